@@ -1,0 +1,263 @@
+package trem
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
+)
+
+// Client gives commands to one module over a stream. It is safe for concurrent
+// use; commands are done one after another. A context is looked at before a
+// command is sent, never while it runs, because a half-read reply would
+// leave the stream useless.
+type Client struct {
+	mu   sync.Mutex
+	conn io.ReadWriteCloser
+	err  error // set once the stream is broken
+}
+
+// NewClient takes over conn.
+func NewClient(conn io.ReadWriteCloser) *Client { return &Client{conn: conn} }
+
+// Close ends the stream; the module exits when its stream ends.
+func (c *Client) Close() error { return c.conn.Close() }
+
+func (c *Client) do(ctx context.Context, cmd Command, in any, payload []byte, out any) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	body, err := wire.Marshal(in)
+	if err != nil {
+		return nil, err
+	}
+	header, err := wire.Marshal(request{Version: 1, Command: cmd, Body: body})
+	if err != nil {
+		return nil, err
+	}
+	m, err := c.exchange(Message{Header: header, Payload: payload})
+	if err != nil {
+		return nil, err
+	}
+	return m.Payload, result(m.Header, out)
+}
+
+func (c *Client) exchange(m Message) (Message, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return Message{}, c.err
+	}
+	err := WriteMessage(c.conn, m)
+	if errors.Is(err, wire.ErrTooLarge) {
+		return Message{}, err
+	}
+	if err == nil {
+		m, err = ReadMessage(c.conn)
+	}
+	if errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w: the module has exited", ErrStream)
+	}
+	c.err = err
+	return m, err
+}
+
+func result(header []byte, out any) error {
+	var r reply
+	if err := wire.Unmarshal(header, &r, limit); err != nil {
+		return fmt.Errorf("%w: %w", ErrStream, err)
+	}
+	switch r.Status {
+	case statusOK:
+		return wire.Unmarshal(r.Body, out, limit)
+	case statusRefused:
+		var d license.Decision
+		if err := wire.Unmarshal(r.Body, &d, limit); err != nil {
+			return fmt.Errorf("%w: %w", ErrStream, err)
+		}
+		return &RefusalError{Decision: d}
+	default:
+		e := new(Error)
+		if err := wire.Unmarshal(r.Body, e, limit); err != nil {
+			return fmt.Errorf("%w: %w", ErrStream, err)
+		}
+		return e
+	}
+}
+
+func failure(err error) (uint, any) {
+	var refusal *RefusalError
+	if errors.As(err, &refusal) {
+		return statusRefused, refusal.Decision
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return statusError, Error{Code: e.Code, Text: e.Text}
+	}
+	return statusError, Error{Code: CodeInternal, Text: err.Error()}
+}
+
+// call is a command without payload.
+func call[Out any](ctx context.Context, c *Client, cmd Command, in any) (out Out, err error) {
+	_, err = c.do(ctx, cmd, in, nil, &out)
+	return out, err
+}
+
+type none struct {
+	_ struct{} `cbor:",toarray"`
+}
+
+// Status describes the module.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return call[Status](ctx, c, CmdStatus, none{})
+}
+
+// SigningRequest asks for the module's certificate requests.
+func (c *Client) SigningRequest(ctx context.Context) (SigningRequest, error) {
+	return call[SigningRequest](ctx, c, CmdRequest, none{})
+}
+
+// Enroll gives the module its certificates and the roots it trusts. They must
+// be for its own keys; a second enrollment must keep the roots.
+func (c *Client) Enroll(ctx context.Context, e Enrollment) error {
+	_, err := call[none](ctx, c, CmdEnroll, e)
+	return err
+}
+
+// Nonce returns 16 fresh bytes that the next time token must repeat.
+func (c *Client) Nonce(ctx context.Context) ([]byte, error) {
+	return call[[]byte](ctx, c, CmdNonce, none{})
+}
+
+// Learn shows the module a revocation state or a time token. An older one than
+// it knows is no error and has no effect.
+func (c *Client) Learn(ctx context.Context, l Learned) error {
+	_, err := call[none](ctx, c, CmdLearn, l)
+	return err
+}
+
+// Open starts an SLTP exchange for a license.
+func (c *Client) Open(ctx context.Context, r LicenseRequest) (Opened, error) {
+	return call[Opened](ctx, c, CmdOpen, r)
+}
+
+// Receive gives the module an SLTP message from the relay.
+func (c *Client) Receive(ctx context.Context, m SLTPMessage) (Received, error) {
+	return call[Received](ctx, c, CmdReceive, m)
+}
+
+// Prepare builds the answer to an EventRequest. Nothing is sent.
+func (c *Client) Prepare(ctx context.Context, t Terms) (Prepared, error) {
+	return call[Prepared](ctx, c, CmdPrepare, t)
+}
+
+// Release sends a prepared answer, new or stored, in the session of handle.
+func (c *Client) Release(ctx context.Context, handle uint64, sealed []byte) ([]SLTPMessage, error) {
+	return call[[]SLTPMessage](ctx, c, CmdRelease, Release{Handle: handle, Sealed: sealed})
+}
+
+// Refuse answers an EventRequest with a code and, when it is worth a retry,
+// after how many milliseconds.
+func (c *Client) Refuse(ctx context.Context, handle uint64, code string, retryMS int64) ([]SLTPMessage, error) {
+	return call[[]SLTPMessage](ctx, c, CmdRefuse, Refusal{Handle: handle, Code: code, RetryMS: retryMS})
+}
+
+// Release is the body of CmdRelease.
+type Release struct {
+	Handle uint64 `cbor:"1,keyasint"`
+	Sealed []byte `cbor:"2,keyasint"`
+}
+
+// Refusal is the body of CmdRefuse.
+type Refusal struct {
+	Handle  uint64 `cbor:"1,keyasint"`
+	Code    string `cbor:"2,keyasint"`
+	RetryMS int64  `cbor:"3,keyasint"`
+}
+
+// Licenses lists what the module holds.
+func (c *Client) Licenses(ctx context.Context) ([]Held, error) {
+	return call[[]Held](ctx, c, CmdLicenses, none{})
+}
+
+// Evaluate asks whether a use is allowed, and why not. It changes nothing.
+func (c *Client) Evaluate(ctx context.Context, a Ask) (license.Decision, error) {
+	return call[license.Decision](ctx, c, CmdEvaluate, a)
+}
+
+// Begin opens a session, or fails with a *RefusalError.
+func (c *Client) Begin(ctx context.Context, a Ask) (Session, error) {
+	return call[Session](ctx, c, CmdBegin, a)
+}
+
+// Track gives the session an initialization segment. It returns the track's
+// number in this session and what the player gets in its place: the clear
+// form, or for a link-encrypted session the segment itself.
+func (c *Client) Track(ctx context.Context, session uint64, segment []byte) (track uint64, out []byte, err error) {
+	out, err = c.do(ctx, CmdTrack, Part{Session: session}, segment, &track)
+	return track, out, err
+}
+
+// Decrypt gives a media segment of a track to the module and returns it clear,
+// or link-encrypted. It fails with a *RefusalError when the license no longer allows it.
+func (c *Client) Decrypt(ctx context.Context, session, track uint64, segment []byte) ([]byte, error) {
+	return c.do(ctx, CmdDecrypt, Part{Session: session, Track: track}, segment, &none{})
+}
+
+// Part is the body of CmdTrack, CmdDecrypt, CmdEnd and CmdLinkKeys.
+type Part struct {
+	Session uint64 `cbor:"1,keyasint"`
+	Track   uint64 `cbor:"2,keyasint"`
+}
+
+// End closes a session and refunds what it did not use.
+func (c *Client) End(ctx context.Context, session uint64) error {
+	_, err := call[none](ctx, c, CmdEnd, Part{Session: session})
+	return err
+}
+
+// LinkKeys returns the session keys of a link-encrypted session.
+func (c *Client) LinkKeys(ctx context.Context, session uint64) ([]LinkKey, error) {
+	return call[[]LinkKey](ctx, c, CmdLinkKeys, Part{Session: session})
+}
+
+// Found makes the module the manager of a new domain, once; later calls return
+// the same domain.
+func (c *Client) Found(ctx context.Context) (ident.Domain, error) {
+	return call[ident.Domain](ctx, c, CmdFound, none{})
+}
+
+// Admit signs a device's membership. The owner's approval comes before it.
+func (c *Client) Admit(ctx context.Context, d Candidate) (Admission, error) {
+	return call[Admission](ctx, c, CmdAdmit, d)
+}
+
+// Join stores the module's own membership after checking it.
+func (c *Client) Join(ctx context.Context, a Admission) error {
+	_, err := call[none](ctx, c, CmdJoin, a)
+	return err
+}
+
+// Remove takes a device out of the domain: the generation rises and the device
+// gets nothing more. What it holds offline stays playable there.
+func (c *Client) Remove(ctx context.Context, d ident.Device) error {
+	_, err := call[none](ctx, c, CmdRemove, d)
+	return err
+}
+
+// RegisterKeys gives an input TREM content keys that were sealed to it and
+// returns the content they belong to.
+func (c *Client) RegisterKeys(ctx context.Context, sealed []byte) (ident.Content, error) {
+	return call[ident.Content](ctx, c, CmdKeys, sealed)
+}
+
+// Resend returns the SLTP messages that close transfers left open with peer by
+// a crash or a lost message: it opens a session that only exchanges transfer messages.
+func (c *Client) Resend(ctx context.Context, peer ident.Device) (Opened, error) {
+	return call[Opened](ctx, c, CmdResend, peer)
+}

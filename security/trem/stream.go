@@ -1,0 +1,72 @@
+package trem
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/lares-drm/lares/internal/wire"
+)
+
+// Limits of the stream between host and module. Source: local, docs/spec/trem.md.
+const (
+	// MaxHeader is the largest CBOR header of one message, in bytes.
+	MaxHeader = 4 << 20
+	// MaxPayload is the largest raw payload (a fragment or a snapshot) of one message, in bytes.
+	MaxPayload = 64 << 20
+)
+
+// ErrStream is returned when the other side of the stream is gone or does not
+// speak this layout; the connection is then useless.
+var ErrStream = errors.New("trem: the module's stream is broken")
+
+// limit bounds every header.
+var limit = wire.Limit{Bytes: MaxHeader, Items: 4096, Depth: 16}
+
+// Message is one message of the stream: a header, which is one CBOR item, and
+// raw bytes that need no decoding.
+type Message struct {
+	Header  []byte
+	Payload []byte
+}
+
+// WriteMessage writes lengths (two big-endian u32), header and payload.
+func WriteMessage(w io.Writer, m Message) error {
+	if len(m.Header) > MaxHeader || len(m.Payload) > MaxPayload {
+		return fmt.Errorf("trem: message of %d + %d bytes: %w", len(m.Header), len(m.Payload), wire.ErrTooLarge)
+	}
+	var head [8]byte
+	binary.BigEndian.PutUint32(head[:4], uint32(len(m.Header)))  //nolint:gosec // bounded above
+	binary.BigEndian.PutUint32(head[4:], uint32(len(m.Payload))) //nolint:gosec // bounded above
+	if _, err := w.Write(append(head[:], m.Header...)); err != nil {
+		return fmt.Errorf("%w: %w", ErrStream, err)
+	}
+	if len(m.Payload) == 0 {
+		return nil
+	}
+	if _, err := w.Write(m.Payload); err != nil {
+		return fmt.Errorf("%w: %w", ErrStream, err)
+	}
+	return nil
+}
+
+// ReadMessage reads one message. io.EOF is returned only between messages.
+func ReadMessage(r io.Reader) (Message, error) {
+	var head [8]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		if errors.Is(err, io.EOF) {
+			return Message{}, io.EOF
+		}
+		return Message{}, fmt.Errorf("%w: %w", ErrStream, err)
+	}
+	n, p := binary.BigEndian.Uint32(head[:4]), binary.BigEndian.Uint32(head[4:])
+	if n > MaxHeader || p > MaxPayload {
+		return Message{}, fmt.Errorf("%w: message of %d + %d bytes", ErrStream, n, p)
+	}
+	buf := make([]byte, int(n)+int(p))
+	if _, err := io.ReadFull(r, buf); err != nil {
+		return Message{}, fmt.Errorf("%w: %w", ErrStream, err)
+	}
+	return Message{Header: buf[:n:n], Payload: buf[n:]}, nil
+}

@@ -1,0 +1,208 @@
+package trem
+
+import (
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/license/permission"
+)
+
+// Status describes the module. Nothing in it is secret.
+type Status struct {
+	Device      ident.Device      `cbor:"1,keyasint" json:"device"`
+	Incarnation ident.Incarnation `cbor:"2,keyasint" json:"incarnation"`
+	Role        string            `cbor:"3,keyasint" json:"role"`  // of its certificate; empty before enrollment
+	Level       uint8             `cbor:"4,keyasint" json:"level"` // 1 SL1, 2 SL2, 3 SL3
+	Anchor      uint8             `cbor:"5,keyasint" json:"anchor"`
+	Epoch       uint64            `cbor:"6,keyasint" json:"epoch"` // newest revocation epoch known
+	Clock       ClockStatus       `cbor:"7,keyasint" json:"clock"`
+	Domain      ident.Domain      `cbor:"8,keyasint" json:"domain"` // zero without one
+	Generation  uint64            `cbor:"9,keyasint" json:"generation"`
+	Licenses    int               `cbor:"10,keyasint" json:"licenses"`
+	Records     uint64            `cbor:"11,keyasint" json:"records"` // in the vault
+	Walls       []Wall            `cbor:"12,keyasint" json:"walls"`
+	Leaf        []byte            `cbor:"13,keyasint" json:"-"` // its own certificate, DER
+}
+
+// ClockStatus is the module's view of time, in Unix milliseconds.
+type ClockStatus struct {
+	Lo       int64  `cbor:"1,keyasint" json:"lo"`
+	Est      int64  `cbor:"2,keyasint" json:"est"`
+	Quality  string `cbor:"3,keyasint" json:"quality"` // UNSET, FREE, ANCHORED, SECURE
+	Unsynced int64  `cbor:"4,keyasint" json:"unsynced_ms"`
+}
+
+// Wall is one protection of the process and whether it stands here.
+type Wall struct {
+	Name   string `cbor:"1,keyasint" json:"name"`
+	Stands bool   `cbor:"2,keyasint" json:"stands"`
+	Detail string `cbor:"3,keyasint" json:"detail"`
+}
+
+// SigningRequest asks an authority for the module's certificates.
+type SigningRequest struct {
+	Signing  []byte `cbor:"1,keyasint"` // PKCS#10 of the identity key
+	Delivery []byte `cbor:"2,keyasint"` // PKCS#10 of the delivery key
+}
+
+// Enrollment is what the authority answered.
+type Enrollment struct {
+	Chain    [][]byte `cbor:"1,keyasint"` // leaf first, without the root, DER
+	Delivery []byte   `cbor:"2,keyasint"` // the kind-2 certificate, DER
+	Roots    [][]byte `cbor:"3,keyasint"`
+}
+
+// Learned is a statement that may move the module's revocation state or its
+// clock. Set Head and Snapshot, or Time.
+type Learned struct {
+	Head      []byte   `cbor:"1,keyasint"`
+	HeadChain [][]byte `cbor:"2,keyasint"` // the state signer's
+	Snapshot  []byte   `cbor:"3,keyasint"`
+	Time      []byte   `cbor:"4,keyasint"`
+	TimeChain [][]byte `cbor:"5,keyasint"` // the time signer's
+}
+
+// SLTPMessage is one SLTP message and the connection ID of its receiver, which
+// is nil where it has none yet.
+type SLTPMessage struct {
+	_     struct{} `cbor:",toarray"`
+	CID   []byte
+	Bytes []byte
+}
+
+// LicenseRequest is what a destination wants from a source.
+type LicenseRequest struct {
+	Peer    ident.Device  `cbor:"1,keyasint"` // the source it means to reach
+	Request ident.Request `cbor:"2,keyasint"` // chosen by the host and kept by it until the answer: repeats are the same request
+	Content ident.Content `cbor:"3,keyasint"`
+	Plays   uint64        `cbor:"4,keyasint"` // asks a home server for so many plays; 0 lets the source decide
+}
+
+// Opened is a started exchange. The handle means nothing outside this module.
+type Opened struct {
+	Handle   uint64        `cbor:"1,keyasint"`
+	Messages []SLTPMessage `cbor:"2,keyasint"`
+}
+
+// EventKind says what a received SLTP message led to.
+type EventKind uint8
+
+// The events.
+const (
+	// EventRequest: an input TREM was asked for a license; the host answers
+	// with Prepare and Release, Resend or Refuse.
+	EventRequest EventKind = 1
+	// EventInstalled: a license is durably held.
+	EventInstalled EventKind = 2
+	// EventRefused: the source refused; Code and RetryMS say why.
+	EventRefused EventKind = 3
+	// EventReceipt: the destination's verified receipt; the host closes its transfer.
+	EventReceipt EventKind = 4
+	// EventClosed: the source has closed the transfer (DONE).
+	EventClosed EventKind = 5
+	// EventFailed: the exchange is over without result; Text names the rule.
+	EventFailed EventKind = 6
+)
+
+// Event is one consequence of a received message. Which fields are set
+// depends on Kind.
+type Event struct {
+	Kind      EventKind      `cbor:"1,keyasint"`
+	Handle    uint64         `cbor:"2,keyasint"`
+	Peer      ident.Device   `cbor:"3,keyasint"`
+	Request   ident.Request  `cbor:"4,keyasint"`
+	Content   string         `cbor:"5,keyasint"` // content ID bytes; empty where none
+	Domain    ident.Domain   `cbor:"6,keyasint"` // pairwise domain ID of the asking home server
+	License   ident.License  `cbor:"7,keyasint"`
+	Hash      [32]byte       `cbor:"8,keyasint"` // license hash
+	Transfer  ident.Transfer `cbor:"9,keyasint"`
+	XferHash  [32]byte       `cbor:"10,keyasint"`
+	Installed bool           `cbor:"11,keyasint"` // EventReceipt: INSTALLED, else REFUSED
+	Code      string         `cbor:"12,keyasint"`
+	RetryMS   int64          `cbor:"13,keyasint"`
+	Text      string         `cbor:"14,keyasint"`
+	Body      []byte         `cbor:"15,keyasint"` // EventRequest: the request's body as received, for the idempotency hash
+}
+
+// Received is the outcome of one message.
+type Received struct {
+	Messages []SLTPMessage `cbor:"1,keyasint"` // to send to where the message came from
+	Events   []Event       `cbor:"2,keyasint"`
+}
+
+// Terms are what an issuer's host puts into a license. Info holds everything
+// but what the module fills in: Keys (from its registered content keys),
+// Issuer, and RevMinEpoch when it is 0.
+type Terms struct {
+	Handle uint64       `cbor:"1,keyasint"`
+	Info   license.Info `cbor:"2,keyasint"`
+	Tiers  []uint64     `cbor:"3,keyasint"` // tiers granted; empty = all
+	Seq    uint64       `cbor:"4,keyasint"` // of the transfer, from the host's own table; 0 for a stateless license
+	Plays  uint64       `cbor:"5,keyasint"` // counted plays handed over; 0 where the license has no count
+}
+
+// Prepared is an answer that is built but not sent. Sealed opens only in the
+// module that made it; the host stores it with the transfer until that is closed.
+type Prepared struct {
+	Sealed   []byte         `cbor:"1,keyasint"`
+	Hash     [32]byte       `cbor:"2,keyasint"` // license hash
+	Transfer ident.Transfer `cbor:"3,keyasint"` // zero Seq for a stateless license
+	XferHash [32]byte       `cbor:"4,keyasint"`
+}
+
+// Held is a license instance that the module holds.
+type Held struct {
+	License  ident.License    `cbor:"1,keyasint" json:"license"`
+	Hash     [32]byte         `cbor:"2,keyasint" json:"-"`
+	Content  ident.Content    `cbor:"3,keyasint" json:"content"`
+	Issuer   ident.Issuer     `cbor:"4,keyasint" json:"issuer"`
+	Kind     uint64           `cbor:"5,keyasint" json:"kind"`  // Parent.kind; 0 for a root license
+	Terms    string           `cbor:"6,keyasint" json:"terms"` // text form of the permission code
+	Counters license.Counters `cbor:"7,keyasint" json:"counters"`
+	Bytes    []byte           `cbor:"8,keyasint" json:"-"` // the license, which holds no secret
+	Phase    string           `cbor:"9,keyasint" json:"phase"`
+}
+
+// Output classes a session may be for.
+const (
+	OutputInternal = "INTERNAL" // this device's own panel or a file of its owner
+	OutputLink     = "LINK"     // a browser of the household, link-encrypted
+)
+
+// Ask names a use of a content or of one license of it.
+type Ask struct {
+	Content ident.Content         `cbor:"1,keyasint"`
+	License ident.License         `cbor:"2,keyasint"` // zero: the module chooses (evaluator E13)
+	Action  permission.Permission `cbor:"3,keyasint"`
+	Tier    uint64                `cbor:"4,keyasint"` // best tier wanted; 0 = the best allowed
+	Output  string                `cbor:"5,keyasint"` // OutputInternal or OutputLink
+	Confirm bool                  `cbor:"6,keyasint"` // the user was shown the decision's confirms
+	FromMS  int64                 `cbor:"7,keyasint"` // media position to start at
+	Again   bool                  `cbor:"8,keyasint"` // watch again: close the open play first
+}
+
+// Session is an open use. KIDs are the keys it may use.
+type Session struct {
+	Handle   uint64           `cbor:"1,keyasint"`
+	License  ident.License    `cbor:"2,keyasint"`
+	KIDs     []ident.Key      `cbor:"3,keyasint"`
+	Decision license.Decision `cbor:"4,keyasint"`
+}
+
+// LinkKey is a session key of a link-encrypted session: all that a browser gets.
+type LinkKey struct {
+	KID ident.Key `cbor:"1,keyasint"`
+	Key []byte    `cbor:"2,keyasint"`
+}
+
+// Candidate is a device that the household's owner has approved.
+type Candidate struct {
+	Chain    [][]byte `cbor:"1,keyasint"` // leaf first
+	Hardware []byte   `cbor:"2,keyasint"` // machine ID or EK, hashed by the module with the domain secret
+}
+
+// Admission makes a device a member: Membership is the signed object and
+// Manager the chain of the home server that signed it.
+type Admission struct {
+	Membership []byte   `cbor:"1,keyasint"`
+	Manager    [][]byte `cbor:"2,keyasint"`
+}
