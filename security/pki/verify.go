@@ -1,0 +1,161 @@
+package pki
+
+import (
+	"bytes"
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Verifier turns chains into Peers.
+type Verifier struct {
+	Trust  *TrustStore // required
+	Status Status      // nil: no revocation state is known, nothing is revoked
+}
+
+// Verify checks a chain (leaf first, root not included) at the trusted time
+// now and returns its party, whose role is one of roles (any when none is
+// given). The leaf is a signing key's. Every rejection is a *RuleError.
+//
+// now must not be zero: who has no trusted time passes the floor below which
+// time cannot be, such as the build time.
+func (v *Verifier) Verify(chain [][]byte, now time.Time, roles ...Role) (*Peer, error) {
+	path, err := v.path(chain, KindSigning, now)
+	if err != nil {
+		return nil, err
+	}
+	leaf := path[0]
+	if len(roles) > 0 && !slices.Contains(roles, leaf.roles[0]) {
+		return nil, broken(leaf, RuleRole, "a %s, want %v", leaf.roles[0], roles)
+	}
+	p := &Peer{cert: leaf, root: path[len(path)-1]}
+	for _, c := range path[:len(path)-1] {
+		p.chain = append(p.chain, bytes.Clone(c.Raw))
+		p.members = append(p.members, c.member.Member)
+	}
+	return p, nil
+}
+
+// VerifyDelivery checks the certificate of a device's delivery key (kind 2):
+// same CA, class, index, role, level and anchor as the peer's signing key.
+func (v *Verifier) VerifyDelivery(peer *Peer, leaf []byte, now time.Time) (*ecdh.PublicKey, error) {
+	if !peer.Verified() {
+		return nil, ErrNotVerified
+	}
+	chain := append([][]byte{leaf}, peer.chain[1:]...)
+	path, err := v.path(chain, KindECDH, now)
+	if err != nil {
+		return nil, err
+	}
+	c, want := path[0], peer.cert
+	if c.member.Member != want.member.Member || c.roles[0] != want.roles[0] || c.levels[0] != want.levels[0] || c.anchors[0] != want.anchors[0] {
+		return nil, broken(c, RuleSame, "the signing key is %s", want.member.Member)
+	}
+	pub, err := c.PublicKey.(*ecdsa.PublicKey).ECDH()
+	if err != nil {
+		return nil, broken(c, RuleAlgorithm, "")
+	}
+	return pub, nil
+}
+
+// path does all of the work: parse, content, relations, signatures, status.
+func (v *Verifier) path(chain [][]byte, kind KeyKind, now time.Time) ([]*cert, error) {
+	if now.IsZero() {
+		return nil, &RuleError{Rule: RuleTime}
+	}
+	if v.Trust == nil {
+		return nil, ErrNoRoot
+	}
+	if len(chain) < 1 || len(chain) > MaxChain {
+		return nil, &RuleError{Rule: RuleChain, Err: fmt.Errorf("%d certificates", len(chain))}
+	}
+	path := make([]*cert, 0, len(chain)+1)
+	for i, der := range chain {
+		c, err := read(der, i)
+		if err != nil {
+			return nil, err
+		}
+		path = append(path, c)
+	}
+	last := path[len(path)-1]
+	root := v.Trust.issuerOf(last)
+	if root == nil {
+		return nil, broken(last, RuleTrust, "no trusted root issued it")
+	}
+	at := *root
+	at.pos = len(path)
+	path = append(path, &at)
+	if err := checkPath(path, kind, now); err != nil {
+		return nil, err
+	}
+	if err := v.checkSignatures(path, now); err != nil {
+		return nil, err
+	}
+	return path, v.checkStatus(path)
+}
+
+// checkSignatures gives the path to crypto/x509, which must find this very path.
+func (v *Verifier) checkSignatures(path []*cert, now time.Time) error {
+	cas := x509.NewCertPool()
+	for _, c := range path[1 : len(path)-1] {
+		cas.AddCert(c.Certificate)
+	}
+	found, err := path[0].Certificate.Verify(x509.VerifyOptions{
+		Roots:               v.Trust.pool,
+		Intermediates:       cas,
+		CurrentTime:         now,
+		KeyUsages:           []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, // private EKUs are ours to nest
+		CertificatePolicies: []x509.OID{path[0].levels[0].oid()},
+	})
+	if err == nil {
+		for _, f := range found {
+			if slices.EqualFunc(f, path, func(a *x509.Certificate, b *cert) bool { return bytes.Equal(a.Raw, b.Raw) }) {
+				return nil
+			}
+		}
+		return broken(path[0], RuleTrust, "another path than the one shown")
+	}
+	for i, c := range path[:len(path)-1] {
+		if c.CheckSignatureFrom(path[i+1].Certificate) != nil {
+			return broken(c, RuleSignature, "")
+		}
+	}
+	return broken(path[0], ruleOfX509(err), "%w", err)
+}
+
+// ruleOfX509 names the rule behind a refusal of crypto/x509 that our own
+// checks did not foresee.
+func ruleOfX509(err error) Rule {
+	var invalid x509.CertificateInvalidError
+	var critical x509.UnhandledCriticalExtension
+	switch {
+	case errors.As(err, &critical):
+		return RuleCritical
+	case errors.As(err, &invalid) && invalid.Reason == x509.NoValidChains:
+		return RulePolicy
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return RuleValidity
+	case errors.As(err, &invalid) && invalid.Reason == x509.TooManyIntermediates:
+		return RulePathLength
+	case errors.As(err, &invalid) && invalid.Reason == x509.NotAuthorizedToSign:
+		return RuleCA
+	}
+	return RuleTrust
+}
+
+// checkStatus asks for every certificate of the path, the root too.
+func (v *Verifier) checkStatus(path []*cert) error {
+	if v.Status == nil {
+		return nil
+	}
+	for _, c := range path {
+		if err := v.Status.Check(c.member.Class, c.member.Index, c.member.SVN); err != nil {
+			return broken(c, statusRule(err), "%w", err)
+		}
+	}
+	return nil
+}
