@@ -1,0 +1,75 @@
+package keystore
+
+import (
+	"crypto"
+	"crypto/ecdh"
+	"errors"
+	"fmt"
+)
+
+// Role names one of a keystore's key pairs. Source: local, docs/spec/keystore.md.
+type Role uint8
+
+// The roles. Both are P-256 keys; neither ever does the other's work.
+const (
+	// Identity signs: SLTP, receipts, heads, and licenses of a home server.
+	Identity Role = 1
+	// Delivery agrees on keys (ECDH). It signs one thing only: the request for
+	// its own certificate, as proof of possession.
+	Delivery Role = 2
+)
+
+func (r Role) String() string {
+	switch r {
+	case Identity:
+		return "identity"
+	case Delivery:
+		return "delivery"
+	}
+	return fmt.Sprintf("role %d", uint8(r))
+}
+
+// Errors of every backend.
+var (
+	// ErrUnseal is returned for data that this keystore did not seal, or not
+	// with this additional data, or that was changed.
+	ErrUnseal = errors.New("keystore: sealed data does not open")
+	// ErrExists is returned instead of making an identity over an existing one.
+	ErrExists = errors.New("keystore: keys exist already")
+	// ErrNone is returned by opening where there are no keys.
+	ErrNone = errors.New("keystore: no keys here")
+	// ErrRole is returned for a role the contract does not have.
+	ErrRole = errors.New("keystore: no such role")
+	// ErrDamaged is returned when the keys are there but cannot be read.
+	ErrDamaged = errors.New("keystore: keys cannot be read")
+)
+
+// MaxSealed is the longest data that Seal takes, in bytes. Source: local, docs/spec/keystore.md.
+const MaxSealed = 1 << 16
+
+// Keystore holds the key pairs of one module.
+type Keystore interface {
+	// Signer signs SHA-256 digests with the role's key. Its Sign needs no
+	// randomness: the rand argument may be nil. Signatures are ASN.1 DER.
+	Signer(role Role) (crypto.Signer, error)
+	// KeyExchanger does P-256 ECDH with the role's key. Only Delivery has one.
+	KeyExchanger(role Role) (ecdh.KeyExchanger, error)
+	// Seal encrypts data, at most MaxSealed bytes, so that only this keystore
+	// opens it, given the same additional data. Two seals of the same differ.
+	Seal(data, aad []byte) ([]byte, error)
+	// Unseal opens what Seal made; otherwise the error is ErrUnseal.
+	Unseal(data, aad []byte) ([]byte, error)
+	// Level is the security level that the backend can reach: 1 software, 2
+	// token, 3 TPM. A certificate may claim less. Source: docs/spec/keystore.md.
+	Level() uint8
+}
+
+// Anchorer is the further ability of a keystore with a register that can be
+// extended but not set back.
+type Anchorer interface {
+	// Anchor is the register's value.
+	Anchor() (value [32]byte, err error)
+	// Extend replaces the value by SHA-256(value ‖ h), as TPM2_NV_Extend does
+	// on an index of hash SHA-256, and returns when that is durable.
+	Extend(h [32]byte) error
+}
