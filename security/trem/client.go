@@ -108,36 +108,37 @@ func call[Out any](ctx context.Context, c *Client, cmd Command, in any) (out Out
 	return out, err
 }
 
-type none struct {
+// None is the body of commands and replies that have none: an empty array.
+type None struct {
 	_ struct{} `cbor:",toarray"`
 }
 
 // Status describes the module.
 func (c *Client) Status(ctx context.Context) (Status, error) {
-	return call[Status](ctx, c, CmdStatus, none{})
+	return call[Status](ctx, c, CmdStatus, None{})
 }
 
 // SigningRequest asks for the module's certificate requests.
 func (c *Client) SigningRequest(ctx context.Context) (SigningRequest, error) {
-	return call[SigningRequest](ctx, c, CmdRequest, none{})
+	return call[SigningRequest](ctx, c, CmdRequest, None{})
 }
 
 // Enroll gives the module its certificates and the roots it trusts. They must
 // be for its own keys; a second enrollment must keep the roots.
 func (c *Client) Enroll(ctx context.Context, e Enrollment) error {
-	_, err := call[none](ctx, c, CmdEnroll, e)
+	_, err := call[None](ctx, c, CmdEnroll, e)
 	return err
 }
 
 // Nonce returns 16 fresh bytes that the next time token must repeat.
 func (c *Client) Nonce(ctx context.Context) ([]byte, error) {
-	return call[[]byte](ctx, c, CmdNonce, none{})
+	return call[[]byte](ctx, c, CmdNonce, None{})
 }
 
 // Learn shows the module a revocation state or a time token. An older one than
 // it knows is no error and has no effect.
 func (c *Client) Learn(ctx context.Context, l Learned) error {
-	_, err := call[none](ctx, c, CmdLearn, l)
+	_, err := call[None](ctx, c, CmdLearn, l)
 	return err
 }
 
@@ -167,6 +168,20 @@ func (c *Client) Refuse(ctx context.Context, handle uint64, code string, retryMS
 	return call[[]SLTPMessage](ctx, c, CmdRefuse, Refusal{Handle: handle, Code: code, RetryMS: retryMS})
 }
 
+// Done tells the destination that a transfer is closed, after the host's
+// commit of its receipt. Low is the highest sequence number below which every
+// transfer to that destination is closed.
+func (c *Client) Done(ctx context.Context, d Done) ([]SLTPMessage, error) {
+	return call[[]SLTPMessage](ctx, c, CmdDone, d)
+}
+
+// Done is the body of CmdDone.
+type Done struct {
+	Handle   uint64         `cbor:"1,keyasint"`
+	Transfer ident.Transfer `cbor:"2,keyasint"`
+	Low      uint64         `cbor:"3,keyasint"`
+}
+
 // Release is the body of CmdRelease.
 type Release struct {
 	Handle uint64 `cbor:"1,keyasint"`
@@ -182,7 +197,7 @@ type Refusal struct {
 
 // Licenses lists what the module holds.
 func (c *Client) Licenses(ctx context.Context) ([]Held, error) {
-	return call[[]Held](ctx, c, CmdLicenses, none{})
+	return call[[]Held](ctx, c, CmdLicenses, None{})
 }
 
 // Evaluate asks whether a use is allowed, and why not. It changes nothing.
@@ -206,7 +221,7 @@ func (c *Client) Track(ctx context.Context, session uint64, segment []byte) (tra
 // Decrypt gives a media segment of a track to the module and returns it clear,
 // or link-encrypted. It fails with a *RefusalError when the license no longer allows it.
 func (c *Client) Decrypt(ctx context.Context, session, track uint64, segment []byte) ([]byte, error) {
-	return c.do(ctx, CmdDecrypt, Part{Session: session, Track: track}, segment, &none{})
+	return c.do(ctx, CmdDecrypt, Part{Session: session, Track: track}, segment, &None{})
 }
 
 // Part is the body of CmdTrack, CmdDecrypt, CmdEnd and CmdLinkKeys.
@@ -217,7 +232,7 @@ type Part struct {
 
 // End closes a session and refunds what it did not use.
 func (c *Client) End(ctx context.Context, session uint64) error {
-	_, err := call[none](ctx, c, CmdEnd, Part{Session: session})
+	_, err := call[None](ctx, c, CmdEnd, Part{Session: session})
 	return err
 }
 
@@ -229,7 +244,13 @@ func (c *Client) LinkKeys(ctx context.Context, session uint64) ([]LinkKey, error
 // Found makes the module the manager of a new domain, once; later calls return
 // the same domain.
 func (c *Client) Found(ctx context.Context) (ident.Domain, error) {
-	return call[ident.Domain](ctx, c, CmdFound, none{})
+	return call[ident.Domain](ctx, c, CmdFound, None{})
+}
+
+// Pairwise returns the domain ID that the household shows to one issuer, so
+// that two issuers cannot compare their customers.
+func (c *Client) Pairwise(ctx context.Context, issuer ident.Issuer) (ident.Domain, error) {
+	return call[ident.Domain](ctx, c, CmdPairwise, issuer)
 }
 
 // Admit signs a device's membership. The owner's approval comes before it.
@@ -239,14 +260,14 @@ func (c *Client) Admit(ctx context.Context, d Candidate) (Admission, error) {
 
 // Join stores the module's own membership after checking it.
 func (c *Client) Join(ctx context.Context, a Admission) error {
-	_, err := call[none](ctx, c, CmdJoin, a)
+	_, err := call[None](ctx, c, CmdJoin, a)
 	return err
 }
 
 // Remove takes a device out of the domain: the generation rises and the device
 // gets nothing more. What it holds offline stays playable there.
 func (c *Client) Remove(ctx context.Context, d ident.Device) error {
-	_, err := call[none](ctx, c, CmdRemove, d)
+	_, err := call[None](ctx, c, CmdRemove, d)
 	return err
 }
 

@@ -35,6 +35,8 @@ const (
 	CmdKeys     Command = 21 // input TREM: content keys, sealed to it
 	CmdRemove   Command = 22
 	CmdResend   Command = 23
+	CmdPairwise Command = 24
+	CmdDone     Command = 25
 )
 
 // status of a reply.

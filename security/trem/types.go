@@ -73,8 +73,10 @@ type SLTPMessage struct {
 type LicenseRequest struct {
 	Peer    ident.Device  `cbor:"1,keyasint"` // the source it means to reach
 	Request ident.Request `cbor:"2,keyasint"` // chosen by the host and kept by it until the answer: repeats are the same request
-	Content ident.Content `cbor:"3,keyasint"`
-	Plays   uint64        `cbor:"4,keyasint"` // asks a home server for so many plays; 0 lets the source decide
+	Content ident.Content `cbor:"3,keyasint,omitzero"`
+	License ident.License `cbor:"4,keyasint"`          // with Plays: the home server's counted license to take them from
+	Issuer  ident.Issuer  `cbor:"6,keyasint,omitzero"` // of the source, when it is a license issuer
+	Plays   uint64        `cbor:"5,keyasint"`          // asks a home server to set aside so many plays; 0 lets the source decide
 }
 
 // Opened is a started exchange. The handle means nothing outside this module.
@@ -121,6 +123,8 @@ type Event struct {
 	RetryMS   int64          `cbor:"13,keyasint"`
 	Text      string         `cbor:"14,keyasint"`
 	Body      []byte         `cbor:"15,keyasint"` // EventRequest: the request's body as received, for the idempotency hash
+	// Generation of the asking household (EventRequest).
+	Generation uint64 `cbor:"16,keyasint"`
 }
 
 // Received is the outcome of one message.
@@ -170,7 +174,7 @@ const (
 
 // Ask names a use of a content or of one license of it.
 type Ask struct {
-	Content ident.Content         `cbor:"1,keyasint"`
+	Content ident.Content         `cbor:"1,keyasint,omitzero"`
 	License ident.License         `cbor:"2,keyasint"` // zero: the module chooses (evaluator E13)
 	Action  permission.Permission `cbor:"3,keyasint"`
 	Tier    uint64                `cbor:"4,keyasint"` // best tier wanted; 0 = the best allowed

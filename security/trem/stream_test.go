@@ -1,0 +1,126 @@
+package trem_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/security/trem"
+)
+
+// example returns the lines of the worked example of docs/spec/trem.md.
+func example(t *testing.T) [][]byte {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/spec/trem.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile("(?s)```hex\n(.*?)```").FindSubmatch(page)
+	if m == nil {
+		t.Fatal("the page has no worked example")
+	}
+	var out [][]byte
+	for line := range strings.Lines(string(m[1])) {
+		b, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(line), " ", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, b)
+	}
+	return out
+}
+
+func TestTREM_WorkedExample(t *testing.T) {
+	lines := example(t)
+	host, module := net.Pipe()
+	seen := make(chan []byte, 1)
+	go func() {
+		defer module.Close()
+		buf := make([]byte, len(lines[0]))
+		if _, err := io.ReadFull(module, buf); err != nil {
+			return
+		}
+		seen <- buf
+		_, _ = module.Write(lines[1])
+	}()
+	c := trem.NewClient(host)
+	_, err := c.Status(context.Background())
+	if got := <-seen; !bytes.Equal(got, lines[0]) {
+		t.Errorf("STATUS is %x, the page says %x", got, lines[0])
+	}
+	var e *trem.Error
+	if !errors.As(err, &e) || e.Code != trem.CodeState || e.Text != "no" {
+		t.Errorf("got %v, want CodeState: no", err)
+	}
+	header, err := trem.NewReply(nil, &trem.Error{Code: trem.CodeState, Text: "no"})
+	var out bytes.Buffer
+	if err := errors.Join(err, trem.WriteMessage(&out, trem.Message{Header: header})); err != nil || !bytes.Equal(out.Bytes(), lines[1]) {
+		t.Errorf("reply is %x (%v), the page says %x", out.Bytes(), err, lines[1])
+	}
+}
+
+func TestTREM_StreamLimits(t *testing.T) {
+	for name, in := range map[string]string{
+		"long header":  "ffffffff00000000",
+		"long payload": "00000001ffffffff80",
+		"cut":          "0000000400000000830101",
+		"cut head":     "00000004",
+	} {
+		b, err := hex.DecodeString(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := trem.ReadMessage(bytes.NewReader(b)); !errors.Is(err, trem.ErrStream) {
+			t.Errorf("%s: got %v, want ErrStream", name, err)
+		}
+	}
+	if _, err := trem.ReadMessage(bytes.NewReader(nil)); !errors.Is(err, io.EOF) {
+		t.Errorf("end between messages: got %v, want io.EOF", err)
+	}
+}
+
+// TestTREM_RefusalKeepsItsReasons holds the way of a decision over the stream.
+func TestTREM_RefusalKeepsItsReasons(t *testing.T) {
+	want := license.Decision{Reasons: []license.Reason{{Code: license.CountExhausted, Closed: true, Remedy: license.RemedyBuy}}}
+	header, err := trem.NewReply(nil, &trem.RefusalError{Decision: want})
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, module := net.Pipe()
+	go func() {
+		defer module.Close()
+		if _, err := trem.ReadMessage(module); err == nil {
+			_ = trem.WriteMessage(module, trem.Message{Header: header})
+		}
+	}()
+	_, err = trem.NewClient(host).Begin(context.Background(), trem.Ask{Content: "film"})
+	var r *trem.RefusalError
+	if !errors.As(err, &r) || len(r.Decision.Reasons) != 1 || r.Decision.Reasons[0].Code != license.CountExhausted {
+		t.Errorf("got %v, want the refusal with its reason", err)
+	}
+}
+
+func FuzzReadMessage(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 4, 0, 0, 0, 0, 0x83, 1, 1, 0x80})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		m, err := trem.ReadMessage(io.LimitReader(bytes.NewReader(in), 1<<16))
+		if err != nil {
+			return
+		}
+		var out bytes.Buffer
+		if err := trem.WriteMessage(&out, m); err != nil || !bytes.HasPrefix(in, out.Bytes()) {
+			t.Errorf("%x reads and writes as %x (%v)", in, out.Bytes(), err)
+		}
+		if cmd, body, err := trem.ParseRequest(m.Header); err == nil && (cmd == 0 && len(body) == 0) {
+			t.Errorf("%x parses as nothing", m.Header)
+		}
+	})
+}
