@@ -1,0 +1,26 @@
+// Package film is the Lares demo film: one minute in two tiers with sound and
+// a poster, so that the demo and the tests need no tool and no network.
+//
+// The film is in the public domain; make.sh makes it from nothing but ffmpeg's
+// own generators. README.md has the SHA-256 of the files, which a test checks.
+//
+// It packs and plays nothing. The promise: the files in the binary are those
+// that README.md names.
+package film
+
+import "embed"
+
+// Files holds SD, HD and Poster.
+//
+//go:embed sd.mp4 hd.mp4 poster.jpg
+var Files embed.FS
+
+// The names in Files.
+const (
+	SD     = "sd.mp4"     // H.264 640x360, no sound
+	HD     = "hd.mp4"     // H.264 1280x720 and AAC
+	Poster = "poster.jpg" // 640x360
+)
+
+// Title of the film, as its title card has it.
+const Title = "Lares demo film"
