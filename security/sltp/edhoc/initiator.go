@@ -182,16 +182,17 @@ func (s *schedule) message3(id Identity, ead []EAD) ([]byte, error) {
 }
 
 // Message4 verifies message_4, which proves that the Responder has the keys,
-// and returns EAD_4.
+// and returns EAD_4. A message that does not open leaves the exchange as it
+// was, because it may be a stray one; the caller bounds how many it tries.
 func (i *Initiator) Message4(msg []byte) ([]EAD, error) {
 	if i.step != waiting4 {
 		return nil, ErrStep
 	}
-	i.step = over
 	plain, err := i.sched.open(kdfK4, kdfIV4, msg)
 	if err != nil {
 		return nil, err
 	}
+	i.step = over
 	ead, err := parseEAD(plain)
 	if err != nil {
 		return nil, err

@@ -98,16 +98,18 @@ func (r *Responder) Message2(cid []byte, id Identity, ead []EAD) ([]byte, error)
 	return encode(slices.Concat(gy, ct)), nil
 }
 
-// Message3 opens message_3 and returns who the Initiator claims to be.
+// Message3 opens message_3 and returns who the Initiator claims to be. A
+// message that does not open leaves the exchange as it was, because it may be
+// a stray one; the caller bounds how many it tries.
 func (r *Responder) Message3(msg []byte) (Claim, error) {
 	if r.step != waiting3 {
 		return Claim{}, ErrStep
 	}
-	r.step = over
 	var err error
 	if r.raw, err = r.sched.open(kdfK3, kdfIV3, msg); err != nil {
 		return Claim{}, err
 	}
+	r.step = over
 	if r.peer, err = parsePlaintext(r.raw, false); err != nil {
 		return Claim{}, err
 	}
