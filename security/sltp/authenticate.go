@@ -45,10 +45,10 @@ func (e *Endpoint) lostChain(s *session, err error, now time.Time) ([]Message, [
 	if a.Code != AlertSendChain || s.have == nil {
 		return e.fail(s, err, true)
 	}
-	tell := Message{CID: s.peerCID[:], Bytes: wireAlert(a).Encode()}
+	tell := s.to(wireAlert(a).Encode())
 	s.have = nil
 	out, ev := e.again(s, now)
-	return append([]Message{tell}, out...), ev
+	return append(tell, out...), ev
 }
 
 // authenticateResponder does the checks of message_2 in their order: chain,
@@ -96,6 +96,9 @@ func (e *Endpoint) message3(s *session, msg []byte, now time.Time) ([]Message, [
 		return e.fail(s, err, true)
 	}
 	req, err := e.readRequest(ead)
+	if err == nil && !e.room() {
+		err = alert(AlertBusy, "%d exchanges are open", len(e.byHandle))
+	}
 	if err != nil {
 		return e.fail(s, err, true)
 	}

@@ -21,7 +21,7 @@ func (e *Endpoint) sendMessage3(s *session) ([]Message, error) {
 		return nil, err
 	}
 	s.state = waitMessage4
-	return []Message{{CID: s.peerCID[:], Bytes: msg}}, nil
+	return s.to(msg), nil
 }
 
 // readRequest reads EAD_3 and checks that it is meant for this endpoint.
@@ -44,8 +44,8 @@ func (e *Endpoint) readRequest(ead []edhoc.EAD) (Request, error) {
 // label and the tag.
 const replyOverhead = 64
 
-// Reply answers an EventRequest with message_4. After ErrTooLarge another
-// reply may be tried; every other failure has ended the exchange.
+// Reply answers an EventRequest with message_4. After ErrTooLarge and
+// ErrBody another reply may be tried; every other failure has ended the exchange.
 func (e *Endpoint) Reply(h Handle, r Reply, now time.Time) ([]Message, error) {
 	s := e.byHandle[h]
 	if s == nil {
@@ -53,6 +53,10 @@ func (e *Endpoint) Reply(h Handle, r Reply, now time.Time) ([]Message, error) {
 	}
 	if s.state != waitReply {
 		return nil, ErrState
+	}
+	if !now.Before(s.deadline) {
+		e.end(s)
+		return nil, ErrEnded
 	}
 	r.ReqID = s.request.ReqID
 	body, err := r.encode()
@@ -74,7 +78,7 @@ func (e *Endpoint) Reply(h Handle, r Reply, now time.Time) ([]Message, error) {
 		e.end(s)
 		return nil, err
 	}
-	s.settle([]Message{{CID: s.peerCID[:], Bytes: msg}})
+	s.settle(s.to(msg))
 	return s.sent, nil
 }
 

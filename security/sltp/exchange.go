@@ -22,7 +22,7 @@ func (e *Endpoint) Open(peer ident.Device, req Request, now time.Time) (Handle, 
 	if peer == e.cfg.Self {
 		return 0, nil, fmt.Errorf("sltp: %v is this endpoint itself", peer)
 	}
-	req.Dst, req.Epoch = peer, e.cfg.Status().Epoch
+	req.Dst = peer
 	enc, err := req.encode()
 	if err != nil {
 		return 0, nil, err
@@ -34,7 +34,7 @@ func (e *Endpoint) Open(peer ident.Device, req Request, now time.Time) (Handle, 
 		return 0, nil, ErrFull
 	}
 	s := e.newSession(now)
-	s.want, s.request, s.epoch = peer, req, req.Epoch
+	s.want, s.request = peer, req
 	s.suites = e.cfg.Suites[:1]
 	if k := e.known.byID[peer]; k != nil {
 		s.useHash, s.have = k.holdsOurs, k.x5t[:]
@@ -62,6 +62,8 @@ func (e *Endpoint) chainLen() (n int) {
 
 // sendMessage1 makes message_1 with a new key share and a new connection ID.
 func (e *Endpoint) sendMessage1(s *session, now time.Time) ([]Message, error) {
+	s.epoch = e.cfg.Status().Epoch
+	s.request.Epoch = s.epoch
 	h, err := hello{maxSize: MaxMessage, epoch: s.epoch, have: s.have}.encode()
 	if err != nil {
 		return nil, err
@@ -114,7 +116,7 @@ func (e *Endpoint) message1(msg []byte, now time.Time) ([]Message, []Event) {
 		return nil, []Event{EventDropped{Err: alert(AlertRejected, "connection ID of %d bytes in message_1", len(start.CID))}}
 	}
 	h, err := readHello(start.EAD)
-	if err == nil && (e.halfOpen >= e.cfg.MaxHalfOpen || !e.room()) {
+	if err == nil && e.halfOpen >= e.cfg.MaxHalfOpen {
 		err = alert(AlertBusy, "%d exchanges are half open", e.halfOpen)
 	}
 	if err != nil {
@@ -175,7 +177,7 @@ func (e *Endpoint) sendMessage2(s *session, now time.Time) ([]Message, error) {
 	if uint64(len(msg)) > s.hello.maxSize {
 		return nil, alert(AlertRejected, "message_2 is larger than the Initiator takes")
 	}
-	s.sent = []Message{{CID: s.peerCID[:], Bytes: msg}}
+	s.sent = s.to(msg)
 	return s.sent, nil
 }
 

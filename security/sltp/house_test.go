@@ -2,6 +2,7 @@ package sltp
 
 import (
 	"bytes"
+	"crypto/x509"
 	"testing"
 	"time"
 
@@ -146,4 +147,13 @@ func app(t testing.TB, n uint64) Body {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// idOf is a party's device ID.
+func idOf(p *pkitest.Party) ident.Device {
+	leaf, err := x509.ParseCertificate(p.Leaf())
+	if err != nil {
+		panic(err)
+	}
+	return ident.DeviceOf(leaf.RawSubjectPublicKeyInfo)
 }

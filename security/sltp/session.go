@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/lares-drm/lares/license/ident"
@@ -82,6 +83,11 @@ func (s *session) suite() Suite {
 	return s.res.Suite()
 }
 
+// to addresses a message to the peer.
+func (s *session) to(msg []byte) []Message {
+	return []Message{{CID: slices.Clone(s.peerCID[:]), Bytes: msg}}
+}
+
 // answer records that out is what in gets.
 func (s *session) answer(in []byte, out []Message) {
 	s.answeredIn = sha256.Sum256(in)
@@ -107,10 +113,11 @@ func (e *Endpoint) newSession(now time.Time) *session {
 	return s
 }
 
-// room makes place for one more exchange: an established session may be given
-// up, since both sides can make a new one; an exchange under way may not.
+// room makes place for one more exchange of an authenticated party: an
+// established session may be given up, since both sides can make a new one; an
+// exchange under way may not. Half-open exchanges have a bound of their own.
 func (e *Endpoint) room() bool {
-	if len(e.byHandle) < e.cfg.MaxSessions {
+	if len(e.byHandle)-e.halfOpen < e.cfg.MaxSessions {
 		return true
 	}
 	for _, s := range e.ordered() {
@@ -171,7 +178,7 @@ func (e *Endpoint) fail(s *session, err error, tell bool) ([]Message, []Event) {
 	if !tell || s.peerCID == (cid{}) {
 		return nil, ev
 	}
-	return []Message{{CID: s.peerCID[:], Bytes: wireAlert(a).Encode()}}, ev
+	return s.to(wireAlert(a).Encode()), ev
 }
 
 // notOpened counts a message_3, message_4 or APP that does not open. It may be
@@ -190,6 +197,7 @@ func (e *Endpoint) notOpened(s *session, err error) ([]Message, []Event) {
 type exporter interface {
 	Export(label uint64, context []byte, n int) ([]byte, error)
 	TH4() [32]byte
+	Close()
 }
 
 // establish turns a complete exchange into a session.
@@ -202,6 +210,7 @@ func (e *Endpoint) establish(s *session, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	ex.Close() // the channel has what it needs
 	theirs, err := earliest(s.peer.Chain())
 	if err != nil {
 		return err
