@@ -1,0 +1,80 @@
+package pki_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/x509"
+	"encoding/pem"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/lares-drm/lares/security/pki"
+)
+
+// example reads the certificates of the worked example: leaf, class CA, manufacturer CA, root, delivery.
+func example(tb testing.TB) [][]byte {
+	tb.Helper()
+	rest, err := os.ReadFile("testdata/example.pem")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var out [][]byte
+	for {
+		var b *pem.Block
+		if b, rest = pem.Decode(rest); b == nil {
+			return out
+		}
+		out = append(out, b.Bytes)
+	}
+}
+
+// FuzzVerify: whatever a chain is, Verify does not panic, rejections name a
+// rule, and a Peer is exactly the chain that was shown.
+func FuzzVerify(f *testing.F) {
+	ex := example(f)
+	trust, err := pki.NewTrustStore(ex[3])
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(ex[0], ex[1], ex[2], int64(1772366400))
+	f.Add(ex[4], ex[1], ex[2], int64(1772366400))
+	f.Add(ex[0], ex[2], []byte{}, int64(0))
+	f.Fuzz(func(t *testing.T, a, b, c []byte, now int64) {
+		chain := slices.DeleteFunc([][]byte{a, b, c}, func(d []byte) bool { return len(d) == 0 })
+		v := &pki.Verifier{Trust: trust}
+		peer, err := v.Verify(chain, time.Unix(now, 0))
+		if err != nil {
+			if pki.RuleOf(err) == "" || peer != nil {
+				t.Fatalf("rejected without a rule: %v", err)
+			}
+			return
+		}
+		if !slices.EqualFunc(peer.Chain(), chain, slices.Equal) || !peer.Verified() {
+			t.Fatal("another chain")
+		}
+		// Only the example's own leaf can have been signed by its class CA.
+		if !slices.Equal(peer.Public().X.Bytes(), leafX(t, ex[0])) {
+			t.Fatal("accepted a key that the authority did not certify")
+		}
+	})
+}
+
+func leafX(t *testing.T, der []byte) []byte {
+	t.Helper()
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.PublicKey.(*ecdsa.PublicKey).X.Bytes()
+}
+
+func FuzzParseRequest(f *testing.F) {
+	f.Add([]byte{0x30, 0})
+	f.Fuzz(func(t *testing.T, der []byte) {
+		if pub, err := pki.ParseRequest(der); err == nil && pub.Curve != elliptic.P256() {
+			t.Fatal("not P-256")
+		}
+	})
+}
