@@ -71,6 +71,9 @@ type direction struct {
 	old   chainKey // of the phase before; the zero value in phase 0
 }
 
+// Format prints no key.
+func (direction) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, "[direction]") }
+
 // at returns the chain key of a phase without moving the direction: the
 // current one, the one before, or a later one.
 func (d *direction) at(phase uint64) (chainKey, error) {
@@ -126,6 +129,9 @@ type channel struct {
 	seen window
 	used int // messages sent and taken
 }
+
+// Format prints no key.
+func (channel) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, "[channel]") }
 
 var (
 	errReplay  = errors.New("sltp: sequence number was seen or is too old")

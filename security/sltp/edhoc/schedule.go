@@ -55,6 +55,9 @@ type schedule struct {
 	exp secret // PRK_exporter, from TH_4 on
 }
 
+// Format prints no key.
+func (schedule) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, "[key schedule]") }
+
 // start begins the schedule with both shares and message_1 as it was sent.
 func start(p params, msg1, gy, gxy []byte) (schedule, error) {
 	h := sha256.Sum256(msg1)
