@@ -3,7 +3,6 @@ package transfer
 import (
 	"bytes"
 	"crypto/sha256"
-	"fmt"
 	"slices"
 
 	"github.com/lares-drm/lares/license/ident"
