@@ -1,0 +1,279 @@
+package packager
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/lares-drm/lares/content"
+	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/license/ident"
+)
+
+// Config says what to pack and where.
+type Config struct {
+	Inputs     []string      // required: MP4 files; their video tracks make the ladder, the first audio track is the sound
+	Dir        string        // required: the folder to make; it must not exist
+	Content    ident.Content // required
+	Title      string        // required
+	Scheme     cenc.Scheme   // cenc or cbcs; default cenc
+	LicenseURL string        // of the Clear Key server, as the manifest says it; default "license", beside the manifest
+	FragmentMS int           // least length of a fragment, milliseconds, 1000 to 10000; default 4000
+	Poster     string        // a JPEG or PNG file; default none
+	Keys       KeySource     // default: a random key and key ID for each tier
+	Progress   func(done, total int64)
+}
+
+// KeySource gives the key of a tier.
+type KeySource func(content.Tier) (ident.Key, cenc.ContentKey, error)
+
+// Result is a packed folder and the keys that open it.
+type Result struct {
+	Manifest *content.Manifest
+	Delivery content.Delivery // the keys, for content.SealKeys
+	Notes    []string         // what of the input was left out, or is unusual
+}
+
+// Pack reads the inputs and makes the folder. When it fails, nothing is left behind.
+func Pack(ctx context.Context, cfg Config) (res *Result, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			res, err = nil, fmt.Errorf("%w: the MP4 library gave up: %v", ErrInput, r)
+		}
+	}()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	p := &packer{cfg: cfg, keys: map[content.Tier]*tierKey{}}
+	defer p.close()
+	for _, name := range cfg.Inputs {
+		s, err := open(name)
+		if err != nil {
+			return nil, err
+		}
+		p.sources = append(p.sources, s)
+	}
+	if err := p.choose(); err != nil {
+		return nil, err
+	}
+	if p.dir, err = os.MkdirTemp(filepath.Dir(cfg.Dir), ".lares-pack-*"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.RemoveAll(p.dir) // the first error counts
+		}
+	}()
+	if err := p.pack(ctx); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(p.dir, cfg.Dir); err != nil {
+		return nil, err
+	}
+	return &Result{Manifest: p.manifest, Delivery: p.delivery(), Notes: p.notes}, nil
+}
+
+func (c *Config) check() error {
+	if c.Scheme == 0 {
+		c.Scheme = cenc.SchemeCENC
+	}
+	if c.LicenseURL == "" {
+		c.LicenseURL = "license"
+	}
+	if c.FragmentMS == 0 {
+		c.FragmentMS = 4000
+	}
+	if c.Keys == nil {
+		c.Keys = func(content.Tier) (ident.Key, cenc.ContentKey, error) { return ident.NewKey(), cenc.GenerateKey(), nil }
+	}
+	if c.Progress == nil {
+		c.Progress = func(int64, int64) {}
+	}
+	switch {
+	case len(c.Inputs) == 0 || c.Dir == "" || c.Content == "" || c.Title == "":
+		return errors.New("packager: inputs, folder, content ID and title are required")
+	case c.Scheme != cenc.SchemeCENC && c.Scheme != cenc.SchemeCBCS:
+		return fmt.Errorf("packager: scheme %v: want cenc or cbcs", c.Scheme)
+	case c.FragmentMS < 1000 || c.FragmentMS > 10_000:
+		return fmt.Errorf("packager: fragments of %d ms: want 1000 to 10000", c.FragmentMS)
+	}
+	if u, err := url.Parse(c.LicenseURL); err != nil || strings.ContainsAny(c.LicenseURL, "<>\"") || u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https" {
+		return errors.New("packager: license URL is not one")
+	}
+	if _, err := os.Lstat(c.Dir); !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("packager: %s: %w", c.Dir, os.ErrExist)
+	}
+	return nil
+}
+
+type packer struct {
+	cfg      Config
+	sources  []*source
+	tracks   []*output
+	keys     map[content.Tier]*tierKey
+	order    []content.Tier
+	dir      string // being made
+	done     int64  // sample bytes packed
+	total    int64
+	cuts     []int64 // decode times, ms, where fragments of the first video begin
+	manifest *content.Manifest
+	notes    []string
+}
+
+// tierKey is a key and the next vector that was not used under it.
+type tierKey struct {
+	kid ident.Key
+	key cenc.ContentKey
+	iv  []byte // cenc: 8 bytes, counted on over all tracks of the tier
+	bps uint64
+}
+
+func (p *packer) close() {
+	for _, s := range p.sources {
+		_ = s.f.Close() // opened for reading
+	}
+}
+
+// choose picks the tracks: every video track and the first audio track.
+func (p *packer) choose() error {
+	var audio *output
+	for _, s := range p.sources {
+		for i, t := range s.tracks {
+			switch {
+			case len(t.samples) == 0:
+				p.notes = append(p.notes, fmt.Sprintf("%s: track %d is empty: not packed", s.name, i+1))
+			case t.kind == "audio" && audio == nil:
+				o, err := newOutput(t)
+				if err != nil {
+					return err
+				}
+				audio = o
+			case t.kind == "video":
+				o, err := newOutput(t)
+				if err != nil {
+					return err
+				}
+				p.tracks = append(p.tracks, o)
+			default:
+				p.notes = append(p.notes, fmt.Sprintf("%s: track %d (%s): not packed", s.name, i+1, t.kind))
+			}
+		}
+	}
+	slices.SortStableFunc(p.tracks, func(a, b *output) int { return a.width*a.height - b.width*b.height })
+	if audio != nil {
+		p.tracks = append([]*output{audio}, p.tracks...)
+	}
+	if len(p.tracks) == 0 {
+		return fmt.Errorf("%w: no video and no audio track", ErrInput)
+	}
+	used := map[string]bool{}
+	for _, o := range p.tracks {
+		base := strings.ToLower(o.tier.String())
+		o.name = base
+		for n := 2; used[o.name]; n++ {
+			o.name = base + "-" + strconv.Itoa(n)
+		}
+		used[o.name] = true
+		for _, s := range o.samples {
+			p.total += int64(s.size)
+		}
+	}
+	return p.makeKeys()
+}
+
+func (p *packer) makeKeys() error {
+	for _, o := range p.tracks {
+		if p.keys[o.tier] != nil {
+			continue
+		}
+		kid, key, err := p.cfg.Keys(o.tier)
+		if err != nil {
+			return fmt.Errorf("key of tier %v: %w", o.tier, err)
+		}
+		p.keys[o.tier] = &tierKey{kid: kid, key: key, iv: random(8)}
+		p.order = append(p.order, o.tier)
+	}
+	return nil
+}
+
+// pack writes everything into p.dir.
+func (p *packer) pack(ctx context.Context) error {
+	p.manifest = &content.Manifest{Format: 1, Content: p.cfg.Content, Title: p.cfg.Title, Scheme: p.cfg.Scheme}
+	p.align()
+	for _, o := range p.tracks {
+		files, err := p.track(ctx, o)
+		if err != nil {
+			return fmt.Errorf("%s: %s track: %w", o.src.name, o.kind, err)
+		}
+		p.manifest.Tracks = append(p.manifest.Tracks, *files)
+		last := files.Segments[len(files.Segments)-1]
+		p.manifest.DurationMS = max(p.manifest.DurationMS, last.StartMS+last.DurationMS)
+	}
+	if err := p.poster(); err != nil {
+		return err
+	}
+	mpd, err := p.mpd()
+	if err != nil {
+		return err
+	}
+	if p.manifest.MPD, err = p.write("manifest.mpd", mpd); err != nil {
+		return err
+	}
+	data, err := p.manifest.Encode()
+	if err != nil {
+		return err
+	}
+	if _, err := p.write(content.ManifestName, data); err != nil {
+		return err
+	}
+	return os.Chmod(p.dir, 0o755) //nolint:gosec // protected content is for every reader
+}
+
+func (p *packer) poster() error {
+	if p.cfg.Poster == "" {
+		return nil
+	}
+	b, err := os.ReadFile(p.cfg.Poster)
+	if err != nil {
+		return err
+	}
+	name := ""
+	switch {
+	case bytes.HasPrefix(b, []byte("\xff\xd8\xff")):
+		name = "poster.jpg"
+	case bytes.HasPrefix(b, []byte("\x89PNG\r\n\x1a\n")):
+		name = "poster.png"
+	default:
+		return fmt.Errorf("%w: the poster is neither JPEG nor PNG", ErrInput)
+	}
+	f, err := p.write(name, b)
+	p.manifest.Poster = &f
+	return err
+}
+
+// write adds a file to the folder and describes it.
+func (p *packer) write(name string, data []byte) (content.File, error) {
+	path := filepath.Join(p.dir, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // protected content is for every reader
+		return content.File{}, err
+	}
+	err := os.WriteFile(path, data, 0o644) //nolint:gosec // protected content is for every reader
+	return content.File{Name: name, Bytes: int64(len(data)), SHA256: sha256.Sum256(data)}, err
+}
+
+func (p *packer) delivery() content.Delivery {
+	d := content.Delivery{Content: p.cfg.Content, DurationMS: uint64(p.manifest.DurationMS)} //nolint:gosec // positive
+	for _, t := range p.order {
+		k := p.keys[t]
+		d.Keys = append(d.Keys, content.TierKey{KID: k.kid, Tier: t, Key: k.key, BPS: k.bps})
+	}
+	return d
+}
