@@ -174,34 +174,37 @@ func (u *Units) UsageFor(p Permission) []UsageUnit {
 }
 
 // UnknownCritical names every unit and item that this package does not know
-// and that stands where conditions stand: units 0x10 to 0x40 and the items of
-// them and of the actor unit. A permission with one of them must not be used.
-func (u *Units) UnknownCritical() []string {
+// and that stands where conditions of p stand: units of tags 0x10 to 0x40, and
+// items of the actor unit and of the units that grant p. A permission with one
+// of them must not be used. With p = 0 it names those of all permissions.
+func (u *Units) UnknownCritical(p Permission) []string {
 	var out []string
 	for _, it := range u.Unknown {
 		if it.Tag >= tagUsageFirst && it.Tag <= TagExport {
 			out = append(out, fmt.Sprintf("unit 0x%02x", it.Tag))
 		}
 	}
-	add := func(tag uint8, extra []Item) {
+	add := func(tag uint8, extra []Item, of ...Permission) {
 		for _, it := range extra {
-			out = append(out, fmt.Sprintf("unit 0x%02x item 0x%02x", tag, it.Tag))
+			if p == 0 || len(of) == 0 || slices.Contains(of, p) {
+				out = append(out, fmt.Sprintf("unit 0x%02x item 0x%02x", tag, it.Tag))
+			}
 		}
 	}
 	if u.Actor != nil {
 		add(TagActor, u.Actor.Extra)
 	}
 	for i := range u.Usage {
-		add(uint8(u.Usage[i].Kind), u.Usage[i].Extra)
+		add(uint8(u.Usage[i].Kind), u.Usage[i].Extra, u.Usage[i].Kind.Permission())
 	}
 	for i := range u.Extended {
-		add(u.Extended[i].Kind, u.Extended[i].Extra)
+		add(u.Extended[i].Kind, u.Extended[i].Extra, Lend)
 	}
 	if u.Management != nil {
-		add(TagManagement, u.Management.Extra)
+		add(TagManagement, u.Management.Extra, Copy, Move, Transfer)
 	}
 	if u.Export != nil {
-		add(TagExport, u.Export.Extra)
+		add(TagExport, u.Export.Extra, Export)
 	}
 	return out
 }

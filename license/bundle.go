@@ -1,0 +1,170 @@
+package license
+
+import (
+	"crypto/subtle"
+	"fmt"
+	"io"
+
+	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/license/ident"
+)
+
+// KeySize is the length of a content key in bytes (ISO/IEC 23001-7).
+const KeySize = 16
+
+// Key is a content key on its way between two TREMs. It prints redacted, does
+// not marshal and does not compare with ==.
+type Key struct {
+	_ [0]func()
+	b *[KeySize]byte
+}
+
+// NewKey copies 16 bytes.
+func NewKey(b []byte) (Key, error) {
+	if len(b) != KeySize {
+		return Key{}, fmt.Errorf("%w: key of %d bytes", ErrInvalid, len(b))
+	}
+	k := Key{b: new([KeySize]byte)}
+	copy(k.b[:], b)
+	return k, nil
+}
+
+// Bytes is the key itself, not a copy: nil for the zero Key.
+func (k Key) Bytes() []byte {
+	if k.b == nil {
+		return nil
+	}
+	return k.b[:]
+}
+
+// Clear overwrites the key.
+func (k Key) Clear() { clear(k.Bytes()) }
+
+// Equal compares in constant time.
+func (k Key) Equal(o Key) bool {
+	return k.b != nil && o.b != nil && subtle.ConstantTimeCompare(k.b[:], o.b[:]) == 1
+}
+
+// Format prints no key.
+func (Key) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, "[content key]") }
+
+// MarshalText refuses.
+func (Key) MarshalText() ([]byte, error) { return nil, ErrSecret }
+
+// MarshalCBOR refuses: keys are encoded by KeyBundle.Encode only.
+func (Key) MarshalCBOR() ([]byte, error) { return nil, ErrSecret }
+
+// BundleKey is one key of a bundle.
+type BundleKey struct {
+	KID ident.Key
+	Key Key
+}
+
+// KeyBundle holds the keys of one license: [license hash, [+ [kid, key]]]. It
+// travels from TREM to TREM only, protected, and rests only in a vault.
+type KeyBundle struct {
+	License [32]byte // license hash
+	Keys    []BundleKey
+}
+
+type bundleKeyWire struct {
+	_   struct{} `cbor:",toarray"`
+	KID ident.Key
+	Key [KeySize]byte
+}
+
+type bundleWire struct {
+	_       struct{} `cbor:",toarray"`
+	License [32]byte
+	Keys    []bundleKeyWire
+}
+
+// Encode writes the bundle, keys in the clear: the caller seals it.
+func (b *KeyBundle) Encode() ([]byte, error) {
+	w := bundleWire{License: b.License}
+	for _, k := range b.Keys {
+		if k.Key.b == nil {
+			return nil, fmt.Errorf("%w: no key for %v", ErrInvalid, k.KID)
+		}
+		w.Keys = append(w.Keys, bundleKeyWire{KID: k.KID, Key: *k.Key.b})
+	}
+	if err := w.check(); err != nil {
+		return nil, err
+	}
+	out, err := wire.Marshal(w)
+	w.clear()
+	return out, err
+}
+
+func (w *bundleWire) check() error {
+	if len(w.Keys) == 0 || len(w.Keys) > MaxKeys {
+		return fmt.Errorf("%w: bundle of %d keys", ErrInvalid, len(w.Keys))
+	}
+	seen := map[ident.Key]bool{}
+	for _, k := range w.Keys {
+		if seen[k.KID] {
+			return fmt.Errorf("%w: KID %v twice", ErrInvalid, k.KID)
+		}
+		seen[k.KID] = true
+	}
+	return nil
+}
+
+func (w *bundleWire) clear() {
+	for i := range w.Keys {
+		clear(w.Keys[i].Key[:])
+	}
+}
+
+// ParseKeyBundle reads a bundle. Its errors say nothing about the keys.
+func ParseKeyBundle(data []byte) (*KeyBundle, error) {
+	var w bundleWire
+	if err := wire.Unmarshal(data, &w, wire.Limit{Bytes: 2048, Depth: 4}); err != nil {
+		return nil, fmt.Errorf("%w: key bundle", ErrMalformed)
+	}
+	defer w.clear()
+	if err := w.check(); err != nil {
+		return nil, err
+	}
+	b := &KeyBundle{License: w.License}
+	for _, k := range w.Keys {
+		key, err := NewKey(k.Key[:])
+		if err != nil {
+			return nil, err
+		}
+		b.Keys = append(b.Keys, BundleKey{KID: k.KID, Key: key})
+	}
+	return b, nil
+}
+
+// Clear overwrites every key.
+func (b *KeyBundle) Clear() {
+	for _, k := range b.Keys {
+		k.Key.Clear()
+	}
+}
+
+// Check holds the bundle against its license: the hash, and for each key the
+// check value. Every key must be referred to; the license may refer to more.
+func (b *KeyBundle) Check(l *License) error {
+	if b.License != l.Hash() {
+		return fmt.Errorf("%w: key bundle of another license", ErrInvalid)
+	}
+	for _, k := range b.Keys {
+		ref := l.key(k.KID)
+		if ref == nil || KeyCheck(k.KID, l.info.Content, k.Key.Bytes()) != ref.Check {
+			return fmt.Errorf("%w: key %v is not the license's", ErrInvalid, k.KID)
+		}
+	}
+	return nil
+}
+
+// key is the reference of a KID, or nil.
+func (l *License) key(kid ident.Key) *KeyRef {
+	for i := range l.info.Keys {
+		if l.info.Keys[i].KID == kid {
+			return &l.info.Keys[i]
+		}
+	}
+	return nil
+}

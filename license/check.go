@@ -1,0 +1,140 @@
+package license
+
+import (
+	"fmt"
+
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/license/permission"
+)
+
+// check refuses what no issuer may write and returns the decoded code.
+func (i *Info) check() (*permission.Units, error) {
+	if i.Format != Format {
+		return nil, fmt.Errorf("%w: format %d", ErrMalformed, i.Format)
+	}
+	u, err := i.Units()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	for _, step := range []func(*permission.Units) error{i.checkFields, i.checkActor, i.checkKeys, i.checkTimes, i.checkCounts, i.checkParent} {
+		if err := step(u); err != nil {
+			return nil, err
+		}
+	}
+	return u, nil
+}
+
+func (i *Info) checkFields(*permission.Units) error {
+	switch {
+	case i.ID == ident.License{}:
+		return fmt.Errorf("%w: no license ID", ErrInvalid)
+	case i.Issuer == "" || i.Content == "":
+		return fmt.Errorf("%w: no issuer or content ID", ErrInvalid)
+	case i.IssuedAt <= 0 || i.IssuedAt > maxTime:
+		return fmt.Errorf("%w: issued at", ErrInvalid)
+	case i.Subject.Kind < SubjectDomain || i.Subject.Kind > SubjectUser || i.Subject.ID == [ident.Size]byte{}:
+		return fmt.Errorf("%w: subject", ErrInvalid)
+	case i.Subject.Kind != SubjectDomain && i.Subject.Generation != 0:
+		return fmt.Errorf("%w: generation of a subject that is no domain", ErrInvalid)
+	case i.Version == 0:
+		return fmt.Errorf("%w: version 0", ErrInvalid)
+	case i.RevMaxAge < 0 || i.RevMaxAge > maxTime:
+		return fmt.Errorf("%w: rev_max_age", ErrInvalid)
+	case len(i.StatusURL) > maxURL:
+		return fmt.Errorf("%w: status URL", ErrInvalid)
+	}
+	if s := i.Sunset; s != nil {
+		if s.Mode < 1 || s.Mode > 2 || s.SilenceMS < minSilence || s.SilenceMS > maxTime || len(s.NoticeKey) == 0 || s.FreeAfter < 0 || s.FreeAfter > maxTime {
+			return fmt.Errorf("%w: sunset", ErrInvalid)
+		}
+	}
+	return i.Policy.check()
+}
+
+// checkActor holds the code's actor unit against fields 3, 5 and 6.
+func (i *Info) checkActor(u *permission.Units) error {
+	a := u.Actor
+	if a == nil {
+		return nil
+	}
+	same := (a.Content == "" || a.Content == i.Content) && (a.Issuer == "" || a.Issuer == i.Issuer)
+	if r := a.Receiver; r.Kind != 0 {
+		same = same && SubjectKind(r.Kind) == i.Subject.Kind && r.ID == i.Subject.ID
+	}
+	if !same {
+		return fmt.Errorf("%w: the code's actor is not the license's", ErrInvalid)
+	}
+	return nil
+}
+
+func (i *Info) checkKeys(*permission.Units) error {
+	if len(i.Keys) == 0 || len(i.Keys) > MaxKeys {
+		return fmt.Errorf("%w: %d key references", ErrInvalid, len(i.Keys))
+	}
+	seen := map[ident.Key]bool{}
+	for _, k := range i.Keys {
+		if k.Tier == 0 || k.Tier > TierUHD && k.Tier < TierCustom {
+			return fmt.Errorf("%w: tier %d", ErrInvalid, uint64(k.Tier))
+		}
+		if seen[k.KID] {
+			return fmt.Errorf("%w: KID %v twice", ErrInvalid, k.KID)
+		}
+		seen[k.KID] = true
+	}
+	return nil
+}
+
+// checkTimes refuses windows that are empty on the day of issue (P5).
+func (i *Info) checkTimes(u *permission.Units) error {
+	for _, x := range u.Usage {
+		end := earliest(x.EndTime, i.Policy.HardEnd)
+		if i.Policy.StorageDuration != 0 {
+			end = earliest(end, i.IssuedAt+i.Policy.StorageDuration)
+		}
+		if end != 0 && end <= x.StartTime {
+			return fmt.Errorf("%w: the window ends before it starts", ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// earliest is the earlier of two times of which 0 means absent.
+func earliest(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// checkCounts: a play that is begun again can only be told by the duration.
+func (i *Info) checkCounts(u *permission.Units) error {
+	for _, x := range u.Usage {
+		if x.PlayCount != 0 && i.Policy.Duration == 0 {
+			return fmt.Errorf("%w: PLAY_COUNT without duration_ms", ErrInvalid)
+		}
+	}
+	return nil
+}
+
+func (i *Info) checkParent(u *permission.Units) error {
+	p := i.Parent
+	if p == nil {
+		return nil
+	}
+	switch {
+	case p.Kind < KindCopy || p.Kind > KindRebind:
+		return fmt.Errorf("%w: derivation %d", ErrInvalid, p.Kind)
+	case p.Of != 0 && p.Index >= p.Of:
+		return fmt.Errorf("%w: child %d of %d", ErrInvalid, p.Index, p.Of)
+	case i.Continues != nil || i.Sunset != nil:
+		return fmt.Errorf("%w: a derived license continues nothing", ErrInvalid)
+	}
+	if p.Kind == KindLoan || p.Kind == KindAllowance {
+		for _, q := range []permission.Permission{permission.Copy, permission.Move, permission.Transfer, permission.Lend, permission.Export} {
+			if u.Grants(q) {
+				return fmt.Errorf("%w: %v in a loan or allowance", ErrInvalid, q)
+			}
+		}
+	}
+	return nil
+}

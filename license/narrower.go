@@ -1,0 +1,267 @@
+package license
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/lares-drm/lares/license/permission"
+)
+
+// Narrower checks that child permits nothing that parent does not (evaluator
+// E12, docs/spec/license.md): issuer and content equal, keys a subset with the
+// same check values, every grant, time, count, level and output at least as
+// strict. Every failure wraps ErrNotNarrower and names what is wider.
+//
+// It compares what the two say. What has been used of the parent, and that no
+// index is given twice, is for the party that derives.
+func Narrower(child, parent *Info) error {
+	cu, err := child.check()
+	if err != nil {
+		return err
+	}
+	pu, err := parent.check()
+	if err != nil {
+		return err
+	}
+	n := narrowing{child, parent, cu, pu}
+	for _, part := range []struct {
+		what string
+		ok   func() bool
+	}{
+		{"derivation", n.derivation}, {"issuer or content", n.identity}, {"keys", n.keys}, {"usage", n.usage}, {"management, loan or export", n.rights},
+		{"classification", n.classification}, {"policy", n.policy}, {"revocation", n.revocation}, {"unknown conditions", n.unknown},
+	} {
+		if !part.ok() {
+			return fmt.Errorf("%w: %s", ErrNotNarrower, part.what)
+		}
+	}
+	return nil
+}
+
+type narrowing struct {
+	c, p   *Info
+	cu, pu *permission.Units
+}
+
+func (n *narrowing) derivation() bool {
+	link := n.c.Parent
+	if link == nil {
+		return false
+	}
+	var before uint64
+	if n.p.Parent != nil {
+		before = n.p.Parent.CopyGeneration
+	}
+	if link.Kind == KindCopy && link.CopyGeneration != before+1 || link.Kind != KindCopy && link.CopyGeneration != before {
+		return false
+	}
+	if link.Kind == KindAllowance {
+		if n.c.Subject.Kind != SubjectDevice {
+			return false
+		}
+		// index < parent's count; check has already held index against of.
+		for _, x := range n.pu.UsageFor(permission.Play) {
+			if x.PlayCount != 0 && link.Of != x.PlayCount {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (n *narrowing) identity() bool { return n.c.Issuer == n.p.Issuer && n.c.Content == n.p.Content }
+
+func (n *narrowing) keys() bool {
+	for i := range n.c.Keys {
+		c := &n.c.Keys[i]
+		at := slices.IndexFunc(n.p.Keys, func(k KeyRef) bool { return k.KID == c.KID })
+		if at < 0 {
+			return false
+		}
+		p := &n.p.Keys[at]
+		if c.Check != p.Check || c.Tier != p.Tier || !atMost(c.BPS, p.BPS) || !rulesAtLeast(c, p) {
+			return false
+		}
+	}
+	return true
+}
+
+// rulesAtLeast reports whether a's output rules are at least as strict as b's.
+// max_pixels is a statement about the pictures, so it must not change.
+func rulesAtLeast(a, b *KeyRef) bool {
+	if bytes.Equal(a.Outputs, b.Outputs) {
+		return true
+	}
+	x, errX := a.Rules()
+	y, errY := b.Rules()
+	if errX != nil || errY != nil {
+		return false
+	}
+	stricter := func(c, p Rule) bool { return c == p || c == RuleDeny || p == RuleAllow }
+	unknown := func(r *Rule) Rule {
+		if r == nil {
+			return RuleConstrain
+		}
+		return *r
+	}
+	constrain := func(r *OutputRules) uint64 {
+		if r.Constrain == 0 {
+			return defaultConstrain
+		}
+		return r.Constrain
+	}
+	return x.Digital >= y.Digital && stricter(x.Analog, y.Analog) && stricter(x.Wireless, y.Wireless) && stricter(unknown(x.Unknown), unknown(y.Unknown)) &&
+		x.OnViolation >= y.OnViolation && constrain(&x) <= constrain(&y) && x.MinLevel >= y.MinLevel && x.MaxPixels == y.MaxPixels && atMost(x.MaxFPS, y.MaxFPS)
+}
+
+// atMost compares limits of which 0 means unlimited.
+func atMost[T uint64 | int64](child, parent T) bool {
+	return parent == 0 || child != 0 && child <= parent
+}
+
+func (n *narrowing) usage() bool {
+	for i := range n.cu.Usage {
+		c := &n.cu.Usage[i]
+		if !slices.ContainsFunc(n.pu.Usage, func(p permission.UsageUnit) bool { return n.unit(c, &p) }) {
+			return false
+		}
+	}
+	return true
+}
+
+func (n *narrowing) unit(c, p *permission.UsageUnit) bool {
+	if c.Kind != p.Kind || !bytes.Equal(c.Part, p.Part) || !sameItems(c.Extra, p.Extra) {
+		return false
+	}
+	return c.StartTime >= p.StartTime && n.ends(c, p) && atMost(c.PlayCount, p.PlayCount) && atMost(c.Accumulated, p.Accumulated) &&
+		atMost(c.MaxPixels, p.MaxPixels) && c.Output >= p.Output
+}
+
+// ends compares the windows. A child without INTERVAL of a parent with one is
+// from a started interval: its end is absolute, and since the interval began
+// before the child was issued, at most INTERVAL behind that.
+func (n *narrowing) ends(cx, px *permission.UsageUnit) bool {
+	c, p := termsOf(n.c, n.cu, cx), termsOf(n.p, n.pu, px)
+	if c.latestEnd() > p.latestEnd() {
+		return false
+	}
+	if px.Interval == 0 {
+		return c.storeEnd() <= p.storeEnd() || c.latestEnd() <= p.storeEnd()
+	}
+	if cx.Interval == 0 {
+		return c.latestEnd() <= plus(n.c.IssuedAt, px.Interval)
+	}
+	return cx.Interval <= px.Interval && c.storeEnd() <= p.storeEnd()
+}
+
+func sameItems(a, b []permission.Item) bool {
+	return slices.EqualFunc(a, b, func(x, y permission.Item) bool { return x.Tag == y.Tag && bytes.Equal(x.Value, y.Value) })
+}
+
+func (n *narrowing) rights() bool {
+	for _, q := range []permission.Permission{permission.Copy, permission.Move, permission.Transfer, permission.Lend, permission.Export} {
+		if n.cu.Grants(q) && !n.pu.Grants(q) {
+			return false
+		}
+	}
+	if c, p := n.cu.Management, n.pu.Management; c != nil && p != nil {
+		copies := c.Copy == p.Copy && c.CopyCount <= p.CopyCount || !n.cu.Grants(permission.Copy) || p.Copy == permission.CopyFree
+		if !copies || c.MaxGeneration > p.MaxGeneration || c.Move > p.Move || c.Transfer > p.Transfer || !sameItems(c.Extra, p.Extra) {
+			return false
+		}
+	}
+	for _, c := range n.cu.Extended {
+		if !slices.ContainsFunc(n.pu.Extended, func(p permission.ExtendedUnit) bool {
+			return c.Kind == p.Kind && c.MaxDuration <= p.MaxDuration && c.MaxLoans <= p.MaxLoans && sameItems(c.Extra, p.Extra)
+		}) {
+			return false
+		}
+	}
+	if c := n.cu.Export; c != nil {
+		for _, s := range c.Systems {
+			if !n.pu.Export.Names(s) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// classification: the region at most, and what defaults hang on unchanged.
+func (n *narrowing) classification() bool {
+	var c, p permission.ClassificationUnit
+	if n.cu.Classification != nil {
+		c = *n.cu.Classification
+	}
+	if n.pu.Classification != nil {
+		p = *n.pu.Classification
+	}
+	if len(p.Territory) > 0 && len(c.Territory) == 0 {
+		return false
+	}
+	for _, t := range c.Territory {
+		if len(p.Territory) > 0 && !slices.Contains(p.Territory, t) {
+			return false
+		}
+	}
+	return true
+}
+
+func (n *narrowing) policy() bool {
+	var any permission.UsageUnit
+	c, p := termsOf(n.c, n.cu, &any), termsOf(n.p, n.pu, &any)
+	cp, pp := &n.c.Policy, &n.p.Policy
+	return cp.Duration == pp.Duration &&
+		(p.finish() || !c.finish()) && (!c.finish() || tailAtMost(cp.FinishTail, pp.FinishTail)) &&
+		c.firstUseThreshold() <= p.firstUseThreshold() && c.countThreshold() <= p.countThreshold() && c.resumeWindow() <= p.resumeWindow() && c.slice() <= p.slice() &&
+		c.grace(nil) <= p.grace(nil) && (cp.EmbargoStrict || !pp.EmbargoStrict) &&
+		anchorAtLeast(n, &c, &p) && max(cp.OutputEvidence, EvidenceHost) >= max(pp.OutputEvidence, EvidenceHost) && cp.MinLevel >= pp.MinLevel &&
+		max(cp.Stale, StaleWarn) >= max(pp.Stale, StaleWarn)
+}
+
+// anchorAtLeast compares with the defaults of counted and lent content.
+func anchorAtLeast(n *narrowing, c, p *terms) bool {
+	least := func(t *terms, u *permission.Units) uint64 {
+		out := t.minAnchor()
+		for i := range u.Usage {
+			x := *t
+			x.usage = &u.Usage[i]
+			out = max(out, x.minAnchor())
+		}
+		return out
+	}
+	return least(c, n.cu) >= least(p, n.pu)
+}
+
+// tailAtMost: without a value the tail depends on the film, so only none, 0 or
+// an equal one is known to be at most that.
+func tailAtMost(c, p *int64) bool {
+	switch {
+	case c == nil:
+		return p == nil
+	case *c == 0:
+		return true
+	}
+	return p != nil && *c <= *p
+}
+
+func (n *narrowing) revocation() bool {
+	return n.c.RevMinEpoch >= n.p.RevMinEpoch && atMost(n.c.RevMaxAge, n.p.RevMaxAge)
+}
+
+// unknown: what the parent says critically and nobody here understands, the
+// child says in the same bytes, and it adds nothing of the kind.
+func (n *narrowing) unknown() bool {
+	for k, v := range n.p.Policy.Other {
+		if k%2 == 1 && !bytes.Equal(n.c.Policy.Other[k], v) {
+			return false
+		}
+	}
+	for k := range n.c.Policy.Other {
+		if _, there := n.p.Policy.Other[k]; k%2 == 1 && !there {
+			return false
+		}
+	}
+	return sameItems(n.cu.Unknown, n.pu.Unknown)
+}

@@ -1,0 +1,188 @@
+package license
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/lares-drm/lares/internal/wire"
+)
+
+// OnFirstUse says how INTERVAL and the store window combine (evaluator E3).
+type OnFirstUse uint64
+
+// The values of on_first_use; 0 means OnFirstReplace.
+const (
+	OnFirstReplace OnFirstUse = 1 // the interval takes the store window's place
+	OnFirstCap     OnFirstUse = 2 // the earlier end counts
+)
+
+// ExpiryMode says what happens to a running session at the window's end.
+type ExpiryMode uint64
+
+// The expiry modes; 0 means ExpiryFinish, or ExpiryStop for live content and
+// subscriptions.
+const (
+	ExpiryFinish ExpiryMode = 1
+	ExpiryStop   ExpiryMode = 2
+)
+
+// Evidence says whose word about an output counts.
+type Evidence uint64
+
+// The kinds of evidence; 0 means EvidenceHost.
+const (
+	EvidenceHost Evidence = 1
+	EvidenceTREM Evidence = 2
+)
+
+// Staleness says what an old revocation state does.
+type Staleness uint64
+
+// The reactions; 0 means StaleWarn.
+const (
+	StaleWarn Staleness = 1
+	StaleDeny Staleness = 2
+)
+
+// Policy is what a license says beyond its permission code: field 8. Odd keys
+// are critical. Durations are ms, times Unix ms; 0, nil and false mean absent.
+// Source of the numbers: local, docs/spec/license.md.
+type Policy struct {
+	Duration          int64      `cbor:"1,keyasint,omitempty" json:"duration_ms,omitempty"`          // of the content
+	StorageDuration   int64      `cbor:"3,keyasint,omitempty" json:"storage_duration,omitempty"`     // from issued_at
+	OnFirstUse        OnFirstUse `cbor:"5,keyasint,omitempty" json:"on_first_use,omitempty"`         //
+	HardEnd           int64      `cbor:"7,keyasint,omitempty" json:"hard_end,omitempty"`             //
+	ExpiryMode        ExpiryMode `cbor:"9,keyasint,omitempty" json:"expiry_mode,omitempty"`          //
+	FinishTail        *int64     `cbor:"11,keyasint,omitempty" json:"finish_tail,omitempty"`         // 0 allowed
+	FirstUseThreshold *int64     `cbor:"13,keyasint,omitempty" json:"first_use_threshold,omitempty"` // 0 allowed; default 30 s
+	CountThreshold    int64      `cbor:"15,keyasint,omitempty" json:"count_threshold,omitempty"`     // default min(60 s, 5 % of Duration)
+	ResumeWindow      int64      `cbor:"17,keyasint,omitempty" json:"resume_window,omitempty"`       // default 12 h
+	Slice             int64      `cbor:"19,keyasint,omitempty" json:"slice_ms,omitempty"`            // 1 to 60 s, default 10 s
+	ClockGrace        *int64     `cbor:"21,keyasint,omitempty" json:"clock_grace,omitempty"`         // powered-on; 0 allowed
+	EmbargoStrict     bool       `cbor:"23,keyasint,omitempty" json:"embargo_strict,omitempty"`      //
+	MinAnchor         *uint64    `cbor:"25,keyasint,omitempty" json:"min_anchor,omitempty"`          // 0 to 2; default 1 where counted or lent
+	OutputEvidence    Evidence   `cbor:"27,keyasint,omitempty" json:"output_evidence,omitempty"`     // for UHD
+	MinLevel          uint64     `cbor:"29,keyasint,omitempty" json:"min_level,omitempty"`           // 1 to 3, of the TREM
+	Stale             Staleness  `cbor:"31,keyasint,omitempty" json:"stale,omitempty"`               // when field 12 is exceeded
+
+	// Other holds the keys that this package does not evaluate, as received.
+	Other map[uint64]wire.RawMessage `cbor:"-" json:"other,omitempty"`
+}
+
+type policyFields Policy
+
+// maxPolicy bounds the policy map. Source: local, docs/spec/license.md.
+func maxPolicy() wire.Limit { return wire.Limit{Bytes: 2048, Items: 64, Depth: 4} }
+
+// MarshalCBOR writes the map of the keys that are present.
+func (p Policy) MarshalCBOR() ([]byte, error) {
+	own, err := wire.Marshal(policyFields(p))
+	if err != nil || len(p.Other) == 0 {
+		return own, err
+	}
+	all := map[uint64]wire.RawMessage{}
+	if err := wire.Unmarshal(own, &all, wire.Limit{}); err != nil {
+		return nil, err
+	}
+	for k, v := range p.Other {
+		if _, twice := all[k]; twice || knownPolicy(k) {
+			return nil, fmt.Errorf("%w: policy key %d has a field", wire.ErrShape, k)
+		}
+		all[k] = v
+	}
+	return wire.Marshal(all)
+}
+
+// UnmarshalCBOR reads a policy map and keeps what it does not know.
+func (p *Policy) UnmarshalCBOR(data []byte) error {
+	var all map[uint64]wire.RawMessage
+	if err := wire.Unmarshal(data, &all, maxPolicy()); err != nil {
+		return err
+	}
+	var f policyFields
+	if err := wire.UnmarshalOpen(data, &f, maxPolicy()); err != nil {
+		return err
+	}
+	for k, v := range all {
+		if knownPolicy(k) {
+			continue
+		}
+		if f.Other == nil {
+			f.Other = map[uint64]wire.RawMessage{}
+		}
+		f.Other[k] = v
+	}
+	again, err := Policy(f).MarshalCBOR()
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(again, data) {
+		return fmt.Errorf("%w: policy", wire.ErrNotCanonical)
+	}
+	*p = Policy(f)
+	return nil
+}
+
+// lastPolicyKey is the highest odd key with a field in Policy; all odd keys up
+// to it have one, and no even key has.
+const lastPolicyKey = 31
+
+func knownPolicy(k uint64) bool { return k%2 == 1 && k <= lastPolicyKey }
+
+// policyNames are the keys that docs/spec/license.md gives a name and that
+// this package does not evaluate yet.
+var policyNames = map[uint64]string{
+	2: "renew", 4: "backup", 6: "arbiter",
+	33: "accumulated_by", 35: "region", 37: "copy", 39: "transfer", 41: "lend",
+	43: "concurrency", 45: "report", 47: "overlay",
+}
+
+// unknown lists the keys that are not evaluated, named, critical or not.
+func (p *Policy) unknown(critical bool) []string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(p.Other)) {
+		if (k%2 == 1) != critical {
+			continue
+		}
+		name := policyNames[k]
+		if name == "" {
+			name = fmt.Sprintf("policy %d", k)
+		}
+		out = append(out, name)
+	}
+	return out
+}
+
+// check refuses values that no issuer may write: 0 and negative durations
+// cannot be told from absent and are caught by the encoding.
+func (p *Policy) check() error {
+	for name, v := range map[string]int64{
+		"duration_ms": p.Duration, "storage_duration": p.StorageDuration, "hard_end": p.HardEnd, "count_threshold": p.CountThreshold,
+		"resume_window": p.ResumeWindow, "finish_tail": value(p.FinishTail), "first_use_threshold": value(p.FirstUseThreshold), "clock_grace": value(p.ClockGrace),
+	} {
+		if v < 0 || v > maxTime {
+			return fmt.Errorf("%w: %s", ErrInvalid, name)
+		}
+	}
+	if p.Slice != 0 && (p.Slice < 1000 || p.Slice > 60_000) {
+		return fmt.Errorf("%w: slice_ms", ErrInvalid)
+	}
+	if p.OnFirstUse > OnFirstCap || p.ExpiryMode > ExpiryStop || p.OutputEvidence > EvidenceTREM || p.Stale > StaleDeny || p.MinLevel > 3 || value(p.MinAnchor) > 2 {
+		return fmt.Errorf("%w: policy value", ErrInvalid)
+	}
+	if len(p.Other) > 32 {
+		return fmt.Errorf("%w: policy keys", ErrInvalid)
+	}
+	return nil
+}
+
+// value is *p, or the zero value for nil.
+func value[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}
