@@ -1,0 +1,104 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+
+	"github.com/lares-drm/lares/license/ident"
+)
+
+// Errors of a Store.
+var (
+	// ErrNotFound: no such record.
+	ErrNotFound = errors.New("issuer: no such record")
+	// ErrConflict: a record of this name exists and differs.
+	ErrConflict = errors.New("issuer: exists already and differs")
+)
+
+// Store keeps what an issuer must not forget. internal/store implements it;
+// internal/store/storetest is the suite that every implementation passes.
+//
+// When Update returns nil, everything fn did is durable; otherwise nothing of it
+// is there. fn may run more than once, must use the context that it is given,
+// and must not keep tx. After a failure of the disk or the database every call
+// fails: the process must end and start again.
+type Store interface {
+	Update(ctx context.Context, fn func(ctx context.Context, tx Tx) error) error
+	View(ctx context.Context, fn func(ctx context.Context, r Reader) error) error
+}
+
+// Reader reads one consistent state.
+type Reader interface {
+	Contents(ctx context.Context) ([]Content, error)
+	Offers(ctx context.Context) ([]Offer, error)
+	// Grants returns at most limit grants behind after, in the order of domain and ID.
+	Grants(ctx context.Context, after GrantKey, limit int) ([]Grant, error)
+	Licenses(ctx context.Context, domain ident.Domain) ([]License, error)
+}
+
+// Tx is a transaction that may write.
+type Tx interface {
+	Reader
+	ClaimTx
+	GrantTx
+	CountTx
+	LicenseTx
+	TransferTx
+	ShelfTx
+}
+
+// ClaimTx makes requests idempotent.
+type ClaimTx interface {
+	// Claim records a request. fresh is false when its key was claimed before:
+	// prior is then that claim.
+	Claim(ctx context.Context, c Claim) (prior Claim, fresh bool, err error)
+	// Answer sets what a claimed request was answered with.
+	Answer(ctx context.Context, c Claim) error
+}
+
+// GrantTx keeps grants.
+type GrantTx interface {
+	// PutGrant records a grant, and its household when it is new. fresh is
+	// false when the ID is taken; nothing is written then.
+	PutGrant(ctx context.Context, g Grant) (fresh bool, err error)
+	Grant(ctx context.Context, key GrantKey) (Grant, error)
+	// GrantsFor returns the household's grants of a content.
+	GrantsFor(ctx context.Context, domain ident.Domain, content ident.Content) ([]Grant, error)
+	RevokeGrant(ctx context.Context, key GrantKey) error
+}
+
+// CountTx changes counts, exactly.
+type CountTx interface {
+	// Debit takes one license from a grant; ok is false when none remains.
+	Debit(ctx context.Context, key GrantKey) (ok bool, err error)
+	Credit(ctx context.Context, key GrantKey) error
+	// NextSeq returns the next number of transfers to a device in an
+	// incarnation of the issuer's TREM: 1, 2, 3, …
+	NextSeq(ctx context.Context, domain ident.Domain, peer ident.Device, in ident.Incarnation) (uint64, error)
+}
+
+// LicenseTx keeps what was issued.
+type LicenseTx interface {
+	// PutLicense records a license. fresh is false when it was issued before.
+	PutLicense(ctx context.Context, l License) (fresh bool, err error)
+	License(ctx context.Context, domain ident.Domain, id ident.License) (License, error)
+	SetLicense(ctx context.Context, domain ident.Domain, id ident.License, state LicenseState) error
+}
+
+// TransferTx keeps hand-overs.
+type TransferTx interface {
+	PutTransfer(ctx context.Context, t Transfer) error
+	// Transfer finds a transfer by its ID; a zero domain is looked for in all.
+	Transfer(ctx context.Context, domain ident.Domain, id ident.Transfer) (Transfer, error)
+	// CloseTransfer erases the sealed body.
+	CloseTransfer(ctx context.Context, domain ident.Domain, id ident.Transfer) error
+}
+
+// ShelfTx keeps what can be granted.
+type ShelfTx interface {
+	PutContent(ctx context.Context, c Content) error
+	Content(ctx context.Context, id ident.Content) (Content, error)
+	// PutOffer records an offer or replaces the one of its name.
+	PutOffer(ctx context.Context, o Offer) error
+	Offer(ctx context.Context, id string) (Offer, error)
+}
