@@ -1,0 +1,258 @@
+package home
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/trem"
+)
+
+// The parts of the trusted module that the home server uses; *trem.Client has
+// them all.
+type (
+	// Module is the household's trusted module.
+	Module interface {
+		Status(ctx context.Context) (trem.Status, error)
+		Licensing
+		Player
+		Household
+		Learner
+	}
+	// Licensing gets licenses and carries SLTP for devices.
+	Licensing interface {
+		Open(ctx context.Context, r trem.LicenseRequest) (trem.Opened, error)
+		Receive(ctx context.Context, m trem.SLTPMessage) (trem.Received, error)
+		Resend(ctx context.Context, peer ident.Device) (trem.Opened, error)
+		Licenses(ctx context.Context) ([]trem.Held, error)
+		Evaluate(ctx context.Context, a trem.Ask) (license.Decision, error)
+	}
+	// Player plays link-encrypted.
+	Player interface {
+		Begin(ctx context.Context, a trem.Ask) (trem.Session, error)
+		Track(ctx context.Context, session uint64, segment []byte) (uint64, []byte, error)
+		Decrypt(ctx context.Context, session, track uint64, segment []byte) ([]byte, error)
+		LinkKeys(ctx context.Context, session uint64) ([]trem.LinkKey, error)
+		End(ctx context.Context, session uint64) error
+	}
+	// Household manages members.
+	Household interface {
+		Admit(ctx context.Context, d trem.Candidate) (trem.Admission, error)
+		Remove(ctx context.Context, d ident.Device) error
+		Pairwise(ctx context.Context, issuer ident.Issuer) (ident.Domain, error)
+	}
+	// Learner takes what the authority says.
+	Learner interface {
+		Nonce(ctx context.Context) ([]byte, error)
+		Learn(ctx context.Context, l trem.Learned) error
+	}
+)
+
+// Authority is the certification authority as the home server sees it.
+type Authority interface {
+	// State returns the newest revocation state.
+	State(ctx context.Context) (trem.Learned, error)
+	// Time returns a time token that repeats the module's nonce.
+	Time(ctx context.Context, nonce []byte) (trem.Learned, error)
+}
+
+// Courier drives one SLTP exchange with the peer at url to its end, without
+// reading it, and returns what it led to, also when it fails in the middle.
+type Courier func(ctx context.Context, url string, peer ident.Device, opened trem.Opened) ([]trem.Event, error)
+
+// Config is what a home server needs. Zero values work where not marked required.
+type Config struct {
+	Dir        string           // required: state folder, 0700, exists
+	Module     Module           // required
+	Courier    Courier          // required to get licenses
+	Authority  Authority        // nil: nothing is learned
+	Relay      *Relay           // nil: devices get no safety list from here
+	Now        func() time.Time // required
+	Log        *slog.Logger     // nil: no log
+	LearnEvery time.Duration    // between two visits to the authority; default 1 minute
+	IdleAfter  time.Duration    // a playback session without a sign of its player ends; default 1 minute
+}
+
+// Home is the household's server. It is safe for concurrent use.
+type Home struct {
+	cfg     Config
+	log     *slog.Logger
+	library *library
+	members *members
+	shop    *shop
+	plays   *plays
+	learned learned
+	events  broker
+	door    door
+}
+
+// New reads the state folder. It starts nothing.
+func New(cfg Config) (*Home, error) {
+	if cfg.Module == nil || cfg.Now == nil || cfg.Dir == "" {
+		return nil, errors.New("home: Config needs Dir, Module and Now")
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the state folder: %w", err)
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.LearnEvery <= 0 {
+		cfg.LearnEvery = time.Minute
+	}
+	if cfg.IdleAfter <= 0 {
+		cfg.IdleAfter = time.Minute
+	}
+	h := &Home{cfg: cfg, log: cfg.Log}
+	var err error
+	if h.library, err = openLibrary(cfg.Dir); err != nil {
+		return nil, err
+	}
+	if h.members, err = openMembers(cfg.Dir); err != nil {
+		return nil, err
+	}
+	if h.shop, err = openShop(cfg.Dir); err != nil {
+		return nil, err
+	}
+	h.plays = newPlays()
+	return h, nil
+}
+
+// sweepEvery is how often idle sessions and old pairings are looked for. Source: local.
+const sweepEvery = 2 * time.Second
+
+// Run does what nobody asks for: it learns from the authority, asks shops again
+// whose answers were lost, finishes approvals that a crash interrupted, and ends
+// idle playback. It owns these goroutines and returns when ctx ends, after all
+// playback has been stopped.
+func (h *Home) Run(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return every(gctx, h.cfg.LearnEvery, h.learnOnce) })
+	g.Go(func() error { return every(gctx, h.cfg.LearnEvery, h.settleOnce) })
+	g.Go(func() error {
+		return every(gctx, sweepEvery, func(ctx context.Context) {
+			h.sweepPairings(ctx)
+			h.sweepSessions(ctx)
+		})
+	})
+	err := g.Wait()
+	h.stopAll(context.WithoutCancel(ctx), StopShutdown)
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// every calls f at once and then at each interval, until ctx ends.
+func every(ctx context.Context, interval time.Duration, f func(context.Context)) error {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		f(ctx)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// Status describes the house's trusted module.
+func (h *Home) Status(ctx context.Context) (trem.Status, error) { return h.cfg.Module.Status(ctx) }
+
+// Pairwise returns the house's ID towards one shop.
+func (h *Home) Pairwise(ctx context.Context, issuer ident.Issuer) (ident.Domain, error) {
+	return h.cfg.Module.Pairwise(ctx, issuer)
+}
+
+// Now is the host's clock, for pages; it decides no license.
+func (h *Home) Now() time.Time { return h.cfg.Now() }
+
+// learned is what Run last heard of the authority.
+type learned struct {
+	mu        sync.Mutex
+	stateAt   time.Time
+	timeAt    time.Time
+	lastError string
+}
+
+// Health says when the house last heard from the authority.
+type Health struct {
+	StateAt time.Time `json:"state_at,omitzero"` // newest safety list given to the module
+	TimeAt  time.Time `json:"time_at,omitzero"`  // newest time given to the module
+	Problem string    `json:"problem,omitempty"` // of the last visit
+}
+
+// Health reports it.
+func (h *Home) Health() Health {
+	h.learned.mu.Lock()
+	defer h.learned.mu.Unlock()
+	return Health{StateAt: h.learned.stateAt, TimeAt: h.learned.timeAt, Problem: h.learned.lastError}
+}
+
+// learnOnce visits the authority: safety list, then time, then the copies for
+// devices. An authority that is away is not an error: the module knows what it
+// knows, and the license says how old that may be.
+func (h *Home) learnOnce(ctx context.Context) {
+	if h.cfg.Authority == nil {
+		return
+	}
+	stateErr := h.learnState(ctx)
+	timeErr := h.learnTime(ctx)
+	var relayErr error
+	if h.cfg.Relay != nil {
+		relayErr = h.cfg.Relay.Refresh(ctx)
+	}
+	err := errors.Join(stateErr, timeErr, relayErr)
+	if ctx.Err() != nil {
+		return
+	}
+	now := h.cfg.Now()
+	h.learned.mu.Lock()
+	defer h.learned.mu.Unlock()
+	if stateErr == nil {
+		h.learned.stateAt = now
+	}
+	if timeErr == nil {
+		h.learned.timeAt = now
+	}
+	h.learned.lastError = ""
+	if err != nil {
+		h.learned.lastError = err.Error()
+		h.log.LogAttrs(ctx, slog.LevelWarn, "authority not heard", slog.Any("error", err))
+	}
+}
+
+func (h *Home) learnState(ctx context.Context) error {
+	l, err := h.cfg.Authority.State(ctx)
+	if err != nil {
+		return fmt.Errorf("get the revocation state: %w", err)
+	}
+	if err := h.cfg.Module.Learn(ctx, l); err != nil {
+		return fmt.Errorf("learn the revocation state: %w", err)
+	}
+	return nil
+}
+
+func (h *Home) learnTime(ctx context.Context) error {
+	nonce, err := h.cfg.Module.Nonce(ctx)
+	if err != nil {
+		return fmt.Errorf("make a nonce: %w", err)
+	}
+	l, err := h.cfg.Authority.Time(ctx, nonce)
+	if err != nil {
+		return fmt.Errorf("get the time: %w", err)
+	}
+	if err := h.cfg.Module.Learn(ctx, l); err != nil {
+		return fmt.Errorf("learn the time: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,225 @@
+package home
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/lares-drm/lares/content"
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/license/permission"
+	"github.com/lares-drm/lares/security/trem"
+)
+
+// Errors of this package that callers branch on.
+var (
+	// ErrUnknown is returned for a title, session, device or pairing that is not here.
+	ErrUnknown = errors.New("home: there is no such thing here")
+	// ErrFolder is returned for a folder that is no packed content.
+	ErrFolder = errors.New("home: the folder is not packed content")
+)
+
+const libraryFile = "library.json"
+
+// library is the list of packed folders. The folders stay where they are.
+type library struct {
+	mu     sync.Mutex
+	dir    string
+	paths  []string // guarded by mu; absolute, in the order they were added
+	titles []*Title // guarded by mu; of the folders that could be read
+}
+
+type libraryState struct {
+	Folders []string `json:"folders"`
+}
+
+// Title is packed content in the library.
+type Title struct {
+	content.Manifest
+	folder string
+}
+
+func openLibrary(dir string) (*library, error) {
+	l := &library{dir: dir}
+	var st libraryState
+	if err := load(dir, libraryFile, &st); err != nil {
+		return nil, err
+	}
+	l.paths = st.Folders
+	l.scan()
+	return l, nil
+}
+
+// scan reads every folder's content.json again. A folder on a disk that is
+// away is passed over and comes back with the disk.
+func (l *library) scan() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.titles = nil
+	for _, p := range l.paths {
+		if t, err := readTitle(p); err == nil {
+			l.titles = append(l.titles, t)
+		}
+	}
+}
+
+func readTitle(folder string) (*Title, error) {
+	f, err := os.Open(filepath.Join(folder, content.ManifestName)) //nolint:gosec // the owner's own folder
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
+	}
+	defer f.Close() //nolint:errcheck // read only
+	data, err := io.ReadAll(io.LimitReader(f, content.MaxManifest+1))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
+	}
+	m, err := content.ParseManifest(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
+	}
+	return &Title{Manifest: *m, folder: folder}, nil
+}
+
+// Add puts a packed folder into the library, durably. A folder of content that
+// is there already takes its place.
+func (h *Home) Add(folder string) (*Title, error) {
+	folder, err := filepath.Abs(folder)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
+	}
+	t, err := readTitle(folder)
+	if err != nil {
+		return nil, err
+	}
+	l := h.library
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	keep := func(o *Title) bool { return o.Content != t.Content && o.folder != folder }
+	var titles []*Title
+	paths := slices.DeleteFunc(slices.Clone(l.paths), func(p string) bool { return p == folder })
+	for _, o := range l.titles {
+		if keep(o) {
+			titles = append(titles, o)
+			continue
+		}
+		paths = slices.DeleteFunc(paths, func(p string) bool { return p == o.folder })
+	}
+	paths = append(paths, folder)
+	if err := save(l.dir, libraryFile, libraryState{Folders: paths}); err != nil {
+		return nil, err
+	}
+	l.paths, l.titles = paths, append(titles, t)
+	h.publish(Event{Kind: EventLibrary})
+	return t, nil
+}
+
+// Title returns a title by its content ID.
+func (h *Home) Title(id ident.Content) (*Title, error) {
+	h.library.mu.Lock()
+	defer h.library.mu.Unlock()
+	for _, t := range h.library.titles {
+		if t.Content == id {
+			return t, nil
+		}
+	}
+	return nil, fmt.Errorf("title: %w", ErrUnknown)
+}
+
+// Titles lists the library by name.
+func (h *Home) Titles() []*Title {
+	h.library.mu.Lock()
+	defer h.library.mu.Unlock()
+	out := slices.Clone(h.library.titles)
+	slices.SortFunc(out, func(a, b *Title) int {
+		return cmp.Or(cmp.Compare(strings.ToLower(a.Title), strings.ToLower(b.Title)), cmp.Compare(a.Content, b.Content))
+	})
+	return out
+}
+
+// Open opens a file that the title's content.json lists, and nothing else.
+func (t *Title) Open(name string) (*os.File, error) {
+	if name != content.ManifestName {
+		if _, ok := t.File(name); !ok {
+			return nil, fmt.Errorf("file: %w", ErrUnknown)
+		}
+	}
+	root, err := os.OpenRoot(t.folder)
+	if err != nil {
+		return nil, fmt.Errorf("open the title's folder: %w", err)
+	}
+	defer root.Close() //nolint:errcheck // the file stays open
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("open a file of the title: %w", err)
+	}
+	return f, nil
+}
+
+// read returns a listed file whole; its size must be as listed.
+func (t *Title) read(file content.File) ([]byte, error) {
+	f, err := t.Open(file.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	if file.Bytes > trem.MaxPayload {
+		return nil, fmt.Errorf("read a file of the title: %w", errTooLarge)
+	}
+	data := make([]byte, file.Bytes)
+	if _, err := io.ReadFull(f, data); err != nil {
+		return nil, fmt.Errorf("read a file of the title: %w", err)
+	}
+	return data, nil
+}
+
+// Rights is what the house may do with a title now.
+type Rights struct {
+	Content ident.Content    `json:"content"`
+	Held    []trem.Held      `json:"held"`
+	Browser license.Decision `json:"browser"` // play in a browser of the house
+	Device  license.Decision `json:"device"`  // play on the home server itself
+}
+
+// Rights asks the module about one title.
+func (h *Home) Rights(ctx context.Context, id ident.Content) (Rights, error) {
+	all, err := h.cfg.Module.Licenses(ctx)
+	if err != nil {
+		return Rights{}, fmt.Errorf("list licenses: %w", err)
+	}
+	r := Rights{Content: id, Held: []trem.Held{}}
+	for _, x := range all {
+		if x.Content == id {
+			r.Held = append(r.Held, x)
+		}
+	}
+	if r.Browser, err = h.decide(ctx, id, trem.OutputLink); err != nil {
+		return Rights{}, err
+	}
+	r.Device, err = h.decide(ctx, id, trem.OutputInternal)
+	return r, err
+}
+
+// decide evaluates PLAY. Having no license at all is a decision, not an error.
+func (h *Home) decide(ctx context.Context, id ident.Content, output string) (license.Decision, error) {
+	d, err := h.cfg.Module.Evaluate(ctx, trem.Ask{Content: id, Action: permission.Play, Output: output})
+	var refusal *trem.RefusalError
+	if errors.As(err, &refusal) {
+		return refusal.Decision, nil
+	}
+	var e *trem.Error
+	if errors.As(err, &e) && e.Code == trem.CodeUnknown {
+		return license.Decision{Reasons: []license.Reason{{Code: "NO_GRANT", Closed: true, Remedy: "BUY"}}}, nil
+	}
+	if err != nil {
+		return license.Decision{}, fmt.Errorf("evaluate: %w", err)
+	}
+	return d, nil
+}

@@ -1,0 +1,146 @@
+package home
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/trem"
+)
+
+const (
+	devicesFile  = "devices.json"
+	pairingsFile = "pairings.json"
+)
+
+// Device is a member of the house.
+type Device struct {
+	ID    ident.Device `json:"id"`
+	Name  string       `json:"name"`
+	Since time.Time    `json:"since"`
+}
+
+// members are the devices of the house and those that ask to be.
+type members struct {
+	mu       sync.Mutex
+	dir      string
+	devices  []Device   // guarded by mu
+	pairings []*Pairing // guarded by mu; values are replaced, never changed in place
+	approve  sync.Mutex // one approval at a time
+}
+
+type devicesState struct {
+	Devices []Device `json:"devices"`
+}
+
+type pairingsState struct {
+	Pairings []*Pairing `json:"pairings"`
+}
+
+func openMembers(dir string) (*members, error) {
+	var d devicesState
+	if err := load(dir, devicesFile, &d); err != nil {
+		return nil, err
+	}
+	var p pairingsState
+	if err := load(dir, pairingsFile, &p); err != nil {
+		return nil, err
+	}
+	return &members{dir: dir, devices: d.Devices, pairings: p.Pairings}, nil
+}
+
+// Devices lists the members by name.
+func (h *Home) Devices() []Device {
+	h.members.mu.Lock()
+	defer h.members.mu.Unlock()
+	out := slices.Clone(h.members.devices)
+	slices.SortFunc(out, func(a, b Device) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), slices.Compare(a.ID[:], b.ID[:]))
+	})
+	return out
+}
+
+// RemoveDevice takes a device out of the house: it gets nothing more. What
+// it holds stays playable there.
+func (h *Home) RemoveDevice(ctx context.Context, id ident.Device) error {
+	m := h.members
+	m.mu.Lock()
+	there := slices.ContainsFunc(m.devices, func(d Device) bool { return d.ID == id })
+	m.mu.Unlock()
+	if !there {
+		return fmt.Errorf("device: %w", ErrUnknown)
+	}
+	if err := h.cfg.Module.Remove(ctx, id); err != nil {
+		return fmt.Errorf("remove the device: %w", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	devices := slices.DeleteFunc(slices.Clone(m.devices), func(d Device) bool { return d.ID == id })
+	if err := save(m.dir, devicesFile, devicesState{Devices: devices}); err != nil {
+		return err
+	}
+	m.devices = devices
+	h.log.LogAttrs(ctx, slog.LevelInfo, "device removed", slog.Any("device", id))
+	h.publish(Event{Kind: EventPairings})
+	return nil
+}
+
+// put replaces a pairing, durably; the caller holds mu.
+func (m *members) put(p *Pairing) error {
+	list := slices.Clone(m.pairings)
+	if i := slices.IndexFunc(list, func(o *Pairing) bool { return o.ID == p.ID }); i >= 0 {
+		list[i] = p
+	} else {
+		list = append(list, p)
+	}
+	if err := save(m.dir, pairingsFile, pairingsState{Pairings: list}); err != nil {
+		return err
+	}
+	m.pairings = list
+	return nil
+}
+
+// find returns a pairing by ID; the caller holds mu.
+func (m *members) find(id string) *Pairing {
+	for _, p := range m.pairings {
+		if p.ID == id {
+			return p
+		}
+	}
+	return nil
+}
+
+// admit has the module sign the membership of an approved device and stores
+// it for the device to fetch. It may run again after a crash.
+func (h *Home) admit(ctx context.Context, p Pairing) error {
+	a, err := h.cfg.Module.Admit(ctx, trem.Candidate{Chain: p.Chain, Hardware: p.Hardware})
+	m := h.members
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err != nil {
+		var e *trem.Error
+		if errors.As(err, &e) && e.Code == trem.CodeRejected {
+			p.State = PairingRefused
+			return errors.Join(fmt.Errorf("admit the device: %w", err), m.put(&p))
+		}
+		return fmt.Errorf("admit the device: %w", err)
+	}
+	devices := slices.DeleteFunc(slices.Clone(m.devices), func(d Device) bool { return d.ID == p.Device })
+	devices = append(devices, Device{ID: p.Device, Name: p.Name, Since: h.cfg.Now().UTC().Truncate(time.Second)})
+	if err := save(m.dir, devicesFile, devicesState{Devices: devices}); err != nil {
+		return err
+	}
+	m.devices = devices
+	p.State, p.Admission = PairingApproved, &Admission{Membership: a.Membership, Manager: a.Manager}
+	if err := m.put(&p); err != nil {
+		return err
+	}
+	h.log.LogAttrs(ctx, slog.LevelInfo, "device admitted", slog.Any("device", p.Device))
+	return nil
+}

@@ -1,0 +1,319 @@
+package home
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/lares-drm/lares/content"
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/license/permission"
+	"github.com/lares-drm/lares/security/trem"
+)
+
+// StopReason says why a playback session ended.
+type StopReason string
+
+// The reasons.
+const (
+	StopOwner    StopReason = "owner"    // somebody of the house stopped it
+	StopPlayer   StopReason = "player"   // the player left
+	StopIdle     StopReason = "idle"     // no sign of the player
+	StopRefused  StopReason = "refused"  // the license no longer allows it
+	StopShutdown StopReason = "shutdown" // the home server goes off
+	StopFailed   StopReason = "failed"   // the module or a file failed
+)
+
+// Limits of playback. Source: local.
+const (
+	maxSessions  = 32 // at a time in a house
+	sessionIDLen = 16 // bytes; a session's ID is the right to its stream
+	keptStopped  = 64 // ended sessions whose reason is still told
+)
+
+// ErrStopped is returned for a session that has ended; errors.As finds *Stopped.
+var ErrStopped = errors.New("home: the playback session has ended")
+
+// Stopped is the end of a session.
+type Stopped struct {
+	Reason   StopReason
+	Decision *license.Decision // StopRefused: the module's
+}
+
+func (s *Stopped) Error() string { return fmt.Sprintf("%v: %s", ErrStopped, s.Reason) }
+
+func (s *Stopped) Unwrap() error { return ErrStopped }
+
+// PlayRequest is what somebody wants to watch in a browser.
+type PlayRequest struct {
+	Content ident.Content
+	Confirm bool  // the decision's confirms were shown
+	Again   bool  // from the start, as a new play
+	FromMS  int64 // media position
+}
+
+// Playback is a playback session: a link-encrypted stream to one browser. Its
+// exported fields do not change.
+type Playback struct {
+	ID       string
+	Content  ident.Content
+	Title    string
+	Started  time.Time
+	Decision license.Decision
+
+	title  *Title
+	handle uint64
+	tracks []*linkTrack
+	keys   []trem.LinkKey
+
+	used time.Time // guarded by plays.mu
+}
+
+// linkTrack is a track that the session may use.
+type linkTrack struct {
+	*content.TrackFiles
+	number uint64 // in the module's session
+	init   []byte // what the browser gets as initialization segment
+}
+
+type plays struct {
+	mu      sync.Mutex
+	open    map[string]*Playback // guarded by mu
+	stopped map[string]*Stopped  // guarded by mu
+	order   []string             // guarded by mu; of stopped, oldest first
+}
+
+func newPlays() *plays {
+	return &plays{open: map[string]*Playback{}, stopped: map[string]*Stopped{}}
+}
+
+// Play opens a session, or fails with a *trem.RefusalError that has every
+// reason.
+func (h *Home) Play(ctx context.Context, r PlayRequest) (*Playback, error) {
+	t, err := h.Title(r.Content)
+	if err != nil {
+		return nil, err
+	}
+	h.plays.mu.Lock()
+	full := len(h.plays.open) >= maxSessions
+	h.plays.mu.Unlock()
+	if full {
+		return nil, ErrBusy
+	}
+	s, err := h.cfg.Module.Begin(ctx, trem.Ask{
+		Content: r.Content, Action: permission.Play, Output: trem.OutputLink,
+		Confirm: r.Confirm, Again: r.Again, FromMS: r.FromMS,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p := &Playback{
+		Content: r.Content, Title: t.Title, Started: h.cfg.Now(), Decision: s.Decision,
+		title: t, handle: s.Handle, used: h.cfg.Now(),
+	}
+	if err := h.prepare(ctx, p, s.KIDs); err != nil {
+		return nil, errors.Join(err, h.cfg.Module.End(context.WithoutCancel(ctx), s.Handle))
+	}
+	var id [sessionIDLen]byte
+	rand.Read(id[:]) //nolint:errcheck,gosec // crypto/rand.Read never returns an error
+	p.ID = hex.EncodeToString(id[:])
+	h.plays.mu.Lock()
+	h.plays.open[p.ID] = p
+	h.plays.mu.Unlock()
+	h.log.LogAttrs(ctx, slog.LevelInfo, "playback began", slog.String("session", p.ID[:8]), slog.Any("license", s.License))
+	return p, nil
+}
+
+// prepare gives the module the initialization segments of all tracks whose
+// keys the session may use, and gets the session's keys.
+func (h *Home) prepare(ctx context.Context, p *Playback, kids []ident.Key) error {
+	for i := range p.title.Tracks {
+		t := &p.title.Tracks[i]
+		if !slices.Contains(kids, t.KID) {
+			continue
+		}
+		data, err := p.title.read(t.Init)
+		if err != nil {
+			return err
+		}
+		number, out, err := h.cfg.Module.Track(ctx, p.handle, data)
+		if err != nil {
+			return fmt.Errorf("open track %s: %w", t.Name, err)
+		}
+		p.tracks = append(p.tracks, &linkTrack{TrackFiles: t, number: number, init: out})
+	}
+	if len(p.tracks) == 0 {
+		return errors.New("home: the title has no track for the keys of its license")
+	}
+	keys, err := h.cfg.Module.LinkKeys(ctx, p.handle)
+	p.keys = keys
+	return err
+}
+
+// Playing returns an open session and notes that its player is alive. For
+// one that has ended it fails with a *Stopped.
+func (h *Home) Playing(id string) (*Playback, error) {
+	h.plays.mu.Lock()
+	defer h.plays.mu.Unlock()
+	if p := h.plays.open[id]; p != nil {
+		p.used = h.cfg.Now()
+		return p, nil
+	}
+	if s := h.plays.stopped[id]; s != nil {
+		return nil, s
+	}
+	return nil, fmt.Errorf("playback session: %w", ErrUnknown)
+}
+
+// Sessions lists the open sessions, oldest first.
+func (h *Home) Sessions() []*Playback {
+	h.plays.mu.Lock()
+	defer h.plays.mu.Unlock()
+	out := make([]*Playback, 0, len(h.plays.open))
+	for _, p := range h.plays.open {
+		out = append(out, p)
+	}
+	slices.SortFunc(out, func(a, b *Playback) int { return a.Started.Compare(b.Started) })
+	return out
+}
+
+// Keys returns the session's keys: all that a browser may have.
+func (h *Home) Keys(id string) ([]trem.LinkKey, error) {
+	p, err := h.Playing(id)
+	if err != nil {
+		return nil, err
+	}
+	return p.keys, nil
+}
+
+// Initialization returns the initialization segment of a track of a session.
+func (h *Home) Initialization(id, track string) ([]byte, error) {
+	p, err := h.Playing(id)
+	if err != nil {
+		return nil, err
+	}
+	t, err := p.track(track)
+	if err != nil {
+		return nil, err
+	}
+	return t.init, nil
+}
+
+// Segment returns media segment n (from 0) of a track, link-encrypted for the
+// session. When the license no longer allows it the session ends and the
+// error is a *Stopped.
+func (h *Home) Segment(ctx context.Context, id, track string, n int) ([]byte, error) {
+	p, err := h.Playing(id)
+	if err != nil {
+		return nil, err
+	}
+	t, err := p.track(track)
+	if err != nil {
+		return nil, err
+	}
+	if n < 0 || n >= len(t.Segments) {
+		return nil, fmt.Errorf("segment: %w", ErrUnknown)
+	}
+	data, err := p.title.read(t.Segments[n].File)
+	if err != nil {
+		return nil, err
+	}
+	out, err := h.cfg.Module.Decrypt(ctx, p.handle, t.number, data)
+	if err == nil {
+		return out, nil
+	}
+	var refusal *trem.RefusalError
+	if errors.As(err, &refusal) {
+		return nil, h.stop(context.WithoutCancel(ctx), id, &Stopped{Reason: StopRefused, Decision: &refusal.Decision})
+	}
+	if _, gone := h.Playing(id); gone != nil { // stopped meanwhile
+		return nil, gone
+	}
+	h.log.LogAttrs(ctx, slog.LevelWarn, "segment not served", slog.String("session", id[:8]), slog.Any("error", err))
+	return nil, fmt.Errorf("protect a segment for the browser: %w", err)
+}
+
+func (p *Playback) track(name string) (*linkTrack, error) {
+	for _, t := range p.tracks {
+		if t.Name == name {
+			return t, nil
+		}
+	}
+	return nil, fmt.Errorf("track: %w", ErrUnknown)
+}
+
+// Stop ends a session and tells its player at once. A session that has ended
+// before is no error.
+func (h *Home) Stop(ctx context.Context, id string, reason StopReason) error {
+	if _, err := h.Playing(id); err != nil {
+		if errors.Is(err, ErrStopped) {
+			return nil
+		}
+		return err
+	}
+	h.stop(ctx, id, &Stopped{Reason: reason}) //nolint:errcheck // the returned error is the end itself
+	return nil
+}
+
+// stop takes a session out, ends it in the module and tells the pages. It
+// returns how the session ended, which is another way if two were at it.
+func (h *Home) stop(ctx context.Context, id string, why *Stopped) error {
+	h.plays.mu.Lock()
+	p := h.plays.open[id]
+	if p == nil {
+		defer h.plays.mu.Unlock()
+		if s := h.plays.stopped[id]; s != nil {
+			return s
+		}
+		return ErrStopped
+	}
+	delete(h.plays.open, id)
+	h.plays.stopped[id] = why
+	if h.plays.order = append(h.plays.order, id); len(h.plays.order) > keptStopped {
+		delete(h.plays.stopped, h.plays.order[0])
+		h.plays.order = h.plays.order[1:]
+	}
+	h.plays.mu.Unlock()
+	h.publish(Event{Kind: EventStopped, Session: id, Reason: why.Reason, Stopped: why})
+	if err := h.cfg.Module.End(ctx, p.handle); err != nil {
+		h.log.LogAttrs(ctx, slog.LevelWarn, "session not ended in the module", slog.String("session", id[:8]), slog.Any("error", err))
+	}
+	h.log.LogAttrs(ctx, slog.LevelInfo, "playback ended", slog.String("session", id[:8]), slog.String("reason", string(why.Reason)))
+	h.publish(Event{Kind: EventLibrary})
+	return why
+}
+
+func (h *Home) stopAll(ctx context.Context, reason StopReason) {
+	for _, p := range h.Sessions() {
+		h.stop(ctx, p.ID, &Stopped{Reason: reason}) //nolint:errcheck // the returned error is the end itself
+	}
+}
+
+// sweepSessions ends sessions whose player is gone: it neither asks nor listens.
+func (h *Home) sweepSessions(ctx context.Context) {
+	now := h.cfg.Now()
+	for _, p := range h.Sessions() {
+		h.plays.mu.Lock()
+		idle := now.Sub(p.used) >= h.cfg.IdleAfter
+		h.plays.mu.Unlock()
+		if idle && !h.watched(p.ID) {
+			h.stop(ctx, p.ID, &Stopped{Reason: StopIdle}) //nolint:errcheck // the returned error is the end itself
+		}
+	}
+}
+
+// touch notes a sign of life.
+func (s *plays) touch(id string, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.open[id]; p != nil {
+		p.used = now
+	}
+}

@@ -1,0 +1,165 @@
+package home
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Paths of the authority that devices of the house may read through it.
+// Source: local, docs/spec/home-api.md.
+const (
+	PathHead     = "/rsl/v1/head"
+	PathSnapshot = "/rsl/v1/snapshot"
+	PathTrust    = "/ca/v1/trust"
+	PathTime     = "/time/v1"
+)
+
+const (
+	maxRelayed   = 64 << 20 // bytes of one answer of the authority
+	relayTimeout = 10 * time.Second
+	relayFile    = "relay.json"
+)
+
+// ErrAway is returned when the authority does not answer and nothing is kept.
+var ErrAway = errors.New("home: the authority is away")
+
+// Copy is an answer of the authority, byte for byte.
+type Copy struct {
+	Type string    `json:"type"` // media type
+	Body []byte    `json:"body"`
+	At   time.Time `json:"at"` // when it was fetched
+}
+
+// Relay passes the authority's signed statements on to devices of the house,
+// from memory and disk when the authority is away. It believes none of them; the
+// devices' modules check every one.
+type Relay struct {
+	dir  string
+	url  string
+	http *http.Client
+	now  func() time.Time
+	mu   sync.Mutex
+	kept map[string]Copy // guarded by mu; by path
+}
+
+// NewRelay reads what was kept in dir. client may be nil.
+func NewRelay(dir, authority string, client *http.Client, now func() time.Time) (*Relay, error) {
+	if client == nil {
+		client = &http.Client{Timeout: relayTimeout}
+	}
+	r := &Relay{dir: dir, url: strings.TrimSuffix(authority, "/"), http: client, now: now, kept: map[string]Copy{}}
+	data, err := os.ReadFile(filepath.Join(dir, relayFile)) //nolint:gosec // our own folder
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", relayFile, err)
+	}
+	if err := json.Unmarshal(data, &r.kept); err != nil {
+		return nil, fmt.Errorf("read %s: %w", relayFile, err)
+	}
+	return r, nil
+}
+
+// Refresh fetches head, snapshot and trust again. The head is read before and
+// after the snapshot, so that the two belong together.
+func (r *Relay) Refresh(ctx context.Context) error {
+	head, err := r.fetch(ctx, PathHead)
+	if err != nil {
+		return err
+	}
+	if r.keeps(PathHead, head) && r.keeps(PathTrust, Copy{}) {
+		return nil // nothing new
+	}
+	snapshot, err := r.fetch(ctx, PathSnapshot)
+	if err != nil {
+		return err
+	}
+	trust, err := r.fetch(ctx, PathTrust)
+	if err != nil {
+		return err
+	}
+	again, err := r.fetch(ctx, PathHead)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(head.Body, again.Body) {
+		return fmt.Errorf("%w: it is publishing just now", ErrAway)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	kept := map[string]Copy{PathHead: head, PathSnapshot: snapshot, PathTrust: trust}
+	if err := save(r.dir, relayFile, kept); err != nil {
+		return err
+	}
+	r.kept = kept
+	return nil
+}
+
+// keeps reports whether the path's kept body equals c's; an empty c asks
+// whether there is one at all.
+func (r *Relay) keeps(path string, c Copy) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k, ok := r.kept[path]
+	return ok && (c.Body == nil || bytes.Equal(k.Body, c.Body))
+}
+
+// Kept returns the copy of PathHead, PathSnapshot or PathTrust. Where there is
+// none yet it asks the authority.
+func (r *Relay) Kept(ctx context.Context, path string) (Copy, error) {
+	if !r.keeps(path, Copy{}) {
+		if err := r.Refresh(ctx); err != nil {
+			return Copy{}, err
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c, ok := r.kept[path]
+	if !ok {
+		return Copy{}, fmt.Errorf("%s: %w", path, ErrUnknown)
+	}
+	return c, nil
+}
+
+// Time asks the authority for a time token with the device's nonce, which is
+// hexadecimal. It cannot be kept: the token must repeat the nonce.
+func (r *Relay) Time(ctx context.Context, nonce string) (Copy, error) {
+	if len(nonce) == 0 || len(nonce) > 64 || strings.Trim(nonce, "0123456789abcdefABCDEF") != "" {
+		return Copy{}, fmt.Errorf("nonce: %w", ErrUnknown)
+	}
+	return r.fetch(ctx, PathTime+"?nonce="+nonce)
+}
+
+func (r *Relay) fetch(ctx context.Context, path string) (Copy, error) {
+	ctx, cancel := context.WithTimeout(ctx, relayTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+path, nil)
+	if err != nil {
+		return Copy{}, fmt.Errorf("ask the authority: %w", err)
+	}
+	res, err := r.http.Do(req)
+	if err != nil {
+		return Copy{}, fmt.Errorf("%w: %w", ErrAway, err)
+	}
+	defer res.Body.Close() //nolint:errcheck // read only
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxRelayed+1))
+	if err != nil {
+		return Copy{}, fmt.Errorf("%w: %w", ErrAway, err)
+	}
+	if len(body) > maxRelayed || res.StatusCode != http.StatusOK {
+		return Copy{}, fmt.Errorf("%w: HTTP status %d, %d bytes", ErrAway, res.StatusCode, len(body))
+	}
+	return Copy{Type: res.Header.Get("Content-Type"), Body: body, At: r.now().UTC().Truncate(time.Second)}, nil
+}
