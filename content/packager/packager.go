@@ -29,8 +29,13 @@ type Config struct {
 	FragmentMS int           // least length of a fragment, milliseconds, 1000 to 10000; default 4000
 	Poster     string        // a JPEG or PNG file; default none
 	Keys       KeySource     // default: a random key and key ID for each tier
+	Recipient  []byte        // delivery certificate (DER) of the issuer's TREM, verified by the caller; the sealed keys are KeysName then
 	Progress   func(done, total int64)
 }
+
+// KeysName is the file name of the sealed keys in a packed folder. content.json
+// does not list it: it is for the issuer and never served.
+const KeysName = "keys.lkd"
 
 // KeySource gives the key of a tier.
 type KeySource func(content.Tier) (ident.Key, cenc.ContentKey, error)
@@ -208,6 +213,7 @@ func (p *packer) makeKeys() error {
 func (p *packer) pack(ctx context.Context) error {
 	p.manifest = &content.Manifest{Format: 1, Content: p.cfg.Content, Title: p.cfg.Title, Scheme: p.cfg.Scheme}
 	p.align()
+	seen := false // a video track
 	for _, o := range p.tracks {
 		files, err := p.track(ctx, o)
 		if err != nil {
@@ -215,7 +221,11 @@ func (p *packer) pack(ctx context.Context) error {
 		}
 		p.manifest.Tracks = append(p.manifest.Tracks, *files)
 		last := files.Segments[len(files.Segments)-1]
-		p.manifest.DurationMS = max(p.manifest.DurationMS, last.StartMS+last.DurationMS)
+		if end := last.StartMS + last.DurationMS; o.kind == "video" && !seen {
+			p.manifest.DurationMS, seen = end, true // the picture's: sound is padded to whole frames
+		} else if !seen || o.kind == "video" {
+			p.manifest.DurationMS = max(p.manifest.DurationMS, end)
+		}
 	}
 	if err := p.poster(); err != nil {
 		return err
@@ -234,7 +244,24 @@ func (p *packer) pack(ctx context.Context) error {
 	if _, err := p.write(content.ManifestName, data); err != nil {
 		return err
 	}
+	if err := p.seal(); err != nil {
+		return err
+	}
 	return os.Chmod(p.dir, 0o755) //nolint:gosec // protected content is for every reader
+}
+
+// seal writes the keys for the issuer: a folder without them would be lost.
+func (p *packer) seal() error {
+	if p.cfg.Recipient == nil {
+		return nil
+	}
+	d := p.delivery()
+	blob, err := content.SealKeys(p.cfg.Recipient, &d)
+	if err != nil {
+		return err
+	}
+	_, err = p.write(KeysName, blob)
+	return err
 }
 
 func (p *packer) poster() error {
