@@ -1,0 +1,215 @@
+package cli
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lares-drm/lares/content"
+	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/content/packager"
+	"github.com/lares-drm/lares/license/ident"
+)
+
+type packFlags struct {
+	title, id, scheme, to, out, poster, licenseURL string
+	fragment                                       time.Duration
+}
+
+// packed is what `pack --json` prints. It holds no key.
+type packed struct {
+	Dir        string        `json:"dir"`
+	Content    ident.Content `json:"content"`
+	Title      string        `json:"title"`
+	Scheme     cenc.Scheme   `json:"scheme"`
+	DurationMS int64         `json:"duration_ms"`
+	Keys       string        `json:"keys"`      // file of the sealed keys
+	SealedTo   string        `json:"sealed_to"` // subject of the delivery certificate
+	SHA256     string        `json:"sealed_to_sha256"`
+	Tracks     []packedTrack `json:"tracks"`
+	Notes      []string      `json:"notes,omitempty"`
+}
+
+type packedTrack struct {
+	Name     string       `json:"name"`
+	Tier     content.Tier `json:"tier"`
+	KID      ident.Key    `json:"kid"`
+	Codecs   string       `json:"codecs"`
+	Width    int          `json:"width,omitempty"`
+	Height   int          `json:"height,omitempty"`
+	BPS      uint64       `json:"bps"` // peak protected bytes a second
+	Bytes    int64        `json:"bytes"`
+	Segments int          `json:"segments"`
+}
+
+func newPackCmd(env *Env) *cobra.Command {
+	var f packFlags
+	cmd := &cobra.Command{
+		Use:   "pack FILE...",
+		Short: "Protect a film: MP4 files in, a folder to serve and sealed keys out",
+		Long: `Make protected content of one or more MP4 files: each video track is a tier of
+the ladder (SD, HD or UHD by its pixels), the first audio track found is the
+sound. Each tier gets its own key. The folder holds fragments, a DASH manifest
+and content.json; the keys leave this process only in keys.lkd, sealed to the
+delivery certificate of the issuer's TREM, which nobody else can open.
+
+Check the certificate's SHA-256, which is printed, against the issuer's own.`,
+		Example: `  lares pack film-sd.mp4 film-hd.mp4 --title "The Film" --content the-film --to delivery.pem --out packed
+  lares pack film.mp4 --scheme cbcs --title Film --content film --to delivery.pem --out packed --json`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, env, args) },
+	}
+	cmd.Flags().StringVar(&f.title, "title", "", "title, for people (required)")
+	cmd.Flags().StringVar(&f.id, "content", "", "content ID, for licenses: 1 to 64 bytes (required)")
+	cmd.Flags().StringVar(&f.scheme, "scheme", "cenc", "protection scheme: cenc or cbcs")
+	cmd.Flags().StringVar(&f.to, "to", "", "delivery certificate of the issuer's TREM, PEM or DER (required)")
+	cmd.Flags().StringVar(&f.out, "out", "", "folder to make; it must not exist (required)")
+	cmd.Flags().StringVar(&f.poster, "poster", "", "poster image, JPEG or PNG")
+	cmd.Flags().StringVar(&f.licenseURL, "license-url", "license", "Clear Key server, as the manifest names it")
+	cmd.Flags().DurationVar(&f.fragment, "fragment", 4*time.Second, "least length of a fragment, 1s to 10s")
+	for _, name := range []string{"title", "content", "to", "out"} {
+		_ = cmd.MarkFlagRequired(name) // the flag exists
+	}
+	return cmd
+}
+
+func (f *packFlags) run(cmd *cobra.Command, env *Env, args []string) error {
+	scheme, err := cenc.ParseScheme(f.scheme)
+	if err != nil || scheme != cenc.SchemeCENC && scheme != cenc.SchemeCBCS {
+		return usage("--scheme %q: want cenc or cbcs", f.scheme)
+	}
+	if f.title == "" {
+		return usage("--title is empty")
+	}
+	if f.fragment < time.Second || f.fragment > 10*time.Second {
+		return usage("--fragment %v: want 1s to 10s", f.fragment)
+	}
+	var id ident.Content
+	if err := id.UnmarshalText([]byte(f.id)); err != nil {
+		return usage("--content %q: want 1 to %d bytes", f.id, ident.MaxOpaque)
+	}
+	cert, err := readCertificate(f.to)
+	if err != nil {
+		return err
+	}
+	p := &progress{env: env, start: env.Now()}
+	res, err := packager.Pack(cmd.Context(), packager.Config{
+		Inputs: args, Dir: f.out, Content: id, Title: f.title, Scheme: scheme, LicenseURL: f.licenseURL,
+		FragmentMS: int(f.fragment.Milliseconds()), Poster: f.poster, Recipient: cert.Raw, Progress: p.show(),
+	})
+	p.end()
+	if err != nil {
+		return fmt.Errorf("pack: %w", err)
+	}
+	out := describePacked(f.out, res, cert)
+	return env.print(cmd, out, out.text)
+}
+
+func describePacked(dir string, res *packager.Result, cert *x509.Certificate) *packed {
+	sum := sha256.Sum256(cert.Raw)
+	m := res.Manifest
+	out := &packed{
+		Dir: dir, Content: m.Content, Title: m.Title, Scheme: m.Scheme, DurationMS: m.DurationMS, Notes: res.Notes,
+		Keys: filepath.Join(dir, packager.KeysName), SealedTo: cert.Subject.String(), SHA256: hex.EncodeToString(sum[:]),
+	}
+	for i := range m.Tracks {
+		t := &m.Tracks[i]
+		n := t.Init.Bytes
+		for _, s := range t.Segments {
+			n += s.Bytes
+		}
+		out.Tracks = append(out.Tracks, packedTrack{
+			Name: t.Name, Tier: t.Tier, KID: t.KID, Codecs: t.Codecs, Width: t.Width, Height: t.Height,
+			BPS: t.BPS, Bytes: n, Segments: len(t.Segments),
+		})
+	}
+	return out
+}
+
+func (p *packed) text(w io.Writer) error {
+	fmt.Fprintf(w, "packed %q (%v, %v, %s) into %s\n", p.Title, p.Content, p.Scheme, time.Duration(p.DurationMS)*time.Millisecond, p.Dir)
+	for _, t := range p.Tracks {
+		size := ""
+		if t.Width > 0 {
+			size = fmt.Sprintf("%dx%d ", t.Width, t.Height)
+		}
+		fmt.Fprintf(w, "  %-7s %-5v %s%s, %d segments, %d bytes, peak %d bytes/s, key %v\n", t.Name, t.Tier, size, t.Codecs, t.Segments, t.Bytes, t.BPS, t.KID)
+	}
+	for _, n := range p.Notes {
+		fmt.Fprintf(w, "  note: %s\n", n)
+	}
+	_, err := fmt.Fprintf(w, "keys sealed in %s\n  to %s\n  SHA-256 %s\n", p.Keys, p.SealedTo, p.SHA256)
+	return err
+}
+
+// readCertificate reads the first certificate of a PEM file, or a DER file.
+func readCertificate(name string) (*x509.Certificate, error) {
+	data, err := os.ReadFile(name) //nolint:gosec // the user names the file
+	if err != nil {
+		return nil, err
+	}
+	if block, _ := pem.Decode(data); block != nil {
+		if block.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("%s holds a %s, not a certificate", name, block.Type)
+		}
+		data = block.Bytes
+	}
+	cert, err := x509.ParseCertificate(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not a certificate: %w", name, err)
+	}
+	return cert, nil
+}
+
+// progress is one line on a terminal, renewed at most five times a second.
+type progress struct {
+	env         *Env
+	start, last time.Time
+	shown       bool
+}
+
+// show returns the function that renews the line, or nil when nobody watches.
+func (p *progress) show() func(done, total int64) {
+	f, ok := p.env.Stderr.(*os.File)
+	if !ok {
+		return nil
+	}
+	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return nil
+	}
+	return p.draw
+}
+
+func (p *progress) draw(done, total int64) {
+	now := p.env.Now()
+	if total <= 0 || done < total && now.Sub(p.last) < 200*time.Millisecond {
+		return
+	}
+	p.last, p.shown = now, true
+	fmt.Fprintf(p.env.Stderr, "\r%s\x1b[K", progressLine(done, total, now.Sub(p.start)))
+}
+
+func (p *progress) end() {
+	if p.shown {
+		fmt.Fprint(p.env.Stderr, "\r\x1b[K")
+	}
+}
+
+// progressLine says how much is done, how fast, and how long it will take.
+func progressLine(done, total int64, spent time.Duration) string {
+	line := fmt.Sprintf("packing %3d %%", done*100/total)
+	if spent < 500*time.Millisecond || done == 0 {
+		return line
+	}
+	rate := float64(done) / spent.Seconds()
+	left := time.Duration(float64(total-done) / rate * float64(time.Second)).Round(time.Second)
+	return line + fmt.Sprintf(", %.1f MB/s, %v left", rate/1e6, left)
+}
