@@ -1,0 +1,44 @@
+// Package lares implements nothing itself: it is the map from the terms of
+// IEC TS 62224 to the packages of this module, and it carries docs/standard.md,
+// the traceability table that `lares standard` prints.
+//
+// License information model:
+//
+//	license                     license, evaluation of its conditions, signature
+//	license/ident               the common IDs (IEC 62227, ITU-T H.751)
+//	license/permission          the permission code (IEC 62227), unit by unit
+//	license/profile             home, mobile, automotive, cloud: as data
+//
+// Security model:
+//
+//	security/pki                certification authorities, classes, Verify
+//	security/pki/authority      what a certification authority does
+//	security/revocation         which device, class or version is no longer trusted
+//	security/keystore           keys behind an interface: soft, pkcs11
+//	security/sltp               secure license transaction protocol
+//	security/sltp/edhoc         its key exchange, RFC 9528
+//	security/sltp/transfer      a license is neither lost nor doubled
+//	security/trem               trusted and reliable execution module, from outside
+//	security/trem/module        the same from inside: process, walls, commands
+//
+// Interconnection model:
+//
+//	interconnect/lrp            license relay protocol and its modules (LRM)
+//	interconnect/lrp/http       its binding to HTTP
+//	interconnect/adapt          DRM adaptation layer
+//	interconnect/adapt/clearkey browsers
+//
+// License service model:
+//
+//	service/authority           serving a certification authority
+//	service/issuer              content provider and license issuer
+//	service/home                the household: domain, devices, library, playback
+//
+// Protected content (ISO/IEC 23001-7):
+//
+//	content, content/cenc       reading, decrypting, link encryption
+//	content/packager            clear film in, protected fragments out
+//
+// It names no clause that the public sources do not show. The promise: a test
+// fails when a row of the table names something that is not there.
+package lares
