@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -165,7 +166,7 @@ func strict(cmd *cobra.Command) {
 		want = cobra.NoArgs
 	}
 	if cmd.Name() == "help" {
-		want = cobra.ArbitraryArgs
+		want = helpTopic
 	}
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		err := want(cmd, args)
@@ -180,6 +181,19 @@ func strict(cmd *cobra.Command) {
 		}
 		return nil
 	}
+}
+
+// helpTopic accepts the path of a command that exists.
+func helpTopic(cmd *cobra.Command, args []string) error {
+	at := cmd.Root()
+	for _, name := range args {
+		i := slices.IndexFunc(at.Commands(), func(c *cobra.Command) bool { return c.Name() == name || c.HasAlias(name) })
+		if i < 0 {
+			return unknownCommand(at, []string{name})
+		}
+		at = at.Commands()[i]
+	}
+	return nil
 }
 
 func unknownCommand(cmd *cobra.Command, args []string) error {
