@@ -1,0 +1,77 @@
+# Lares: `make` lists the targets. Sizes: make fuzz T=10m, make faults N=100000.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+# A machine without a usable HOME (a bare container) still has a place for caches.
+export HOME := $(shell scripts/home)
+# What is shipped has no C in it. Tests that need gcc say so themselves.
+GO_BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=auto
+LINT := go tool -modfile=tools/go.mod golangci-lint
+VULN := go tool -modfile=tools/go.mod govulncheck
+
+T ?= 30s
+N ?= 1000
+
+# Packages with goroutines run under the race detector, the others without it.
+RACE := ./service/... ./interconnect/lrp/... ./internal/store/... ./internal/httpd/... ./security/trem/module/...
+
+.PHONY: help setup build demo demo-check test check format vet lint floors fuzz faults interop models bench vuln clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what the tests and the developer tools need, and say what
+	@scripts/setup
+
+build: ## bin/lares and bin/lares-trem, without C
+	@scripts/setup --go-only
+	$(GO_BUILD) -o bin/ ./cmd/lares ./cmd/lares-trem
+
+demo: build ## a whole house on this machine: prints one URL, Ctrl-C ends it (needs Go only)
+	@exec bin/lares demo
+
+demo-check: build ## the story of the demo, unattended, with what each step proved
+	bin/lares demo --check
+
+test: setup build format vet lint models demo-check ## every test; lists what could not run (25 minutes at most on two cores)
+	@go run ./internal/testsum \
+		-- -timeout=20m -skip-dirs "$(RACE)" ./... \
+		-- -timeout=20m -race $(RACE) \
+		-- -timeout=20m -count=1 -tags=pkcs11 ./security/keystore/...
+
+check: format vet lint floors ## before every commit, under 60 s: format, vet, lint, floors, short tests
+	@go run ./internal/testsum -- -short ./...
+
+format:
+	@bad=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go' | xargs -r ls -d 2>/dev/null)); \
+		if [ -n "$$bad" ]; then echo "gofmt: these files are not formatted:"; echo "$$bad"; exit 1; fi
+
+vet:
+	go vet ./...
+
+lint:
+	$(LINT) run --timeout=10m ./...
+
+floors: ## who may import whom, and the other promises about the tree
+	go test .
+
+fuzz: ## every fuzz target for T each (T=30s)
+	@scripts/fuzz "$(T)"
+
+faults: ## crashes and lost messages, N of them (N=1000)
+	LARES_FAULTS=$(N) go test -count=1 -timeout=0 -run 'Fault|Crash|Kill' ./security/... ./service/... ./internal/store/... ./internal/cli/...
+
+interop: ## other people's implementations and files: ffmpeg, EDHOC and COSE vectors, browsers
+	@go run ./internal/testsum -- -count=1 -timeout=20m -run 'FFmpeg|Interop|Vector|RFC|Oracle|Browser|SoftHSM|PKCS11' -tags=pkcs11 ./...
+
+models: ## check the models of the protocols with spin
+	@docs/model/run.sh
+
+bench: ## Go benchmarks of every package
+	go test -run '^$$' -bench . -benchmem ./...
+
+vuln: ## known vulnerabilities in what we import (asks vuln.go.dev)
+	@scripts/vuln $(VULN)
+
+clean: ## remove what the targets built
+	rm -rf bin node_modules
