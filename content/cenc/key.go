@@ -17,8 +17,15 @@ const KeySize = 16
 // compared with == and refuses to be marshalled. The zero key is no key.
 type ContentKey struct {
 	_ [0]func()
-	b *[KeySize]byte
+	b *hidden
 }
+
+// hidden keeps the bytes two pointers away: when fmt meets an unexported field
+// it cannot call Format, follows the first pointer for a verb that does not fit
+// (%s of an enclosing struct), and prints the second as an address.
+type hidden struct{ b *[KeySize]byte }
+
+func newHidden(k *[KeySize]byte) ContentKey { return ContentKey{b: &hidden{k}} }
 
 var errSecret = errors.New("cenc: a content key is never marshalled")
 
@@ -28,14 +35,14 @@ func NewContentKey(b []byte) (ContentKey, error) {
 		return ContentKey{}, ErrKey
 	}
 	k := [KeySize]byte(b)
-	return ContentKey{b: &k}, nil
+	return newHidden(&k), nil
 }
 
 // GenerateKey returns a random key.
 func GenerateKey() ContentKey {
 	k := new([KeySize]byte)
 	rand.Read(k[:]) //nolint:errcheck,gosec // crypto/rand.Read never returns an error
-	return ContentKey{b: k}
+	return newHidden(k)
 }
 
 // Valid reports whether k holds a key.
@@ -46,19 +53,19 @@ func (k ContentKey) Reveal() ([KeySize]byte, error) {
 	if k.b == nil {
 		return [KeySize]byte{}, ErrKey
 	}
-	return *k.b, nil
+	return *k.b.b, nil
 }
 
 // Clear overwrites the key. Every copy of k shares its bytes: they hold zeros then.
 func (k ContentKey) Clear() {
 	if k.b != nil {
-		clear(k.b[:])
+		clear(k.b.b[:])
 	}
 }
 
 // Equal compares in constant time. No key equals the zero ContentKey.
 func (k ContentKey) Equal(o ContentKey) bool {
-	return k.b != nil && o.b != nil && subtle.ConstantTimeCompare(k.b[:], o.b[:]) == 1
+	return k.b != nil && o.b != nil && subtle.ConstantTimeCompare(k.b.b[:], o.b.b[:]) == 1
 }
 
 // Block returns the AES cipher of the key.
@@ -66,7 +73,7 @@ func (k ContentKey) Block() (cipher.Block, error) {
 	if k.b == nil {
 		return nil, ErrKey
 	}
-	return aes.NewCipher(k.b[:])
+	return aes.NewCipher(k.b.b[:])
 }
 
 // Format prints the same words whatever the key and the verb.
