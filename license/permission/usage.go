@@ -50,6 +50,14 @@ const (
 	ProtectHDCP23 Protection = 4
 )
 
+// String is the keyword of the text form, such as HDCP_2_2; NONE for 0.
+func (p Protection) String() string {
+	if p == ProtectNone {
+		return "NONE"
+	}
+	return valueName(TagPlayback, itemOutput, uint8(p))
+}
+
 // UsageUnit is one grant of a usage and its conditions; 0 means that a
 // condition is absent. Times are Unix ms UTC below 2^53, durations ms.
 type UsageUnit struct {
