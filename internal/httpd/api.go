@@ -1,0 +1,326 @@
+package httpd
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/lares-drm/lares/content"
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/service/home"
+)
+
+// TitleView is a title as the API and the pages show it: codes for programs,
+// words for people.
+type TitleView struct {
+	Content    ident.Content    `json:"content"`
+	Title      string           `json:"title"`
+	DurationMS int64            `json:"duration_ms"`
+	Poster     string           `json:"poster,omitempty"` // address
+	Tiers      []content.Tier   `json:"tiers"`            // best first
+	Held       []trem.Held      `json:"held"`
+	Browser    license.Decision `json:"browser"`
+	Device     license.Decision `json:"device"`
+	Words      TitleWords       `json:"words"`
+}
+
+// TitleWords says about a title what people want to know.
+type TitleWords struct {
+	Kind    string   `json:"kind,omitempty"` // Rental, Loan, Your copy
+	Length  string   `json:"length"`
+	Left    []string `json:"left,omitempty"`    // plays, minutes, until when
+	Confirm []string `json:"confirm,omitempty"` // to be known before it is played
+	Why     []Why    `json:"why,omitempty"`     // why not in the browser, or warnings
+	Device  []Why    `json:"device,omitempty"`  // why not on the home server
+}
+
+func (s *server) view(r *http.Request, t *home.Title) (TitleView, error) {
+	rights, err := s.Home.Rights(r.Context(), t.Content)
+	if err != nil {
+		return TitleView{}, err
+	}
+	v := TitleView{
+		Content: t.Content, Title: t.Title, DurationMS: t.DurationMS,
+		Held: rights.Held, Browser: rights.Browser, Device: rights.Device,
+		Words: TitleWords{
+			Length: length(t.DurationMS), Left: leftOf(&rights.Browser), Confirm: confirmsOf(&rights.Browser),
+			Why: reasonsOf(&rights.Browser), Device: reasonsOf(&rights.Device),
+		},
+	}
+	if len(rights.Held) > 0 {
+		v.Words.Kind = kindOf(rights.Held[0])
+	}
+	if t.Poster != nil {
+		v.Poster = "/content/" + url.PathEscape(t.Content.String()) + "/" + t.Poster.Name
+	}
+	for tier := content.UHD; tier >= content.SD; tier-- {
+		for i := range t.Tracks {
+			if t.Tracks[i].Tier == tier {
+				v.Tiers = append(v.Tiers, tier)
+				break
+			}
+		}
+	}
+	return v, nil
+}
+
+func (s *server) views(r *http.Request) ([]TitleView, error) {
+	views := []TitleView{}
+	for _, t := range s.Home.Titles() {
+		v, err := s.view(r, t)
+		if err != nil {
+			return nil, err
+		}
+		views = append(views, v)
+	}
+	return views, nil
+}
+
+// LibraryView is the answer of GET /api/v1/library.
+type LibraryView struct {
+	Titles  []TitleView   `json:"titles"`
+	Waiting []home.Wanted `json:"waiting"` // asked for at a shop, not answered yet
+}
+
+func (s *server) apiLibrary(w http.ResponseWriter, r *http.Request) {
+	views, err := s.views(r)
+	if err != nil {
+		s.answer(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, LibraryView{Titles: views, Waiting: append([]home.Wanted{}, s.Home.Waiting()...)})
+}
+
+// title finds the title that the path names.
+func (s *server) title(r *http.Request) (*home.Title, error) {
+	var id ident.Content
+	if err := id.UnmarshalText([]byte(r.PathValue("id"))); err != nil {
+		return nil, home.ErrUnknown
+	}
+	return s.Home.Title(id)
+}
+
+func (s *server) apiTitle(w http.ResponseWriter, r *http.Request) {
+	t, err := s.title(r)
+	if err != nil {
+		s.answer(w, r, err)
+		return
+	}
+	v, err := s.view(r, t)
+	if err != nil {
+		s.answer(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, v)
+}
+
+// AddRequest is the body of POST /api/v1/library.
+type AddRequest struct {
+	Folder string `json:"folder"` // absolute, on the home server
+}
+
+func (s *server) apiAdd(w http.ResponseWriter, r *http.Request) {
+	var in AddRequest
+	if !readJSON(w, r, maxBody, &in) {
+		return
+	}
+	t, err := s.Home.Add(in.Folder)
+	if err != nil {
+		s.answer(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusCreated, map[string]any{"content": t.Content, "title": t.Title})
+}
+
+func (s *server) apiFetch(w http.ResponseWriter, r *http.Request) {
+	var in home.Wanted
+	if !readJSON(w, r, maxBody, &in) {
+		return
+	}
+	if u, err := url.Parse(in.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		problem(w, http.StatusBadRequest, "malformed", "The shop's address must begin with http:// or https://.")
+		return
+	}
+	id, err := s.Home.Fetch(r.Context(), in)
+	if err != nil {
+		s.answer(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusCreated, map[string]any{"license": id})
+}
+
+// SessionView is an open playback session.
+type SessionView struct {
+	ID       string        `json:"id"`
+	Content  ident.Content `json:"content"`
+	Title    string        `json:"title"`
+	Started  time.Time     `json:"started"`
+	Watch    string        `json:"watch"`    // address of the page that plays it
+	Manifest string        `json:"manifest"` // address for other players
+}
+
+func viewSession(p *home.Playback) SessionView {
+	return SessionView{
+		ID: p.ID, Content: p.Content, Title: p.Title, Started: p.Started.UTC().Truncate(time.Second),
+		Watch: "/watch/" + p.ID, Manifest: "/play/" + p.ID + "/manifest.mpd",
+	}
+}
+
+func (s *server) sessionViews() []SessionView {
+	out := []SessionView{}
+	for _, p := range s.Home.Sessions() {
+		out = append(out, viewSession(p))
+	}
+	return out
+}
+
+func (s *server) apiSessions(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]any{"sessions": s.sessionViews()})
+}
+
+// PlayBody is the body of POST /api/v1/sessions.
+type PlayBody struct {
+	Content ident.Content `json:"content"`
+	Confirm bool          `json:"confirm,omitempty"` // the confirms were shown
+	Again   bool          `json:"again,omitempty"`   // a new play, from the start
+	FromMS  int64         `json:"from_ms,omitempty"`
+}
+
+func (s *server) apiPlay(w http.ResponseWriter, r *http.Request) {
+	var in PlayBody
+	if !readJSON(w, r, maxBody, &in) {
+		return
+	}
+	p, err := s.Home.Play(r.Context(), home.PlayRequest{Content: in.Content, Confirm: in.Confirm, Again: in.Again, FromMS: in.FromMS})
+	if err != nil {
+		s.answer(w, r, err)
+		return
+	}
+	w.Header().Set("Location", "/api/v1/sessions/"+p.ID)
+	writeJSON(w, http.StatusCreated, viewSession(p))
+}
+
+func (s *server) apiSession(w http.ResponseWriter, r *http.Request) {
+	for _, v := range s.sessionViews() { // looking at it is no sign of its player
+		if v.ID == r.PathValue("id") {
+			writeJSON(w, http.StatusOK, v)
+			return
+		}
+	}
+	_, err := s.Home.Playing(r.PathValue("id"))
+	if err == nil {
+		err = home.ErrUnknown
+	}
+	s.answer(w, r, err)
+}
+
+func (s *server) apiStop(w http.ResponseWriter, r *http.Request) {
+	reason := home.StopOwner
+	if r.URL.Query().Get("by") == "player" {
+		reason = home.StopPlayer
+	}
+	if err := s.Home.Stop(r.Context(), r.PathValue("id"), reason); err != nil {
+		s.answer(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *server) apiDevices(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]any{"devices": append([]home.Device{}, s.Home.Devices()...)})
+}
+
+func (s *server) apiRemove(w http.ResponseWriter, r *http.Request) {
+	var id ident.Device
+	err := id.UnmarshalText([]byte(r.PathValue("id")))
+	if err != nil {
+		err = home.ErrUnknown
+	} else {
+		err = s.Home.RemoveDevice(r.Context(), id)
+	}
+	if err != nil {
+		s.answer(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// PairingView is a device that waits for the owner.
+type PairingView struct {
+	ID      string       `json:"id"`
+	Device  ident.Device `json:"device"`
+	Name    string       `json:"name"`
+	Code    string       `json:"code"`
+	Expires time.Time    `json:"expires"`
+	Tries   int          `json:"tries"`
+}
+
+func (s *server) pairingViews() []PairingView {
+	out := []PairingView{}
+	for _, p := range s.Home.Pending() {
+		out = append(out, PairingView{p.ID, p.Device, p.Name, p.Code, p.Expires, p.Tries})
+	}
+	return out
+}
+
+func (s *server) apiPairings(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]any{"pairings": s.pairingViews()})
+}
+
+// ApproveRequest is the body of POST /api/v1/pairings/{id}/approve.
+type ApproveRequest struct {
+	Code string `json:"code"`
+}
+
+func (s *server) apiApprove(w http.ResponseWriter, r *http.Request) {
+	var in ApproveRequest
+	if !readJSON(w, r, maxBody, &in) {
+		return
+	}
+	d, err := s.Home.Approve(r.Context(), r.PathValue("id"), in.Code)
+	if err != nil {
+		s.answer(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"id": d.ID, "name": d.Name})
+}
+
+func (s *server) apiRefuse(w http.ResponseWriter, r *http.Request) {
+	if err := s.Home.RefusePairing(r.PathValue("id")); err != nil {
+		s.answer(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// StatusView is the answer of GET /api/v1/status.
+type StatusView struct {
+	Module trem.Status `json:"module"`
+	Health home.Health `json:"health"`
+}
+
+func (s *server) apiStatus(w http.ResponseWriter, r *http.Request) {
+	st, err := s.Home.Status(r.Context())
+	if err != nil {
+		s.answer(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, StatusView{Module: st, Health: s.Home.Health()})
+}
+
+func (s *server) apiPairwise(w http.ResponseWriter, r *http.Request) {
+	var issuer ident.Issuer
+	if err := issuer.UnmarshalText([]byte(r.URL.Query().Get("issuer"))); err != nil {
+		problem(w, http.StatusBadRequest, "malformed", "The query needs issuer=, the ID of a shop.")
+		return
+	}
+	d, err := s.Home.Pairwise(r.Context(), issuer)
+	if err != nil {
+		s.answer(w, r, errors.Join(err))
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"issuer": issuer, "domain": d})
+}

@@ -1,0 +1,201 @@
+package httpd
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"html/template"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lares-drm/lares/service/home"
+)
+
+// Limits of the server. Source: local, docs/spec/home-api.md.
+const (
+	maxBody       = 64 << 10 // bytes of an API request
+	maxPairBody   = 48 << 10 // bytes of a pairing request
+	headerTimeout = 10 * time.Second
+	readTimeout   = 30 * time.Second
+	writeTimeout  = 2 * time.Minute // event streams lift it
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 16 << 10 // bytes
+)
+
+//go:embed templates/*.html
+var templateFiles embed.FS
+
+//go:embed static
+var staticFiles embed.FS
+
+// Config is what the HTTP side needs.
+type Config struct {
+	Home   *home.Home   // required
+	Frames http.Handler // required: serves POST /lrp/v1/frames
+	Relay  *home.Relay  // nil: devices get no statements of the authority here
+	Hosts  []string     // host names, besides loopback ones, under which the owner's pages answer
+	Log    *slog.Logger // nil: no log
+}
+
+type server struct {
+	Config
+	pages map[string]*template.Template
+}
+
+// New returns the whole HTTP side as one handler. It starts nothing.
+func New(cfg Config) (http.Handler, error) {
+	if cfg.Home == nil || cfg.Frames == nil {
+		return nil, errors.New("httpd: Config needs Home and Frames")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &server{Config: cfg}
+	if err := s.parsePages(); err != nil {
+		return nil, err
+	}
+	owner := http.NewServeMux()
+	s.ownerRoutes(owner)
+	all := http.NewServeMux()
+	s.deviceRoutes(all)
+	all.Handle("/", s.guard(owner))
+	cross := http.NewCrossOriginProtection()
+	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		problem(w, http.StatusForbidden, "cross_origin", "Another web page asked for this; only the house's own pages may.")
+	}))
+	return secure(cross.Handler(all)), nil
+}
+
+// NewServer returns an HTTP server with the limits of this package. Requests
+// end when ctx does.
+func NewServer(ctx context.Context, h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+}
+
+func (s *server) ownerRoutes(m *http.ServeMux) {
+	m.HandleFunc("GET /{$}", s.pageLibrary)
+	m.HandleFunc("GET /title/{id}", s.pageTitle)
+	m.HandleFunc("GET /watch/{session}", s.pageWatch)
+	m.HandleFunc("GET /devices", s.pageDevices)
+	m.HandleFunc("GET /sessions", s.pageSessions)
+	m.HandleFunc("GET /health", s.pageHealth)
+	m.Handle("GET /static/", http.HandlerFunc(serveStatic))
+	m.HandleFunc("GET /play/{session}/manifest.mpd", s.manifest)
+	m.HandleFunc("GET /play/{session}/{track}/{segment}", s.segment)
+	m.HandleFunc("POST /play/{session}/license", s.license)
+	m.HandleFunc("GET /api/v1/library", s.apiLibrary)
+	m.HandleFunc("POST /api/v1/library", s.apiAdd)
+	m.HandleFunc("GET /api/v1/library/{id}", s.apiTitle)
+	m.HandleFunc("POST /api/v1/licenses", s.apiFetch)
+	m.HandleFunc("GET /api/v1/sessions", s.apiSessions)
+	m.HandleFunc("POST /api/v1/sessions", s.apiPlay)
+	m.HandleFunc("GET /api/v1/sessions/{id}", s.apiSession)
+	m.HandleFunc("DELETE /api/v1/sessions/{id}", s.apiStop)
+	m.HandleFunc("GET /api/v1/devices", s.apiDevices)
+	m.HandleFunc("DELETE /api/v1/devices/{id}", s.apiRemove)
+	m.HandleFunc("GET /api/v1/pairings", s.apiPairings)
+	m.HandleFunc("POST /api/v1/pairings/approve", s.apiApprove)
+	m.HandleFunc("POST /api/v1/pairings/{id}/approve", s.apiApprove)
+	m.HandleFunc("DELETE /api/v1/pairings/{id}", s.apiRefuse)
+	m.HandleFunc("GET /api/v1/status", s.apiStatus)
+	m.HandleFunc("GET /api/v1/pairwise", s.apiPairwise)
+	m.HandleFunc("GET /api/v1/events", s.events)
+	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/api/") || strings.HasPrefix(r.URL.Path, "/play/") {
+			problem(w, http.StatusNotFound, "not_found", "There is nothing at this address.")
+			return
+		}
+		s.fail(w, r, home.ErrUnknown)
+	})
+}
+
+func (s *server) deviceRoutes(m *http.ServeMux) {
+	m.Handle("POST /lrp/v1/frames", s.Frames)
+	m.HandleFunc("POST "+home.PairPath, s.pairOpen)
+	m.HandleFunc("POST "+home.PairPath+"/{id}/nonce", s.pairReveal)
+	m.HandleFunc("GET "+home.PairPath+"/{id}", s.pairAnswer)
+	m.HandleFunc("GET /content/{id}/{file...}", s.file)
+	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	m.HandleFunc("GET /readyz", s.ready)
+	if s.Relay != nil {
+		for _, path := range []string{home.PathHead, home.PathSnapshot, home.PathTrust} {
+			m.HandleFunc("GET "+path, s.kept(path))
+		}
+		m.HandleFunc("GET "+home.PathTime, s.time)
+	}
+}
+
+// guard keeps the owner's side to this machine: the connection comes from
+// loopback and the host name is a loopback name or one of Hosts. The second
+// stops a foreign site whose name was made to point here (DNS rebinding).
+func (s *server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		peer, err := netip.ParseAddrPort(r.RemoteAddr)
+		if err != nil || !peer.Addr().Unmap().IsLoopback() {
+			problem(w, http.StatusForbidden, "not_local", "These pages answer on the home server itself. From elsewhere use an ssh tunnel.")
+			return
+		}
+		if !s.knownHost(r.Host) {
+			problem(w, http.StatusForbidden, "unknown_host", "The house is not known under this name. Use localhost.")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *server) knownHost(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = strings.Trim(hostport, "[]")
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") || slices.Contains(s.Hosts, host) {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+// secure sets the headers that hold for every answer. Styles and scripts are
+// files of this package; shaka-player feeds the video element from blob URLs.
+func secure(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self' blob:; "+
+			"connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+func serveStatic(w http.ResponseWriter, r *http.Request) {
+	if strings.HasSuffix(r.URL.Path, "/") { // no listings
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-cache")
+	http.FileServerFS(staticFiles).ServeHTTP(w, r)
+}
+
+func (s *server) ready(w http.ResponseWriter, r *http.Request) {
+	st, err := s.Home.Status(r.Context())
+	if err != nil || len(st.Leaf) == 0 {
+		problem(w, http.StatusServiceUnavailable, "not_ready", wordsNotReady)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}

@@ -1,0 +1,75 @@
+// The player page: one link-encrypted stream of the house. The house decides;
+// this page shows the picture and stops at once when the house says so.
+/* global shaka */
+
+const root = document.getElementById("player");
+const video = document.getElementById("video");
+const state = document.getElementById("state");
+const session = root.dataset.session;
+let player = null;
+let ended = false;
+
+// end takes the picture away and shows why.
+async function end(words) {
+  if (ended) return;
+  ended = true;
+  events.close();
+  video.pause();
+  document.getElementById("reason").textContent = words;
+  document.getElementById("curtain").hidden = false;
+  document.getElementById("stop").hidden = true;
+  state.textContent = "Stopped.";
+  root.dataset.ended = words;
+  document.getElementById("reason").focus();
+  if (player) await player.unload().catch(() => {});
+  video.hidden = true;
+}
+
+const events = new EventSource(`/api/v1/events?session=${session}`);
+events.addEventListener("stopped", (event) => {
+  const data = JSON.parse(event.data);
+  if (data.session === session) end(data.words);
+});
+
+// whyEnded asks the house what happened when the player failed.
+async function whyEnded(fallback) {
+  try {
+    const res = await fetch(`/api/v1/sessions/${session}`);
+    if (!res.ok) return (await res.json()).detail;
+  } catch { /* the house is off */ }
+  return fallback;
+}
+
+async function failed(error) {
+  console.error(`player error ${error.code}`);
+  end(await whyEnded(`The player of the browser failed (code ${error.code}).`));
+}
+
+document.getElementById("stop").addEventListener("click", () => {
+  fetch(`/api/v1/sessions/${session}`, { method: "DELETE" });
+});
+addEventListener("pagehide", () => {
+  if (!ended) fetch(`/api/v1/sessions/${session}?by=player`, { method: "DELETE", keepalive: true });
+});
+video.addEventListener("playing", () => { state.textContent = "Playing."; });
+video.addEventListener("pause", () => { if (!ended) state.textContent = "Paused."; });
+video.addEventListener("waiting", () => { if (!ended) state.textContent = "One moment…"; });
+video.addEventListener("ended", () => { if (!ended) state.textContent = "The end."; });
+
+async function start() {
+  shaka.polyfill.installAll();
+  if (!shaka.Player.isBrowserSupported()) {
+    end("This browser cannot play protected films here.");
+    return;
+  }
+  player = new shaka.Player();
+  await player.attach(video);
+  player.addEventListener("error", (event) => failed(event.detail));
+  player.configure({
+    drm: { servers: { "org.w3.clearkey": new URL(root.dataset.license, location.href).href } },
+    streaming: { bufferingGoal: 10, rebufferingGoal: 1, bufferBehind: 20 },
+  });
+  await player.load(root.dataset.manifest);
+  await video.play().catch(() => { state.textContent = "Ready. Press play."; });
+}
+start().catch(failed);
