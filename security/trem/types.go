@@ -21,6 +21,8 @@ type Status struct {
 	Records     uint64            `cbor:"11,keyasint" json:"records"` // in the vault
 	Walls       []Wall            `cbor:"12,keyasint" json:"walls"`
 	Leaf        []byte            `cbor:"13,keyasint" json:"-"` // its own certificate, DER
+	Chain       [][]byte          `cbor:"14,keyasint" json:"-"` // Leaf and the CAs above it, without the root
+	Roots       [][]byte          `cbor:"15,keyasint" json:"-"` // that it trusts
 }
 
 // ClockStatus is the module's view of time, in Unix milliseconds.
@@ -101,6 +103,9 @@ const (
 	EventReceipt EventKind = 4
 	// EventClosed: the source has closed the transfer (DONE).
 	EventClosed EventKind = 5
+	// EventQuery: a destination asks an issuer what became of Transfer; the host
+	// answers with Release of the stored answer, or with Done.
+	EventQuery EventKind = 7
 	// EventFailed: the exchange is over without result; Text names the rule.
 	EventFailed EventKind = 6
 )

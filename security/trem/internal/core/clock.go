@@ -1,0 +1,115 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/lares-drm/lares/license"
+)
+
+// Reading is what the kernel's clocks say at one instant. The host's owner can
+// set RTC at will, and cannot turn Boot back without a new BootID.
+type Reading struct {
+	RTC    int64    // wall-clock time, Unix ms
+	Boot   int64    // ms since boot, suspend included (CLOCK_BOOTTIME)
+	BootID [16]byte // random per boot
+}
+
+// Bounds of trusted time, in ms. Source: shared evaluator clause E1, docs/spec/time.md.
+const (
+	driftPPM = 500              // a monotonic clock may run this much too fast
+	behind   = 5 * 60_000       // an RTC further behind lo than this is named CLOCK_BEHIND
+	maxJump  = 400 * 86_400_000 // est follows the RTC, and lo one signer, no further than this
+	maxRound = 60_000           // a time token that took longer proves only "not before"
+)
+
+// clock is the durable part of secure clock management: the CLOCK record.
+type clock struct {
+	_        struct{} `cbor:",toarray"`
+	Lo       int64    // proven: true time was at least this at Boot of BootID
+	Boot     int64
+	BootID   [16]byte
+	Signed   bool  // lo was ever moved by a signed statement
+	Secure   bool  // est was authenticated in the boot BootID, at Boot
+	Est      int64 // best estimate at Boot; meaningful while Secure
+	Unsynced int64 // powered-on ms since the last SECURE sync, settled at Boot
+}
+
+var errTime = errors.New("time statement")
+
+// elapsed is how long this boot has run since the record, or since the boot's
+// start when the record is of another boot.
+func (c *clock) elapsed(r Reading) int64 {
+	if r.BootID != c.BootID {
+		return max(r.Boot, 0)
+	}
+	return max(r.Boot-c.Boot, 0)
+}
+
+// judge turns readings into the evaluator's clock.
+func (c *clock) judge(r Reading) license.Clock {
+	e := c.elapsed(r)
+	out := license.Clock{Lo: c.Lo, Unsynced: c.Unsynced + e}
+	if r.BootID == c.BootID {
+		out.Lo += e - e*driftPPM/1_000_000
+	}
+	switch {
+	case !c.Signed:
+		out.Est, out.Q = out.Lo, license.Unset
+	case c.Secure && r.BootID == c.BootID:
+		out.Est, out.Q = max(c.Est+e, out.Lo), license.Secure
+	case r.RTC >= out.Lo && r.RTC-out.Lo <= maxJump:
+		out.Est, out.Q = r.RTC, license.Anchored
+	default:
+		// No RTC, one that was set back, or one far ahead: time goes on from
+		// the floor by what this boot has run.
+		out.Est, out.Q = c.Lo+e, license.Free
+		out.Behind = out.Lo-r.RTC > behind
+	}
+	return out
+}
+
+// settle moves the record to the reading, so that the floor survives the boot.
+func (c *clock) settle(r Reading) {
+	now := c.judge(r)
+	c.Lo, c.Unsynced = now.Lo, now.Unsynced
+	if c.Secure = now.Q == license.Secure; c.Secure {
+		c.Est = now.Est
+	}
+	c.Boot, c.BootID = r.Boot, r.BootID
+}
+
+// learnFloor moves lo by a statement that proves only "not before": a
+// revocation head. It never makes the clock SECURE.
+func (c *clock) learnFloor(at int64, r Reading) error {
+	c.settle(r)
+	if err := c.plausible(at, r); err != nil {
+		return err
+	}
+	c.Lo, c.Signed = max(c.Lo, at), true
+	return nil
+}
+
+// learnTime moves lo and est by a token whose nonce left this module at the
+// boot time sent, in this boot.
+func (c *clock) learnTime(at, sent int64, r Reading) error {
+	c.settle(r)
+	if err := c.plausible(at, r); err != nil {
+		return err
+	}
+	c.Lo, c.Signed = max(c.Lo, at), true
+	round := r.Boot - sent
+	if round < 0 || round > maxRound {
+		return nil
+	}
+	c.Secure, c.Est, c.Unsynced = true, max(c.Lo, at+round/2), 0
+	return nil
+}
+
+// plausible refuses a jump that one signer alone may not cause.
+func (c *clock) plausible(at int64, r Reading) error {
+	if now := c.judge(r); c.Signed && at-now.Est > maxJump {
+		return fmt.Errorf("%w: %d days ahead of the best estimate needs a second signer", errTime, (at-now.Est)/86_400_000)
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+package core
+
+import (
+	"crypto"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/keystore"
+	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/revocation"
+	"github.com/lares-drm/lares/security/sltp"
+	"github.com/lares-drm/lares/security/sltp/transfer"
+	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/security/trem/internal/vault"
+)
+
+// Config is what a module is opened with.
+type Config struct {
+	Dir      string            // required: the vault is kept in Dir/vault
+	Keystore keystore.Keystore // required
+	Walls    []trem.Wall       // reported by Status
+	BuildMS  int64             // first clock floor, Unix ms
+}
+
+// Core is one module. It is not safe for concurrent use.
+type Core struct {
+	cfg    Config
+	vault  *vault.Vault
+	signer crypto.Signer
+	self   ident.Device
+
+	identity *identityRecord // nil before enrollment
+	peer     *pki.Peer       // its own certificates, verified
+	verifier *pki.Verifier
+	revoked  *revocation.State // nil before the first head
+	state    *revocationRecord
+	clock    clock
+	sent     nonce
+
+	domain          *domainRecord // manager
+	members         map[ident.Device]memberRecord
+	membership      *Membership // member
+	membershipBytes []byte
+	manager         [][]byte
+
+	held     map[[32]byte]*instance
+	came     map[ident.Transfer]struct{} // transfers that were installed here
+	contents map[ident.Content]*content
+
+	sltp     *sltp.Endpoint
+	source   *transfer.Source
+	dest     *transfer.Destination
+	asked    map[sltp.Handle]*asked
+	sessions map[uint64]*session
+	last     uint64 // newest session handle
+}
+
+type nonce struct {
+	value [16]byte
+	boot  int64
+	id    [16]byte
+	set   bool
+}
+
+// Open opens the vault, replays it and is ready for commands.
+func Open(cfg Config, now Reading) (*Core, error) {
+	signer, err := cfg.Keystore.Signer(keystore.Identity)
+	if err != nil {
+		return nil, err
+	}
+	spki, err := spkiOf(signer.Public())
+	if err != nil {
+		return nil, err
+	}
+	c := &Core{
+		cfg: cfg, signer: signer, self: ident.DeviceOf(spki),
+		clock:   clock{Lo: cfg.BuildMS, Boot: now.Boot, BootID: now.BootID},
+		members: map[ident.Device]memberRecord{}, held: map[[32]byte]*instance{}, came: map[ident.Transfer]struct{}{}, contents: map[ident.Content]*content{},
+		asked: map[sltp.Handle]*asked{}, sessions: map[uint64]*session{},
+		dest: transfer.NewDestination(ident.DeviceOf(spki)),
+	}
+	var pending []vault.Record // transfer records wait for the incarnation, which the vault knows when it is open
+	c.vault, err = vault.Open(vault.Config{Dir: filepath.Join(cfg.Dir, "vault"), Keystore: cfg.Keystore, Device: c.self}, func(r vault.Record) error {
+		pending = append(pending, r)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open vault: %w", err)
+	}
+	c.source = transfer.NewSource(c.self, c.vault.Incarnation())
+	for _, r := range pending {
+		if err := c.replay(r); err != nil {
+			return nil, errors.Join(fmt.Errorf("replay record of kind %#x: %w", r.Kind, err), c.vault.Close())
+		}
+	}
+	if c.identity != nil {
+		if err := c.ready(now); err != nil {
+			return nil, errors.Join(err, c.vault.Close())
+		}
+	}
+	return c, nil
+}
+
+// Close ends the module's use of its vault.
+func (c *Core) Close() error { return c.vault.Close() }
+
+func (c *Core) replay(r vault.Record) error {
+	switch r.Kind {
+	case kindIdentity:
+		c.identity = new(identityRecord)
+		return wire.Unmarshal(r.Body, c.identity, recordLimit)
+	case kindClock:
+		return wire.Unmarshal(r.Body, &c.clock, recordLimit)
+	case kindRevocation:
+		c.state = new(revocationRecord)
+		return wire.Unmarshal(r.Body, c.state, recordLimit)
+	case kindDomain:
+		c.domain = new(domainRecord)
+		return wire.Unmarshal(r.Body, c.domain, recordLimit)
+	case kindMember:
+		var m memberRecord
+		err := wire.Unmarshal(r.Body, &m, recordLimit)
+		c.members[m.Device] = m
+		return err
+	case kindMembership:
+		return c.replayMembership(r.Body)
+	case kindLicense:
+		return c.replayLicense(r.Body)
+	case kindState:
+		return c.replayState(r.Body)
+	case kindContent:
+		return c.replayContent(r.Body)
+	}
+	if r.Kind < kindForeign {
+		return fmt.Errorf("unknown kind")
+	}
+	return c.replayTransfer(r)
+}
+
+func (c *Core) replayMembership(body []byte) error {
+	var rec membershipRecord
+	if err := wire.Unmarshal(body, &rec, recordLimit); err != nil {
+		return err
+	}
+	s, err := wire.ParseSign1(rec.Membership, objectMembership, membershipLimit) // its signature was checked when it was stored
+	if err != nil {
+		return err
+	}
+	c.membership, c.membershipBytes, c.manager = new(Membership), rec.Membership, rec.Manager
+	return wire.Unmarshal(s.Payload, c.membership, membershipLimit)
+}
+
+// ready builds what needs the module's certificates: verifier, revocation
+// state and SLTP endpoint. The clock may since have moved past a certificate's
+// end; then SLTP peers will say so, and held licenses still play.
+func (c *Core) ready(now Reading) error {
+	trust, err := pki.NewTrustStore(c.identity.Roots...)
+	if err != nil {
+		return err
+	}
+	c.verifier = &pki.Verifier{Trust: trust}
+	if c.state != nil {
+		if err := c.loadRevocation(); err != nil {
+			return err
+		}
+	}
+	c.peer, err = (&pki.Verifier{Trust: trust}).Verify(c.identity.Chain, c.ownTime(now))
+	if err != nil {
+		return fmt.Errorf("own certificate: %w", err)
+	}
+	c.sltp, err = sltp.NewEndpoint(c.endpoint())
+	return err
+}
+
+// write commits records; after a failure the module is of no use any more.
+func (c *Core) write(anchored bool, recs ...vault.Record) error {
+	if err := c.vault.Commit(anchored, recs...); err != nil {
+		return &trem.Error{Code: trem.CodeBroken, Text: "the store failed; restart the module: " + err.Error()}
+	}
+	return nil
+}
+
+func (c *Core) commit(kind uint8, body any) error {
+	rec, err := newRecord(kind, body)
+	if err != nil {
+		return err
+	}
+	return c.write(true, rec)
+}
+
+// need refuses a command that this module's certificate is not for.
+func (c *Core) need(roles ...pki.Role) error {
+	if c.peer == nil {
+		return stateError("this module is not enrolled yet")
+	}
+	for _, r := range roles {
+		if c.peer.Role() == r {
+			return nil
+		}
+	}
+	return stateError("this command is not for a module of role " + c.peer.Role().String())
+}
+
+// certTime is the time that certificates are judged at: the best estimate,
+// which is never before the proven floor.
+func (c *Core) certTime(r Reading) time.Time { return time.UnixMilli(c.clock.judge(r).Est) }
+
+func stateError(text string) error { return &trem.Error{Code: trem.CodeState, Text: text} }
+
+// rejected names the rule that an object from outside broke.
+func rejected(err error) error {
+	var e *trem.Error
+	if err == nil || errors.As(err, &e) {
+		return err
+	}
+	return &trem.Error{Code: trem.CodeRejected, Text: err.Error()}
+}

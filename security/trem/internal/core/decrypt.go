@@ -1,0 +1,237 @@
+package core
+
+import (
+	"fmt"
+
+	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/trem"
+
+	box "github.com/lares-drm/lares/content"
+)
+
+// session is one open use of an instance: Begin, Track, Decrypt, End.
+type session struct {
+	inst   *instance
+	ask    trem.Ask
+	use    license.Session
+	link   map[ident.Key]cenc.ContentKey // session keys; nil for an internal output
+	tracks []*box.Init
+	boot   int64 // boot clock at Begin, ms
+}
+
+// maxSessions bounds the open sessions of one module, maxTracks those of one session.
+const (
+	maxSessions = 32
+	maxTracks   = 16
+)
+
+// begin opens a session on the license that burns least, or refuses with the
+// reasons of the one that came closest.
+func (c *Core) begin(in trem.Ask, r Reading) (trem.Session, error) {
+	if c.peer == nil {
+		return trem.Session{}, stateError("this module is not enrolled yet")
+	}
+	if len(c.sessions) >= maxSessions {
+		return trem.Session{}, stateError("too many sessions are open in this module")
+	}
+	inst, d := c.choose(in, r)
+	if !d.Allow {
+		return trem.Session{}, &trem.RefusalError{Decision: d}
+	}
+	if err := c.vacate(inst, r); err != nil {
+		return trem.Session{}, err
+	}
+	step := inst.leaf().Begin(c.input(inst, in, r))
+	if !step.Decision.Allow {
+		return trem.Session{}, &trem.RefusalError{Decision: step.Decision}
+	}
+	if err := c.keep(inst, step, r); err != nil {
+		return trem.Session{}, err
+	}
+	s := &session{inst: inst, ask: in, use: step.Session, boot: r.Boot}
+	if in.Output == trem.OutputLink {
+		s.link = map[ident.Key]cenc.ContentKey{}
+		for _, kid := range step.Decision.KIDs {
+			s.link[kid] = cenc.GenerateKey()
+		}
+	}
+	c.last++
+	c.sessions[c.last] = s
+	return trem.Session{Handle: c.last, License: inst.leaf().Info().ID, KIDs: step.Decision.KIDs, Decision: step.Decision}, nil
+}
+
+// vacate ends the sessions of an instance that counts: it has one at a time.
+func (c *Core) vacate(inst *instance, r Reading) error {
+	if inst.leaf().Info().Stateless() {
+		return nil
+	}
+	for handle, s := range c.sessions {
+		if s.inst == inst {
+			if err := c.end(handle, r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// keep makes a step's state durable before anything depends on it. The clock's
+// floor rides along.
+func (c *Core) keep(inst *instance, step license.Step, r Reading) error {
+	if !step.Commit {
+		inst.state = step.State
+		return nil
+	}
+	enc, err := step.State.Encode()
+	if err != nil {
+		return err
+	}
+	rec, err := newRecord(kindState, stateRecord{Hash: inst.leaf().Hash(), State: enc})
+	if err != nil {
+		return err
+	}
+	next := c.clock
+	next.settle(r)
+	tick, err := newRecord(kindClock, next)
+	if err != nil {
+		return err
+	}
+	if err := c.write(step.Anchor, rec, tick); err != nil {
+		return err
+	}
+	inst.state, c.clock = step.State, next
+	return nil
+}
+
+func (c *Core) session(handle uint64) (*session, error) {
+	s, ok := c.sessions[handle]
+	if !ok {
+		return nil, &trem.Error{Code: trem.CodeUnknown, Text: "no such session"}
+	}
+	return s, nil
+}
+
+// track parses an initialization segment. Its keys must be the session's.
+func (c *Core) track(in trem.Part, segment []byte, _ Reading) (any, []byte, error) {
+	s, err := c.session(in.Session)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(s.tracks) >= maxTracks {
+		return nil, nil, stateError("too many tracks in one session")
+	}
+	init, err := box.ParseInit(segment)
+	if err != nil {
+		return nil, nil, rejected(fmt.Errorf("initialization segment: %w", err))
+	}
+	out := segment
+	if s.link == nil {
+		if out, err = init.Clear(segment); err != nil {
+			return nil, nil, rejected(fmt.Errorf("initialization segment: %w", err))
+		}
+	}
+	s.tracks = append(s.tracks, init)
+	return uint64(len(s.tracks) - 1), out, nil
+}
+
+// decrypt releases one segment: the license is asked, what it costs is durable,
+// then the bytes are decrypted or link-encrypted in place.
+func (c *Core) decrypt(in trem.Part, segment []byte, r Reading) (any, []byte, error) {
+	s, err := c.session(in.Session)
+	if err != nil {
+		return nil, nil, err
+	}
+	if in.Track >= uint64(len(s.tracks)) {
+		return nil, nil, &trem.Error{Code: trem.CodeUnknown, Text: "no such track"}
+	}
+	f, err := s.tracks[in.Track].Fragment(segment)
+	if err != nil {
+		return nil, nil, rejected(fmt.Errorf("segment: %w", err))
+	}
+	if err := c.pay(s, f, r); err != nil {
+		return nil, nil, err
+	}
+	if s.link != nil {
+		err = f.Reencrypt(s.title, s.session)
+	} else {
+		err = f.Decrypt(s.title)
+	}
+	if err != nil {
+		return nil, nil, rejected(fmt.Errorf("segment: %w", err))
+	}
+	return trem.None{}, segment, nil
+}
+
+// pay extends the session's license over one fragment, key by key.
+func (c *Core) pay(s *session, f *box.Fragment, r Reading) error {
+	start, dur := f.Time()
+	for _, kid := range f.KIDs() {
+		step := s.inst.leaf().Extend(s.use, c.input(s.inst, s.ask, r), license.Fragment{
+			KID: kid, Bytes: int64(f.Bytes()), MediaMS: start, DurMS: dur, WallMS: max(r.Boot-s.boot, 0),
+		})
+		if !step.Decision.Allow {
+			return &trem.RefusalError{Decision: step.Decision}
+		}
+		if err := c.keep(s.inst, step, r); err != nil {
+			return err
+		}
+		s.use = step.Session
+	}
+	return nil
+}
+
+func (s *session) title(kid ident.Key) (cenc.ContentKey, error) {
+	k, ok := s.inst.keys[kid]
+	if !ok {
+		return cenc.ContentKey{}, fmt.Errorf("no key %v in this session", kid)
+	}
+	return cenc.NewContentKey(k.Bytes())
+}
+
+func (s *session) session(kid ident.Key) (cenc.ContentKey, error) {
+	k, ok := s.link[kid]
+	if !ok {
+		return k, fmt.Errorf("no session key %v", kid)
+	}
+	return k, nil
+}
+
+// end closes a session; the unused part of its slice is refunded.
+func (c *Core) end(handle uint64, r Reading) error {
+	s, err := c.session(handle)
+	if err != nil {
+		return err
+	}
+	delete(c.sessions, handle)
+	for _, k := range s.link {
+		k.Clear()
+	}
+	return c.keep(s.inst, s.inst.leaf().End(s.use, c.input(s.inst, s.ask, r), max(r.Boot-s.boot, 0)), r)
+}
+
+// linkKeys gives out the session keys of a link-encrypted session: they open
+// that session's stream and nothing else.
+func (c *Core) linkKeys(handle uint64) ([]trem.LinkKey, error) {
+	s, err := c.session(handle)
+	if err != nil {
+		return nil, err
+	}
+	if s.link == nil {
+		return nil, stateError("this session is not link-encrypted")
+	}
+	out := make([]trem.LinkKey, 0, len(s.link))
+	for _, kid := range s.use.KIDs {
+		key, ok := s.link[kid]
+		if !ok {
+			continue
+		}
+		plain, err := key.Reveal()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, trem.LinkKey{KID: kid, Key: plain[:]})
+	}
+	return out, nil
+}

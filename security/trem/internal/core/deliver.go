@@ -1,0 +1,304 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/license/permission"
+	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/sltp"
+	"github.com/lares-drm/lares/security/sltp/transfer"
+	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/security/trem/internal/vault"
+)
+
+// asked is an exchange that waits for this module's answer.
+type asked struct{ peer *pki.Peer }
+
+// open starts an exchange with a source: the destination's side of SLTP.
+func (c *Core) open(in trem.LicenseRequest, r Reading) (trem.Opened, error) {
+	if err := c.need(pki.HomeServer, pki.Device); err != nil {
+		return trem.Opened{}, err
+	}
+	body, err := c.wish(in)
+	if err != nil {
+		return trem.Opened{}, err
+	}
+	now := c.clock.judge(r)
+	h, msgs, err := c.sltp.Open(in.Peer, sltp.Request{
+		Purpose: purpose(in), ReqID: in.Request, ClockMS: now.Est, Quality: uint8(now.Q), Body: body,
+	}, c.certTime(r))
+	if err != nil {
+		return trem.Opened{}, rejected(err)
+	}
+	return trem.Opened{Handle: uint64(h), Messages: couriered(msgs)}, nil
+}
+
+func purpose(in trem.LicenseRequest) sltp.Purpose {
+	if in.Plays > 0 {
+		return sltp.PurposeTransfer
+	}
+	return sltp.PurposeLicense
+}
+
+// wish is the request's body: plays to be set aside, or a license for a content.
+func (c *Core) wish(in trem.LicenseRequest) (sltp.Body, error) {
+	what := sltp.Reference{Content: in.Content, License: in.License}
+	if in.Plays > 0 {
+		return sltp.MoveOpen{What: what, Amounts: map[uint8]uint64{uint8(permission.Play): in.Plays}, Op: uint8(transfer.OpAllowance)}.Encode()
+	}
+	req := sltp.LicenseRequest{What: what, Permission: uint8(permission.Play), Level: c.cfg.Keystore.Level(), Membership: c.membershipBytes}
+	if c.domain != nil {
+		req.Subject = sltp.Subject{Kind: sltp.SubjectDomain, ID: c.domain.pairwise(in.Issuer), Generation: c.domain.Generation}
+	} else {
+		req.Subject = sltp.Subject{Kind: sltp.SubjectDevice, ID: c.self}
+	}
+	return req.Encode()
+}
+
+// receive gives a message to SLTP and acts on what it led to. What it sends is
+// what is already durable.
+func (c *Core) receive(in trem.SLTPMessage, r Reading) (trem.Received, error) {
+	if c.sltp == nil {
+		return trem.Received{}, stateError("this module is not enrolled yet")
+	}
+	msgs, events := c.sltp.Receive(sltp.Message{CID: in.CID, Bytes: in.Bytes}, c.certTime(r))
+	var out trem.Received
+	for _, ev := range events {
+		more, e, err := c.react(ev, r)
+		if err != nil {
+			return out, err
+		}
+		msgs = append(msgs, more...)
+		if e != nil {
+			out.Events = append(out.Events, *e)
+		}
+	}
+	out.Messages = couriered(msgs)
+	return out, nil
+}
+
+func (c *Core) react(ev sltp.Event, r Reading) ([]sltp.Message, *trem.Event, error) {
+	switch ev := ev.(type) {
+	case sltp.EventRequest:
+		return c.requested(ev, r)
+	case sltp.EventReply:
+		return c.replied(ev, r)
+	case sltp.EventApp:
+		return c.closing(ev, r)
+	case sltp.EventFailed:
+		delete(c.asked, ev.Handle)
+		return nil, &trem.Event{Kind: trem.EventFailed, Handle: uint64(ev.Handle), Peer: ev.Peer, Text: ev.Err.Error(), Code: ev.Alert.String()}, nil
+	}
+	return nil, nil, nil
+}
+
+// requested passes a request to an issuer's host, or answers it as a home server.
+func (c *Core) requested(ev sltp.EventRequest, r Reading) ([]sltp.Message, *trem.Event, error) {
+	c.asked[ev.Handle] = &asked{peer: ev.Peer}
+	if ev.Request.Purpose == sltp.PurposeClosing {
+		return c.query(ev, r)
+	}
+	if c.peer.Role() != pki.LicenseIssuer {
+		return c.serve(ev, r)
+	}
+	req, err := sltp.ParseLicenseRequest(ev.Request.Body)
+	if err != nil || ev.Peer.Role() != pki.HomeServer || req.Subject.Kind != sltp.SubjectDomain || req.What.Content == "" {
+		msgs, err := c.refuseWith(ev.Handle, sltp.ErrorBadRequest, 0, r)
+		return msgs, nil, err
+	}
+	return nil, &trem.Event{
+		Kind: trem.EventRequest, Handle: uint64(ev.Handle), Peer: ev.Peer.ID(), Request: ev.Request.ReqID, Content: string(req.What.Content),
+		Domain: ident.Domain(req.Subject.ID), Generation: req.Subject.Generation, Body: ev.Request.Body,
+	}, nil
+}
+
+func (c *Core) refuse(in trem.Refusal, r Reading) ([]trem.SLTPMessage, error) {
+	code, ok := sltp.ErrorCodeOf(in.Code)
+	if !ok {
+		return nil, malformed(fmt.Errorf("unknown refusal %q", in.Code))
+	}
+	msgs, err := c.refuseWith(sltp.Handle(in.Handle), code, in.RetryMS, r)
+	return couriered(msgs), err
+}
+
+func (c *Core) refuseWith(h sltp.Handle, code sltp.ErrorCode, retryMS int64, r Reading) ([]sltp.Message, error) {
+	body, err := sltp.ErrorBody{Code: code, RetryMS: uint64(max(retryMS, 0))}.Encode()
+	if err != nil {
+		return nil, err
+	}
+	return c.reply(h, sltp.StatusRefused, body, r)
+}
+
+func (c *Core) reply(h sltp.Handle, status int, body sltp.Body, r Reading) ([]sltp.Message, error) {
+	if _, ok := c.asked[h]; !ok {
+		return nil, &trem.Error{Code: trem.CodeUnknown, Text: "no such exchange"}
+	}
+	delete(c.asked, h)
+	msgs, err := c.sltp.Reply(h, sltp.Reply{Status: status, Body: body, TimeMS: c.clock.judge(r).Est}, c.certTime(r))
+	return msgs, rejected(err)
+}
+
+// replied is the source's answer: at the destination.
+func (c *Core) replied(ev sltp.EventReply, r Reading) ([]sltp.Message, *trem.Event, error) {
+	out := &trem.Event{Handle: uint64(ev.Handle), Peer: ev.Peer.ID(), Request: ev.Reply.ReqID}
+	if ev.Reply.Status != sltp.StatusDone {
+		out.Kind = trem.EventRefused
+		if e, err := sltp.ParseError(ev.Reply.Body); err == nil {
+			out.Code, out.RetryMS = e.Code.String(), int64(min(e.RetryMS, 1<<52)) //nolint:gosec // bounded
+		}
+		return nil, out, nil
+	}
+	if delivery, err := sltp.ParseLicense(ev.Reply.Body); err == nil {
+		inst, err := c.holdStateless(delivery.Chain, delivery.Bundle, ev.Peer, r)
+		return nil, c.installed(out, inst, err), broken(err)
+	}
+	if closed, err := c.closed(ev.Handle, ev.Peer, ev.Reply.Body); closed != nil || err != nil {
+		return nil, closed, err
+	}
+	return c.install(ev.Handle, ev.Peer, ev.Reply.Body, out, r)
+}
+
+// installed turns an acceptance into an event; a license that was not accepted
+// is a failed exchange, and nothing was stored.
+func (c *Core) installed(out *trem.Event, inst *instance, err error) *trem.Event {
+	if err != nil {
+		out.Kind, out.Text = trem.EventFailed, err.Error()
+		return out
+	}
+	out.Kind, out.License, out.Hash, out.Content = trem.EventInstalled, inst.leaf().Info().ID, inst.leaf().Hash(), string(inst.leaf().Info().Content)
+	return out
+}
+
+// broken keeps only the errors after which the module is of no use.
+func broken(err error) error {
+	var e *trem.Error
+	if errors.As(err, &e) && e.Code == trem.CodeBroken {
+		return err
+	}
+	return nil
+}
+
+// install runs the destination's machine on an XFER: INSTALL or REFUSE is
+// durable before the receipt that says so leaves.
+func (c *Core) install(h sltp.Handle, from *pki.Peer, data []byte, out *trem.Event, r Reading) ([]sltp.Message, *trem.Event, error) {
+	x, err := transfer.ParseXFER(data)
+	if err != nil {
+		out.Kind, out.Text = trem.EventFailed, err.Error()
+		return nil, out, nil
+	}
+	if x.TID.Src != from.ID() || x.TID.Dst != c.self {
+		out.Kind, out.Text = trem.EventFailed, "transfer: it is not between these two"
+		return nil, out, nil
+	}
+	var inst *instance
+	var why error
+	res, err := c.dest.Receive(x, func(b *transfer.Body) error {
+		inst, why = c.acceptTransfer(b, from, r)
+		return why
+	})
+	if err != nil {
+		out.Kind, out.Text = trem.EventFailed, err.Error()
+		return nil, out, broken(why)
+	}
+	if err := c.write(true, records(res.Records)...); err != nil {
+		return nil, nil, err
+	}
+	if res.New && res.Installed {
+		c.held[inst.leaf().Hash()], c.came[x.TID] = inst, struct{}{}
+	} else if why == nil {
+		inst, why = c.outcome(res) // a repetition of what was decided before
+	}
+	out.Transfer, out.XferHash = x.TID, x.Hash()
+	res.Receipt.Epoch = c.epoch()
+	receipt, err := transfer.SignReceipt(c.signer, c.identity.Chain[0], res.Receipt)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, msgs, err := c.sltp.Send(h, receipt, c.certTime(r))
+	return msgs, c.installed(out, inst, why), err
+}
+
+func (c *Core) acceptTransfer(b *transfer.Body, from *pki.Peer, r Reading) (*instance, error) {
+	if b.Op != transfer.OpIssue && b.Op != transfer.OpAllowance {
+		return nil, fmt.Errorf("transfer: operation %d is not known here", b.Op)
+	}
+	inst, err := c.accept(b.Chain, b.Bundle, from, r)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.oneIdentity(inst.leaf()); err != nil {
+		return nil, err
+	}
+	if _, ok := c.held[inst.leaf().Hash()]; ok {
+		return nil, fmt.Errorf("transfer: this license is already here")
+	}
+	if len(b.State) > 0 {
+		inst.state, err = license.ParseState(b.State)
+	}
+	return inst, err
+}
+
+// outcome finds what an earlier receipt spoke of.
+func (c *Core) outcome(res transfer.Result) (*instance, error) {
+	if !res.Installed || res.Body == nil {
+		return nil, fmt.Errorf("transfer: refused before")
+	}
+	for _, inst := range c.held {
+		if slices.EqualFunc(inst.links, res.Body.Chain, func(a, b []byte) bool { return string(a) == string(b) }) {
+			return inst, nil
+		}
+	}
+	return nil, fmt.Errorf("transfer: installed before, and gone since")
+}
+
+func (c *Core) replayTransfer(rec vault.Record) error {
+	t := transfer.Record{Kind: rec.Kind, Body: rec.Body}
+	if err := c.source.Replay(t); err != nil {
+		return err
+	}
+	body, err := c.dest.Replay(t)
+	if err != nil || body == nil {
+		return err
+	}
+	var install installRecord
+	if err := wire.Unmarshal(rec.Body, &install, recordLimit); err != nil {
+		return err
+	}
+	c.came[install.TID] = struct{}{}
+	var state license.State
+	if len(body.State) > 0 {
+		if state, err = license.ParseState(body.State); err != nil {
+			return err
+		}
+	}
+	return c.restore(body.Chain, body.Bundle, state)
+}
+
+// installRecord is transfer's INSTALL record, for its ID.
+type installRecord struct {
+	_    struct{} `cbor:",toarray"`
+	TID  ident.Transfer
+	Hash [32]byte
+	Body []byte
+}
+
+func records(in []transfer.Record) []vault.Record {
+	out := make([]vault.Record, len(in))
+	for i, r := range in {
+		out[i] = vault.Record{Kind: r.Kind, Body: r.Body}
+	}
+	return out
+}
+
+func couriered(in []sltp.Message) []trem.SLTPMessage {
+	out := make([]trem.SLTPMessage, len(in))
+	for i, m := range in {
+		out[i] = trem.SLTPMessage{CID: m.CID, Bytes: m.Bytes}
+	}
+	return out
+}

@@ -1,0 +1,114 @@
+package core
+
+import (
+	"fmt"
+
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/trem"
+)
+
+// Do runs one command. Its own error means that the module cannot go on; a
+// command's failure is part of the reply.
+func (c *Core) Do(m trem.Message, r Reading) (trem.Message, error) {
+	cmd, body, err := trem.ParseRequest(m.Header)
+	var out any = struct{}{}
+	var payload []byte
+	if err == nil {
+		out, payload, err = c.run(cmd, body, m.Payload, r)
+	} else {
+		err = malformed(err)
+	}
+	header, err := trem.NewReply(out, err)
+	return trem.Message{Header: header, Payload: payload}, err
+}
+
+func (c *Core) run(cmd trem.Command, body, payload []byte, r Reading) (out any, raw []byte, err error) {
+	switch cmd {
+	case trem.CmdTrack:
+		return with2(body, func(in trem.Part) (any, []byte, error) { return c.track(in, payload, r) })
+	case trem.CmdDecrypt:
+		return with2(body, func(in trem.Part) (any, []byte, error) { return c.decrypt(in, payload, r) })
+	}
+	out, err = c.plain(cmd, body, r)
+	return out, nil, err
+}
+
+// plain runs the commands that carry no payload.
+func (c *Core) plain(cmd trem.Command, body []byte, r Reading) (any, error) {
+	switch cmd {
+	case trem.CmdStatus:
+		return c.status(r), nil
+	case trem.CmdRequest:
+		return c.request()
+	case trem.CmdEnroll:
+		return with(body, func(in trem.Enrollment) (any, error) { return trem.None{}, c.enroll(in, r) })
+	case trem.CmdNonce:
+		return c.nonce(r)
+	case trem.CmdLearn:
+		return with(body, func(in trem.Learned) (any, error) { return trem.None{}, c.learn(in, r) })
+	case trem.CmdFound:
+		return c.found()
+	case trem.CmdPairwise:
+		return with(body, func(in ident.Issuer) (any, error) { return c.pairwiseFor(in) })
+	case trem.CmdAdmit:
+		return with(body, func(in trem.Candidate) (any, error) { return c.admit(in, r) })
+	case trem.CmdJoin:
+		return with(body, func(in trem.Admission) (any, error) { return trem.None{}, c.join(in, r) })
+	case trem.CmdRemove:
+		return with(body, func(in ident.Device) (any, error) { return trem.None{}, c.remove(in) })
+	case trem.CmdKeys:
+		return with(body, func(in []byte) (any, error) { return c.registerKeys(in) })
+	}
+	return c.exchange(cmd, body, r)
+}
+
+// exchange runs the commands of SLTP and of playback.
+func (c *Core) exchange(cmd trem.Command, body []byte, r Reading) (any, error) {
+	switch cmd {
+	case trem.CmdOpen:
+		return with(body, func(in trem.LicenseRequest) (any, error) { return c.open(in, r) })
+	case trem.CmdResend:
+		return with(body, func(in ident.Device) (any, error) { return c.resend(in, r) })
+	case trem.CmdReceive:
+		return with(body, func(in trem.SLTPMessage) (any, error) { return c.receive(in, r) })
+	case trem.CmdPrepare:
+		return with(body, func(in trem.Terms) (any, error) { return c.prepare(in, r) })
+	case trem.CmdRelease:
+		return with(body, func(in trem.Release) (any, error) { return c.release(in, r) })
+	case trem.CmdDone:
+		return with(body, func(in trem.Done) (any, error) { return c.done(in, r) })
+	case trem.CmdRefuse:
+		return with(body, func(in trem.Refusal) (any, error) { return c.refuse(in, r) })
+	case trem.CmdLicenses:
+		return c.licenses(r), nil
+	case trem.CmdEvaluate:
+		return with(body, func(in trem.Ask) (any, error) { return c.evaluate(in, r) })
+	case trem.CmdBegin:
+		return with(body, func(in trem.Ask) (any, error) { return c.begin(in, r) })
+	case trem.CmdEnd:
+		return with(body, func(in trem.Part) (any, error) { return trem.None{}, c.end(in.Session, r) })
+	case trem.CmdLinkKeys:
+		return with(body, func(in trem.Part) (any, error) { return c.linkKeys(in.Session) })
+	}
+	return nil, malformed(fmt.Errorf("unknown command %d", cmd))
+}
+
+func with[In any](body []byte, f func(In) (any, error)) (any, error) {
+	var in In
+	if err := trem.ParseBody(body, &in); err != nil {
+		return nil, malformed(err)
+	}
+	return f(in)
+}
+
+func with2[In any](body []byte, f func(In) (any, []byte, error)) (any, []byte, error) {
+	var in In
+	if err := trem.ParseBody(body, &in); err != nil {
+		return nil, nil, malformed(err)
+	}
+	return f(in)
+}
+
+func malformed(err error) error {
+	return &trem.Error{Code: trem.CodeMalformed, Text: "command: " + err.Error()}
+}

@@ -1,0 +1,223 @@
+package core
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/security/trem/internal/vault"
+)
+
+// Membership says that a device belongs to a domain (IEC TS 62579). Source:
+// local layout, docs/spec/membership.md.
+type Membership struct {
+	Domain     ident.Domain                  `cbor:"1,keyasint"`
+	Generation uint64                        `cbor:"2,keyasint"`
+	Device     ident.Device                  `cbor:"3,keyasint"`
+	Hardware   []byte                        `cbor:"4,keyasint"` // 32 bytes
+	NotAfter   int64                         `cbor:"5,keyasint"` // Unix ms
+	Index      uint64                        `cbor:"6,keyasint"`
+	Manager    []byte                        `cbor:"7,keyasint"` // x5t of the manager's certificate, 8 bytes
+	Pairwise   map[ident.Issuer]ident.Domain `cbor:"8,keyasint,omitempty"`
+}
+
+const (
+	objectMembership = wire.Object("membership")
+	// membershipLife is how long a membership holds, in ms. Source: local, docs/spec/membership.md.
+	membershipLife = 30 * 86_400_000
+	// maxMembers bounds a household. Source: local.
+	maxMembers = 64
+)
+
+var membershipLimit = wire.Limit{Bytes: 8192, Items: 128, Depth: 4}
+
+// found makes this module the manager of a new domain, or names the one it has.
+func (c *Core) found() (ident.Domain, error) {
+	if err := c.need(pki.HomeServer); err != nil {
+		return ident.Domain{}, err
+	}
+	if c.domain != nil {
+		return c.domain.ID, nil
+	}
+	d := domainRecord{ID: ident.NewDomain(), Secret: make([]byte, 32), Generation: 1, Next: 1}
+	if _, err := rand.Read(d.Secret); err != nil {
+		return ident.Domain{}, err
+	}
+	if err := c.commit(kindDomain, d); err != nil {
+		return ident.Domain{}, err
+	}
+	c.domain = &d
+	return d.ID, nil
+}
+
+// pairwise is the domain ID that one issuer sees.
+func (d *domainRecord) pairwise(issuer ident.Issuer) ident.Domain {
+	m := hmac.New(sha256.New, d.Secret)
+	m.Write([]byte(issuer))
+	return ident.Domain(m.Sum(nil)[:ident.Size])
+}
+
+func (d *domainRecord) hardware(mark []byte) []byte {
+	m := hmac.New(sha256.New, d.Secret)
+	m.Write(append([]byte("hardware"), mark...))
+	return m.Sum(nil)
+}
+
+// admit signs the membership of a device that the owner approved. A member is
+// admitted again under its old index: that is a renewal.
+func (c *Core) admit(in trem.Candidate, r Reading) (trem.Admission, error) {
+	if err := c.need(pki.HomeServer); err != nil {
+		return trem.Admission{}, err
+	}
+	if c.domain == nil {
+		return trem.Admission{}, stateError("this module manages no domain yet")
+	}
+	peer, err := c.verifier.Verify(in.Chain, c.certTime(r), pki.Device)
+	if err != nil {
+		return trem.Admission{}, rejected(err)
+	}
+	member, err := c.enlist(peer.ID(), in.Hardware)
+	if err != nil {
+		return trem.Admission{}, err
+	}
+	signed, err := c.membershipOf(member, r)
+	return trem.Admission{Membership: signed, Manager: c.identity.Chain}, err
+}
+
+// membershipOf signs a member's membership as of now.
+func (c *Core) membershipOf(member memberRecord, r Reading) ([]byte, error) {
+	x := wire.X5T(c.identity.Chain[0])
+	payload, err := wire.Marshal(Membership{
+		Domain: c.domain.ID, Generation: c.domain.Generation, Device: member.Device, Hardware: member.Hardware,
+		NotAfter: c.clock.judge(r).Est + membershipLife, Index: member.Index, Manager: x[:], Pairwise: c.issuersSeen(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return wire.NewSign1(c.signer, c.identity.Chain[0], objectMembership, payload)
+}
+
+func (c *Core) enlist(id ident.Device, mark []byte) (memberRecord, error) {
+	if m, ok := c.members[id]; ok {
+		if m.Removed {
+			return m, &trem.Error{Code: trem.CodeRejected, Text: "this device was removed from the house; pair it again after a reset"}
+		}
+		return m, nil
+	}
+	if len(c.members) >= maxMembers {
+		return memberRecord{}, &trem.Error{Code: trem.CodeRejected, Text: fmt.Sprintf("a house has at most %d devices", maxMembers)}
+	}
+	m := memberRecord{Device: id, Index: c.domain.Next, Hardware: c.domain.hardware(mark)}
+	d := *c.domain
+	d.Next++
+	if err := c.commitAll(map[uint8]any{kindDomain: d, kindMember: m}); err != nil {
+		return m, err
+	}
+	*c.domain, c.members[id] = d, m
+	return m, nil
+}
+
+// remove ends a membership: the generation rises, so every older membership is
+// stale from now on and members renew.
+func (c *Core) remove(id ident.Device) error {
+	m, ok := c.members[id]
+	if c.domain == nil || !ok || m.Removed {
+		return &trem.Error{Code: trem.CodeUnknown, Text: "no such member"}
+	}
+	m.Removed = true
+	d := *c.domain
+	d.Generation++
+	if err := c.commitAll(map[uint8]any{kindDomain: d, kindMember: m}); err != nil {
+		return err
+	}
+	*c.domain, c.members[id] = d, m
+	return nil
+}
+
+// issuersSeen maps the issuers of the held root licenses to their pairwise IDs.
+func (c *Core) issuersSeen() map[ident.Issuer]ident.Domain {
+	seen := map[ident.Issuer]ident.Domain{}
+	for _, inst := range c.held {
+		seen[inst.root().Info().Issuer] = c.domain.pairwise(inst.root().Info().Issuer)
+	}
+	return seen
+}
+
+// join checks and stores this module's own membership.
+func (c *Core) join(in trem.Admission, r Reading) error {
+	if err := c.need(pki.Device); err != nil {
+		return err
+	}
+	m, err := c.checkMembership(in.Membership, in.Manager, c.self, r)
+	if err != nil {
+		return rejected(err)
+	}
+	if old := c.membership; old != nil && old.Domain == m.Domain && old.Generation > m.Generation {
+		return rejected(fmt.Errorf("membership: generation %d is older than the known %d", m.Generation, old.Generation))
+	}
+	if err := c.commit(kindMembership, membershipRecord{Membership: in.Membership, Manager: in.Manager}); err != nil {
+		return err
+	}
+	c.membership, c.membershipBytes, c.manager = m, in.Membership, in.Manager
+	return nil
+}
+
+// checkMembership verifies a membership of device by its manager's chain.
+func (c *Core) checkMembership(data []byte, manager [][]byte, device ident.Device, r Reading) (*Membership, error) {
+	peer, err := c.verifier.Verify(manager, c.certTime(r), pki.HomeServer)
+	if err != nil {
+		return nil, err
+	}
+	m, err := parseMembership(data, peer.Public())
+	if err != nil {
+		return nil, err
+	}
+	x := peer.X5T()
+	switch {
+	case !bytes.Equal(m.Manager, x[:]):
+		return nil, fmt.Errorf("membership: names another manager")
+	case m.Device != device:
+		return nil, fmt.Errorf("membership: is of another device")
+	case c.clock.judge(r).Est >= m.NotAfter:
+		return nil, fmt.Errorf("membership: has lapsed")
+	}
+	return m, nil
+}
+
+func parseMembership(data []byte, manager any) (*Membership, error) {
+	s, err := wire.ParseSign1(data, objectMembership, membershipLimit)
+	if err != nil {
+		return nil, fmt.Errorf("membership: %w", err)
+	}
+	if err := s.Verify(manager); err != nil {
+		return nil, fmt.Errorf("membership: %w", err)
+	}
+	m := new(Membership)
+	if err := wire.Unmarshal(s.Payload, m, membershipLimit); err != nil {
+		return nil, fmt.Errorf("membership: %w", err)
+	}
+	return m, nil
+}
+
+// commitAll writes several core records as one batch, in the order of their kinds.
+func (c *Core) commitAll(bodies map[uint8]any) error {
+	var recs []vault.Record
+	for kind := range uint8(kindForeign) {
+		body, ok := bodies[kind]
+		if !ok {
+			continue
+		}
+		rec, err := newRecord(kind, body)
+		if err != nil {
+			return err
+		}
+		recs = append(recs, rec)
+	}
+	return c.write(true, recs...)
+}

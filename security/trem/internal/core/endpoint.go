@@ -1,0 +1,39 @@
+package core
+
+import (
+	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/sltp"
+)
+
+// endpoint is this module's side of SLTP: its identity, whom it deals with by
+// its own role, and what it says of its revocation state.
+func (c *Core) endpoint() sltp.Config {
+	return sltp.Config{
+		Signer: c.signer, Chain: c.identity.Chain, Verifier: c.verifier, Self: c.self,
+		Sources:      sources(c.peer.Role()),
+		Destinations: destinations(c.peer.Role()),
+		Status: func() sltp.Status {
+			if c.revoked == nil {
+				return sltp.Status{}
+			}
+			return sltp.Status{Epoch: c.revoked.Epoch(), Head: c.revoked.Head().Hash()}
+		},
+	}
+}
+
+// sources are the roles that a module of role takes licenses from: a home
+// server from issuers, a device from its home server.
+func sources(role pki.Role) []pki.Role {
+	if role == pki.HomeServer {
+		return []pki.Role{pki.LicenseIssuer}
+	}
+	return []pki.Role{pki.HomeServer}
+}
+
+// destinations are the roles that a module of role gives licenses to.
+func destinations(role pki.Role) []pki.Role {
+	if role == pki.LicenseIssuer {
+		return []pki.Role{pki.HomeServer}
+	}
+	return []pki.Role{pki.Device}
+}

@@ -1,0 +1,207 @@
+package core
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/keystore"
+	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/trem"
+
+	box "github.com/lares-drm/lares/content"
+)
+
+// content holds the title keys of one content in an input TREM.
+type content struct {
+	durationMS uint64
+	keys       []box.TierKey
+}
+
+func spkiOf(pub crypto.PublicKey) ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return nil, fmt.Errorf("encode the identity key: %w", err)
+	}
+	return der, nil
+}
+
+// request makes the certificate requests of both keys. Each is proof of
+// possession; the names in it mean nothing, the authority gives its own.
+func (c *Core) request() (trem.SigningRequest, error) {
+	delivery, err := c.cfg.Keystore.Signer(keystore.Delivery)
+	if err != nil {
+		return trem.SigningRequest{}, err
+	}
+	var out trem.SigningRequest
+	if out.Signing, err = csr(c.signer); err == nil {
+		out.Delivery, err = csr(delivery)
+	}
+	return out, err
+}
+
+func csr(key crypto.Signer) ([]byte, error) {
+	return x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "lares-trem"}}, key)
+}
+
+// enroll stores certificates that are for this module's own keys. The roots of
+// a first enrollment stay: a later one renews under them.
+func (c *Core) enroll(in trem.Enrollment, r Reading) error {
+	if c.identity != nil && !slices.EqualFunc(c.identity.Roots, in.Roots, bytes.Equal) {
+		return rejected(fmt.Errorf("enrollment: the roots differ from those this module trusts"))
+	}
+	trust, err := pki.NewTrustStore(in.Roots...)
+	if err != nil {
+		return rejected(err)
+	}
+	v := &pki.Verifier{Trust: trust}
+	at, err := enrollTime(in.Chain, c.certTime(r))
+	if err != nil {
+		return rejected(err)
+	}
+	peer, err := v.Verify(in.Chain, at)
+	if err != nil {
+		return rejected(err)
+	}
+	if peer.ID() != c.self {
+		return rejected(fmt.Errorf("enrollment: the certificate is for another key"))
+	}
+	if err := c.checkDelivery(v, peer, in.Delivery, at); err != nil {
+		return rejected(err)
+	}
+	rec := identityRecord{Chain: in.Chain, Delivery: in.Delivery, Roots: in.Roots}
+	if err := c.commit(kindIdentity, rec); err != nil {
+		return err
+	}
+	c.identity = &rec
+	return c.ready(r)
+}
+
+// enrollTime is the time a module's own new certificate is judged at: its clock
+// may be behind the certificate's start, because it is set only after enrollment.
+func enrollTime(chain [][]byte, now time.Time) (time.Time, error) {
+	if len(chain) == 0 {
+		return now, fmt.Errorf("enrollment: no certificate")
+	}
+	leaf, err := x509.ParseCertificate(chain[0])
+	if err != nil {
+		return now, fmt.Errorf("enrollment: %w", err)
+	}
+	if now.Before(leaf.NotBefore) {
+		return leaf.NotBefore, nil
+	}
+	return now, nil
+}
+
+// ownTime is the same for a restart.
+func (c *Core) ownTime(r Reading) time.Time {
+	at, err := enrollTime(c.identity.Chain, c.certTime(r))
+	if err != nil {
+		return c.certTime(r)
+	}
+	leaf, err := x509.ParseCertificate(c.identity.Chain[0])
+	if err == nil && at.After(leaf.NotAfter) {
+		return leaf.NotAfter // its peers refuse it; its own licenses still play
+	}
+	return at
+}
+
+func (c *Core) checkDelivery(v *pki.Verifier, peer *pki.Peer, leaf []byte, at time.Time) error {
+	pub, err := v.VerifyDelivery(peer, leaf, at)
+	if err != nil {
+		return err
+	}
+	own, err := c.cfg.Keystore.KeyExchanger(keystore.Delivery)
+	if err != nil {
+		return err
+	}
+	if !own.PublicKey().Equal(pub) {
+		return fmt.Errorf("enrollment: the delivery certificate is for another key")
+	}
+	return nil
+}
+
+// registerKeys opens a key delivery that a packer sealed to this input TREM.
+func (c *Core) registerKeys(sealed []byte) (ident.Content, error) {
+	if err := c.need(pki.LicenseIssuer); err != nil {
+		return "", err
+	}
+	key, err := c.cfg.Keystore.KeyExchanger(keystore.Delivery)
+	if err != nil {
+		return "", err
+	}
+	d, err := box.OpenKeys(key, c.identity.Delivery, sealed)
+	if err != nil {
+		return "", rejected(err)
+	}
+	if old, ok := c.contents[d.Content]; ok && !old.same(d.Keys) {
+		return "", rejected(fmt.Errorf("key delivery: this content is registered with other keys"))
+	} else if ok {
+		return d.Content, nil
+	}
+	rec := contentRecord{Content: d.Content, DurationMS: d.DurationMS}
+	for _, k := range d.Keys {
+		plain, err := k.Key.Reveal()
+		if err != nil {
+			return "", err
+		}
+		rec.Keys = append(rec.Keys, keyRecord{KID: k.KID, Tier: uint64(k.Tier), Key: plain, BPS: k.BPS})
+	}
+	if err := c.commit(kindContent, rec); err != nil {
+		return "", err
+	}
+	c.contents[d.Content] = &content{durationMS: d.DurationMS, keys: d.Keys}
+	return d.Content, nil
+}
+
+func (c *Core) replayContent(body []byte) error {
+	var rec contentRecord
+	if err := wire.Unmarshal(body, &rec, recordLimit); err != nil {
+		return err
+	}
+	k := &content{durationMS: rec.DurationMS}
+	for _, r := range rec.Keys {
+		key, err := cenc.NewContentKey(r.Key[:])
+		if err != nil {
+			return err
+		}
+		k.keys = append(k.keys, box.TierKey{KID: r.KID, Tier: box.Tier(r.Tier), Key: key, BPS: r.BPS}) //nolint:gosec // written from a Tier
+	}
+	c.contents[rec.Content] = k
+	return nil
+}
+
+func (k *content) same(keys []box.TierKey) bool {
+	return slices.EqualFunc(k.keys, keys, func(a, b box.TierKey) bool {
+		return a.KID == b.KID && a.Tier == b.Tier && a.Key.Equal(b.Key)
+	})
+}
+
+// grant picks the keys of the wanted tiers: what a license names, and what its
+// bundle carries.
+func (k *content) grant(id ident.Content, tiers []uint64) (refs []license.KeyRef, keys map[ident.Key]license.Key, err error) {
+	keys = map[ident.Key]license.Key{}
+	for _, key := range k.keys {
+		if len(tiers) > 0 && !slices.Contains(tiers, uint64(key.Tier)) {
+			continue
+		}
+		plain, err := key.Key.Reveal()
+		if err != nil {
+			return nil, nil, err
+		}
+		if keys[key.KID], err = license.NewKey(plain[:]); err != nil {
+			return nil, nil, err
+		}
+		refs = append(refs, license.KeyRef{KID: key.KID, Tier: license.Tier(key.Tier), Check: license.KeyCheck(key.KID, id, plain[:]), BPS: key.BPS})
+	}
+	return refs, keys, nil
+}

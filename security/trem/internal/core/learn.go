@@ -1,0 +1,134 @@
+package core
+
+import (
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/revocation"
+	"github.com/lares-drm/lares/security/trem"
+)
+
+// nonce makes the value that the next time token must repeat. A newer one
+// replaces it.
+func (c *Core) nonce(r Reading) ([]byte, error) {
+	c.sent = nonce{boot: r.Boot, id: r.BootID, set: true}
+	if _, err := rand.Read(c.sent.value[:]); err != nil {
+		return nil, err
+	}
+	return c.sent.value[:], nil
+}
+
+// learn takes a revocation state, a time token or both. What is older than the
+// known is passed over.
+func (c *Core) learn(in trem.Learned, r Reading) error {
+	if c.verifier == nil {
+		return stateError("this module is not enrolled yet")
+	}
+	if len(in.Time) > 0 {
+		if err := c.learnToken(in, r); err != nil {
+			return rejected(err)
+		}
+	}
+	if len(in.Head) > 0 {
+		return rejected(c.learnHead(in, r))
+	}
+	return nil
+}
+
+// learnToken checks a token by the time it states: a statement counts only
+// inside its signer's own validity.
+func (c *Core) learnToken(in trem.Learned, r Reading) error {
+	if !c.sent.set || c.sent.id != r.BootID {
+		return fmt.Errorf("time token: this module has asked for none")
+	}
+	at, err := revocation.VerifyTime(in.Time, in.TimeChain, c.verifier, c.sent.value)
+	if err != nil {
+		return err
+	}
+	next := c.clock
+	if err := next.learnTime(at, c.sent.boot, r); err != nil {
+		return err
+	}
+	c.sent = nonce{}
+	if err := c.commit(kindClock, next); err != nil {
+		return err
+	}
+	c.clock = next
+	return nil
+}
+
+func (c *Core) learnHead(in trem.Learned, r Reading) error {
+	rec := revocationRecord{Head: in.Head, Chain: in.HeadChain, Snapshot: in.Snapshot}
+	state, err := parseState(&rec, c.verifier.Trust)
+	if err != nil {
+		return err
+	}
+	if c.revoked != nil && state.Epoch().Compare(c.revoked.Epoch()) <= 0 {
+		return nil
+	}
+	next := c.clock
+	if err := next.learnFloor(state.Head().IssuedAt, r); err != nil {
+		return err
+	}
+	a, err := newRecord(kindClock, next)
+	if err != nil {
+		return err
+	}
+	b, err := newRecord(kindRevocation, rec)
+	if err != nil {
+		return err
+	}
+	if err := c.write(true, a, b); err != nil {
+		return err
+	}
+	c.clock, c.state, c.revoked, c.verifier.Status = next, &rec, state, state
+	c.sltp.EpochAdvanced()
+	return nil
+}
+
+func (c *Core) loadRevocation() error {
+	state, err := parseState(c.state, c.verifier.Trust)
+	if err != nil {
+		return fmt.Errorf("stored revocation state: %w", err)
+	}
+	c.revoked, c.verifier.Status = state, state
+	return nil
+}
+
+// parseState verifies a state at the time its head states.
+func parseState(rec *revocationRecord, trust *pki.TrustStore) (*revocation.State, error) {
+	head, err := revocation.ParseHead(rec.Head)
+	if err != nil {
+		return nil, err
+	}
+	return revocation.ParseSnapshot(rec.Snapshot, rec.Head, &pki.Verifier{Trust: trust}, rec.Chain, time.UnixMilli(head.IssuedAt))
+}
+
+// epoch is the number of the newest state known; 0 before the first.
+func (c *Core) epoch() uint64 {
+	if c.revoked == nil {
+		return 0
+	}
+	return c.revoked.Epoch().Number
+}
+
+func (c *Core) status(r Reading) trem.Status {
+	now := c.clock.judge(r)
+	ctr, _ := c.vault.Head()
+	s := trem.Status{
+		Device: c.self, Incarnation: c.vault.Incarnation(), Level: c.cfg.Keystore.Level(), Epoch: c.epoch(), Licenses: len(c.held), Records: ctr, Walls: c.cfg.Walls,
+		Clock: trem.ClockStatus{Lo: now.Lo, Est: now.Est, Quality: now.Q.String(), Unsynced: now.Unsynced},
+	}
+	if c.peer != nil {
+		s.Role, s.Anchor, s.Leaf, s.Chain, s.Roots = c.peer.Role().String(), uint8(c.peer.Anchor()), c.peer.Leaf(), c.identity.Chain, c.identity.Roots
+	}
+	switch {
+	case c.domain != nil:
+		s.Domain, s.Generation = c.domain.ID, c.domain.Generation
+	case c.membership != nil:
+		s.Domain, s.Generation = c.membership.Domain, c.membership.Generation
+	}
+	return s
+}

@@ -1,0 +1,146 @@
+package core
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/trem"
+)
+
+// input is what a license of this module is evaluated with. Everything but
+// the ask comes from the vault.
+func (c *Core) input(inst *instance, in trem.Ask, r Reading) license.Input {
+	return license.Input{
+		State: inst.state,
+		Clock: c.clock.judge(r),
+		Env: license.Env{
+			Accepted: true, Device: c.self, Domains: c.memberships(inst.leaf().Info().Issuer), Keys: inst.kids(),
+			RevEpoch: c.epoch(), StatusAge: c.statusAge(r), Level: c.cfg.Keystore.Level(), Anchor: uint8(c.peer.Anchor()),
+		},
+		Request: license.Request{
+			Action: in.Action, Tier: license.Tier(in.Tier), Output: output(in.Output), //nolint:gosec // a tier that does not exist grants nothing
+			Confirm: in.Confirm, From: in.FromMS, Again: in.Again,
+		},
+	}
+}
+
+func (i *instance) kids() []ident.Key {
+	kids := make([]ident.Key, 0, len(i.keys))
+	for kid := range i.keys {
+		kids = append(kids, kid)
+	}
+	slices.SortFunc(kids, func(a, b ident.Key) int { return slices.Compare(a[:], b[:]) })
+	return kids
+}
+
+// memberships is the domain that this module is in, under the name its issuer knows.
+func (c *Core) memberships(issuer ident.Issuer) []license.Membership {
+	id, generation, ok := c.pairwise(issuer)
+	if !ok {
+		return nil
+	}
+	m := license.Membership{Domain: id, Generation: generation}
+	if c.membership != nil {
+		m.NotAfter = c.membership.NotAfter
+	}
+	return []license.Membership{m}
+}
+
+func (c *Core) statusAge(r Reading) int64 {
+	if c.revoked == nil {
+		return 0
+	}
+	return max(c.clock.judge(r).Est-c.revoked.Head().IssuedAt, 0)
+}
+
+// judge evaluates one instance for an ask.
+func (c *Core) judge(inst *instance, in trem.Ask, r Reading) license.Decision {
+	return inst.leaf().Evaluate(c.input(inst, in, r))
+}
+
+// evaluate answers what a use would be.
+func (c *Core) evaluate(in trem.Ask, r Reading) (license.Decision, error) {
+	if c.peer == nil {
+		return license.Decision{}, stateError("this module is not enrolled yet")
+	}
+	_, d := c.choose(in, r)
+	return d, nil
+}
+
+// choose picks, of the licenses that allow the ask, the one that burns least
+// (evaluator E13); where none allows, the one that comes closest, for its
+// reasons; without any, NO_GRANT.
+func (c *Core) choose(in trem.Ask, r Reading) (*instance, license.Decision) {
+	var best *instance
+	var bestD license.Decision
+	for _, inst := range c.sorted() {
+		info := inst.leaf().Info()
+		if in.Content != "" && info.Content != in.Content || in.License != (ident.License{}) && info.ID != in.License {
+			continue
+		}
+		d := c.judge(inst, in, r)
+		if best == nil || better(inst, d, best, bestD) {
+			best, bestD = inst, d
+		}
+	}
+	if best == nil {
+		bestD = license.Decision{Action: in.Action, Reasons: []license.Reason{{Code: license.NoGrant, Closed: true, Remedy: license.Buy}}}
+	}
+	return best, bestD
+}
+
+// better says whether a is to be used rather than b.
+func better(a *instance, ad license.Decision, b *instance, bd license.Decision) bool {
+	if ad.Allow != bd.Allow {
+		return ad.Allow
+	}
+	if !ad.Allow {
+		return len(ad.Reasons) < len(bd.Reasons)
+	}
+	return burns(a, ad) < burns(b, bd)
+}
+
+// burns orders licenses by what a use costs: nothing, a window that runs
+// already, a count, the start of a window.
+func burns(i *instance, d license.Decision) int {
+	switch {
+	case slices.ContainsFunc(d.Confirm, func(c license.Confirm) bool { return c.Kind == license.StartsInterval }):
+		return 3
+	case d.Counters.PlaysLeft != nil:
+		return 2
+	case !i.leaf().Info().Stateless():
+		return 1
+	}
+	return 0
+}
+
+// sorted lists the instances in an order that does not change.
+func (c *Core) sorted() []*instance {
+	out := make([]*instance, 0, len(c.held))
+	for _, inst := range c.held {
+		out = append(out, inst)
+	}
+	slices.SortFunc(out, func(a, b *instance) int {
+		return strings.Compare(a.leaf().Info().ID.String(), b.leaf().Info().ID.String())
+	})
+	return out
+}
+
+func (c *Core) licenses(r Reading) []trem.Held {
+	out := make([]trem.Held, 0, len(c.held))
+	for _, inst := range c.sorted() {
+		info := inst.leaf().Info()
+		h := trem.Held{
+			License: info.ID, Hash: inst.leaf().Hash(), Content: info.Content, Issuer: info.Issuer, Terms: inst.leaf().Units().Text(),
+			Bytes: inst.leaf().Bytes(), Phase: inst.state.Phase.String(),
+			Counters: c.judge(inst, trem.Ask{Content: info.Content, Action: 1, Output: trem.OutputInternal}, r).Counters,
+		}
+		if info.Parent != nil {
+			h.Kind = uint64(info.Parent.Kind)
+		}
+		out = append(out, h)
+	}
+	return out
+}

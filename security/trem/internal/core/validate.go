@@ -1,0 +1,261 @@
+package core
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/pki"
+)
+
+// Link is one license of a chain with what its signature is judged by. A chain
+// is a list of links, leaf first. Source: local layout, docs/spec/chain.md.
+type Link struct {
+	_          struct{} `cbor:",toarray"`
+	License    []byte
+	Signer     [][]byte // certificates, leaf first, without the root
+	Membership []byte   // the recipient's, renewed by the home server that gives the license; nil otherwise
+}
+
+var linkLimit = wire.Limit{Bytes: 32 << 10, Items: 8, Depth: 4}
+
+// instance is a license that this module holds, with its keys.
+type instance struct {
+	links [][]byte
+	chain []*license.License // leaf first
+	keys  map[ident.Key]license.Key
+	state license.State
+}
+
+func (i *instance) leaf() *license.License { return i.chain[0] }
+func (i *instance) root() *license.License { return i.chain[len(i.chain)-1] }
+
+// accept judges a license at its first acceptance: every signature, role and
+// revocation at the newest known epoch, the derivation, the subject and the
+// keys. Later plays do not judge the signers again (shared license design,
+// section 2).
+func (c *Core) accept(links [][]byte, bundle []byte, from *pki.Peer, r Reading) (*instance, error) {
+	inst, signers, err := c.parseChain(links, r)
+	if err != nil {
+		return nil, err
+	}
+	if err := license.VerifyChain(inst.chain, signers); err != nil {
+		return nil, err
+	}
+	if err := c.renewed(links[0], from, r); err != nil {
+		return nil, err
+	}
+	if err := c.ours(inst, signers, from); err != nil {
+		return nil, err
+	}
+	if need := inst.root().Info().RevMinEpoch; need > c.epoch() {
+		return nil, fmt.Errorf("revocation: the license needs epoch %d, this module knows %d", need, c.epoch())
+	}
+	return inst, inst.open(bundle)
+}
+
+func (c *Core) parseChain(links [][]byte, r Reading) (*instance, []*pki.Peer, error) {
+	if len(links) == 0 || len(links) > license.MaxChain {
+		return nil, nil, fmt.Errorf("license chain of %d links", len(links))
+	}
+	inst := &instance{links: links}
+	var signers []*pki.Peer
+	for _, data := range links {
+		l, lic, err := parseLink(data)
+		if err != nil {
+			return nil, nil, err
+		}
+		peer, err := c.verifier.Verify(l.Signer, c.certTime(r))
+		if err != nil {
+			return nil, nil, fmt.Errorf("license signer: %w", err)
+		}
+		inst.chain, signers = append(inst.chain, lic), append(signers, peer)
+	}
+	return inst, signers, nil
+}
+
+func parseLink(data []byte) (*Link, *license.License, error) {
+	l := new(Link)
+	if err := wire.Unmarshal(data, l, linkLimit); err != nil {
+		return nil, nil, fmt.Errorf("license chain: %w", err)
+	}
+	lic, err := license.Parse(l.License)
+	return l, lic, err
+}
+
+// ours checks that the license is for this module or its domain, and that it
+// comes from who may give it.
+func (c *Core) ours(inst *instance, signers []*pki.Peer, from *pki.Peer) error {
+	info := inst.leaf().Info()
+	if from.Role() == pki.LicenseIssuer && from.Issuer() != info.Issuer {
+		return fmt.Errorf("license: issuer %v gives a license of %v", from.Issuer(), info.Issuer)
+	}
+	if c.membership != nil {
+		x := from.X5T()
+		if !bytes.Equal(x[:], c.membership.Manager) {
+			return fmt.Errorf("license: it does not come from this house's server")
+		}
+		if info.Parent != nil && signers[0].X5T() != x {
+			return fmt.Errorf("license: it is derived by another than this house's server")
+		}
+	}
+	switch s := info.Subject; s.Kind {
+	case license.SubjectDevice:
+		if ident.Device(s.ID) != c.self {
+			return fmt.Errorf("license: its subject is another device")
+		}
+	case license.SubjectDomain:
+		if id, gen, ok := c.pairwise(info.Issuer); !ok || id != ident.Domain(s.ID) || gen < s.Generation {
+			return fmt.Errorf("license: its subject is another house")
+		}
+	default:
+		return fmt.Errorf("license: subjects of kind %d are not for this module", s.Kind)
+	}
+	return nil
+}
+
+// pairwise is the domain that this module shows to an issuer.
+func (c *Core) pairwise(issuer ident.Issuer) (ident.Domain, uint64, bool) {
+	if c.domain != nil {
+		return c.domain.pairwise(issuer), c.domain.Generation, true
+	}
+	if c.membership == nil {
+		return ident.Domain{}, 0, false
+	}
+	id, ok := c.membership.Pairwise[issuer]
+	return id, c.membership.Generation, ok
+}
+
+func (c *Core) pairwiseFor(issuer ident.Issuer) (ident.Domain, error) {
+	id, _, ok := c.pairwise(issuer)
+	if !ok {
+		return id, stateError("this module has no domain for that issuer")
+	}
+	return id, nil
+}
+
+// open takes the keys of a bundle that belongs to the leaf license.
+func (i *instance) open(bundle []byte) error {
+	b, err := license.ParseKeyBundle(bundle)
+	if err != nil {
+		return err
+	}
+	if err := b.Check(i.leaf()); err != nil {
+		return err
+	}
+	i.keys = map[ident.Key]license.Key{}
+	for _, k := range b.Keys {
+		i.keys[k.KID] = k.Key
+	}
+	return nil
+}
+
+// bundle is the key bundle of lic with the keys of this instance.
+func (i *instance) bundle(lic *license.License) ([]byte, error) {
+	b := license.KeyBundle{License: lic.Hash()}
+	for _, ref := range lic.Info().Keys {
+		if k, ok := i.keys[ref.KID]; ok {
+			b.Keys = append(b.Keys, license.BundleKey{KID: ref.KID, Key: k})
+		}
+	}
+	return b.Encode()
+}
+
+// renewed takes the renewed membership that a home server put beside the
+// license it gives to its member.
+func (c *Core) renewed(link []byte, from *pki.Peer, r Reading) error {
+	l, _, err := parseLink(link)
+	if err != nil || l.Membership == nil || c.membership == nil {
+		return err
+	}
+	m, err := c.checkMembership(l.Membership, from.Chain(), c.self, r)
+	if err != nil {
+		return err
+	}
+	if m.Domain != c.membership.Domain || m.Generation < c.membership.Generation {
+		return fmt.Errorf("membership: the renewal is of another house or an older generation")
+	}
+	if bytes.Equal(l.Membership, c.membershipBytes) {
+		return nil
+	}
+	if err := c.commit(kindMembership, membershipRecord{Membership: l.Membership, Manager: from.Chain()}); err != nil {
+		return err
+	}
+	c.membership, c.membershipBytes, c.manager = m, l.Membership, from.Chain()
+	return nil
+}
+
+// holdStateless stores a license that has no state.
+func (c *Core) holdStateless(links [][]byte, bundle []byte, from *pki.Peer, r Reading) (*instance, error) {
+	inst, err := c.accept(links, bundle, from, r)
+	if err != nil {
+		return nil, err
+	}
+	if !inst.leaf().Info().Stateless() {
+		return nil, fmt.Errorf("license: a license with counts or times from first use comes by a transfer")
+	}
+	if old, ok := c.held[inst.leaf().Hash()]; ok {
+		return old, nil
+	}
+	if err := c.oneIdentity(inst.leaf()); err != nil {
+		return nil, err
+	}
+	if err := c.commit(kindLicense, licenseRecord{Chain: links, Bundle: bundle, Epoch: c.epoch()}); err != nil {
+		return nil, err
+	}
+	c.held[inst.leaf().Hash()] = inst
+	return inst, nil
+}
+
+// oneIdentity refuses a second hash for one (issuer, license ID, version).
+func (c *Core) oneIdentity(lic *license.License) error {
+	a := lic.Info()
+	for hash, inst := range c.held {
+		b := inst.leaf().Info()
+		if a.Issuer == b.Issuer && a.ID == b.ID && a.Version == b.Version && hash != lic.Hash() {
+			return fmt.Errorf("license: another license has the same ID and version")
+		}
+	}
+	return nil
+}
+
+func (c *Core) replayLicense(body []byte) error {
+	var rec licenseRecord
+	if err := wire.Unmarshal(body, &rec, recordLimit); err != nil {
+		return err
+	}
+	return c.restore(rec.Chain, rec.Bundle, license.State{})
+}
+
+// restore rebuilds an instance from the vault, where it was judged before.
+func (c *Core) restore(links [][]byte, bundle []byte, state license.State) error {
+	inst := &instance{links: links, state: state}
+	for _, data := range links {
+		_, lic, err := parseLink(data)
+		if err != nil {
+			return err
+		}
+		inst.chain = append(inst.chain, lic)
+	}
+	if err := inst.open(bundle); err != nil {
+		return err
+	}
+	c.held[inst.leaf().Hash()] = inst
+	return nil
+}
+
+func (c *Core) replayState(body []byte) error {
+	var rec stateRecord
+	if err := wire.Unmarshal(body, &rec, recordLimit); err != nil {
+		return err
+	}
+	inst, ok := c.held[rec.Hash]
+	if !ok {
+		return fmt.Errorf("state of a license that is not held")
+	}
+	var err error
+	inst.state, err = license.ParseState(rec.State)
+	return err
+}
