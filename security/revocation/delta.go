@@ -1,0 +1,352 @@
+package revocation
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/bits"
+	"slices"
+	"strings"
+
+	"github.com/lares-drm/lares/security/pki"
+)
+
+// MaxDelta is the longest delta in bytes, and maxDeltaPages the most pages that
+// one may touch, so that a few bytes cannot fill the memory. Source: local,
+// docs/spec/revocation.md.
+const (
+	MaxDelta      = 4 << 20
+	maxDeltaPages = 1 << 18
+)
+
+// ErrNoDelta is returned when no delta leads from one state to the other: a
+// class or an issuer is gone, or too much has changed. Fetch the snapshot.
+var ErrNoDelta = errors.New("revocation: no delta leads there")
+
+// delta is what changed: rows of classes and issuers, and the members whose
+// revocation turned over, as places in the concatenation of all classes'
+// allotted indexes in the newer state.
+type delta struct {
+	rows    []Leaf // class, status, reason, minSVN, issuedCount
+	issuers []IssuerLeaf
+	turned  []stretch // sorted, with gaps between
+}
+
+type stretch struct{ first, last uint64 }
+
+// Delta returns the unsigned step from an older state to this one.
+func (s *State) Delta(from *State) ([]byte, error) {
+	d := &delta{}
+	for i := range s.issuers {
+		if old, ok := from.Issuer(s.issuers[i].ID); !ok || old.LastSeen != s.issuers[i].LastSeen || old.Sunset != s.issuers[i].Sunset {
+			d.issuers = append(d.issuers, s.issuers[i])
+		}
+	}
+	seen, base, pages := 0, uint64(0), 0
+	for i := range s.rows {
+		r, old := &s.rows[i], from.row(s.rows[i].Class)
+		if old == nil {
+			old = &row{}
+		} else {
+			seen++
+		}
+		if old.Issued == 0 || !sameRow(&old.Leaf, &r.Leaf) {
+			d.rows = append(d.rows, r.Leaf)
+		}
+		if r.Status != Revoked { // a revoked class drops its pages by itself
+			pages += d.compare(base, old.pages, r.pages)
+		}
+		base += uint64(r.Issued)
+	}
+	if seen != len(from.rows) || pages > maxDeltaPages || len(s.issuers)-newIssuers(from, d.issuers) != len(from.issuers) {
+		return nil, ErrNoDelta
+	}
+	out := d.encode()
+	if len(out) > MaxDelta {
+		return nil, ErrNoDelta
+	}
+	return out, nil
+}
+
+func newIssuers(from *State, changed []IssuerLeaf) (n int) {
+	for _, l := range changed {
+		if _, ok := from.Issuer(l.ID); !ok {
+			n++
+		}
+	}
+	return n
+}
+
+func sameRow(a, b *Leaf) bool {
+	return a.Class == b.Class && a.Status == b.Status && a.Reason == b.Reason && a.MinSVN == b.MinSVN && a.Issued == b.Issued
+}
+
+// compare adds the places that differ and returns how many pages do.
+func (d *delta) compare(base uint64, old, now []numbered) (pages int) {
+	for len(old) > 0 || len(now) > 0 {
+		var a, b *Page
+		no := 0
+		switch {
+		case len(now) == 0 || len(old) > 0 && old[0].no < now[0].no:
+			no, a, old = old[0].no, old[0].page, old[1:]
+		case len(old) == 0 || now[0].no < old[0].no:
+			no, b, now = now[0].no, now[0].page, now[1:]
+		default:
+			no, a, b, old, now = old[0].no, old[0].page, now[0].page, old[1:], now[1:]
+		}
+		diff := a.flip(b.spans())
+		if diff.Len() == 0 {
+			continue
+		}
+		pages++
+		for _, r := range diff.runs {
+			at := base + uint64(no)*PageSize //nolint:gosec // not negative
+			d.turn(stretch{at + uint64(r.first), at + uint64(r.last)})
+		}
+	}
+	return pages
+}
+
+func (p *Page) spans() []run {
+	if p == nil {
+		return nil
+	}
+	return p.runs
+}
+
+// turn adds a stretch behind all others.
+func (d *delta) turn(t stretch) {
+	if n := len(d.turned); n > 0 && d.turned[n-1].last+1 == t.first {
+		d.turned[n-1].last = t.last
+		return
+	}
+	d.turned = append(d.turned, t)
+}
+
+// encode writes the delta. The stretches come as single places or as runs, in
+// the cheapest Rice parameter; at a tie single places first, smaller k first.
+func (d *delta) encode() []byte {
+	w := &bitWriter{out: []byte{snapshotVersion}}
+	w.gamma(uint64(len(d.rows)) + 1)
+	w.gamma(uint64(len(d.issuers)) + 1)
+	next := uint64(0)
+	for i := range d.rows {
+		w.gamma(uint64(d.rows[i].Class) - next + 1)
+		next = uint64(d.rows[i].Class) + 1
+		d.rows[i].write(w)
+	}
+	for i := range d.issuers {
+		d.issuers[i].write(w)
+	}
+	w.gamma(uint64(len(d.turned)) + 1)
+	if len(d.turned) == 0 {
+		return w.out
+	}
+	runs, k := d.cheapest()
+	w.flag(runs)
+	w.bits(uint64(k), 6) //nolint:gosec // below 64
+	if !runs {
+		w.gamma(d.places())
+	}
+	next = 0
+	rice := func(first uint64) {
+		w.ones((first - next) >> k)
+		w.bits(0, 1)
+		w.bits((first-next)&(1<<k-1), k)
+	}
+	for _, t := range d.turned {
+		if runs {
+			rice(t.first)
+			w.gamma(t.last - t.first + 1)
+			next = t.last + 2
+			continue
+		}
+		for i := t.first; i <= t.last; i++ {
+			rice(i)
+			next = i + 1
+		}
+	}
+	return w.out
+}
+
+func (d *delta) places() (n uint64) {
+	for _, t := range d.turned {
+		n += t.last - t.first + 1
+	}
+	return n
+}
+
+// cheapest compares all ways to write the stretches.
+func (d *delta) cheapest() (runs bool, k int) {
+	n := d.places()
+	best := ^uint64(0)
+	for _, asRuns := range []bool{false, true} {
+		for try := range 48 {
+			cost, next := uint64(len(d.turned)*(try+1)), uint64(0) //nolint:gosec // small
+			if !asRuns {
+				cost = n*(uint64(try)+1) + uint64(gammaBits(n)) //nolint:gosec // small
+			}
+			for _, t := range d.turned {
+				cost += (t.first - next) >> try
+				next = t.last + 1
+				if asRuns {
+					cost += uint64(gammaBits(t.last - t.first + 1)) //nolint:gosec // positive
+					next++
+				}
+			}
+			if cost < best {
+				best, runs, k = cost, asRuns, try
+			}
+		}
+	}
+	return runs, k
+}
+
+// parseDelta reads the one encoding of a delta.
+func parseDelta(data []byte) (*delta, error) {
+	if len(data) < 2 || len(data) > MaxDelta || data[0] != snapshotVersion {
+		return nil, fmt.Errorf("%w: delta of %d bytes", ErrMalformed, len(data))
+	}
+	r := &bitReader{in: data[1:]}
+	rows, issuers := r.gamma(MaxLeaves+1)-1, r.gamma(MaxLeaves+1)-1
+	d, next := &delta{}, uint64(0)
+	for range rows {
+		id := next + r.gamma(1<<32) - 1
+		l, ok := readRow(r)
+		if !ok || id > uint64(pki.MaxClass) {
+			return nil, fmt.Errorf("%w: class row", ErrMalformed)
+		}
+		l.Class, next = pki.Class(id), id+1 //nolint:gosec // at most MaxClass
+		d.rows = append(d.rows, l)
+	}
+	for range issuers {
+		l, ok := readIssuer(r)
+		if n := len(d.issuers); !ok || n > 0 && d.issuers[n-1].ID >= l.ID {
+			return nil, fmt.Errorf("%w: issuer row", ErrMalformed)
+		}
+		d.issuers = append(d.issuers, l)
+	}
+	d.readTurned(r)
+	if !r.end() || !bytes.Equal(d.encode(), data) {
+		return nil, fmt.Errorf("%w: delta", ErrMalformed)
+	}
+	return d, nil
+}
+
+func (d *delta) readTurned(r *bitReader) {
+	const limit = uint64(MaxLeaves) << 32 // every place of the greatest state
+	count := r.gamma(limit) - 1
+	if count == 0 || r.bad {
+		return
+	}
+	runs, k := r.bit(), int(r.bits(6)) //nolint:gosec // six bits
+	if !runs {
+		count = r.gamma(limit)
+	}
+	if k >= 48 {
+		r.bad = true
+	}
+	next := uint64(0)
+	for range count {
+		q := uint64(0)
+		for r.bit() {
+			q++
+		}
+		if r.bad || bits.Len64(q)+k > 52 {
+			r.bad = true
+			return
+		}
+		t := stretch{first: next + q<<k + r.bits(k)}
+		t.last, next = t.first, t.first+1
+		if runs {
+			t.last += r.gamma(limit) - 1
+			next = t.last + 2
+		}
+		if r.bad || t.last >= limit {
+			r.bad = true
+			return
+		}
+		d.turn(t)
+	}
+}
+
+// apply makes the content of the next state; whether it is the right one is
+// for the head's root to say.
+func (s *State) apply(d *delta) (*State, error) {
+	next := &State{rows: slices.Clone(s.rows), issuers: slices.Clone(s.issuers)}
+	for _, l := range d.rows {
+		i, ok := next.find(l.Class)
+		if !ok {
+			next.rows = slices.Insert(next.rows, i, row{})
+		}
+		r := &next.rows[i]
+		if l.Issued < r.Issued {
+			return nil, fmt.Errorf("%w: issuedCount of class %v falls", ErrMalformed, l.Class)
+		}
+		r.Leaf = l // page root and count are made again by seal
+		if l.Status == Revoked {
+			r.pages = nil
+		}
+	}
+	for _, l := range d.issuers {
+		i, ok := slices.BinarySearchFunc(next.issuers, l, func(a, b IssuerLeaf) int { return strings.Compare(string(a.ID), string(b.ID)) })
+		if !ok {
+			next.issuers = slices.Insert(next.issuers, i, IssuerLeaf{})
+		}
+		next.issuers[i] = l
+	}
+	return next, next.turn(d.turned)
+}
+
+// turn turns places over, class by class and page by page.
+func (s *State) turn(turned []stretch) error {
+	base, budget := uint64(0), maxDeltaPages
+	for i := range s.rows {
+		r := &s.rows[i]
+		end := base + uint64(r.Issued)
+		byPage := map[int][]run{}
+		var order []int
+		for len(turned) > 0 && turned[0].first < end {
+			t := turned[0]
+			no := int((t.first - base) / PageSize)                    //nolint:gosec // below 2^16
+			last := min(t.last, base+uint64(no+1)*PageSize-1)         //nolint:gosec // not negative
+			from, to := (t.first-base)%PageSize, (last-base)%PageSize //nolint:gosec // not negative
+			if len(order) == 0 || order[len(order)-1] != no {
+				order = append(order, no)
+				if budget--; budget < 0 {
+					return fmt.Errorf("%w: delta touches too many pages", ErrMalformed)
+				}
+			}
+			byPage[no] = append(byPage[no], run{uint16(from), uint16(to)}) //nolint:gosec // below PageSize
+			if turned[0].first = last + 1; last == t.last {
+				turned = turned[1:]
+			}
+		}
+		if len(order) > 0 {
+			r.turn(order, byPage)
+		}
+		base = end
+	}
+	if len(turned) > 0 {
+		return fmt.Errorf("%w: delta goes beyond the last class", ErrMalformed)
+	}
+	return nil
+}
+
+func (r *row) turn(order []int, byPage map[int][]run) {
+	var out []numbered
+	rest := r.pages
+	for _, no := range order {
+		for len(rest) > 0 && rest[0].no < no {
+			out, rest = append(out, rest[0]), rest[1:]
+		}
+		var old *Page
+		if len(rest) > 0 && rest[0].no == no {
+			old, rest = rest[0].page, rest[1:]
+		}
+		if p := old.flip(byPage[no]); p != nil {
+			out = append(out, numbered{no: no, page: p})
+		}
+	}
+	r.pages, r.PageRoot = append(out, rest...), hash{}
+}

@@ -1,0 +1,159 @@
+package revocation
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/pki"
+)
+
+// ClassStatus is how a whole class stands. Source: docs/spec/revocation.md.
+type ClassStatus uint8
+
+// The statuses of a class.
+const (
+	Active    ClassStatus = 0
+	Suspended ClassStatus = 1 // for the time being
+	Revoked   ClassStatus = 2 // for good: keys are lost
+	Retired   ClassStatus = 3 // for good: nothing is wrong, it has ended
+)
+
+func (s ClassStatus) String() string {
+	return [...]string{"active", "suspended", "revoked", "retired"}[s&3]
+}
+
+// MarshalText prints the status for JSON.
+func (s ClassStatus) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Reason is why, by the numbers of CRLReason (RFC 5280 section 5.3.1).
+type Reason uint8
+
+// The reasons in use.
+const (
+	Unspecified        Reason = 0
+	KeyCompromise      Reason = 1
+	CACompromise       Reason = 2
+	AffiliationChanged Reason = 3
+	Superseded         Reason = 4
+	Cessation          Reason = 5
+	CertificateHold    Reason = 6
+	PrivilegeWithdrawn Reason = 9
+)
+
+const maxReason = 10
+
+// Kinds of leaf: their first byte.
+const (
+	leafClass  = 1
+	leafIssuer = 2
+)
+
+// classLeafLen is the length of a class leaf in bytes.
+const classLeafLen = 56
+
+// Leaf is what the state says of a class.
+type Leaf struct {
+	Class    pki.Class   `json:"class"`
+	Next     pki.Class   `json:"-"` // the next class ID of the state; of the last leaf, the first one
+	Status   ClassStatus `json:"status"`
+	Reason   Reason      `json:"reason"`
+	MinSVN   uint32      `json:"min_svn"`
+	Issued   uint32      `json:"issued_count"`  // end of the allotted indexes, a multiple of PageSize
+	Revoked  uint32      `json:"revoked_count"` // members revoked one by one
+	PageRoot [32]byte    `json:"-"`
+}
+
+// pages is how many pages the class has.
+func (l *Leaf) pages() int { return int(l.Issued / PageSize) }
+
+// Encode returns the leaf's bytes.
+func (l *Leaf) Encode() []byte {
+	b := []byte{leafClass, 0}
+	b = binary.BigEndian.AppendUint32(b, uint32(l.Class))
+	b = binary.BigEndian.AppendUint32(b, uint32(l.Next))
+	b = append(b, byte(l.Status), byte(l.Reason))
+	for _, n := range []uint32{l.MinSVN, l.Issued, l.Revoked} {
+		b = binary.BigEndian.AppendUint32(b, n)
+	}
+	return append(b, l.PageRoot[:]...)
+}
+
+// ParseLeaf reads the leaf of a class.
+func ParseLeaf(data []byte) (*Leaf, error) {
+	r := wire.NewReader(data)
+	kind, flags := r.U8(), r.U8()
+	l := &Leaf{
+		Class: pki.Class(r.U32()), Next: pki.Class(r.U32()), Status: ClassStatus(r.U8()), Reason: Reason(r.U8()),
+		MinSVN: r.U32(), Issued: r.U32(), Revoked: r.U32(),
+	}
+	copy(l.PageRoot[:], r.Bytes(sha256.Size))
+	if r.End() != nil || kind != leafClass || flags != 0 || !l.sound() {
+		return nil, fmt.Errorf("%w: class leaf", ErrMalformed)
+	}
+	return l, nil
+}
+
+// sound checks what the fields demand of each other.
+func (l *Leaf) sound() bool {
+	return l.Status <= Retired && l.Reason <= maxReason && (l.Status != Active || l.Reason == Unspecified) &&
+		l.Issued%PageSize == 0 && l.Revoked <= l.Issued && (l.Status != Revoked || l.Revoked == 0)
+}
+
+// check judges a member, but for the page.
+func (l *Leaf) check(index, svn uint32) error {
+	switch {
+	case l.Status == Revoked:
+		return pki.ErrClassRevoked
+	case l.Status == Suspended:
+		return pki.ErrSuspended
+	case l.Status == Retired:
+		return pki.ErrRetired
+	case index >= l.Issued:
+		return pki.ErrNotIssued
+	case svn < l.MinSVN:
+		return pki.ErrSVN
+	}
+	return nil
+}
+
+// IssuerLeaf is what the state says of a license issuer.
+type IssuerLeaf struct {
+	ID       ident.Issuer
+	Next     ident.Issuer // the next issuer ID of the state; of the last leaf, the first one
+	LastSeen int64        // Unix ms: when the authority last heard from it
+	Sunset   bool         // it has given notice that its service ends
+}
+
+// Encode returns the leaf's bytes.
+func (l *IssuerLeaf) Encode() []byte {
+	b := []byte{leafIssuer, 0}
+	if l.Sunset {
+		b[1] = 1
+	}
+	b = append(append(b, byte(len(l.ID))), l.ID...)             //nolint:gosec // at most ident.MaxOpaque
+	b = append(append(b, byte(len(l.Next))), l.Next...)         //nolint:gosec // as above
+	return binary.BigEndian.AppendUint64(b, uint64(l.LastSeen)) //nolint:gosec // not negative
+}
+
+// ParseIssuerLeaf reads the leaf of an issuer.
+func ParseIssuerLeaf(data []byte) (*IssuerLeaf, error) {
+	r := wire.NewReader(data)
+	kind, flags := r.U8(), r.U8()
+	l := &IssuerLeaf{Sunset: flags == 1}
+	l.ID = ident.Issuer(r.Bytes(int(r.U8())))
+	l.Next = ident.Issuer(r.Bytes(int(r.U8())))
+	seen := r.U64()
+	l.LastSeen = int64(seen) //nolint:gosec // checked below
+	if r.End() != nil || kind != leafIssuer || flags > 1 || !validIssuer(l.ID) || !validIssuer(l.Next) || seen > maxTime {
+		return nil, fmt.Errorf("%w: issuer leaf", ErrMalformed)
+	}
+	return l, nil
+}
+
+// maxTime is the end of times on the wire: below 2^53 ms. Source: docs/spec/license.md.
+const maxTime = 1<<53 - 1
+
+func validIssuer(id ident.Issuer) bool { return len(id) >= 1 && len(id) <= ident.MaxOpaque }

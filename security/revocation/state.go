@@ -1,0 +1,209 @@
+package revocation
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/pki"
+)
+
+// MaxLeaves is the most classes and issuers in a state. Source: local, docs/spec/revocation.md.
+const MaxLeaves = 1 << 20
+
+// MaxIssued is the highest issuedCount: the last whole page below 2^32.
+const MaxIssued = (1<<16 - 1) * PageSize
+
+// row is a class: its leaf and the pages that are not empty.
+type row struct {
+	Leaf
+	pages []numbered // ascending
+}
+
+type numbered struct {
+	no   int
+	page *Page
+	leaf hash // leafHash of its encoding
+}
+
+// between returns the pages of a span.
+func between(pages []numbered, s span) []numbered {
+	at := func(n int) int {
+		i, _ := slices.BinarySearchFunc(pages, n, func(p numbered, n int) int { return cmp.Compare(p.no, n) })
+		return i
+	}
+	return pages[at(s.lo):at(s.hi)]
+}
+
+func (r *row) page(no int) *Page {
+	if p := between(r.pages, span{no, no + 1}); len(p) == 1 {
+		return p[0].page
+	}
+	return nil
+}
+
+// State is what stands and what does not in a trust domain at one epoch,
+// immutable. It implements pki.Status.
+type State struct {
+	rows    []row        // by class
+	issuers []IssuerLeaf // by ID
+	trusted Trusted
+}
+
+var _ pki.Status = (*State)(nil)
+
+// Head is the signed summary.
+func (s *State) Head() *Head { return s.trusted.head }
+
+// Trusted is the head as checked: what OpenProof wants.
+func (s *State) Trusted() *Trusted { return &s.trusted }
+
+// Epoch is the head's.
+func (s *State) Epoch() pki.Epoch { return s.trusted.head.Epoch }
+
+// Check returns nil for a member in good standing, else an error that wraps
+// one of package pki's: ErrRevoked, ErrClassRevoked and so on.
+func (s *State) Check(class pki.Class, index, svn uint32) error {
+	r := s.row(class)
+	if r == nil {
+		return fmt.Errorf("revocation: epoch %v: %w", s.Epoch(), pki.ErrUnknownClass)
+	}
+	if err := r.check(index, svn); err != nil {
+		return fmt.Errorf("revocation: epoch %v: %w", s.Epoch(), err)
+	}
+	if r.page(int(index / PageSize)).Has(uint16(index % PageSize)) { //nolint:gosec // below PageSize
+		return fmt.Errorf("revocation: epoch %v: %w", s.Epoch(), pki.ErrRevoked)
+	}
+	return nil
+}
+
+// Leaf is what the state says of a class.
+func (s *State) Leaf(class pki.Class) (Leaf, bool) {
+	if r := s.row(class); r != nil {
+		return r.Leaf, true
+	}
+	return Leaf{}, false
+}
+
+// Leaves returns the leaves of all classes, by class ID.
+func (s *State) Leaves() []Leaf {
+	out := make([]Leaf, len(s.rows))
+	for i := range s.rows {
+		out[i] = s.rows[i].Leaf
+	}
+	return out
+}
+
+// Issuer is what the state says of a license issuer.
+func (s *State) Issuer(id ident.Issuer) (IssuerLeaf, bool) {
+	i, ok := slices.BinarySearchFunc(s.issuers, id, func(l IssuerLeaf, id ident.Issuer) int { return strings.Compare(string(l.ID), string(id)) })
+	if !ok {
+		return IssuerLeaf{}, false
+	}
+	return s.issuers[i], true
+}
+
+func (s *State) row(class pki.Class) *row {
+	i, ok := s.find(class)
+	if !ok {
+		return nil
+	}
+	return &s.rows[i]
+}
+
+func (s *State) find(class pki.Class) (int, bool) {
+	return slices.BinarySearchFunc(s.rows, class, func(r row, c pki.Class) int { return cmp.Compare(r.Class, c) })
+}
+
+// seal fills in what follows from the rest: counts, page roots, the links
+// between leaves. A page root that is already there is kept.
+func (s *State) seal() {
+	for i := range s.rows {
+		r := &s.rows[i]
+		r.Next = s.rows[(i+1)%len(s.rows)].Class
+		if r.PageRoot != (hash{}) {
+			continue
+		}
+		r.Revoked = 0
+		for j := range r.pages {
+			r.Revoked += uint32(r.pages[j].page.Len()) //nolint:gosec // at most PageSize
+			if r.pages[j].leaf == (hash{}) {
+				r.pages[j].leaf = leafHash(r.pages[j].page.Encode())
+			}
+		}
+		r.PageRoot = pagesTree(r.pages)(span{0, r.Leaf.pages()})
+	}
+	for i := range s.issuers {
+		s.issuers[i].Next = s.issuers[(i+1)%len(s.issuers)].ID
+	}
+}
+
+// leafHashes are the tree's leaves: classes by ID, then issuers by ID.
+func (s *State) leafHashes() []hash {
+	out := make([]hash, 0, len(s.rows)+len(s.issuers))
+	for i := range s.rows {
+		out = append(out, leafHash(s.rows[i].Encode()))
+	}
+	for i := range s.issuers {
+		out = append(out, leafHash(s.issuers[i].Encode()))
+	}
+	return out
+}
+
+func (s *State) root() hash {
+	leaves := s.leafHashes()
+	return treeOf(leaves)(span{0, len(leaves)})
+}
+
+// adopt seals the content and accepts it as the state of a checked head.
+func (s *State) adopt(t *Trusted) (*State, error) {
+	s.seal()
+	if int64(len(s.rows)+len(s.issuers)) != int64(t.head.Leaves) || s.root() != t.head.Root {
+		return nil, ErrRoot
+	}
+	s.trusted = *t
+	for _, m := range t.signer.Members() {
+		if err := s.Check(m.Class, m.Index, t.signer.SVN()); err != nil {
+			return nil, fmt.Errorf("%w: by its own state: %w", ErrSigner, err)
+		}
+	}
+	return s, nil
+}
+
+// ParseSnapshot reads a whole state and checks it against its head, and the
+// head as VerifyHead does. A state whose own signer is not in good standing in
+// it is refused.
+func ParseSnapshot(data, head []byte, v *pki.Verifier, chain [][]byte, now time.Time) (*State, error) {
+	t, err := VerifyHead(head, v, chain, now)
+	if err != nil {
+		return nil, err
+	}
+	s, err := readSnapshot(data)
+	if err != nil {
+		return nil, err
+	}
+	return s.adopt(t)
+}
+
+// Apply moves to a newer state by an unsigned delta from this one.
+func (s *State) Apply(delta, head []byte, v *pki.Verifier, chain [][]byte, now time.Time) (*State, error) {
+	t, err := VerifyHead(head, v, chain, now)
+	if err != nil {
+		return nil, err
+	}
+	if t.head.Epoch.Compare(s.Epoch()) <= 0 {
+		return nil, fmt.Errorf("%w: epoch %v, held %v", ErrOlder, t.head.Epoch, s.Epoch())
+	}
+	d, err := parseDelta(delta)
+	if err != nil {
+		return nil, err
+	}
+	next, err := s.apply(d)
+	if err != nil {
+		return nil, err
+	}
+	return next.adopt(t)
+}
