@@ -28,7 +28,7 @@ const (
 
 	maxPairings  = 8    // that wait for the owner or their nonce
 	maxName      = 64   // bytes of a device's name
-	maxHardware  = 256  // bytes
+	maxHardware  = 8192 // bytes
 	maxChain     = 4    // certificates
 	maxCert      = 8192 // bytes each
 	pairingIDLen = 16   // bytes

@@ -15,6 +15,7 @@ async function end(words) {
   ended = true;
   events.close();
   video.pause();
+  video.hidden = true;
   document.getElementById("reason").textContent = words;
   document.getElementById("curtain").hidden = false;
   document.getElementById("stop").hidden = true;
@@ -22,7 +23,6 @@ async function end(words) {
   root.dataset.ended = words;
   document.getElementById("reason").focus();
   if (player) await player.unload().catch(() => {});
-  video.hidden = true;
 }
 
 const events = new EventSource(`/api/v1/events?session=${session}`);

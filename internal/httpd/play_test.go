@@ -1,0 +1,78 @@
+package httpd_test
+
+import (
+	"net/http/httptest"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/lares-drm/lares/content/cenc"
+	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
+	"github.com/lares-drm/lares/internal/httpd"
+	"github.com/lares-drm/lares/internal/httpd/browsertest"
+	"github.com/lares-drm/lares/service/home"
+	"github.com/lares-drm/lares/service/home/hometest"
+)
+
+// house serves a home with one packed film and a stand-in for the module.
+func house(t *testing.T, scheme cenc.Scheme) (*httptest.Server, *home.Home, *hometest.Module) {
+	t.Helper()
+	folder, _, keys := hometest.Pack(t, scheme)
+	module := hometest.New(t, keys)
+	h, err := home.New(home.Config{Dir: t.TempDir(), Module: module, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Add(folder); err != nil {
+		t.Fatal(err)
+	}
+	return serve(t, h), h, module
+}
+
+func serve(t *testing.T, h *home.Home) *httptest.Server {
+	t.Helper()
+	handler, err := httpd.New(httpd.Config{Home: h, Frames: lrphttp.Handler(h.Frame)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewUnstartedServer(nil)
+	srv.Config = httpd.NewServer(t.Context(), handler)
+	srv.Start()
+	t.Cleanup(srv.Close)
+	return srv
+}
+
+// TestPlayback_BrowserPlaysAndStops: real Chromium plays the link-encrypted
+// stream, shows a picture, and loses it when the home server stops it.
+func TestPlayback_BrowserPlaysAndStops(t *testing.T) {
+	for _, scheme := range []cenc.Scheme{cenc.SchemeCENC, cenc.SchemeCBCS} {
+		t.Run(scheme.String(), func(t *testing.T) {
+			srv, _, module := house(t, scheme)
+			opt := browsertest.Options{Pages: os.Getenv("LARES_PICTURES")}
+			res := browsertest.Play(t, srv.URL+"/", opt)
+			if res.Ended != "" || res.To-res.From < 3 {
+				t.Errorf("the film went from %.1f s to %.1f s (%s), want 3 s", res.From, res.To, res.Ended)
+			}
+			if !res.Encrypted || res.Width < 640 {
+				t.Errorf("video of %d pixels with media keys = %v", res.Width, res.Encrypted)
+			}
+			if colors, black := res.Colors(); colors < 100 || black > 0.9 {
+				t.Errorf("the picture has %d colors and is black to %.0f %%", colors, 100*black)
+			}
+			if want := "Somebody in the house stopped this."; res.After.Reason != want || !res.After.Paused || !res.After.Hidden {
+				t.Errorf("after the stop: %+v, want reason %q and no picture", res.After, want)
+			}
+			if res.StopMS > 2000 {
+				t.Errorf("the picture stayed for %d ms", res.StopMS)
+			}
+			if len(res.Console) > 0 {
+				t.Errorf("the browser complains: %q", res.Console)
+			}
+			module.Lock()
+			defer module.Unlock()
+			if len(module.Ended) != 1 {
+				t.Errorf("%d sessions ended in the module, want 1", len(module.Ended))
+			}
+		})
+	}
+}

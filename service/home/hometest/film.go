@@ -1,0 +1,41 @@
+package hometest
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/lares-drm/lares/content"
+	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/content/film"
+	"github.com/lares-drm/lares/content/packager"
+	"github.com/lares-drm/lares/license/ident"
+)
+
+// Pack packs the demo film and returns its folder, manifest and keys.
+func Pack(tb testing.TB, scheme cenc.Scheme) (string, *content.Manifest, map[ident.Key]cenc.ContentKey) {
+	tb.Helper()
+	dir := tb.TempDir()
+	for _, name := range []string{film.SD, film.HD, film.Poster} {
+		data, err := film.Files.ReadFile(name)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	out := filepath.Join(dir, "packed")
+	res, err := packager.Pack(tb.Context(), packager.Config{
+		Inputs: []string{filepath.Join(dir, film.SD), filepath.Join(dir, film.HD)}, Dir: out,
+		Content: "urn:lares:film:demo", Title: film.Title, Scheme: scheme, Poster: filepath.Join(dir, film.Poster),
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	keys := map[ident.Key]cenc.ContentKey{}
+	for _, k := range res.Delivery.Keys {
+		keys[k.KID] = k.Key
+	}
+	return out, res.Manifest, keys
+}
