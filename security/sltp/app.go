@@ -130,8 +130,10 @@ func (e *Endpoint) unknownSession(m edhoc.ErrorMessage) ([]Message, []Event) {
 	if s == nil || s.channel.seq == 0 {
 		return nil, nil
 	}
-	ev := EventFailed{Handle: s.handle, Peer: s.peer.ID(), Alert: AlertUnknownSession, Remote: true,
-		Err: alert(AlertUnknownSession, "said by the peer")}
+	ev := EventFailed{
+		Handle: s.handle, Peer: s.peer.ID(), Alert: AlertUnknownSession, Remote: true,
+		Err: alert(AlertUnknownSession, "said by the peer"),
+	}
 	e.end(s)
 	return nil, []Event{ev}
 }

@@ -158,8 +158,10 @@ func (r LicenseRequest) Encode() (Body, error) {
 	if !ascending(tiers) || r.Membership != nil && len(r.Membership) == 0 {
 		return nil, fmt.Errorf("%w: license request", ErrBody)
 	}
-	return wire.Marshal(licenseRequest{Number: NumberLicenseRequest, What: what, Permission: r.Permission,
-		Subject: subject, Membership: r.Membership, Tiers: tiers, Level: r.Level})
+	return wire.Marshal(licenseRequest{
+		Number: NumberLicenseRequest, What: what, Permission: r.Permission,
+		Subject: subject, Membership: r.Membership, Tiers: tiers, Level: r.Level,
+	})
 }
 
 // ParseLicenseRequest reads a LICENSE-REQ body.
@@ -323,8 +325,10 @@ const (
 	ErrorUnavailable ErrorCode = 13 // the source failed; nothing was granted
 )
 
-var errorNames = [...]string{"", "REFUSED", "BAD_REQUEST", "UNKNOWN", "NO_GRANT", "EXHAUSTED", "NOT_MEMBER", "REVOKED",
-	"STALE_EPOCH", "SUITE_FLOOR", "LEVEL_TOO_LOW", "TRY_LATER", "CONFLICT", "UNAVAILABLE"}
+var errorNames = [...]string{
+	"", "REFUSED", "BAD_REQUEST", "UNKNOWN", "NO_GRANT", "EXHAUSTED", "NOT_MEMBER", "REVOKED",
+	"STALE_EPOCH", "SUITE_FLOOR", "LEVEL_TOO_LOW", "TRY_LATER", "CONFLICT", "UNAVAILABLE",
+}
 
 func (c ErrorCode) String() string {
 	if c > 0 && c < ErrorCode(len(errorNames)) {

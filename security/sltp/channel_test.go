@@ -211,8 +211,14 @@ func TestSLTP_KeysPrintRedacted(t *testing.T) {
 	h := newHouse(t)
 	_, dst, _ := h.sessions()
 	s := h.dst.byHandle[dst]
-	for _, v := range []any{h.dst, s, s.channel, *s.channel, s.channel.out, s.channel.out.key, licenseReply(t), EventReply{Reply: licenseReply(t)},
-		License{Bundle: secretBundle}, &License{Bundle: secretBundle}, EventApp{Body: licenseReply(t).Body}, request(t)} {
+	for _, v := range []any{
+		h.dst, s, s.channel, *s.channel, s.channel.out, s.channel.out.key, licenseReply(t),
+		EventReply{Reply: licenseReply(t)},
+		License{Bundle: secretBundle},
+		&License{Bundle: secretBundle},
+		EventApp{Body: licenseReply(t).Body},
+		request(t),
+	} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
 			got := fmt.Sprintf(verb, v)
 			key := s.channel.out.key.b[:4]

@@ -113,6 +113,9 @@ func NewEndpoint(cfg Config) (*Endpoint, error) {
 	if cfg.TTL < 0 || cfg.TTL > maxTTL {
 		return nil, fmt.Errorf("sltp: TTL %v is not between 0 and %v", cfg.TTL, maxTTL)
 	}
+	if cfg.MaxHalfOpen < 0 || cfg.MaxSessions < 0 || cfg.MaxPeers < 0 {
+		return nil, errors.New("sltp: a bound is negative")
+	}
 	expiry, err := earliest(cfg.Chain)
 	if err != nil {
 		return nil, fmt.Errorf("read own certificates: %w", err)

@@ -75,14 +75,20 @@ func Example() {
 	m3, _ := home.Receive(m2[0], d.now)
 	_, events := shop.Receive(m3[0], d.now)
 
-	asked := events[0].(sltp.EventRequest)
+	asked, ok := events[0].(sltp.EventRequest)
+	if !ok {
+		log.Fatal(events)
+	}
 	want := must(sltp.ParseLicenseRequest(asked.Request.Body))
 	fmt.Printf("a %v asks for %v\n", asked.Peer.Role(), want.What.Content)
 	license := must(sltp.License{Chain: [][]byte{[]byte("the license")}, Bundle: []byte("its keys")}.Encode())
 	m4 := must(shop.Reply(asked.Handle, sltp.Reply{Status: sltp.StatusDone, Body: license}, d.now))
 
 	_, events = home.Receive(m4[0], d.now)
-	got := events[0].(sltp.EventReply)
+	got, ok := events[0].(sltp.EventReply)
+	if !ok {
+		log.Fatal(events)
+	}
 	fmt.Printf("a %v answers with %d license\n", got.Peer.Role(), len(must(sltp.ParseLicense(got.Reply.Body)).Chain))
 	// Output:
 	// a home server asks for film-1

@@ -281,10 +281,10 @@ func TestSLTP_1_SuiteNegotiation(t *testing.T) {
 // the source supports only suite 2.
 func TestSLTP_1_ForgedSuiteError(t *testing.T) {
 	h := newHouse(t, func(src, dst *Config) { src.Suites, dst.Suites = []Suite{6, 2}, []Suite{6, 2} })
-	_, m := h.open()
+	h.open()
 	own := h.dst.ordered()[0].own
 	forged := edhoc.ErrorMessage{Code: edhoc.ErrCodeSuites, Suites: []Suite{2}}.Encode()
-	m = h.one(h.dst, []Message{{CID: own[:], Bytes: forged}})
+	m := h.one(h.dst, []Message{{CID: own[:], Bytes: forged}})
 	out, _ := h.src.Receive(m[0], h.now)
 	if got := sent(t, out); got != AlertSuite {
 		t.Fatalf("the source accepted a suite below its best: %v", got)
@@ -339,6 +339,7 @@ func TestSLTP_Config(t *testing.T) {
 		{"bad certificate", func(c *Config) { c.Chain = [][]byte{{1}} }},
 		{"unknown suite", func(c *Config) { c.Suites = []Suite{99} }},
 		{"suite twice", func(c *Config) { c.Suites = []Suite{2, 2} }},
+		{"negative bound", func(c *Config) { c.MaxPeers = -1 }},
 		{"TTL too long", func(c *Config) { c.TTL = maxTTL + 1 }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -13,7 +13,6 @@ type rogue struct {
 	id    edhoc.Identity
 	cid   []byte // its own connection ID
 	to    []byte // C_I of who it answers
-	ead   []edhoc.EAD
 	suite []Suite
 	eph   edhoc.Ephemeral
 	ini   *edhoc.Initiator

@@ -8,7 +8,7 @@ import (
 // flow runs exchanges up to a message, which a test then changes.
 type flow struct {
 	*house
-	dst Handle
+	handle Handle // at the destination
 }
 
 // upTo returns the messages of an exchange: the n-th (1 to 4) is the last, not
@@ -16,17 +16,17 @@ type flow struct {
 func (f *flow) upTo(n int) []Message {
 	f.t.Helper()
 	var m []Message
-	f.dst, m = f.open()
+	f.handle, m = f.open()
 	if n >= 2 {
-		m = f.one(f.house.src, m)
+		m = f.one(f.src, m)
 	}
 	if n >= 3 {
-		m = f.one(f.house.dst, m)
+		m = f.one(f.dst, m)
 	}
 	if n == 4 {
-		_, ev := f.deliver(f.house.src, m)
+		_, ev := f.deliver(f.src, m)
 		var err error
-		if m, err = f.house.src.Reply(event[EventRequest](f.t, ev).Handle, licenseReply(f.t), f.now); err != nil {
+		if m, err = f.src.Reply(event[EventRequest](f.t, ev).Handle, licenseReply(f.t), f.now); err != nil {
 			f.t.Fatal(err)
 		}
 	}
@@ -37,7 +37,7 @@ func (f *flow) upTo(n int) []Message {
 // honest party would act on, when all that follows in this exchange is relayed.
 func (f *flow) accepts(n int, m []Message) bool {
 	f.t.Helper()
-	e, other := f.house.src, f.house.dst
+	e, other := f.src, f.dst
 	if n%2 == 0 {
 		e, other = other, e
 	}
@@ -59,9 +59,9 @@ func (f *flow) accepts(n int, m []Message) bool {
 		}
 		m, e, other = out, other, e
 	}
-	f.house.dst.Close(f.dst)
-	for _, s := range f.house.src.ordered() {
-		f.house.src.Close(s.handle)
+	f.dst.Close(f.handle)
+	for _, s := range f.src.ordered() {
+		f.src.Close(s.handle)
 	}
 	return false
 }

@@ -9,10 +9,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -29,69 +27,6 @@ func unhex(t testing.TB, s string) []byte {
 		t.Fatal(err)
 	}
 	return b
-}
-
-func TestCCM_RFC3610(t *testing.T) {
-	data, err := os.ReadFile("testdata/aes-ccm.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for line := range strings.Lines(string(data)) {
-		if strings.HasPrefix(line, "#") {
-			continue
-		}
-		f := strings.Fields(line)
-		tag, err := strconv.Atoi(f[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		key, nonce, aad, plain, want := unhex(t, f[1]), unhex(t, f[2]), unhex(t, f[3]), unhex(t, f[4]), unhex(t, f[5])
-		c := ccm{tag: tag}
-		got, err := c.seal(key, nonce, aad, plain)
-		if err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s: seal = %x, %v", line, got, err)
-		}
-		back, err := c.open(key, nonce, aad, want)
-		if err != nil || !bytes.Equal(back, plain) {
-			t.Errorf("%s: open = %x, %v", line, back, err)
-		}
-		for i := range want {
-			bad := slices.Clone(want)
-			bad[i] ^= 0x80
-			if _, err := c.open(key, nonce, aad, bad); !errors.Is(err, ErrRejected) {
-				t.Errorf("%s: byte %d changed: %v", line, i, err)
-			}
-		}
-		if _, err := c.open(key, nonce, append(aad, 0), want); !errors.Is(err, ErrRejected) {
-			t.Errorf("%s: other aad: %v", line, err)
-		}
-		if _, err := c.open(key, nonce, aad, want[:tag-1]); !errors.Is(err, ErrRejected) {
-			t.Errorf("%s: cut: %v", line, err)
-		}
-		n++
-	}
-	if n < 39 {
-		t.Errorf("%d vectors", n)
-	}
-}
-
-func TestCCM_Limits(t *testing.T) {
-	c := ccm{tag: 16}
-	key, nonce := make([]byte, 16), make([]byte, ccmNonce)
-	if _, err := c.seal(key, nonce, nil, make([]byte, ccmMaxText)); err != nil {
-		t.Errorf("longest text: %v", err)
-	}
-	for name, f := range map[string]func() error{
-		"text":  func() error { _, err := c.seal(key, nonce, nil, make([]byte, ccmMaxText+1)); return err },
-		"aad":   func() error { _, err := c.seal(key, nonce, make([]byte, ccmMaxAAD), nil); return err },
-		"nonce": func() error { _, err := c.seal(key, nonce[1:], nil, nil); return err },
-		"gcm":   func() error { _, err := gcm{}.seal(key, nonce, nil, nil); return err },
-	} {
-		if err := f(); !errors.Is(err, ErrTooLong) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
 }
 
 // TestRFC9529_4_Invalid has the invalid messages of RFC 9529 chapter 4. Those
@@ -249,8 +184,13 @@ func TestEDHOC_5_EverySuiteAndCredential(t *testing.T) {
 	der := bytes.Repeat([]byte{0x30}, 300)
 	for _, s := range []Suite{Suite0, Suite2, Suite3, Suite6} {
 		for _, id := range []IDCred{
-			{KID: []byte{}}, {KID: []byte{0x17}}, {KID: []byte{0x18}}, {KID: []byte("a longer key ID")},
-			X5T(der), {Hash: bytes.Repeat([]byte{7}, 32)}, X5Chain([][]byte{der}), X5Chain([][]byte{der, der[:20]}),
+			{KID: []byte{}},
+			{KID: []byte{0x17}},
+			{KID: []byte{0x18}},
+			{KID: []byte("a longer key ID")},
+			X5T(der),
+			{Hash: bytes.Repeat([]byte{7}, 32)},
+			X5Chain([][]byte{der}), X5Chain([][]byte{der, der[:20]}),
 		} {
 			i, r := testIdentity(t, s), testIdentity(t, s)
 			i.ID, r.ID, r.Cred = id, id, CertCred(der)
@@ -344,66 +284,6 @@ func TestEDHOC_6_ErrorMessage(t *testing.T) {
 	}
 }
 
-// TestEDHOC_5_Order calls every step at every wrong moment.
-func TestEDHOC_5_Order(t *testing.T) {
-	idI, idR := testIdentity(t, Suite2), testIdentity(t, Suite2)
-	iniSteps := []func(*Initiator) error{
-		func(i *Initiator) error { _, err := i.Message1([]Suite{Suite2}, []byte{1}, nil); return err },
-		func(i *Initiator) error { _, err := i.Message2([]byte{0x40}); return err },
-		func(i *Initiator) error { _, err := i.Authenticate(idR.Cred, idR.Signer.Public()); return err },
-		func(i *Initiator) error { _, err := i.Message3(idI, nil); return err },
-		func(i *Initiator) error { _, err := i.Message4([]byte{0x40}); return err },
-		func(i *Initiator) error { _, err := i.Export(1, nil, 1); return err },
-	}
-	for at := range iniSteps {
-		for _, done := range []bool{false, true} {
-			var ini *Initiator
-			if done {
-				ini, _ = exchange(t, Suite2, idI, idR)
-				if at == 5 {
-					continue // an export is what a finished exchange is for
-				}
-			} else {
-				var err error
-				if ini, err = NewInitiator(Config{Suites: []Suite{Suite2}}); err != nil {
-					t.Fatal(err)
-				}
-				if at == 0 {
-					continue
-				}
-			}
-			if err := iniSteps[at](ini); !errors.Is(err, ErrStep) {
-				t.Errorf("Initiator step %d, finished %v: %v", at, done, err)
-			}
-		}
-	}
-	resSteps := []func(*Responder) error{
-		func(r *Responder) error { _, err := r.Message1([]byte{0}); return err },
-		func(r *Responder) error { _, err := r.Message2([]byte{1}, idR, nil); return err },
-		func(r *Responder) error { _, err := r.Message3([]byte{0x40}); return err },
-		func(r *Responder) error { _, err := r.Authenticate(idI.Cred, idI.Signer.Public()); return err },
-		func(r *Responder) error { _, err := r.Message4(nil); return err },
-		func(r *Responder) error { _, err := r.Export(1, nil, 1); return err },
-	}
-	for at := range resSteps {
-		_, res := exchange(t, Suite2, idI, idR)
-		if at < 5 {
-			if err := resSteps[at](res); !errors.Is(err, ErrStep) {
-				t.Errorf("Responder step %d when finished: %v", at, err)
-			}
-		}
-		res, err := NewResponder(Config{Suites: []Suite{Suite2}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if at > 0 {
-			if err := resSteps[at](res); !errors.Is(err, ErrStep) {
-				t.Errorf("Responder step %d at first: %v", at, err)
-			}
-		}
-	}
-}
-
 // TestEDHOC_9_NoEADBeforeTheSignature: a wrong key gives no EAD and ends the exchange.
 func TestEDHOC_9_NoEADBeforeTheSignature(t *testing.T) {
 	idI, idR, other := testIdentity(t, Suite2), testIdentity(t, Suite2), testIdentity(t, Suite2)
@@ -439,44 +319,6 @@ func TestEDHOC_9_NoEADBeforeTheSignature(t *testing.T) {
 		if _, err := ini.Message3(idI, nil); !errors.Is(err, ErrStep) {
 			t.Errorf("%s: message_3 after that: %v", tc.name, err)
 		}
-	}
-}
-
-func TestEDHOC_5_Limits(t *testing.T) {
-	id := testIdentity(t, Suite2)
-	_, m1 := begun(t, Suite2)
-	res, err := NewResponder(Config{Suites: []Suite{Suite2}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := res.Message1(m1); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := res.Message2([]byte{1}, id, []EAD{{Label: 1, Value: make([]byte, MaxPlaintext2)}}); !errors.Is(err, ErrTooLong) {
-		t.Errorf("long PLAINTEXT_2: %v", err)
-	}
-	_, res = exchange(t, Suite2, id, id)
-	res.step = verified3
-	if _, err := res.Message4([]EAD{{Label: 1, Value: make([]byte, MaxMessage)}}); !errors.Is(err, ErrTooLong) {
-		t.Errorf("long message_4: %v", err)
-	}
-	if _, err := res.Message4([]EAD{{Label: 1}}); err != nil {
-		t.Errorf("a shorter one after that: %v", err)
-	}
-	for _, cfg := range []Config{{}, {Suites: []Suite{1}}, {Suites: []Suite{2, 2}}} {
-		if _, err := NewInitiator(cfg); err == nil {
-			t.Errorf("NewInitiator(%v) = nil", cfg.Suites)
-		}
-	}
-	ini, err := NewInitiator(Config{Suites: []Suite{Suite6, Suite2}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := ini.Message1([]Suite{Suite2}, []byte{1}, nil); err == nil {
-		t.Error("a preferred suite was left out")
-	}
-	if _, err := (IDCred{}).header(); err == nil {
-		t.Error("a credential without a name")
 	}
 }
 

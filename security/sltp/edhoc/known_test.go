@@ -286,7 +286,11 @@ func p256Key(t testing.TB, d []byte) *ecdsa.PrivateKey {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key.(*ecdsa.PrivateKey)
+	out, ok := key.(*ecdsa.PrivateKey)
+	if !ok {
+		t.Fatalf("a %T", key)
+	}
+	return out
 }
 
 // TestLibedhoc_Suite2_Initiator is the Initiator against a recorded Responder
