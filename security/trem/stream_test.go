@@ -89,7 +89,7 @@ func TestTREM_StreamLimits(t *testing.T) {
 
 // TestTREM_RefusalKeepsItsReasons holds the way of a decision over the stream.
 func TestTREM_RefusalKeepsItsReasons(t *testing.T) {
-	want := license.Decision{Reasons: []license.Reason{{Code: license.CountExhausted, Closed: true, Remedy: license.RemedyBuy}}}
+	want := license.Decision{Reasons: []license.Reason{{Code: license.CountExhausted, Closed: true, Remedy: license.Buy}}}
 	header, err := trem.NewReply(nil, &trem.RefusalError{Decision: want})
 	if err != nil {
 		t.Fatal(err)

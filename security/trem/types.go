@@ -20,9 +20,11 @@ type Status struct {
 	Licenses    int               `cbor:"10,keyasint" json:"licenses"`
 	Records     uint64            `cbor:"11,keyasint" json:"records"` // in the vault
 	Walls       []Wall            `cbor:"12,keyasint" json:"walls"`
-	Leaf        []byte            `cbor:"13,keyasint" json:"-"` // its own certificate, DER
-	Chain       [][]byte          `cbor:"14,keyasint" json:"-"` // Leaf and the CAs above it, without the root
-	Roots       [][]byte          `cbor:"15,keyasint" json:"-"` // that it trusts
+	Leaf        []byte            `cbor:"13,keyasint" json:"-"`                         // its own certificate, DER
+	Chain       [][]byte          `cbor:"14,keyasint" json:"-"`                         // Leaf and the CAs above it, without the root
+	Roots       [][]byte          `cbor:"15,keyasint" json:"-"`                         // that it trusts
+	Delivery    []byte            `cbor:"16,keyasint" json:"-"`                         // the certificate of its delivery key, DER
+	Issuer      ident.Issuer      `cbor:"17,keyasint,omitzero" json:"issuer,omitempty"` // that its certificate asserts
 }
 
 // ClockStatus is the module's view of time, in Unix milliseconds.
@@ -139,8 +141,8 @@ type Received struct {
 }
 
 // Terms are what an issuer's host puts into a license. Info holds everything
-// but what the module fills in: Keys (from its registered content keys),
-// Issuer, and RevMinEpoch when it is 0.
+// but what the module fills in: Keys (from its registered content keys), and
+// RevMinEpoch when it is 0. Info.Issuer must be the module's own (Status).
 type Terms struct {
 	Handle uint64       `cbor:"1,keyasint"`
 	Info   license.Info `cbor:"2,keyasint"`

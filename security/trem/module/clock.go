@@ -13,6 +13,9 @@ import (
 	"github.com/lares-drm/lares/security/trem/internal/core"
 )
 
+// Reading is what the clocks of a kernel say at one instant.
+type Reading = core.Reading
+
 // System reads the kernel's clocks: the RTC's time, the suspend-counting
 // CLOCK_BOOTTIME and the boot's random ID.
 func System() (core.Reading, error) {

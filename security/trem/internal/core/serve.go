@@ -72,7 +72,9 @@ func (c *Core) prepare(in trem.Terms, r Reading) (trem.Prepared, error) {
 // write1 completes the terms and signs them: the license and its keys.
 func (c *Core) write1(in trem.Terms, k *content) (*instance, error) {
 	info := in.Info
-	info.Issuer = c.peer.Issuer()
+	if info.Issuer != c.peer.Issuer() {
+		return nil, fmt.Errorf("terms: this module does not sign for issuer %v", info.Issuer)
+	}
 	if info.RevMinEpoch == 0 {
 		info.RevMinEpoch = c.epoch()
 	}

@@ -142,7 +142,7 @@ func (v *Vault) create() error {
 		}
 	}
 	v.at.hash = link(hash{}, aad)
-	v.first = 1
+	v.first, v.stale = 1, nil // a left temporary file is the new segment's now
 	return v.startSegment(true, true, [][]Record{nil})
 }
 
