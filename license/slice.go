@@ -11,6 +11,7 @@ import (
 // time is left.
 func (x *extension) release(st *State) bool {
 	ses, t := &x.step.Session, &x.terms
+	before := x.l.media(ses.tracks)
 	x.track().bytes += uint64(x.f.Bytes) //nolint:gosec // not negative
 	media := x.l.media(ses.tracks)
 	running := ses.wallLen > 0 && x.f.WallMS >= ses.wallFrom && x.f.WallMS < ses.wallFrom+ses.wallLen && x.est < ses.StopAt
@@ -20,12 +21,13 @@ func (x *extension) release(st *State) bool {
 	}
 	ses.wallDone, ses.wallFrom = ses.wall(x.f.WallMS), x.f.WallMS
 	length := min(t.slice(), x.stopsAt()-x.est)
-	grow := max(ses.wallDone+length, media) - ses.reserved
+	used := max(ses.wallDone, before)
+	grow := max(used+length, media) - ses.reserved
 	if total := t.usage.Accumulated; total != 0 {
 		left := total - st.Acc
 		if grow > left {
 			length -= grow - left
-			grow = max(ses.wallDone+length, media) - ses.reserved
+			grow = max(used+length, media) - ses.reserved
 		}
 		if left <= 0 || length <= 0 || grow > left {
 			x.step.Decision.refuse(TimeExhausted, "ACCUMULATED", span(st.Acc), "less than "+span(total), Buy)

@@ -1,0 +1,409 @@
+package license_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/license/permission"
+)
+
+// The names V1 to V28 are those of the vectors of docs/spec/evaluation.md.
+
+func TestEvaluator_E17_V1_PurchaseNeedsNoClock(t *testing.T) {
+	lic := newLicense(t, "PLAY; CHARGE=PURCHASE")
+	in := at(0)
+	in.Clock = license.Clock{Q: license.Unset}
+	d := lic.Evaluate(in)
+	if !d.Allow || len(d.Reasons) > 0 || d.Tier != license.TierHD || len(d.KIDs) != 3 || d.ValidUntil != 0 {
+		t.Fatalf("got %+v, want an allowed use of HD without reasons or end", d)
+	}
+}
+
+func TestEvaluator_E17_V2_ClockGrace(t *testing.T) {
+	grace := 72 * hour
+	lic := newLicense(t, "PLAY; END_TIME=2026-06-01T00:00:00Z", policy(func(p *license.Policy) { p.ClockGrace = &grace }))
+	in := at(day0 + 10*day)
+	in.Clock.Q = license.Anchored
+	in.Clock.Unsynced = 71 * hour
+	d := lic.Evaluate(in)
+	if !d.Allow || d.ValidUntil != in.Clock.Est+hour+1 {
+		t.Errorf("71 h: got allow %v until %d, want allowed until the grace ends at %d", d.Allow, d.ValidUntil, in.Clock.Est+hour+1)
+	}
+	in.Clock.Unsynced = 73 * hour
+	d = lic.Evaluate(in)
+	if diff := cmp.Diff([]license.Code{license.ClockStale}, codes(d)); d.Allow || diff != "" {
+		t.Errorf("73 h: allow %v, %s", d.Allow, diff)
+	}
+	if r := d.Reasons[0]; r.Remedy != license.SyncTime || r.Have == "" || r.Need != "72h0m0s" {
+		t.Errorf("73 h: reason %+v", r)
+	}
+}
+
+func TestEvaluator_E1_UnsetClockCannotJudgeTime(t *testing.T) {
+	lic := newLicense(t, "PLAY; CHARGE=RENTAL; END_TIME=2026-06-01T00:00:00Z")
+	in := at(day0)
+	in.Clock.Q, in.Clock.Unsynced = license.Unset, 0
+	if d := lic.Evaluate(in); d.Allow || !d.Has(license.ClockStale) {
+		t.Errorf("got %+v, want CLOCK_STALE", d)
+	}
+}
+
+func TestEvaluator_E1_GraceByChargeModelAndProfile(t *testing.T) {
+	for _, tc := range []struct {
+		charge  string
+		grace   int64
+		profile map[permission.Charge]int64
+	}{
+		{"RENTAL", 24 * hour, nil}, {"SUBSCRIPTION", 72 * hour, nil}, {"LOAN", 0, nil},
+		{"RENTAL", 30 * day, map[permission.Charge]int64{permission.ChargeRental: 30 * day}},
+		{"LOAN", 0, map[permission.Charge]int64{permission.ChargeLoan: 30 * day}}, // a profile never widens a loan
+	} {
+		lic := newLicense(t, "PLAY; END_TIME=2026-06-01T00:00:00Z; CHARGE="+tc.charge)
+		in := at(day0)
+		in.Clock.Q, in.Env.Grace = license.Free, tc.profile
+		for _, over := range []int64{0, 1} {
+			in.Clock.Unsynced = tc.grace + over
+			if d := lic.Evaluate(in); d.Allow != (over == 0) {
+				t.Errorf("%s: %d ms over a grace of %d: allow %v", tc.charge, over, tc.grace, d.Allow)
+			}
+		}
+	}
+}
+
+// rental is the film of evaluator E3: 2 hours, 30 days to begin, 48 hours to finish.
+func rental(t *testing.T, edit ...func(*license.Policy)) *license.License {
+	t.Helper()
+	return newLicense(t, "PLAY; INTERVAL=48h; CHARGE=RENTAL", func(i *license.Info) {
+		i.Policy.StorageDuration, i.Policy.Duration = 30*day, 2*hour
+		for _, f := range edit {
+			f(&i.Policy)
+		}
+	})
+}
+
+func capped(p *license.Policy) { p.OnFirstUse = license.OnFirstCap }
+func stop(p *license.Policy)   { p.ExpiryMode = license.ExpiryStop }
+
+func TestEvaluator_E17_V3_ReplaceGivesTheFullInterval(t *testing.T) {
+	start := day0 + 29*day + 23*hour
+	v := newViewer(t, rental(t), start)
+	d := v.lic.Evaluate(v.in)
+	if diff := cmp.Diff([]license.Confirm{{Kind: license.StartsInterval, Until: day0 + 31*day + 23*hour}}, d.Confirm); diff != "" {
+		t.Error(diff)
+	}
+	v.must(v.begin(0))
+	v.must(v.play(0, 60*second))
+	if v.durable.FirstUse != start {
+		t.Errorf("first use %d, want the session's start %d", v.durable.FirstUse, start)
+	}
+	v.end()
+	for _, tc := range []struct {
+		now   int64
+		allow bool
+	}{{day0 + 31*day + 23*hour - 1, true}, {day0 + 31*day + 23*hour, false}} {
+		in := v.in
+		in.Clock.Est = tc.now
+		d := v.lic.Evaluate(in)
+		if d.Allow != tc.allow || !tc.allow && !d.Has(license.IntervalOver) {
+			t.Errorf("at %d: %+v, want allow %v", tc.now, d, tc.allow)
+		}
+	}
+}
+
+func TestEvaluator_E17_V4_CapFinishesTheRunningFilm(t *testing.T) {
+	start := day0 + 29*day + 23*hour
+	v := newViewer(t, rental(t, capped), start)
+	v.must(v.begin(0))
+	v.must(v.play(0, hour)) // to day 30 00:00:00
+	v.must(v.play(hour, 2*hour))
+	if v.ses.TailUntil != day0+30*day+90*minute {
+		t.Errorf("tail ends %d, want 90 min behind the window for 1 h that remains", v.ses.TailUntil)
+	}
+	v.wait(30*minute - second)
+	v.must(v.fragment(sdKID, 1, 2*hour-second, second))
+	v.wait(second)
+	v.refused(v.fragment(sdKID, 1, 2*hour-second, second), license.Expired)
+	v.end()
+	v.refused(v.begin(0), license.Expired) // no new session in the tail
+}
+
+func TestEvaluator_E17_V4_StopEndsAtTheWindow(t *testing.T) {
+	v := newViewer(t, rental(t, capped, stop), day0+29*day+23*hour)
+	v.must(v.begin(0))
+	v.must(v.play(0, hour-3*second))
+	s := v.lic.Extend(v.ses, v.in, license.Fragment{KID: sdKID, Bytes: 1, WallMS: v.now() - v.begun})
+	if s.Slice.Until > day0+30*day {
+		t.Errorf("slice until %d, want it cut at the window's end %d", s.Slice.Until, day0+30*day)
+	}
+	v.must(v.play(hour-3*second, hour))
+	v.refused(v.fragment(sdKID, 1, hour, second), license.Expired)
+}
+
+func TestEvaluator_E17_V5_HalfOpen(t *testing.T) {
+	for _, mode := range []func(*license.Policy){func(*license.Policy) {}, capped, stop} {
+		lic := rental(t, mode)
+		d := lic.Evaluate(at(day0 + 30*day))
+		if d.Allow || !d.Has(license.Expired) || d.Reasons[0].Constraint != "STORAGE_DURATION" || d.Reasons[0].Remedy != license.Buy {
+			t.Errorf("day 30 00:00:00.000: %+v, want EXPIRED by STORAGE_DURATION", d)
+		}
+		if d := lic.Evaluate(at(day0 + 30*day - 1)); !d.Allow {
+			t.Errorf("one ms before: %+v, want allowed", d)
+		}
+	}
+}
+
+func TestEvaluator_E17_V6_PreviewBelowTheThreshold(t *testing.T) {
+	v := newViewer(t, rental(t), day0+day)
+	v.must(v.begin(0))
+	v.must(v.play(0, 20*second))
+	v.end()
+	if v.durable.FirstUse != 0 || v.durable.Pending != 20*second {
+		t.Fatalf("after 20 s: first use %d, pending %d", v.durable.FirstUse, v.durable.Pending)
+	}
+	start := day0 + 29*day
+	v.wait(start - v.now())
+	v.must(v.begin(0))
+	v.must(v.play(0, 60*second))
+	if v.in.State.FirstUse != start {
+		t.Errorf("first use %d, want day 29", v.in.State.FirstUse)
+	}
+}
+
+func TestEvaluator_E17_V7_ThresholdAddsUpOverSessions(t *testing.T) {
+	v := newViewer(t, rental(t), day0+day)
+	v.must(v.begin(0))
+	v.must(v.play(0, 20*second))
+	v.end()
+	start := day0 + 2*day
+	v.wait(start - v.now())
+	v.must(v.begin(0))
+	v.must(v.play(0, 15*second))
+	v.end()
+	if v.durable.FirstUse != start {
+		t.Errorf("first use %d, want the start of the second session %d", v.durable.FirstUse, start)
+	}
+}
+
+func TestEvaluator_E17_V8_ClockSetBackChangesNothing(t *testing.T) {
+	v := newViewer(t, rental(t), day0)
+	v.must(v.begin(0))
+	v.must(v.play(0, 60*second))
+	v.end()
+	in := v.in
+	in.Clock.Lo = day0 + 47*hour
+	in.Clock.Est = in.Clock.Lo - 3*day // what a rolled back RTC would say
+	in.Clock.Behind = true
+	d := v.lic.Evaluate(in)
+	if !d.Allow || !d.Has(license.ClockBehind) || d.Next[0].At != day0+48*hour {
+		t.Errorf("after 47 h: %+v, want allowed until 48 h with a note", d)
+	}
+	in.Clock.Lo = day0 + 48*hour
+	if d := v.lic.Evaluate(in); d.Allow {
+		t.Error("after 48 h: allowed by setting the clock back")
+	}
+}
+
+func TestEvaluator_E17_V9_RentalGrace(t *testing.T) {
+	lic := rental(t)
+	in := at(day0 + day)
+	in.Clock.Q, in.Clock.Unsynced = license.Anchored, 25*hour
+	d := lic.Evaluate(in)
+	if diff := cmp.Diff([]license.Code{license.ClockStale}, codes(d)); diff != "" {
+		t.Error(diff)
+	}
+	step := lic.Begin(in)
+	if step.Commit || step.State.Ver != 0 || step.Decision.Allow {
+		t.Errorf("a refused begin changed the state: %+v", step)
+	}
+	in.Clock.Q = license.Secure // synced
+	if d := lic.Evaluate(in); !d.Allow {
+		t.Errorf("after the sync: %+v", d)
+	}
+}
+
+func TestEvaluator_E3_NeedsConfirmBeforeAnIntervalStarts(t *testing.T) {
+	lic := rental(t)
+	in := at(day0)
+	in.Request.Confirm = false
+	if d := lic.Evaluate(in); !d.Allow || len(d.Confirm) != 1 {
+		t.Errorf("evaluate: %+v, want allowed with one confirm", d)
+	}
+	step := lic.Begin(in)
+	if step.Decision.Allow || !step.Decision.Has(license.NeedsConfirm) {
+		t.Errorf("begin: %+v, want NEEDS_CONFIRM", step.Decision)
+	}
+	in.State.FirstUse = day0 - hour
+	if step := lic.Begin(in); !step.Decision.Allow {
+		t.Errorf("a running interval asks again: %+v", step.Decision)
+	}
+}
+
+func TestEvaluator_E3_StartTimeSkewAndEmbargo(t *testing.T) {
+	start := day0 + 10*day
+	text := "PLAY; START_TIME=2026-01-11T00:00:00Z"
+	lic := newLicense(t, text)
+	d := lic.Evaluate(at(start - 5*minute - 1))
+	if d.Allow || d.Reasons[0].Code != license.NotYet || d.Reasons[0].Earliest != start-5*minute || d.Reasons[0].Remedy != license.WaitUntil {
+		t.Errorf("5 min and 1 ms early: %+v", d)
+	}
+	if d := lic.Evaluate(at(start - 5*minute)); !d.Allow {
+		t.Errorf("5 min early: %+v", d)
+	}
+	strict := newLicense(t, text, policy(func(p *license.Policy) { p.EmbargoStrict = true }))
+	if d := strict.Evaluate(at(start - 1)); d.Allow {
+		t.Error("strict embargo: allowed 1 ms early")
+	}
+	in := at(start)
+	if d := strict.Evaluate(in); !d.Allow {
+		t.Errorf("strict embargo at the start: %+v", d)
+	}
+	in.Clock.Q = license.Anchored
+	if d := strict.Evaluate(in); d.Allow || !d.Has(license.ClockStale) {
+		t.Errorf("strict embargo without secure time: %+v", d)
+	}
+}
+
+func TestEvaluator_E3_HardEndIsTheWall(t *testing.T) {
+	lic := rental(t, func(p *license.Policy) { p.HardEnd = day0 + 30*day })
+	in := at(day0 + 30*day)
+	in.State.FirstUse = day0 + 29*day
+	if d := lic.Evaluate(in); d.Allow || d.Reasons[0].Constraint != "HARD_END" {
+		t.Errorf("%+v, want EXPIRED by HARD_END", d)
+	}
+}
+
+func TestEvaluator_E3_StateBehindTheClockIsRefused(t *testing.T) {
+	in := at(day0 + day)
+	in.State.FirstUse = day0 + 2*day
+	if d := rental(t).Evaluate(in); d.Allow || !d.Has(license.StateClockConflict) {
+		t.Errorf("%+v, want STATE_CLOCK_CONFLICT", d)
+	}
+}
+
+func TestEvaluator_P4_AllReasons(t *testing.T) {
+	lic := newLicense(t, "PLAY; END_TIME=2026-02-01T00:00:00Z; PLAY_COUNT=1", func(i *license.Info) {
+		i.Policy.Duration, i.Policy.MinLevel, i.RevMinEpoch = 2*hour, 2, 9
+	})
+	in := at(day0 + 60*day)
+	in.Env = license.Env{Level: 1}
+	in.Clock.Q, in.Clock.Unsynced = license.Free, 100*day
+	in.State.Consumed = map[permission.Permission]uint64{permission.Play: 1}
+	in.State.Phase = license.Escrow
+	in.Request.Output.Class = license.OutputLink
+	got := codes(lic.Evaluate(in))
+	want := []license.Code{
+		license.BadSignature, license.SubjectMismatch, license.StatusStale, license.LockedInMove, license.ClockStale, license.Expired, license.CountExhausted,
+		license.TREMLevel, license.TREMLevel, license.OutputCode, license.KeyNotGranted, license.KeyNotGranted, license.KeyNotGranted,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestEvaluator_E15_PhasesAndHolds(t *testing.T) {
+	lic := newLicense(t, "PLAY")
+	tx := &license.Tx{ID: ident.Transfer{Seq: 1}, Unconfirmed: true, HoldUntil: day0 + hour}
+	for _, tc := range []struct {
+		name  string
+		state license.State
+		q     license.Quality
+		now   int64
+		want  license.Code
+	}{
+		{"escrow", license.State{Phase: license.Escrow}, license.Secure, day0, license.LockedInMove},
+		{"lent", license.State{Phase: license.Lent}, license.Secure, day0, license.LentOut},
+		{"closed", license.State{Phase: license.Closed}, license.Secure, day0, license.MovedAway},
+		{"unconfirmed in time", license.State{Tx: tx}, license.Secure, day0, ""},
+		{"unconfirmed near the hold", license.State{Tx: tx}, license.Secure, day0 + 55*minute, license.LockedInMove},
+		{"unconfirmed without proven time", license.State{Tx: tx}, license.Anchored, day0, license.LockedInMove},
+		{"unconfirmed without a hold", license.State{Tx: &license.Tx{Unconfirmed: true}}, license.Anchored, day0, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in := at(tc.now)
+			in.State, in.Clock.Q = tc.state, tc.q
+			d := lic.Evaluate(in)
+			if d.Allow != (tc.want == "") || tc.want != "" && !d.Has(tc.want) {
+				t.Errorf("%+v, want %q", d, tc.want)
+			}
+		})
+	}
+}
+
+func TestEvaluator_E1_Subjects(t *testing.T) {
+	dev := ident.Device{0: 9}
+	user := ident.User{0: 8}
+	for _, tc := range []struct {
+		name  string
+		sub   license.Subject
+		env   func(*license.Env)
+		allow bool
+	}{
+		{"member", license.DomainSubject(domain, 1), func(*license.Env) {}, true},
+		{"older generation", license.DomainSubject(domain, 2), func(*license.Env) {}, false},
+		{"newer generation", license.DomainSubject(domain, 1), func(e *license.Env) { e.Domains[0].Generation = 5 }, true},
+		{"removed", license.DomainSubject(domain, 1), func(e *license.Env) { e.Domains[0].Removed = true }, false},
+		{"another domain", license.DomainSubject(ident.Domain{3}, 1), func(*license.Env) {}, false},
+		{"purchase with lapsed membership", license.DomainSubject(domain, 1), func(e *license.Env) { e.Domains[0].NotAfter = day0 }, true},
+		{"device", license.DeviceSubject(dev), func(e *license.Env) { e.Device = dev }, true},
+		{"another device", license.DeviceSubject(dev), func(*license.Env) {}, false},
+		{"user", license.Subject{Kind: license.SubjectUser, ID: user}, func(e *license.Env) { e.Users = []ident.User{user} }, true},
+		{"another user", license.Subject{Kind: license.SubjectUser, ID: user}, func(*license.Env) {}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in := at(day0 + hour)
+			tc.env(&in.Env)
+			lic := newLicense(t, "PLAY", func(i *license.Info) { i.Subject = tc.sub })
+			if d := lic.Evaluate(in); d.Allow != tc.allow || !tc.allow && !d.Has(license.SubjectMismatch) {
+				t.Errorf("%+v, want allow %v", d, tc.allow)
+			}
+		})
+	}
+}
+
+func TestEvaluator_E1_LapsedMembershipBoundsRentals(t *testing.T) {
+	lic := rental(t)
+	v := newViewer(t, lic, day0)
+	v.in.Env.Domains[0].NotAfter = day0 + 30*minute
+	v.must(v.begin(0))
+	v.wait(hour)
+	v.must(v.fragment(sdKID, 1, 0, second)) // a session that runs goes on
+	v.end()
+	v.refused(v.begin(0), license.SubjectMismatch)
+}
+
+func TestEvaluator_E5_RevocationFreshness(t *testing.T) {
+	for _, tc := range []struct {
+		stale license.Staleness
+		allow bool
+	}{{0, true}, {license.StaleWarn, true}, {license.StaleDeny, false}} {
+		lic := newLicense(t, "PLAY", func(i *license.Info) { i.RevMaxAge, i.Policy.Stale = day, tc.stale })
+		in := at(day0)
+		in.Env.StatusAge = 2 * day
+		if d := lic.Evaluate(in); d.Allow != tc.allow || !d.Has(license.StatusStale) {
+			t.Errorf("stale %d: %+v, want allow %v and STATUS_STALE", tc.stale, d, tc.allow)
+		}
+	}
+	in := at(day0)
+	in.Env.Revoked = []string{"license"}
+	if d := newLicense(t, "PLAY").Evaluate(in); d.Allow || !d.Has(license.RevokedCode) {
+		t.Errorf("%+v, want REVOKED", d)
+	}
+}
+
+func TestEvaluator_E2_ClosedWorld(t *testing.T) {
+	lic := newLicense(t, "PLAY; MOVE=DOMAIN")
+	for p, want := range map[permission.Permission]license.Code{
+		permission.Render: license.NoGrant, permission.Copy: license.NoGrant, permission.Lend: license.NoGrant, permission.Export: license.NoGrant, 0: license.NoGrant,
+		permission.Move: license.UnknownCritical, // granted, and not evaluated yet
+	} {
+		in := at(day0)
+		in.Request.Action = p
+		if d := lic.Evaluate(in); d.Allow || !slices.Equal(codes(d), []license.Code{want}) {
+			t.Errorf("%v: %+v, want %s", p, d, want)
+		}
+	}
+}
