@@ -133,6 +133,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7)`
 	sqlTransfer    = `SELECT domain_id, tid, license_id, state, xfer_hash, sealed FROM transfer WHERE domain_id = $1 AND tid = $2`
 	sqlTransferAll = `SELECT domain_id, tid, license_id, state, xfer_hash, sealed FROM transfer WHERE tid = $1`
 	sqlClose       = `UPDATE transfer SET state = 'closed', sealed = $3 WHERE domain_id = $1 AND tid = $2`
+	sqlFirstOpen   = `SELECT tid FROM transfer WHERE domain_id = $1 AND tid >= $2 AND tid <= $3 AND state = 'escrow' ORDER BY tid LIMIT 1`
+	sqlLastSeq     = `SELECT seq FROM peer_seq WHERE domain_id = $1 AND peer = $2 AND incarnation = $3`
 )
 
 // PutTransfer records a hand-over.
@@ -168,6 +170,33 @@ func (t *tx) Transfer(ctx context.Context, domain ident.Domain, id ident.Transfe
 // CloseTransfer erases the sealed body.
 func (t *tx) CloseTransfer(ctx context.Context, domain ident.Domain, id ident.Transfer) error {
 	return t.one(ctx, sqlClose, domain[:], tidBytes(id), []byte{})
+}
+
+// Low is the number below the first open hand-over of a pair, or the last one.
+func (t *tx) Low(ctx context.Context, domain ident.Domain, id ident.Transfer) (uint64, error) {
+	from, to := id, id
+	from.Seq, to.Seq = 0, math.MaxUint64
+	var low uint64
+	open := false
+	err := t.conn.query(ctx, func(scan func(...any) error) error {
+		var tid []byte
+		if err := scan(&tid); err != nil {
+			return err
+		}
+		f := fixed{}
+		low, open = f.tid(tid).Seq-1, true
+		return f.err
+	}, sqlFirstOpen, domain[:], tidBytes(from), tidBytes(to))
+	if err != nil || open {
+		return low, err
+	}
+	err = t.conn.query(ctx, func(scan func(...any) error) error {
+		var seq int64
+		err := scan(&seq)
+		low = uint64(seq) //nolint:gosec // checked by the table to be positive
+		return err
+	}, sqlLastSeq, domain[:], id.Dst[:], id.Incarnation[:])
+	return low, err
 }
 
 // single is the one row of a look-up by primary key.

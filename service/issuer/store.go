@@ -92,6 +92,9 @@ type TransferTx interface {
 	Transfer(ctx context.Context, domain ident.Domain, id ident.Transfer) (Transfer, error)
 	// CloseTransfer erases the sealed body.
 	CloseTransfer(ctx context.Context, domain ident.Domain, id ident.Transfer) error
+	// Low is the number up to which every transfer between the parties of id, in
+	// its incarnation, is closed.
+	Low(ctx context.Context, domain ident.Domain, id ident.Transfer) (uint64, error)
 }
 
 // ShelfTx keeps what can be granted.

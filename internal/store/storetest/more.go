@@ -111,6 +111,46 @@ func transfers(t *testing.T, s issuer.Store) {
 	}
 }
 
+func lows(t *testing.T, s issuer.Store) {
+	id := ident.Transfer{Src: ident.Device{1}, Dst: ident.Device{2}, Incarnation: ident.Incarnation{3}}
+	other := ident.Transfer{Src: ident.Device{1}, Dst: ident.Device{2}, Incarnation: ident.Incarnation{2}, Seq: 1}
+	low := func() (n uint64) {
+		update(t, s, func(ctx context.Context, tx issuer.Tx) (err error) {
+			n, err = tx.Low(ctx, house, id)
+			return err
+		})
+		return n
+	}
+	end := func(seq uint64) {
+		update(t, s, func(ctx context.Context, tx issuer.Tx) error {
+			x := id
+			x.Seq = seq
+			return tx.CloseTransfer(ctx, house, x)
+		})
+	}
+	got := []uint64{low()}
+	update(t, s, func(ctx context.Context, tx issuer.Tx) error {
+		err := tx.PutTransfer(ctx, issuer.Transfer{Domain: house, ID: other, State: issuer.Escrow})
+		for range 3 {
+			x := id
+			var err2 error
+			x.Seq, err2 = tx.NextSeq(ctx, house, id.Dst, id.Incarnation)
+			err = errors.Join(err, err2, tx.PutTransfer(ctx, issuer.Transfer{Domain: house, ID: x, State: issuer.Escrow}))
+		}
+		return err
+	})
+	got = append(got, low())
+	end(2)
+	got = append(got, low())
+	end(1)
+	got = append(got, low())
+	end(3)
+	got = append(got, low())
+	if want := []uint64{0, 0, 0, 2, 3}; !slices.Equal(got, want) {
+		t.Errorf("lows %v, want %v", got, want)
+	}
+}
+
 func shelf(t *testing.T, s issuer.Store) {
 	c := issuer.Content{ID: film, Digest: [32]byte{1}, At: 5}
 	o := issuer.Offer{ID: "rent", Content: film, Kind: issuer.Rental, Terms: "PLAY", Tiers: []uint64{}, Licenses: 1}

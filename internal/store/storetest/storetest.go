@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) issuer.Store) {
 		{"Sequences", sequences},
 		{"Licenses", licenses},
 		{"Transfers", transfers},
+		{"Lows", lows},
 		{"Shelf", shelf},
 		{"RollBack", rollBack},
 		{"Constraint", constraint},

@@ -1,0 +1,407 @@
+package issuer
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/lares-drm/lares/interconnect/lrp"
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/license/permission"
+	"github.com/lares-drm/lares/security/trem"
+)
+
+// refusal is an answer that is no license. Nothing of its transaction stays.
+type refusal struct {
+	code string // as security/sltp names it
+	why  string // for the log
+}
+
+func (r *refusal) Error() string { return "refused: " + r.why }
+
+// The refusals of an issuer.
+var (
+	errNoGrant   = &refusal{"NO_GRANT", "nothing was granted to this household"}
+	errEnded     = &refusal{"NO_GRANT", "the grant has expired or was revoked"}
+	errExhausted = &refusal{"EXHAUSTED", "all licenses of the grant were issued"}
+	errOther     = &refusal{"CONFLICT", "the request ID was used for another request"}
+	errChanged   = &refusal{"UNAVAILABLE", "the license cannot be made again as it was"}
+	errUnknown   = &refusal{"UNKNOWN", "no such transfer"}
+	errFailed    = &refusal{"UNAVAILABLE", "the TREM does not make this license"}
+)
+
+// Handle serves one frame of a household and returns the frames to send back.
+func (i *Issuer) Handle(ctx context.Context, f lrp.Frame) []lrp.Frame {
+	return i.endpoint.Handle(f, i.cfg.Now(), func(_ lrp.Addr, m lrp.SLTP) ([]lrp.SLTP, error) {
+		out, err := i.receive(ctx, trem.SLTPMessage{CID: m.CID, Bytes: m.Message})
+		if err != nil {
+			i.cfg.Log.LogAttrs(ctx, slog.LevelError, "message not served", slog.Any("error", err))
+			return nil, err
+		}
+		frames := make([]lrp.SLTP, len(out))
+		for n, m := range out {
+			frames[n] = lrp.SLTP{CID: m.CID, Message: m.Bytes}
+		}
+		return frames, nil
+	})
+}
+
+// receive gives a message to the TREM and acts on its events. What it returns
+// is sent only after everything is durable.
+func (i *Issuer) receive(ctx context.Context, m trem.SLTPMessage) ([]trem.SLTPMessage, error) {
+	got, err := i.cfg.TREM.Receive(ctx, m)
+	if err != nil {
+		return nil, fmt.Errorf("give a message to the TREM: %w", i.watch(err))
+	}
+	out := got.Messages
+	for _, ev := range got.Events {
+		more, err := i.react(ctx, ev)
+		if err != nil {
+			return nil, i.watch(err)
+		}
+		out = append(out, more...)
+	}
+	return out, nil
+}
+
+func (i *Issuer) react(ctx context.Context, ev trem.Event) ([]trem.SLTPMessage, error) {
+	switch ev.Kind {
+	case trem.EventRequest:
+		return i.orRefuse(ctx, ev, i.request)
+	case trem.EventQuery:
+		return i.orRefuse(ctx, ev, i.query)
+	case trem.EventReceipt:
+		return i.receipt(ctx, ev)
+	case trem.EventFailed:
+		i.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "exchange failed", slog.Any("peer", ev.Peer), slog.String("rule", ev.Text))
+	case trem.EventInstalled, trem.EventRefused, trem.EventClosed: // a destination's
+	}
+	return nil, nil
+}
+
+// orRefuse makes a refusal the answer.
+func (i *Issuer) orRefuse(ctx context.Context, ev trem.Event, fn func(context.Context, trem.Event) ([]trem.SLTPMessage, error)) ([]trem.SLTPMessage, error) {
+	out, err := fn(ctx, ev)
+	var no *refusal
+	if !errors.As(err, &no) {
+		return out, err
+	}
+	i.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "request refused", slog.Any("request", ev.Request), slog.Any("domain", ev.Domain), slog.String("why", err.Error()))
+	return i.cfg.TREM.Refuse(ctx, ev.Handle, no.code, 0)
+}
+
+// request answers a household that wants a license: one transaction, then the
+// release.
+func (i *Issuer) request(ctx context.Context, ev trem.Event) ([]trem.SLTPMessage, error) {
+	var a issue
+	err := i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		a = issue{Issuer: i, tx: tx, ev: ev}
+		return a.run(ctx)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if a.closed != nil {
+		return i.cfg.TREM.Done(ctx, *a.closed)
+	}
+	if a.license.ID != (ident.License{}) {
+		i.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "license issued", slog.Any("license", a.license.ID), slog.Any("grant", a.license.Grant),
+			slog.Any("domain", ev.Domain), slog.Any("device", ev.Peer))
+	}
+	return i.cfg.TREM.Release(ctx, ev.Handle, a.sealed)
+}
+
+// issue is one request's transaction.
+type issue struct {
+	*Issuer
+	tx      Tx
+	ev      trem.Event
+	license License    // newly issued; zero for a repetition
+	sealed  []byte     // to release
+	closed  *trem.Done // instead of sealed: the transfer is over
+}
+
+func (a *issue) run(ctx context.Context) error {
+	now := a.cfg.Now().UnixMilli()
+	c := Claim{Domain: a.ev.Domain, Request: a.ev.Request, Hash: sha256.Sum256(a.ev.Body), At: now}
+	prior, fresh, err := a.tx.Claim(ctx, c)
+	if err != nil {
+		return err
+	}
+	if !fresh {
+		if prior.Hash != c.Hash {
+			return errOther
+		}
+		return a.repeat(ctx, prior)
+	}
+	g, err := a.choose(ctx, now)
+	if err != nil {
+		return err
+	}
+	if c.License, c.Transfer, err = a.make(ctx, g, now); err != nil {
+		return err
+	}
+	return a.tx.Answer(ctx, c)
+}
+
+// repeat answers a request that was answered before with the same thing.
+func (a *issue) repeat(ctx context.Context, c Claim) error {
+	if c.Transfer.Seq != 0 {
+		return a.again(ctx, c.Domain, c.Transfer)
+	}
+	lic, err := a.tx.License(ctx, c.Domain, c.License)
+	if err != nil {
+		return err
+	}
+	g, err := a.tx.Grant(ctx, GrantKey{c.Domain, lic.Grant})
+	if err != nil {
+		return err
+	}
+	return a.stateless(ctx, g, lic)
+}
+
+// again releases the stored answer of a transfer, or says that it is closed.
+func (a *issue) again(ctx context.Context, domain ident.Domain, id ident.Transfer) error {
+	t, err := a.tx.Transfer(ctx, domain, id)
+	if err != nil {
+		return err
+	}
+	if t.State == Escrow {
+		a.sealed = t.Sealed
+		return nil
+	}
+	low, err := a.tx.Low(ctx, t.Domain, id)
+	a.closed = &trem.Done{Handle: a.ev.Handle, Transfer: id, Low: low}
+	return err
+}
+
+// choose finds the grant to use: a purchase before a rental, then the one that
+// ends first, then the oldest.
+func (a *issue) choose(ctx context.Context, now int64) (Grant, error) {
+	all, err := a.tx.GrantsFor(ctx, a.ev.Domain, ident.Content(a.ev.Content))
+	if err != nil {
+		return Grant{}, err
+	}
+	if len(all) == 0 {
+		return Grant{}, errNoGrant
+	}
+	open := slices.DeleteFunc(slices.Clone(all), func(g Grant) bool { return g.Revoked || g.Expires != 0 && g.Expires <= now })
+	if len(open) == 0 {
+		return Grant{}, errEnded
+	}
+	slices.SortStableFunc(open, func(x, y Grant) int {
+		return cmp.Or(cmp.Compare(y.rank(), x.rank()), cmp.Compare(uint64(x.Expires-1), uint64(y.Expires-1)), cmp.Compare(x.Created, y.Created)) //nolint:gosec // 0 = never sorts last
+	})
+	for _, g := range open {
+		ok, err := a.usable(ctx, g)
+		if ok || err != nil {
+			return g, err
+		}
+	}
+	return Grant{}, errExhausted
+}
+
+func (g *Grant) rank() int {
+	if g.Kind == Purchase {
+		return 1
+	}
+	return 0
+}
+
+// usable takes one license from the grant. The one license of a stateless
+// grant is taken once.
+func (a *issue) usable(ctx context.Context, g Grant) (bool, error) {
+	info, err := g.info(ident.License{1}, a.ev.Generation, g.Created)
+	if err != nil {
+		return false, err
+	}
+	if info.Stateless() {
+		issued, err := a.tx.Licenses(ctx, g.Domain)
+		if err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(issued, func(l License) bool { return l.Grant == g.ID }) {
+			return true, nil
+		}
+	}
+	return a.tx.Debit(ctx, GrantKey{g.Domain, g.ID})
+}
+
+// make issues a license of g and records it.
+func (a *issue) make(ctx context.Context, g Grant, now int64) (ident.License, ident.Transfer, error) {
+	lic := License{
+		Domain: g.Domain, ID: g.statelessID(a.ev.Generation), Device: a.ev.Peer, Grant: g.ID, Request: a.ev.Request,
+		State: Issued, Version: 1, IssuedAt: g.Created,
+	}
+	info, err := g.info(lic.ID, a.ev.Generation, lic.IssuedAt)
+	if err != nil {
+		return lic.ID, ident.Transfer{}, err
+	}
+	if info.Stateless() {
+		return lic.ID, ident.Transfer{}, a.stateless(ctx, g, lic)
+	}
+	lic.ID, lic.IssuedAt = ident.NewLicense(), now
+	info.ID, info.IssuedAt = lic.ID, lic.IssuedAt
+	tid, err := a.stateful(ctx, g, lic, info)
+	return lic.ID, tid, err
+}
+
+// stateless makes the grant's one license, the first time or again.
+func (a *issue) stateless(ctx context.Context, g Grant, lic License) error {
+	info, err := g.info(lic.ID, a.ev.Generation, g.Created)
+	if err != nil {
+		return err
+	}
+	p, err := a.prepare(ctx, trem.Terms{Handle: a.ev.Handle, Info: info, Tiers: g.Tiers})
+	if err != nil {
+		return err
+	}
+	if lic.Digest == ([32]byte{}) {
+		lic.Digest = p.Hash
+	}
+	fresh, err := a.tx.PutLicense(ctx, lic)
+	if err != nil {
+		return err
+	}
+	if fresh {
+		a.license = lic
+	} else if lic, err = a.tx.License(ctx, lic.Domain, lic.ID); err != nil {
+		return err
+	}
+	if lic.Digest != p.Hash { // other keys were registered since, or another module signs
+		return errChanged
+	}
+	a.sealed = p.Sealed
+	return nil
+}
+
+// stateful makes a license whose state must be in one place only: a transfer.
+func (a *issue) stateful(ctx context.Context, g Grant, lic License, info license.Info) (ident.Transfer, error) {
+	seq, err := a.tx.NextSeq(ctx, g.Domain, a.ev.Peer, a.in)
+	if err != nil {
+		return ident.Transfer{}, err
+	}
+	plays, err := plays(info)
+	if err != nil {
+		return ident.Transfer{}, err
+	}
+	p, err := a.prepare(ctx, trem.Terms{Handle: a.ev.Handle, Info: info, Tiers: g.Tiers, Seq: seq, Plays: plays})
+	if err != nil {
+		return ident.Transfer{}, err
+	}
+	want := ident.Transfer{Src: a.self, Dst: a.ev.Peer, Incarnation: a.in, Seq: seq}
+	if p.Transfer != want {
+		return want, fmt.Errorf("issuer: the TREM made transfer %v, want %v", p.Transfer, want)
+	}
+	lic.Digest = p.Hash
+	if fresh, err := a.tx.PutLicense(ctx, lic); err != nil || !fresh {
+		return want, errors.Join(err, ErrConflict)
+	}
+	a.license, a.sealed = lic, p.Sealed
+	return want, a.tx.PutTransfer(ctx, Transfer{Domain: g.Domain, ID: want, License: lic.ID, State: Escrow, XferHash: p.XferHash, Sealed: p.Sealed})
+}
+
+// prepare asks the TREM for the license. What the TREM will not make is
+// a refusal for the household and an error for the operator.
+func (a *issue) prepare(ctx context.Context, t trem.Terms) (trem.Prepared, error) {
+	p, err := a.cfg.TREM.Prepare(ctx, t)
+	var e *trem.Error
+	if errors.As(err, &e) && (e.Code == trem.CodeRejected || e.Code == trem.CodeUnknown) {
+		a.cfg.Log.LogAttrs(ctx, slog.LevelError, "license not made", slog.Any("license", t.Info.ID), slog.Any("error", err))
+		return p, errFailed
+	}
+	return p, err
+}
+
+// plays is the count of a license, or 0.
+func plays(info license.Info) (uint64, error) {
+	u, err := info.Units()
+	if err != nil {
+		return 0, err
+	}
+	for _, x := range u.UsageFor(permission.Play) {
+		if x.PlayCount != 0 {
+			return x.PlayCount, nil
+		}
+	}
+	return 0, nil
+}
+
+// query answers a household that asks what became of a transfer.
+func (i *Issuer) query(ctx context.Context, ev trem.Event) ([]trem.SLTPMessage, error) {
+	var a issue
+	err := i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		a = issue{Issuer: i, tx: tx, ev: ev}
+		err := a.again(ctx, ident.Domain{}, ev.Transfer)
+		if errors.Is(err, ErrNotFound) {
+			return errUnknown
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if a.closed != nil {
+		return i.cfg.TREM.Done(ctx, *a.closed)
+	}
+	return i.cfg.TREM.Release(ctx, ev.Handle, a.sealed)
+}
+
+// receipt closes a transfer: the household's TREM has the license, or has
+// refused it for good. What does not fit is noted and not answered.
+func (i *Issuer) receipt(ctx context.Context, ev trem.Event) ([]trem.SLTPMessage, error) {
+	done := trem.Done{Handle: ev.Handle, Transfer: ev.Transfer}
+	err := i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) (err error) {
+		done.Low, err = i.settle(ctx, tx, ev)
+		return err
+	})
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) {
+		i.cfg.Log.LogAttrs(ctx, slog.LevelError, "receipt does not fit", slog.Any("transfer", ev.Transfer), slog.Any("error", err))
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	i.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "transfer closed", slog.Any("transfer", ev.Transfer), slog.Bool("installed", ev.Installed))
+	return i.cfg.TREM.Done(ctx, done)
+}
+
+func (i *Issuer) settle(ctx context.Context, tx Tx, ev trem.Event) (low uint64, err error) {
+	t, err := tx.Transfer(ctx, ev.Domain, ev.Transfer)
+	if err != nil {
+		return 0, err
+	}
+	if t.XferHash != ev.XferHash {
+		return 0, ErrConflict
+	}
+	if t.State == Escrow {
+		if err := i.close(ctx, tx, t, ev.Installed); err != nil {
+			return 0, err
+		}
+	}
+	return tx.Low(ctx, t.Domain, t.ID)
+}
+
+// close erases the sealed body; a refused license goes back into its grant.
+func (i *Issuer) close(ctx context.Context, tx Tx, t Transfer, installed bool) error {
+	lic, err := tx.License(ctx, t.Domain, t.License)
+	if err != nil {
+		return err
+	}
+	state := Delivered
+	if !installed {
+		state = Returned
+		if err := tx.Credit(ctx, GrantKey{t.Domain, lic.Grant}); err != nil {
+			return err
+		}
+	}
+	if err := tx.SetLicense(ctx, t.Domain, lic.ID, state); err != nil {
+		return err
+	}
+	return tx.CloseTransfer(ctx, t.Domain, t.ID)
+}

@@ -1,0 +1,235 @@
+package issuer
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/lares-drm/lares/interconnect/lrp"
+	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/trem"
+)
+
+// Exchanger is the input TREM's side of SLTP; *trem.Client is one.
+type Exchanger interface {
+	Receive(ctx context.Context, m trem.SLTPMessage) (trem.Received, error)
+	Prepare(ctx context.Context, t trem.Terms) (trem.Prepared, error)
+	Release(ctx context.Context, handle uint64, sealed []byte) ([]trem.SLTPMessage, error)
+	Refuse(ctx context.Context, handle uint64, code string, retryMS int64) ([]trem.SLTPMessage, error)
+	Done(ctx context.Context, d trem.Done) ([]trem.SLTPMessage, error)
+}
+
+// Keeper is the input TREM as the holder of content keys; *trem.Client is one.
+type Keeper interface {
+	Status(ctx context.Context) (trem.Status, error)
+	RegisterKeys(ctx context.Context, sealed []byte) (ident.Content, error)
+}
+
+// TREM is what an issuer uses of its input TREM.
+type TREM interface {
+	Exchanger
+	Keeper
+}
+
+// ErrNotReady is returned while the TREM knows no revocation epoch: a license
+// made now could not say from which epoch on it may be accepted.
+var ErrNotReady = errors.New("issuer: the TREM has not learned a revocation state yet")
+
+// Config is what an issuer is made of.
+type Config struct {
+	TREM  TREM             // required
+	Store Store            // required
+	Now   func() time.Time // required: for records and expiry of grants; licenses are judged by TREMs
+	Log   *slog.Logger     // default: none
+}
+
+// Issuer answers households for one input TREM. It is safe for concurrent use.
+type Issuer struct {
+	cfg      Config
+	self     ident.Device
+	in       ident.Incarnation
+	endpoint *lrp.Endpoint
+	once     sync.Once
+	failed   chan struct{}
+	cause    error // set before failed is closed
+}
+
+// New asks the TREM who it is and returns its issuer. It starts nothing.
+func New(ctx context.Context, cfg Config) (*Issuer, error) {
+	if cfg.TREM == nil || cfg.Store == nil || cfg.Now == nil {
+		return nil, errors.New("issuer: TREM, Store and Now are required")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	st, err := cfg.TREM.Status(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask the TREM who it is: %w", err)
+	}
+	e, err := lrp.NewEndpoint(lrp.EndpointConfig{Self: lrp.Addr(st.Device)})
+	if err != nil {
+		return nil, err
+	}
+	return &Issuer{cfg: cfg, self: st.Device, in: st.Incarnation, endpoint: e, failed: make(chan struct{})}, nil
+}
+
+// Device is the ID of the issuer's TREM: what households address.
+func (i *Issuer) Device() ident.Device { return i.self }
+
+// Failed is closed when the TREM broke: the process must stop serving, end with
+// an error and be started again. The store says the same of itself.
+func (i *Issuer) Failed() <-chan struct{} { return i.failed }
+
+// Err returns what broke the TREM, or nil.
+func (i *Issuer) Err() error {
+	select {
+	case <-i.failed:
+		return i.cause
+	default:
+		return nil
+	}
+}
+
+// watch notes errors after which the TREM is of no use.
+func (i *Issuer) watch(err error) error {
+	var e *trem.Error
+	if errors.Is(err, trem.ErrStream) || errors.As(err, &e) && e.Code == trem.CodeBroken {
+		i.once.Do(func() {
+			i.cause = err
+			close(i.failed)
+		})
+	}
+	return err
+}
+
+// RegisterContent gives content keys, sealed to the TREM, to the TREM and
+// notes that the content can be granted. A repetition changes nothing.
+func (i *Issuer) RegisterContent(ctx context.Context, sealed []byte) (Content, error) {
+	id, err := i.cfg.TREM.RegisterKeys(ctx, sealed)
+	if err != nil {
+		return Content{}, fmt.Errorf("register keys: %w", i.watch(err))
+	}
+	c := Content{ID: id, Digest: sha256.Sum256(sealed), At: i.cfg.Now().UnixMilli()}
+	err = i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error { return tx.PutContent(ctx, c) })
+	return c, err
+}
+
+// PutOffer records a template of terms for a registered content, or replaces
+// the one of its name.
+func (i *Issuer) PutOffer(ctx context.Context, o Offer) (Offer, error) {
+	if o.ID == "" || len(o.ID) > 64 {
+		return o, fmt.Errorf("%w: an offer needs a name of at most 64 bytes", ErrTerms)
+	}
+	g := Grant{ID: GrantID{1}, Domain: ident.Domain{1}, Content: o.Content, Kind: o.Kind, Terms: o.Terms, Tiers: o.Tiers, Remaining: o.Licenses}
+	if err := i.complete(&g); err != nil {
+		return o, err
+	}
+	o.Terms, o.Kind, o.Tiers, o.Licenses = g.Terms, g.Kind, g.Tiers, g.Remaining
+	err := i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		if _, err := tx.Content(ctx, o.Content); err != nil {
+			return fmt.Errorf("content %v: %w", o.Content, err)
+		}
+		return tx.PutOffer(ctx, o)
+	})
+	return o, err
+}
+
+// Offered is the grant that an offer makes for a household.
+func (i *Issuer) Offered(ctx context.Context, offer string, domain ident.Domain) (Grant, error) {
+	var o Offer
+	err := i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) (err error) {
+		o, err = tx.Offer(ctx, offer)
+		return err
+	})
+	return Grant{Domain: domain, Content: o.Content, Kind: o.Kind, Terms: o.Terms, Tiers: o.Tiers, Remaining: o.Licenses}, err
+}
+
+// Grant records that a household may have licenses. It fills in what g leaves
+// open: a random ID, one license, rental, and what a license will say. With an
+// ID that is taken it returns the grant that stands, if that is the same, or ErrConflict.
+func (i *Issuer) Grant(ctx context.Context, g Grant) (Grant, error) {
+	st, err := i.cfg.TREM.Status(ctx)
+	if err != nil {
+		return g, fmt.Errorf("ask the TREM for its epoch: %w", i.watch(err))
+	}
+	if st.Epoch == 0 {
+		return g, ErrNotReady
+	}
+	g.MinEpoch = st.Epoch
+	if g.Domain == (ident.Domain{}) {
+		return g, fmt.Errorf("%w: no household", ErrTerms)
+	}
+	if g.ID == (GrantID{}) {
+		g.ID = NewGrantID()
+	}
+	if err := i.complete(&g); err != nil {
+		return g, err
+	}
+	err = i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		if _, err := tx.Content(ctx, g.Content); err != nil {
+			return fmt.Errorf("content %v: %w", g.Content, err)
+		}
+		fresh, err := tx.PutGrant(ctx, g)
+		if err != nil || fresh {
+			return err
+		}
+		have, err := tx.Grant(ctx, GrantKey{g.Domain, g.ID})
+		if err == nil && !have.repeats(g) {
+			err = fmt.Errorf("grant %v: %w", g.ID, ErrConflict)
+		}
+		g = have
+		return err
+	})
+	if err == nil {
+		i.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "license granted", slog.Any("grant", g.ID), slog.Any("domain", g.Domain), slog.String("kind", string(g.Kind)))
+	}
+	return g, err
+}
+
+// repeats reports whether o asks for what g already is, whatever was issued since.
+func (g *Grant) repeats(o Grant) bool {
+	return g.Content == o.Content && g.Kind == o.Kind && g.Terms == o.Terms && g.Expires == o.Expires && fmt.Sprint(g.Tiers) == fmt.Sprint(o.Tiers)
+}
+
+// complete reads the terms and fills in what follows from them.
+func (i *Issuer) complete(g *Grant) error {
+	t, err := parseTerms(g.Terms)
+	if err != nil {
+		return err
+	}
+	if g.Kind == "" {
+		g.Kind = Rental
+	}
+	if g.Kind != Rental && g.Kind != Purchase {
+		return fmt.Errorf("%w: kind %q is neither rental nor purchase", ErrTerms, g.Kind)
+	}
+	if g.Remaining == 0 {
+		g.Remaining = 1
+	}
+	if g.Tiers == nil {
+		g.Tiers = []uint64{}
+	}
+	now := i.cfg.Now().UnixMilli()
+	if g.Expires != 0 && g.Expires <= now {
+		return fmt.Errorf("%w: the grant expires before it begins", ErrTerms)
+	}
+	g.Created, g.Terms, g.Code = now, t.text, t.code
+	if g.Policy, err = wire.Marshal(t.policy); err != nil {
+		return err
+	}
+	info, err := g.info(ident.License{1}, 1, now)
+	if err != nil {
+		return err
+	}
+	return trial(info)
+}
+
+// Revoke ends a grant: nothing more is issued for it. What was issued stays.
+func (i *Issuer) Revoke(ctx context.Context, key GrantKey) error {
+	return i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error { return tx.RevokeGrant(ctx, key) })
+}

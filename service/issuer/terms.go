@@ -1,0 +1,173 @@
+package issuer
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/license/permission"
+)
+
+// ErrTerms is returned for terms that no license can have.
+var ErrTerms = errors.New("issuer: terms do not make a license")
+
+// terms is a text form, split into what a license has two fields for.
+type terms struct {
+	text   string
+	code   permission.Code
+	policy license.Policy
+	units  *permission.Units
+}
+
+// parseTerms reads terms in text form: the statements of a permission code
+// (permission.ParseText) and, in any place, those of the policy: DURATION,
+// STORAGE_DURATION, RESUME_WINDOW, CLOCK_GRACE, SLICE (durations such as 48h),
+// HARD_END (a time such as 2026-11-24T18:00:00Z), ON_FIRST_USE=replace|cap,
+// EXPIRY_MODE=finish|stop, MIN_LEVEL=1..3 and MIN_ANCHOR=0..2.
+func parseTerms(text string) (terms, error) {
+	var t terms
+	var code, policy []string
+	for part := range strings.SplitSeq(text, ";") {
+		part = strings.TrimSpace(part)
+		key, value, _ := strings.Cut(part, "=")
+		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
+		mine, err := policyStatement(&t.policy, key, value)
+		switch {
+		case err != nil:
+			return t, fmt.Errorf("%w: %s: %w", ErrTerms, part, err)
+		case mine:
+			policy = append(policy, key+"="+value)
+		case part != "":
+			code = append(code, part)
+		}
+	}
+	units, err := permission.ParseText(strings.Join(code, "; "))
+	if err != nil {
+		return t, fmt.Errorf("%w: %w", ErrTerms, err)
+	}
+	if len(units.Usage) == 0 {
+		return t, fmt.Errorf("%w: they allow nothing", ErrTerms)
+	}
+	t.units = units
+	t.text = strings.Join(append([]string{units.Text()}, policy...), "; ")
+	if t.code, err = units.Encode(); err != nil {
+		return t, fmt.Errorf("%w: %w", ErrTerms, err)
+	}
+	return t, nil
+}
+
+func policyStatement(p *license.Policy, key, value string) (mine bool, err error) {
+	var ms int64
+	var n uint64
+	switch key {
+	case "DURATION":
+		p.Duration, err = duration(value)
+	case "STORAGE_DURATION":
+		p.StorageDuration, err = duration(value)
+	case "RESUME_WINDOW":
+		p.ResumeWindow, err = duration(value)
+	case "SLICE":
+		p.Slice, err = duration(value)
+	case "CLOCK_GRACE":
+		if value != "0" {
+			ms, err = duration(value)
+		}
+		p.ClockGrace = &ms
+	case "HARD_END":
+		p.HardEnd, err = moment(value)
+	case "ON_FIRST_USE":
+		n, err = oneOf(value, "replace", "cap")
+		p.OnFirstUse = license.OnFirstUse(n)
+	case "EXPIRY_MODE":
+		n, err = oneOf(value, "finish", "stop")
+		p.ExpiryMode = license.ExpiryMode(n)
+	case "MIN_LEVEL":
+		p.MinLevel, err = strconv.ParseUint(value, 10, 8)
+	case "MIN_ANCHOR":
+		n, err = strconv.ParseUint(value, 10, 8)
+		p.MinAnchor = &n
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+// oneOf returns the place of a word, from 1.
+func oneOf(value string, words ...string) (uint64, error) {
+	for i, w := range words {
+		if w == value {
+			return uint64(i) + 1, nil //nolint:gosec // not negative
+		}
+	}
+	return 0, fmt.Errorf("want %s", strings.Join(words, " or "))
+}
+
+// duration and moment have the syntax of the permission code's text form.
+func duration(s string) (int64, error) {
+	u, err := permission.ParseText("PLAY; INTERVAL=" + s)
+	if err != nil {
+		return 0, err
+	}
+	return u.Usage[0].Interval, nil
+}
+
+func moment(s string) (int64, error) {
+	u, err := permission.ParseText("PLAY; END_TIME=" + s)
+	if err != nil {
+		return 0, err
+	}
+	return u.Usage[0].EndTime, nil
+}
+
+// placeholder stands in a trial license for what only the TREM knows: the
+// issuer's ID, the keys and the content's duration.
+const placeholder = "trial"
+
+// trial makes a license of the terms with a throw-away key, so that terms which
+// no license can have are refused when they are granted and not when they are used.
+func trial(info license.Info) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	info.Issuer = placeholder
+	info.Keys = []license.KeyRef{{KID: ident.Key{1}, Tier: license.TierAudio, BPS: 1}}
+	if info.Policy.Duration == 0 {
+		info.Policy.Duration = 1000 * 60
+	}
+	if _, err := license.Sign(key, []byte(placeholder), &info); err != nil {
+		return fmt.Errorf("%w: %w", ErrTerms, err)
+	}
+	return nil
+}
+
+// info is the license that a grant makes for a household of a generation.
+func (g *Grant) info(id ident.License, generation uint64, issuedAt int64) (license.Info, error) {
+	var p license.Policy
+	if err := wire.Unmarshal(g.Policy, &p, wire.Limit{Bytes: 2048, Depth: 4}); err != nil {
+		return license.Info{}, fmt.Errorf("policy of grant %v: %w", g.ID, err)
+	}
+	return license.Info{
+		Format: license.Format, ID: id, IssuedAt: issuedAt, Content: g.Content, Subject: license.DomainSubject(g.Domain, generation),
+		Code: g.Code, Policy: p, RevMinEpoch: g.MinEpoch, Version: 1,
+	}, nil
+}
+
+// statelessID is the ID of the one license that a stateless grant makes for a
+// generation of its household: repeats are the same license.
+func (g *Grant) statelessID(generation uint64) ident.License {
+	data, err := wire.Marshal([]any{"lares/1/stateless", g.Domain, g.ID, generation, uint64(1)})
+	if err != nil {
+		panic(err) //nolint:forbidigo // strings and numbers always encode
+	}
+	sum := sha256.Sum256(data)
+	return ident.License(sum[:ident.Size])
+}
