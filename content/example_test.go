@@ -1,0 +1,98 @@
+package content_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/lares-drm/lares/content"
+	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/license/ident"
+)
+
+// A protected track is its init segment and its fragments, each worked on whole.
+func Example() {
+	initSegment, fragment := cencInit(), exampleFragment()
+	in, err := content.ParseInit(initSegment)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	f, err := in.Fragment(fragment)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	start, dur := f.Time()
+	fmt.Printf("%s, %d ms from %d ms, %d protected bytes\n", in.Tracks[0].Entries[0].Scheme, dur, start, f.Bytes())
+	err = f.Decrypt(func(kid ident.Key) (cenc.ContentKey, error) {
+		return cenc.NewContentKey([]byte("the title's key."))
+	})
+	fmt.Println(err)
+	// Output:
+	// cenc, 40 ms from 2000 ms, 16 protected bytes
+	// <nil>
+}
+
+func exampleFragment() []byte {
+	aux := senc([][]byte{u64(1)}, []cenc.Subsample{{Clear: 4, Protected: 16}})
+	return part{sizes: []int{20}, at: 2000, traf: [][]byte{aux}}.build(picture(20))
+}
+
+// BenchmarkFragment measures a whole fragment: parse, decrypt, rename; and link
+// encryption. 100 samples of 50,000 bytes.
+func BenchmarkFragment(b *testing.B) {
+	const samples, size = 100, 50_000
+	iv := picture(16)
+	data := picture(samples * size)
+	var sizes []int
+	cencAux, cbcsAux := [][]byte{u32(samples)}, [][]byte{u32(samples)}
+	for i := range samples {
+		sizes = append(sizes, size)
+		sub := append(append(u16(1), u16(112)...), u32(size-112)...)
+		cencAux, cbcsAux = append(cencAux, u64(i), sub), append(cbcsAux, sub)
+	}
+	for _, bc := range []struct {
+		name      string
+		init, aux []byte
+	}{
+		{"cenc", cencInit(), full("senc", 0, 2, cencAux...)},
+		{"cbcs", initSeg(encv(tenc("cbcs", prot(1, 9, 1, 0, kid1, iv))), 1), full("senc", 0, 2, cbcsAux...)},
+	} {
+		in := parseInit(b, bc.init)
+		seg := part{sizes: sizes, traf: [][]byte{bc.aux}}.build(data)
+		run := func(name string, work func(*content.Fragment) error) {
+			b.Run(bc.name+"/"+name, func(b *testing.B) {
+				b.SetBytes(int64(len(seg)))
+				b.ReportAllocs()
+				for b.Loop() {
+					f, err := in.Fragment(seg)
+					if err == nil {
+						err = work(f)
+					}
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+		run("reencrypt", func(f *content.Fragment) error { return f.Reencrypt(anyKey(1), anyKey(2)) })
+		run("parse", func(*content.Fragment) error { return nil })
+		run("decrypt", func(f *content.Fragment) error {
+			err := f.Decrypt(anyKey(1))
+			restore(seg)
+			return err
+		})
+	}
+}
+
+// restore gives the senc box its name back, so that the next round has work.
+func restore(seg []byte) {
+	const moof = 8 + 16 + 8 // moof, mfhd, traf
+	for at := moof; at+8 <= len(seg); {
+		if string(seg[at+4:at+8]) == "free" {
+			copy(seg[at+4:], "senc")
+			return
+		}
+		at += int(seg[at])<<24 | int(seg[at+1])<<16 | int(seg[at+2])<<8 | int(seg[at+3])
+	}
+}
