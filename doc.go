@@ -42,3 +42,11 @@
 // It names no clause that the public sources do not show. The promise: a test
 // fails when a row of the table names something that is not there.
 package lares
+
+import _ "embed" // the table is read by a command that may be far from the sources
+
+// Standard is docs/standard.md: what IEC TS 62224 and its family say, one row a
+// statement, and what shows it here. The command `lares standard` prints it.
+//
+//go:embed docs/standard.md
+var Standard string

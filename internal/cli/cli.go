@@ -32,6 +32,12 @@ const (
 // newXCmd function, and this is the one place that knows them.
 func commands() []command {
 	return []command{
+		{groupHome, newDemoCmd},
+		{groupHome, newDeviceCmd},
+		{groupIssuer, newPackCmd},
+		{groupBuilder, newContentCmd},
+		{groupBuilder, newTREMCmd},
+		{groupBuilder, newStandardCmd},
 		{groupBuilder, newVersionCmd},
 	}
 }
@@ -91,6 +97,10 @@ func exit(code int, format string, args []any) error {
 func Main(ctx context.Context, args []string, env *Env) int {
 	root := newRoot(env)
 	root.SetArgs(args)
+	return execute(ctx, root, env)
+}
+
+func execute(ctx context.Context, root *cobra.Command, env *Env) int {
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return statusDone
