@@ -143,12 +143,30 @@ func (h *Home) Run(ctx context.Context) error {
 			h.sweepSessions(ctx)
 		})
 	})
+	g.Go(func() error { return h.watchModule(gctx) })
 	err := g.Wait()
 	h.stopAll(context.WithoutCancel(ctx), StopShutdown)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return nil
 	}
 	return err
+}
+
+// watchModule ends Run when the module's process is gone: the home server
+// recovers by being started again, as after its own crash.
+func (h *Home) watchModule(ctx context.Context) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		if _, err := h.cfg.Module.Status(ctx); errors.Is(err, trem.ErrStream) {
+			return fmt.Errorf("the secure player is gone: %w", err)
+		}
+	}
 }
 
 // every calls f at once and then at each interval, until ctx ends.
