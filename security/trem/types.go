@@ -13,7 +13,7 @@ type Status struct {
 	Role        string            `cbor:"3,keyasint" json:"role"`  // of its certificate; empty before enrollment
 	Level       uint8             `cbor:"4,keyasint" json:"level"` // 1 SL1, 2 SL2, 3 SL3
 	Anchor      uint8             `cbor:"5,keyasint" json:"anchor"`
-	Epoch       uint64            `cbor:"6,keyasint" json:"epoch"` // newest revocation epoch known
+	Epoch       uint64            `cbor:"6,keyasint" json:"epoch"` // number of the newest revocation epoch known
 	Clock       ClockStatus       `cbor:"7,keyasint" json:"clock"`
 	Domain      ident.Domain      `cbor:"8,keyasint" json:"domain"` // zero without one
 	Generation  uint64            `cbor:"9,keyasint" json:"generation"`
@@ -110,6 +110,9 @@ const (
 	EventQuery EventKind = 7
 	// EventFailed: the exchange is over without result; Text names the rule.
 	EventFailed EventKind = 6
+	// EventDropped: the message was not accepted and changed nothing; Text says
+	// by which rule. It is for the host's log: the sender learns nothing.
+	EventDropped EventKind = 8
 )
 
 // Event is one consequence of a received message. Which fields are set

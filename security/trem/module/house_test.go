@@ -109,12 +109,16 @@ type house struct {
 	now           time.Time
 	wire          [][]byte // every SLTP message that a courier carried
 	seq           uint64
+	sold          map[ident.Request]trem.Prepared  // the shop's table: what a request led to
+	open          map[ident.Transfer]trem.Prepared // and which of it is not closed
 }
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	d := pkitest.New(t, pkitest.Start())
-	h := &house{t: t, pki: d, state: d.Party(pki.StateSigner), times: d.Party(pki.TimeSigner), builder: revocation.NewBuilder(nil), now: pkitest.Start().Add(time.Hour)}
+	h := &house{t: t, pki: d, state: d.Party(pki.StateSigner), times: d.Party(pki.TimeSigner), builder: revocation.NewBuilder(nil), now: pkitest.Start().Add(time.Hour),
+		sold: map[ident.Request]trem.Prepared{}, open: map[ident.Transfer]trem.Prepared{},
+	}
 	for class := range d.CAs {
 		h.must(h.builder.Allot(class, 65536))
 	}
@@ -262,12 +266,27 @@ func (h *house) host(b *box, e trem.Event, g grant) []trem.SLTPMessage {
 		h.must(err)
 		return m
 	case e.Kind == trem.EventRequest:
-		p, err := b.Prepare(ctx, g(e))
-		h.must(err)
+		p, repeated := h.sold[e.Request]
+		if !repeated {
+			var err error
+			p, err = b.Prepare(ctx, g(e))
+			h.must(err)
+			h.sold[e.Request], h.open[p.Transfer] = p, p
+		}
 		m, err := b.Release(ctx, e.Handle, p.Sealed)
 		h.must(err)
 		return m
+	case e.Kind == trem.EventQuery:
+		if p, open := h.open[e.Transfer]; open {
+			m, err := b.Release(ctx, e.Handle, p.Sealed)
+			h.must(err)
+			return m
+		}
+		m, err := b.Done(ctx, trem.Done{Handle: e.Handle, Transfer: e.Transfer, Low: e.Transfer.Seq})
+		h.must(err)
+		return m
 	case e.Kind == trem.EventReceipt && b == h.issuer:
+		delete(h.open, e.Transfer)
 		m, err := b.Done(ctx, trem.Done{Handle: e.Handle, Transfer: e.Transfer, Low: e.Transfer.Seq})
 		h.must(err)
 		return m

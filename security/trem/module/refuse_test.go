@@ -86,7 +86,7 @@ func TestStory_6_TamperedAndTruncatedMessagesStoreNothing(t *testing.T) {
 					b[at%len(b)] ^= 0x10
 					return b
 				})
-				bend(n, func(b []byte) []byte { return b[:at%len(b)+1-1] })
+				bend(n, func(b []byte) []byte { return b[:at%len(b)] })
 			}
 		}
 	})

@@ -93,6 +93,8 @@ func (c *Core) react(ev sltp.Event, r Reading) ([]sltp.Message, *trem.Event, err
 	case sltp.EventFailed:
 		delete(c.asked, ev.Handle)
 		return nil, &trem.Event{Kind: trem.EventFailed, Handle: uint64(ev.Handle), Peer: ev.Peer, Text: ev.Err.Error(), Code: ev.Alert.String()}, nil
+	case sltp.EventDropped:
+		return nil, &trem.Event{Kind: trem.EventDropped, Handle: uint64(ev.Handle), Text: ev.Err.Error()}, nil
 	}
 	return nil, nil, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/revocation"
+	"github.com/lares-drm/lares/security/sltp"
 	"github.com/lares-drm/lares/security/trem"
 )
 
@@ -106,20 +107,28 @@ func parseState(rec *revocationRecord, trust *pki.TrustStore) (*revocation.State
 	return revocation.ParseSnapshot(rec.Snapshot, rec.Head, &pki.Verifier{Trust: trust}, rec.Chain, time.UnixMilli(head.IssuedAt))
 }
 
-// epoch is the number of the newest state known; 0 before the first.
+// epoch is the newest state known as licenses and messages write it (docs/spec/sltp.md);
+// 0 before the first.
 func (c *Core) epoch() uint64 {
 	if c.revoked == nil {
 		return 0
 	}
-	return c.revoked.Epoch().Number
+	n, err := sltp.EpochToWire(c.revoked.Epoch())
+	if err != nil {
+		return 0 // no state with such an epoch verifies
+	}
+	return n
 }
 
 func (c *Core) status(r Reading) trem.Status {
 	now := c.clock.judge(r)
 	ctr, _ := c.vault.Head()
 	s := trem.Status{
-		Device: c.self, Incarnation: c.vault.Incarnation(), Level: c.cfg.Keystore.Level(), Epoch: c.epoch(), Licenses: len(c.held), Records: ctr, Walls: c.cfg.Walls,
+		Device: c.self, Incarnation: c.vault.Incarnation(), Level: c.cfg.Keystore.Level(), Licenses: len(c.held), Records: ctr, Walls: c.cfg.Walls,
 		Clock: trem.ClockStatus{Lo: now.Lo, Est: now.Est, Quality: now.Q.String(), Unsynced: now.Unsynced},
+	}
+	if c.revoked != nil {
+		s.Epoch = c.revoked.Epoch().Number
 	}
 	if c.peer != nil {
 		s.Role, s.Anchor, s.Leaf, s.Chain, s.Roots = c.peer.Role().String(), uint8(c.peer.Anchor()), c.peer.Leaf(), c.identity.Chain, c.identity.Roots

@@ -1,0 +1,198 @@
+package module_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/pki/pkitest"
+	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/security/trem/module"
+)
+
+// childDir makes this test binary a trusted module of its own process, which
+// can be killed as a power cut would.
+const childDir = "LARES_TEST_MODULE_DIR"
+
+func TestMain(m *testing.M) {
+	dir := os.Getenv(childDir)
+	if dir == "" {
+		os.Exit(m.Run())
+	}
+	c := &clock{rtc: pkitest.Start().Add(time.Hour), boot: time.Minute}
+	err := module.Run(module.Config{Dir: dir, Conn: os.NewFile(3, "host"), Clock: c.read, Harden: true, BuildMS: pkitest.Start().UnixMilli()})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// spawn runs the module of b in a process of its own from now on.
+func (b *box) spawn() *exec.Cmd {
+	b.t.Helper()
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "host"), os.NewFile(uintptr(fds[1]), "module")
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(context.Background(), os.Args[0]) //nolint:gosec // this test binary
+	cmd.Env = append(os.Environ(), childDir+"="+b.dir)
+	cmd.ExtraFiles = []*os.File{theirs}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	_, _ = ours.Close(), theirs.Close()
+	b.Client, b.exited = trem.NewClient(conn), make(chan error, 1)
+	go func() { b.exited <- cmd.Wait() }()
+	return cmd
+}
+
+// crash kills the process of a module and starts it again on the same folder.
+func (b *box) crash(cmd *exec.Cmd) *exec.Cmd {
+	b.t.Helper()
+	if err := cmd.Process.Kill(); err != nil {
+		b.t.Fatal(err)
+	}
+	<-b.exited
+	_ = b.Close()
+	return b.spawn()
+}
+
+// TestStory_9_KillDuringDelivery kills the destination's process before and
+// after each message of a delivery. The host asks again with the same request
+// ID: there is one license in the end, with all its plays, and the shop's
+// transfer is closed.
+func TestStory_9_KillDuringDelivery(t *testing.T) {
+	for n := range 7 {
+		t.Run(fmt.Sprintf("point %d", n), func(t *testing.T) {
+			h := newHouse(t)
+			h.stock(cenc.SchemeCENC, filmID)
+			h.must(h.home.Close())
+			<-h.home.exited
+			cmd := h.home.spawn()
+			t.Cleanup(func() { _ = cmd.Process.Kill() })
+			req := trem.LicenseRequest{Peer: h.issuer.id, Request: ident.NewRequest(), Content: filmID, Issuer: h.issuerID}
+			ctx := context.Background()
+			point := 0
+			kill := func() bool {
+				point++
+				if point-1 != n {
+					return false
+				}
+				cmd = h.home.crash(cmd)
+				return true
+			}
+			deliver := func() {
+				o, err := h.home.Open(ctx, req)
+				h.must(err)
+				for queue := o.Messages; len(queue) > 0; queue = queue[1:] {
+					got, err := h.issuer.Receive(ctx, queue[0])
+					h.must(err)
+					back := got.Messages
+					for _, e := range got.Events {
+						back = append(back, h.host(h.issuer, e, h.sell(rental, filmID))...)
+					}
+					for _, m := range back {
+						if kill() {
+							return
+						}
+						got, err := h.home.Receive(ctx, m)
+						h.must(err)
+						if kill() {
+							return
+						}
+						queue = append(queue, got.Messages...)
+					}
+				}
+			}
+			deliver()
+			deliver() // the host has no answer, or asks once too often
+			o, err := h.home.Resend(ctx, h.issuer.id)
+			h.must(err)
+			h.carry(h.home, h.issuer, o, nil)
+			held, err := h.home.Licenses(ctx)
+			h.must(err)
+			if len(held) != 1 || *held[0].Counters.PlaysLeft != 2 {
+				t.Errorf("held %+v, want one license with two plays", held)
+			}
+			if len(h.open) != 0 || len(h.sold) != 1 {
+				t.Errorf("%d transfers are open and %d were made, want 0 and 1", len(h.open), len(h.sold))
+			}
+		})
+	}
+}
+
+// TestStory_9_KillWhilePlaying kills the player after each segment. What is
+// charged is charged, and at most one play more than was seen.
+func TestStory_9_KillWhilePlaying(t *testing.T) {
+	h := newHouse(t)
+	s := h.stock(cenc.SchemeCENC, filmID)
+	h.buy(filmID, h.sell(rental, filmID))
+	h.must(h.pair(h.tablet))
+	h.wantKinds(h.get(h.tablet, filmID, 2), trem.EventInstalled, trem.EventClosed)
+	h.must(h.tablet.Close())
+	<-h.tablet.exited
+	cmd := h.tablet.spawn()
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	ctx := context.Background()
+	track := &s.m.Tracks[0]
+	for i, seg := range track.Segments[:5] {
+		h.must(h.learnTime(h.tablet))
+		ask := playAsk(track.Tier)
+		ask.FromMS = seg.StartMS
+		ses, err := h.tablet.Begin(ctx, ask)
+		if err != nil {
+			t.Fatalf("segment %d: the play is not resumed: %v", i, err)
+		}
+		n, _, err := h.tablet.Track(ctx, ses.Handle, s.read(t, track.Init))
+		h.must(err)
+		_, err = h.tablet.Decrypt(ctx, ses.Handle, n, s.read(t, seg.File))
+		h.must(err)
+		cmd = h.tablet.crash(cmd)
+		held, err := h.tablet.Licenses(ctx)
+		h.must(err)
+		if left := *held[0].Counters.PlaysLeft; left != 1 {
+			t.Fatalf("after %d crashes of one play %d plays are left, want 1", i+1, left)
+		}
+	}
+}
+
+// TestWalls_Stand looks at the real process from outside.
+func TestWalls_Stand(t *testing.T) {
+	b := &box{t: t, dir: t.TempDir()}
+	cmd := b.spawn()
+	t.Cleanup(func() { _ = b.Close(); <-b.exited })
+	st, err := b.Status(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stands := map[string]bool{}
+	for _, w := range st.Walls {
+		stands[w.Name] = w.Stands
+		t.Logf("%s: %v (%s)", w.Name, w.Stands, w.Detail)
+	}
+	if !stands["no dump"] || !stands["no core file"] || !stands["seccomp"] {
+		t.Errorf("walls: %v", stands)
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(status), "Seccomp:\t2\n") || !strings.Contains(string(status), "NoNewPrivs:\t1\n") {
+		t.Errorf("the kernel says otherwise:\n%s", status)
+	}
+}
