@@ -60,6 +60,20 @@ func (l Level) Valid() bool { return l >= SL1 && l <= SL3 }
 
 func (l Level) String() string { return "SL" + strconv.Itoa(int(l)) }
 
+// MarshalText prints the level for JSON.
+func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// UnmarshalText reads SL1, SL2 or SL3.
+func (l *Level) UnmarshalText(s []byte) error {
+	for try := SL1; try <= SL3; try++ {
+		if string(s) == try.String() {
+			*l = try
+			return nil
+		}
+	}
+	return fmt.Errorf("pki: %q is no level", s)
+}
+
 // Anchor says what keeps a TREM's vault from being rolled back, a certificate policy. Source: docs/spec/certificates.md.
 type Anchor uint8
 
@@ -74,6 +88,20 @@ const (
 func (a Anchor) Valid() bool { return a <= A2 }
 
 func (a Anchor) String() string { return "A" + strconv.Itoa(int(a)) }
+
+// MarshalText prints the anchor for JSON.
+func (a Anchor) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText reads A0, A1 or A2.
+func (a *Anchor) UnmarshalText(s []byte) error {
+	for try := A0; try <= A2; try++ {
+		if string(s) == try.String() {
+			*a = try
+			return nil
+		}
+	}
+	return fmt.Errorf("pki: %q is no anchor", s)
+}
 
 // KeyKind is the first byte of a serial number: what the certified key is for.
 type KeyKind uint8

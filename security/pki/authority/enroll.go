@@ -1,0 +1,267 @@
+package authority
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/pki"
+)
+
+// ErrVoucher is returned when a party needs a voucher and shows none that holds.
+var ErrVoucher = errors.New("authority: no valid enrollment voucher")
+
+// ErrRequest is returned for an enrollment that no certificate can answer.
+var ErrRequest = errors.New("authority: enrollment request")
+
+// Request asks for a party's certificates.
+type Request struct {
+	Role           pki.Role
+	Class          pki.Class    // of a device; 0 = the newest device class. Others: 0
+	Signing        []byte       // PKCS#10 of the signing key
+	Delivery       []byte       // PKCS#10 of the delivery key
+	Issuer         ident.Issuer // of a license issuer, or of a home server (default: 16 random bytes, the household's domain ID)
+	Name           string       // common name; default the role's
+	Level          pki.Level    // default SL1
+	Anchor         pki.Anchor
+	SVN            uint32
+	Implementation []byte
+}
+
+// Certified is the answer.
+type Certified struct {
+	Member   pki.Member
+	Chain    [][]byte // leaf first, root not included
+	Delivery []byte   // certificate of the delivery key
+	Roots    [][]byte
+}
+
+// Enroll certifies a party for the operator, who has checked it.
+func (a *Authority) Enroll(r Request, now time.Time) (*Certified, error) {
+	p, class, err := a.profile(r, now)
+	if err != nil {
+		return nil, err
+	}
+	signing, err := pki.ParseRequest(r.Signing)
+	if err != nil {
+		return nil, fmt.Errorf("signing key: %w", err)
+	}
+	delivery, err := pki.ParseRequest(r.Delivery)
+	if err != nil {
+		return nil, fmt.Errorf("delivery key: %w", err)
+	}
+	if signing.Equal(delivery) {
+		return nil, fmt.Errorf("%w: one key for signing and delivery", ErrRequest)
+	}
+	if leaf, _ := a.state.Leaf(class); p.Member.Index >= leaf.Issued { // a new block
+		if err := a.draft.Allot(class, p.Member.Index+1); err != nil {
+			return nil, err
+		}
+		if err := a.Publish(now); err != nil {
+			return nil, err
+		}
+	}
+	ca, err := a.ca(class)
+	if err != nil {
+		return nil, err
+	}
+	out := &Certified{Member: p.Member, Roots: [][]byte{a.rec.Root}}
+	leaf, err := pki.Issue(ca, p, signing, now)
+	if err != nil {
+		return nil, fmt.Errorf("signing key: %w", err)
+	}
+	p.Kind = pki.KindECDH
+	if out.Delivery, err = pki.Issue(ca, p, delivery, now); err != nil {
+		return nil, fmt.Errorf("delivery key: %w", err)
+	}
+	out.Chain = append([][]byte{leaf}, ca.Chain...)
+	v := &pki.Verifier{Trust: a.trust, Status: a.state}
+	peer, err := v.Verify(out.Chain, now, r.Role)
+	if err != nil {
+		return nil, fmt.Errorf("own certificate: %w", err)
+	}
+	if err := a.list(class, Entry{Index: p.Member.Index, Device: peer.ID(), Role: uint8(r.Role), Level: uint8(peer.Level()), IssuedAt: now.UnixMilli()}); err != nil {
+		return nil, err
+	}
+	a.rec.Next[uint32(class)]++
+	return out, a.save()
+}
+
+// profile decides what the certificate says.
+func (a *Authority) profile(r Request, now time.Time) (pki.Profile, pki.Class, error) {
+	class := map[pki.Role]pki.Class{pki.ContentProvider: ProviderClass, pki.LicenseIssuer: IssuerClass, pki.HomeServer: HomeServerClass}[r.Role]
+	if r.Role == pki.Device {
+		if class = r.Class; class == 0 {
+			class = a.DeviceClass()
+		}
+		if c := a.find(class); c == nil || pki.Role(c.Role) != pki.Device || c.First != c.Last {
+			return pki.Profile{}, 0, fmt.Errorf("%w: device class %v", ErrNoClass, class)
+		}
+	}
+	if class == 0 || r.Role != pki.Device && r.Class != 0 && r.Class != class {
+		return pki.Profile{}, 0, fmt.Errorf("%w: a %s of class %v", ErrRequest, r.Role, r.Class)
+	}
+	p := pki.Profile{
+		Name: r.Name, Role: r.Role, Member: a.next(class), SVN: r.SVN, Implementation: r.Implementation, Issuer: r.Issuer,
+		Levels: []pki.Level{max(r.Level, pki.SL1)}, Anchors: []pki.Anchor{r.Anchor},
+		Interfaces: map[pki.Role]pki.Interfaces{
+			pki.ContentProvider: pki.InputTREM, pki.LicenseIssuer: pki.InputTREM, pki.HomeServer: pki.IntermediateTREM, pki.Device: pki.DecoderTREM,
+		}[r.Role],
+	}
+	if p.Name == "" {
+		p.Name = fmt.Sprintf("%s %s", r.Role, p.Member)
+	}
+	if r.Role == pki.LicenseIssuer && r.Issuer == "" {
+		return pki.Profile{}, 0, fmt.Errorf("%w: a license issuer has an issuer ID", ErrRequest)
+	}
+	if r.Role == pki.HomeServer && r.Issuer == "" {
+		id := ident.NewDomain()
+		p.Issuer = ident.Issuer(id[:])
+	}
+	if days := a.rec.Config.days(r.Role); days > 0 {
+		p.NotAfter = now.AddDate(0, 0, days)
+	}
+	return p, class, nil
+}
+
+// Voucher lets one party enroll over the network.
+type Voucher struct {
+	Role    pki.Role
+	Class   pki.Class    // as in Request
+	Issuer  ident.Issuer // as in Request
+	Expires time.Time
+}
+
+// voucherBytes is the strength of a code: 80 bits.
+const voucherBytes = 10
+
+// NewVoucher makes a code that works once. Only its hash is kept.
+func (a *Authority) NewVoucher(v Voucher, now time.Time) (code string, err error) {
+	if _, _, err := a.profile(Request{Role: v.Role, Class: v.Class, Issuer: v.Issuer}, now); err != nil {
+		return "", err
+	}
+	var b [voucherBytes]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return "", fmt.Errorf("authority: %w", err)
+	}
+	code = base32.StdEncoding.EncodeToString(b[:])
+	code = strings.Join([]string{code[:4], code[4:8], code[8:12], code[12:]}, "-")
+	a.dropVouchers(now)
+	a.rec.Vouchers = append(a.rec.Vouchers, voucher{
+		Hash: codeHash(code), Role: uint8(v.Role), Class: uint32(v.Class), Issuer: []byte(v.Issuer), Expires: v.Expires.UnixMilli(),
+	})
+	return code, a.save()
+}
+
+func (a *Authority) dropVouchers(now time.Time) {
+	a.rec.Vouchers = slices.DeleteFunc(a.rec.Vouchers, func(v voucher) bool { return v.Expires <= now.UnixMilli() })
+}
+
+func codeHash(code string) [32]byte {
+	return sha256.Sum256([]byte("lares enrollment voucher\x00" + strings.ToUpper(strings.NewReplacer("-", "", " ", "").Replace(code))))
+}
+
+// EnrollOnline certifies a party that came over the network: SL1, no anchor,
+// with a voucher that decides role, class and issuer ID. A device of the newest class needs
+// none when open is true.
+func (a *Authority) EnrollOnline(r Request, code string, open bool, now time.Time) (*Certified, error) {
+	r.Level, r.Anchor, r.Name, r.Issuer = pki.SL1, pki.A0, "", ""
+	if open && code == "" && r.Role == pki.Device {
+		return a.Enroll(r, now)
+	}
+	a.dropVouchers(now)
+	i := slices.IndexFunc(a.rec.Vouchers, func(v voucher) bool { return v.Hash == codeHash(code) })
+	if i < 0 {
+		return nil, ErrVoucher
+	}
+	v := a.rec.Vouchers[i]
+	if pki.Role(v.Role) != r.Role || r.Class != 0 && v.Class != 0 && r.Class != pki.Class(v.Class) {
+		return nil, ErrVoucher
+	}
+	if v.Class != 0 {
+		r.Class = pki.Class(v.Class)
+	}
+	r.Issuer = ident.Issuer(v.Issuer)
+	a.rec.Vouchers = slices.Delete(a.rec.Vouchers, i, i+1) // Enroll saves; a failed one leaves the code usable
+	c, err := a.Enroll(r, now)
+	if err != nil {
+		a.rec.Vouchers = append(a.rec.Vouchers, v)
+	}
+	return c, err
+}
+
+// listBlock is how many entries a file of the list has.
+const listBlock = 256
+
+func listFile(class pki.Class, block uint32) string {
+	return "issued-" + class.String() + "-" + strconv.FormatUint(uint64(block), 10) + ".cbor"
+}
+
+// list writes an entry of the list of the issued. An entry at or above the
+// class's next index is of a crash, and is replaced.
+func (a *Authority) list(class pki.Class, e Entry) error {
+	entries, err := a.block(class, e.Index/listBlock)
+	if err != nil {
+		return err
+	}
+	entries = slices.DeleteFunc(entries, func(old Entry) bool { return old.Index >= e.Index })
+	data, err := wire.Marshal(append(entries, e))
+	if err != nil {
+		return err
+	}
+	return a.dir.WriteAtomic(listFile(class, e.Index/listBlock), data)
+}
+
+func (a *Authority) block(class pki.Class, block uint32) ([]Entry, error) {
+	data, err := a.dir.Read(listFile(class, block))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("authority: %w", err)
+	}
+	var out []Entry
+	if err := wire.Unmarshal(data, &out, wire.Limit{Bytes: 1 << 16, Items: listBlock, Depth: 3}); err != nil {
+		return nil, fmt.Errorf("authority: list of class %v: %w", class, err)
+	}
+	return out, nil
+}
+
+// Issued lists the parties of a class, by index.
+func (a *Authority) Issued(class pki.Class) ([]Entry, error) {
+	var out []Entry
+	n := a.rec.Next[uint32(class)]
+	for b := uint32(0); b*listBlock < n; b++ {
+		entries, err := a.block(class, b)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, entries...)
+	}
+	return slices.DeleteFunc(out, func(e Entry) bool { return e.Index >= n }), nil
+}
+
+// Find is the place of a device by its ID.
+func (a *Authority) Find(id ident.Device) (pki.Member, bool, error) {
+	for _, c := range a.rec.CAs {
+		entries, err := a.Issued(pki.Class(c.First))
+		if err != nil {
+			return pki.Member{}, false, err
+		}
+		for _, e := range entries {
+			if e.Device == id {
+				return pki.Member{Class: pki.Class(c.First), Index: e.Index}, true, nil
+			}
+		}
+	}
+	return pki.Member{}, false, nil
+}
