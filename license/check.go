@@ -76,8 +76,8 @@ func (i *Info) checkKeys(*permission.Units) error {
 		if k.Tier == 0 || k.Tier > TierUHD && k.Tier < TierCustom {
 			return fmt.Errorf("%w: tier %d", ErrInvalid, uint64(k.Tier))
 		}
-		if seen[k.KID] {
-			return fmt.Errorf("%w: KID %v twice", ErrInvalid, k.KID)
+		if seen[k.KID] || k.KID == (ident.Key{}) {
+			return fmt.Errorf("%w: KID %v zero or twice", ErrInvalid, k.KID)
 		}
 		seen[k.KID] = true
 	}
