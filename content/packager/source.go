@@ -45,7 +45,7 @@ type track struct {
 	kind      string // "video", "audio" or what the handler says
 	timescale uint32
 	samples   []sample
-	edit      *mp4.EdtsBox // kept: the start of an audio track that encoders pad
+	edit      *mp4.EdtsBox // where presentation starts, when that is not the first sample's decode time
 }
 
 func open(path string) (*source, error) {
@@ -245,17 +245,18 @@ func (t *track) traf(moof *mp4.MoofBox, traf *mp4.TrafBox, trex *mp4.TrexBox) er
 	return nil
 }
 
-// edits folds the edit list into the samples' times: an empty edit delays
-// them, and the start of a video's is taken off its composition offsets. The
-// start of an audio track's (encoder padding) stays an edit list.
+// edits reduces the edit list to where presentation starts: an empty edit
+// delays the samples, and negative composition offsets move the start. Players
+// differ over negative offsets in fragments; they agree on one edit.
 func (t *track) edits(movieScale uint32) error {
-	if t.trak.Edts == nil {
-		return nil
-	}
 	var delay uint64
 	var start int64
 	parts := 0
-	for _, elst := range t.trak.Edts.Elst {
+	var lists []*mp4.ElstBox
+	if t.trak.Edts != nil {
+		lists = t.trak.Edts.Elst
+	}
+	for _, elst := range lists {
 		for _, e := range elst.Entries {
 			if e.MediaTime < 0 && parts == 0 && movieScale > 0 {
 				delay += e.SegmentDuration * uint64(t.timescale) / uint64(movieScale)
@@ -267,13 +268,15 @@ func (t *track) edits(movieScale uint32) error {
 			start = e.MediaTime
 		}
 	}
+	low := int32(0)
 	for i := range t.samples {
 		t.samples[i].dts += delay
-		if t.kind == "video" {
-			t.samples[i].cto -= int32(start) //nolint:gosec // a few frames
-		}
+		low = min(low, t.samples[i].cto)
 	}
-	if t.kind == "audio" && start > 0 {
+	for i := range t.samples {
+		t.samples[i].cto -= low
+	}
+	if start -= int64(low); start > 0 {
 		t.edit = &mp4.EdtsBox{}
 		t.edit.AddChild(&mp4.ElstBox{Version: 1, Entries: []mp4.ElstEntry{{MediaTime: start, MediaRateInteger: 1}}})
 	}

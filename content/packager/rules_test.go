@@ -1,0 +1,445 @@
+package packager_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/xml"
+	"errors"
+	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lares-drm/lares/content"
+	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/content/film"
+	"github.com/lares-drm/lares/content/packager"
+	"github.com/lares-drm/lares/internal/needs"
+	"github.com/lares-drm/lares/license/ident"
+)
+
+func TestPack_FolderIsWhatContentJSONSays(t *testing.T) {
+	dir, res := pack(t, cenc.SchemeCENC)
+	data, err := os.ReadFile(filepath.Join(dir, content.ManifestName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := content.ParseManifest(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(res.Manifest, m); d != "" {
+		t.Error(d)
+	}
+	if m.DurationMS != 60_000 || m.Poster == nil || m.Poster.Name != "poster.jpg" {
+		t.Errorf("duration %d, poster %v", m.DurationMS, m.Poster)
+	}
+	for _, want := range []struct {
+		tier     content.Tier
+		w, h     int
+		segments int
+	}{{content.Audio, 0, 0, 15}, {content.SD, 640, 360, 15}, {content.HD, 1280, 720, 15}} {
+		f, ok := m.Best(want.tier)
+		if !ok || f.Tier != want.tier || f.Width != want.w || f.Height != want.h || len(f.Segments) != want.segments {
+			t.Errorf("%v: %+v", want.tier, f)
+		}
+	}
+	found := 0
+	err = filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(dir, p)
+		if err != nil {
+			return err
+		}
+		if name == content.ManifestName {
+			return nil
+		}
+		b, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		if f, ok := m.File(filepath.ToSlash(name)); !ok || f.Bytes != int64(len(b)) || f.SHA256 != content.Digest(sha256.Sum256(b)) {
+			t.Errorf("%s is not what content.json says: %v", name, f)
+		}
+		found++
+		return nil
+	})
+	if err != nil || found != 3*16+2 {
+		t.Errorf("%d files, %v", found, err)
+	}
+}
+
+// TestPack_RatesBoundEveryFragment: a license meters by the peak rate, so no
+// fragment of a second or more may be above it.
+func TestPack_RatesBoundEveryFragment(t *testing.T) {
+	dir, res := pack(t, cenc.SchemeCENC)
+	for i := range res.Manifest.Tracks {
+		f := &res.Manifest.Tracks[i]
+		in, err := content.ParseInit(load(t, dir, f.Init))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var most uint64
+		for _, s := range f.Segments {
+			frag, err := in.Fragment(load(t, dir, s.File))
+			if err != nil {
+				t.Fatal(err)
+			}
+			rate := (uint64(frag.Bytes())*1000 + uint64(s.DurationMS) - 1) / uint64(s.DurationMS)
+			if most = max(most, rate); rate > f.BPS || s.Bytes*8000 > f.Bandwidth*s.DurationMS {
+				t.Errorf("%s: %d bytes/s, peak says %d", s.Name, rate, f.BPS)
+			}
+		}
+		if most != f.BPS {
+			t.Errorf("%s: peak %d, highest fragment %d", f.Name, f.BPS, most)
+		}
+	}
+}
+
+// TestPack_NoIVTwiceUnderOneKey packs one file twice into one tier: two tracks
+// under one key, whose vectors must all differ.
+func TestPack_NoIVTwiceUnderOneKey(t *testing.T) {
+	_, paths := inputs(t)
+	dir := filepath.Join(t.TempDir(), "out")
+	res, err := packager.Pack(context.Background(), packager.Config{Inputs: []string{paths[0], paths[0]}, Dir: dir, Content: "c", Title: "t"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(res.Manifest.Tracks) != 2 || len(res.Delivery.Keys) != 1 || res.Manifest.Tracks[1].Name != "sd-2" {
+		t.Fatalf("tracks %d, keys %d", len(res.Manifest.Tracks), len(res.Delivery.Keys))
+	}
+	seen := map[string]bool{}
+	for i := range res.Manifest.Tracks {
+		for _, s := range res.Manifest.Tracks[i].Segments {
+			b := load(t, dir, s.File)
+			at := bytes.Index(b, []byte("senc")) + 4
+			if b[at+3] != 2 {
+				t.Fatalf("%s: senc flags %x", s.Name, b[at:at+4])
+			}
+			n := int(b[at+6])<<8 | int(b[at+7])
+			at += 8
+			for range n {
+				if iv := string(b[at : at+8]); seen[iv] {
+					t.Fatalf("%s: IV %x again", s.Name, iv)
+				} else {
+					seen[iv] = true
+				}
+				at += 8
+				at += 2 + 6*(int(b[at])<<8|int(b[at+1]))
+			}
+		}
+	}
+	if len(seen) != 2*1440 {
+		t.Errorf("%d vectors, want one a frame", len(seen))
+	}
+}
+
+func TestPack_DASHManifest(t *testing.T) {
+	dir, res := pack(t, cenc.SchemeCBCS)
+	var m struct {
+		Sets []struct {
+			ID         string `xml:"id,attr"`
+			Protection []struct {
+				Scheme string   `xml:"schemeIdUri,attr"`
+				Value  string   `xml:"value,attr"`
+				KID    string   `xml:"urn:mpeg:cenc:2013 default_KID,attr"`
+				PSSH   string   `xml:"urn:mpeg:cenc:2013 pssh"`
+				Dashif []string `xml:"https://dashif.org/CPS Laurl"`
+				Ck     []string `xml:"http://dashif.org/guidelines/clearKey Laurl"`
+			} `xml:"ContentProtection"`
+			Switching []struct {
+				Scheme string `xml:"schemeIdUri,attr"`
+				Value  string `xml:"value,attr"`
+			} `xml:"SupplementalProperty"`
+			Tracks []struct {
+				ID string `xml:"id,attr"`
+				S  []struct {
+					D uint64 `xml:"d,attr"`
+					R uint64 `xml:"r,attr"`
+				} `xml:"SegmentTemplate>SegmentTimeline>S"`
+			} `xml:"Representation"`
+		} `xml:"Period>AdaptationSet"`
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "manifest.mpd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := xml.Unmarshal(b, &m); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Sets) != 3 {
+		t.Fatalf("%d adaptation sets", len(m.Sets))
+	}
+	for i, set := range m.Sets {
+		f := &res.Manifest.Tracks[i]
+		p := set.Protection
+		if len(p) != 3 || p[0].Scheme != "urn:mpeg:dash:mp4protection:2011" || p[0].Value != "cbcs" || p[0].KID != f.KID.String() {
+			t.Fatalf("set %d: %+v", i, p)
+		}
+		raw, err := base64.StdEncoding.DecodeString(p[1].PSSH)
+		if err != nil {
+			t.Fatal(err)
+		}
+		box, err := cenc.ParsePSSH(raw)
+		if err != nil || box.System != cenc.CommonSystem() || len(box.KIDs) != 3 || !slices.Contains(box.KIDs, f.KID) {
+			t.Errorf("set %d: pssh %+v, %v", i, box, err)
+		}
+		if p[2].Scheme != "urn:uuid:e2719d58-a985-b3c9-781a-b030af78d30e" || !slices.Equal(p[2].Dashif, []string{"license"}) || !slices.Equal(p[2].Ck, []string{"license"}) {
+			t.Errorf("set %d: Clear Key %+v", i, p[2])
+		}
+		if i == 0 && len(set.Switching) != 0 || i > 0 && (len(set.Switching) != 1 || set.Switching[0].Value != m.Sets[3-i].ID) {
+			t.Errorf("set %d: switching %+v", i, set.Switching)
+		}
+		n := 0
+		for _, s := range set.Tracks[0].S {
+			n += 1 + int(s.R)
+		}
+		if set.Tracks[0].ID != f.Name || n != len(f.Segments) {
+			t.Errorf("set %d: representation %s with %d segments, want %s with %d", i, set.Tracks[0].ID, n, f.Name, len(f.Segments))
+		}
+	}
+}
+
+func TestPack_AllOrNothing(t *testing.T) {
+	_, paths := inputs(t)
+	parent := t.TempDir()
+	broken := filepath.Join(t.TempDir(), "cut.mp4")
+	whole, err := film.Files.ReadFile(film.HD)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(broken, whole[:len(whole)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	canceled, cancel := context.WithCancel(context.Background())
+	cancel()
+	text := filepath.Join(parent, "text.txt")
+	if err := os.WriteFile(text, []byte("no film"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		ctx  context.Context
+		edit func(*packager.Config)
+		want error
+	}{
+		"cut input":      {context.Background(), func(c *packager.Config) { c.Inputs = append(c.Inputs, broken) }, packager.ErrInput},
+		"not MP4":        {context.Background(), func(c *packager.Config) { c.Inputs = []string{text} }, packager.ErrInput},
+		"no such file":   {context.Background(), func(c *packager.Config) { c.Inputs = []string{"none.mp4"} }, os.ErrNotExist},
+		"folder exists":  {context.Background(), func(c *packager.Config) { c.Dir = parent }, os.ErrExist},
+		"canceled":       {canceled, func(*packager.Config) {}, context.Canceled},
+		"poster is text": {context.Background(), func(c *packager.Config) { c.Poster = text }, packager.ErrInput},
+		"bad recipient":  {context.Background(), func(c *packager.Config) { c.Recipient = []byte("x") }, nil},
+		"cens":           {context.Background(), func(c *packager.Config) { c.Scheme = cenc.SchemeCENS }, nil},
+		"no title":       {context.Background(), func(c *packager.Config) { c.Title = "" }, nil},
+		"license URL":    {context.Background(), func(c *packager.Config) { c.LicenseURL = "javascript:x" }, nil},
+		"no keys":        {context.Background(), func(c *packager.Config) { c.Keys = noKeys }, errNoKeys},
+	} {
+		cfg := packager.Config{Inputs: slices.Clone(paths), Dir: filepath.Join(parent, "out"), Content: "c", Title: "t"}
+		tc.edit(&cfg)
+		if _, err := packager.Pack(tc.ctx, cfg); err == nil || tc.want != nil && !errors.Is(err, tc.want) {
+			t.Errorf("%s: %v, want %v", name, err, tc.want)
+		}
+		left, err := os.ReadDir(parent)
+		if err != nil || len(left) != 1 {
+			t.Errorf("%s: %v is left behind, %v", name, left, err)
+		}
+	}
+}
+
+var errNoKeys = errors.New("no keys today")
+
+func noKeys(content.Tier) (ident.Key, cenc.ContentKey, error) {
+	return ident.Key{}, cenc.ContentKey{}, errNoKeys
+}
+
+func TestPack_SealsForTheRecipient(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Unix(1<<33, 0)}
+	cert, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, paths := inputs(t)
+	dir := filepath.Join(t.TempDir(), "out")
+	res, err := packager.Pack(context.Background(), packager.Config{Inputs: paths, Dir: dir, Content: "c", Title: "t", Recipient: cert})
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob, err := os.ReadFile(filepath.Join(dir, packager.KeysName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kx, err := key.ECDH()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := content.OpenKeys(kx, cert, blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.DurationMS != 60_000 || len(d.Keys) != len(res.Delivery.Keys) {
+		t.Errorf("delivery of %d ms with %d keys", d.DurationMS, len(d.Keys))
+	}
+	for i, k := range d.Keys {
+		if w := res.Delivery.Keys[i]; k.KID != w.KID || !k.Key.Equal(w.Key) || k.BPS != w.BPS || k.BPS != res.Manifest.Tracks[i].BPS {
+			t.Errorf("key %d: %v, want %v", i, k, w)
+		}
+		raw, err := k.Key.Reveal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		holdsNoKey(t, dir, raw[:])
+	}
+}
+
+func holdsNoKey(t *testing.T, dir string, key []byte) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(p)
+		if bytes.Contains(b, key) {
+			t.Errorf("%s holds a content key", p)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// encode makes a short file with another codec or container form.
+func encode(t *testing.T, args ...string) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "in.mp4")
+	args = append(append([]string{"-v", "error", "-nostdin", "-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=6", "-f", "lavfi", "-i", "sine=r=48000:d=6"}, args...), out)
+	if b, err := exec.Command(needs.Tool(t, "ffmpeg"), args...).CombinedOutput(); err != nil { //nolint:noctx // a test
+		t.Fatalf("ffmpeg: %v: %s", err, b)
+	}
+	return out
+}
+
+// TestPack_OtherInputs packs what others make: fragmented files, absolute
+// offsets, B-frames without an edit list, other codecs.
+func TestPack_OtherInputs(t *testing.T) {
+	needs.Tool(t, "ffmpeg")
+	for name, tc := range map[string]struct {
+		args  []string
+		codec string
+	}{
+		"fragmented": {strings.Fields("-c:v libx264 -g 25 -c:a aac -movflags frag_keyframe+empty_moov+default_base_moof"), "avc1."},
+		"absolute":   {strings.Fields("-c:v libx264 -g 25 -c:a aac -movflags frag_keyframe+empty_moov"), "avc1."},
+		"negative":   {strings.Fields("-c:v libx264 -g 25 -bf 3 -c:a aac -movflags negative_cts_offsets"), "avc1."},
+		"HEVC":       {strings.Fields("-c:v libx265 -x265-params log-level=none -g 25 -tag:v hvc1 -c:a aac"), "hvc1."},
+		"AV1":        {strings.Fields("-c:v libaom-av1 -cpu-used 8 -row-mt 1 -g 25 -usage realtime -c:a aac"), "av01."},
+	} {
+		for _, scheme := range []cenc.Scheme{cenc.SchemeCENC, cenc.SchemeCBCS} {
+			t.Run(name+"/"+scheme.String(), func(t *testing.T) {
+				in := encode(t, tc.args...)
+				dir := filepath.Join(t.TempDir(), "out")
+				res, err := packager.Pack(context.Background(), packager.Config{Inputs: []string{in}, Dir: dir, Content: "c", Title: "t", Scheme: scheme, FragmentMS: 2000})
+				if err != nil {
+					t.Fatal(err)
+				}
+				keys := keysOf(res.Delivery)
+				for i := range res.Manifest.Tracks {
+					f := &res.Manifest.Tracks[i]
+					stream := "0:v"
+					if f.Kind == "audio" {
+						stream = "0:a"
+					} else if !strings.HasPrefix(f.Codecs, tc.codec) {
+						t.Errorf("codec %s", f.Codecs)
+					}
+					file := filepath.Join(t.TempDir(), "clear.mp4")
+					b := join(t, dir, f, true, func(fr *content.Fragment) error { return fr.Decrypt(keys) })
+					if err := os.WriteFile(file, b, 0o600); err != nil {
+						t.Fatal(err)
+					}
+					if got, want := hash(t, "0", "-i", file), hash(t, stream, "-i", in); got != want {
+						t.Errorf("%s: %s, want %s", f.Name, got, want)
+					}
+					if got, want := times(t, file, "0"), times(t, in, stream[2:]); got != want {
+						t.Errorf("%s: presentation times differ:\n%.200s\nwant\n%.200s", f.Name, got, want)
+					}
+				}
+			})
+		}
+	}
+}
+
+// times lists the presentation times of one stream as ffprobe has them.
+func times(t *testing.T, file, stream string) string {
+	t.Helper()
+	out, err := exec.Command(needs.Tool(t, "ffprobe"), "-v", "error", "-select_streams", stream, "-show_entries", "packet=pts_time", "-of", "csv=p=0", file).CombinedOutput() //nolint:noctx // a test
+	if err != nil {
+		t.Fatalf("ffprobe: %v: %s", err, out)
+	}
+	return strings.Join(strings.FieldsFunc(string(out), func(r rune) bool { return r == ',' || r == '\n' }), "\n")
+}
+
+func TestPack_RefusesCodecsByName(t *testing.T) {
+	needs.Tool(t, "ffmpeg")
+	for name, tc := range map[string]struct {
+		args []string
+		want string
+	}{
+		"MPEG-4": {strings.Fields("-c:v mpeg4 -c:a aac"), "mp4v"},
+		"AC-3":   {strings.Fields("-c:v libx264 -c:a ac3"), "ac-3"},
+	} {
+		_, err := packager.Pack(context.Background(), packager.Config{Inputs: []string{encode(t, tc.args...)}, Dir: filepath.Join(t.TempDir(), "out"), Content: "c", Title: "t"})
+		if !errors.Is(err, packager.ErrInput) || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestStreamHashes_AreTheSameHoweverPacked(t *testing.T) {
+	src, _ := inputs(t)
+	want, err := packager.StreamHashes(filepath.Join(src, film.HD))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, res := pack(t, cenc.SchemeCENC)
+	keys := keysOf(res.Delivery)
+	for kind, tier := range map[string]content.Tier{"video": content.HD, "audio": content.Audio} {
+		f, ok := res.Manifest.Best(tier)
+		if !ok {
+			t.Fatal(tier)
+		}
+		file := filepath.Join(t.TempDir(), "x.mp4")
+		for _, decrypt := range []bool{true, false} {
+			edit := func(fr *content.Fragment) error { return fr.Decrypt(keys) }
+			if !decrypt {
+				edit = nil
+			}
+			if err := os.WriteFile(file, join(t, dir, f, decrypt, edit), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got, err := packager.StreamHashes(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (got[kind] == want[kind]) != decrypt || want[kind] == [32]byte{} {
+				t.Errorf("%s, decrypted %v: %x, want %x", kind, decrypt, got[kind], want[kind])
+			}
+		}
+	}
+}
