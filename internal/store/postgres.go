@@ -1,0 +1,204 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+const (
+	// pgConns is how many transactions run at once.
+	pgConns = 16
+	// pgTries is how often a transaction is tried before the store is broken.
+	pgTries = 10
+	// pgWait is the pause before the second try; each later one doubles it.
+	pgWait = 20 * time.Millisecond
+	// pgMigrate is the key of the lock that migrations hold.
+	pgMigrate = 0x6c61726573
+)
+
+// OpenPostgres opens a database of a PostgreSQL server, version 15 or newer,
+// by its connection string. Several issuers may share it.
+func OpenPostgres(ctx context.Context, dsn string) (*Store, error) {
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, errors.New("store: the connection string is malformed") // it may hold a password
+	}
+	e := &pgEngine{cfg: cfg, free: make(chan *pgx.Conn, pgConns)}
+	for range pgConns {
+		e.free <- nil // opened when needed
+	}
+	if err := e.start(ctx); err != nil {
+		return nil, errors.Join(err, e.close())
+	}
+	return newStore(e), nil
+}
+
+type pgEngine struct {
+	cfg  *pgx.ConnConfig
+	free chan *pgx.Conn // nil: not open yet
+}
+
+func (e *pgEngine) start(ctx context.Context) error {
+	return e.with(ctx, func(c *pgx.Conn) error {
+		for setting, lossy := range map[string]string{"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"} {
+			var v string
+			if err := c.QueryRow(ctx, "SELECT current_setting($1)", setting).Scan(&v); err != nil {
+				return pgClassify(ctx, err)
+			}
+			if v == lossy {
+				return fmt.Errorf("store: the database would lose acknowledged commits (%s is %s)", setting, v)
+			}
+		}
+		return inTx(ctx, c, pgx.TxOptions{}, func(ctx context.Context, c conn) error {
+			if err := c.query(ctx, func(func(...any) error) error { return nil }, "SELECT pg_advisory_xact_lock($1)", int64(pgMigrate)); err != nil {
+				return err
+			}
+			return migrate(ctx, c)
+		})
+	})
+}
+
+// update runs fn until its commit is acknowledged. After a lost connection
+// nobody knows whether it was; fn then runs again and finds what it did by its key.
+func (e *pgEngine) update(ctx context.Context, fn func(context.Context, conn) error) error {
+	return e.retry(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, fn)
+}
+
+func (e *pgEngine) view(ctx context.Context, fn func(context.Context, conn) error) error {
+	return e.retry(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, fn)
+}
+
+func (e *pgEngine) retry(ctx context.Context, opt pgx.TxOptions, fn func(context.Context, conn) error) error {
+	wait := pgWait
+	for try := 1; ; try++ {
+		err := e.with(ctx, func(c *pgx.Conn) error { return inTx(ctx, c, opt, fn) })
+		if try == pgTries || !pgAgain(err) || ctx.Err() != nil {
+			return err
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case <-t.C:
+		}
+		wait *= 2
+	}
+}
+
+// with lends a connection; a broken one is replaced.
+func (e *pgEngine) with(ctx context.Context, fn func(*pgx.Conn) error) error {
+	var c *pgx.Conn
+	var open bool
+	select {
+	case c, open = <-e.free:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if !open {
+		return ErrClosed
+	}
+	if c == nil || c.IsClosed() {
+		var err error
+		if c, err = pgx.ConnectConfig(ctx, e.cfg); err != nil {
+			e.free <- nil
+			return pgClassify(ctx, err)
+		}
+	}
+	defer func() { e.free <- c }()
+	return fn(c)
+}
+
+// close waits for the transactions that run.
+func (e *pgEngine) close() error {
+	var errs []error
+	for range pgConns {
+		c, open := <-e.free
+		if !open {
+			return nil
+		}
+		if c != nil {
+			errs = append(errs, c.Close(context.Background()))
+		}
+	}
+	close(e.free)
+	return errors.Join(errs...)
+}
+
+func inTx(ctx context.Context, c *pgx.Conn, opt pgx.TxOptions, fn func(context.Context, conn) error) error {
+	t, err := c.BeginTx(ctx, opt)
+	if err != nil {
+		return pgClassify(ctx, err)
+	}
+	if err := guard(ctx, fn, pgConn{t}); err != nil {
+		t.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck,gosec // a connection that cannot roll back is closed, which does
+		return err
+	}
+	return pgClassify(ctx, t.Commit(ctx))
+}
+
+// pgConn runs statements in a transaction.
+type pgConn struct{ tx pgx.Tx }
+
+func (c pgConn) exec(ctx context.Context, sql string, args ...any) (int64, error) {
+	tag, err := c.tx.Exec(ctx, sql, args...)
+	return tag.RowsAffected(), pgClassify(ctx, err)
+}
+
+func (c pgConn) query(ctx context.Context, each func(func(...any) error) error, sql string, args ...any) error {
+	rows, err := c.tx.Query(ctx, sql, args...)
+	if err != nil {
+		return pgClassify(ctx, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := each(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return pgClassify(ctx, rows.Err())
+}
+
+// pgClassify tells a caller's end and a violated constraint from errors of the
+// database. Text from the server may hold values and is dropped.
+func pgClassify(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var pe *pgconn.PgError
+	if !errors.As(err, &pe) {
+		return &engineError{err}
+	}
+	if strings.HasPrefix(pe.Code, "23") { // integrity constraint violation
+		return fmt.Errorf("store: constraint %s of %s violated", pe.ConstraintName, pe.TableName)
+	}
+	return &engineError{&sqlState{pe.Code, pe.Message}}
+}
+
+// sqlState is a server's error by its code.
+type sqlState struct{ code, message string }
+
+func (e *sqlState) Error() string { return "SQLSTATE " + e.code + ": " + e.message }
+
+// pgAgain reports whether the same transaction may succeed: a serialization
+// failure, a deadlock, a server that goes or comes, a lost connection.
+func pgAgain(err error) bool {
+	var bad *engineError
+	if !errors.As(err, &bad) {
+		return false
+	}
+	var st *sqlState
+	if !errors.As(err, &st) {
+		return true // no answer from the server
+	}
+	return st.code == "40001" || st.code == "40P01" || strings.HasPrefix(st.code, "57P0") || strings.HasPrefix(st.code, "08")
+}
