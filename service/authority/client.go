@@ -1,0 +1,161 @@
+package authority
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lares-drm/lares/internal/wire"
+	ca "github.com/lares-drm/lares/security/pki/authority"
+	"github.com/lares-drm/lares/security/revocation"
+	"github.com/lares-drm/lares/security/trem"
+)
+
+// Client asks an authority, or a relay of its statements. It believes nothing
+// that it carries: modules check every statement themselves, except the roots
+// of an enrollment, which decide whom a module believes from then on.
+type Client struct {
+	URL  string       // required, without path
+	HTTP *http.Client // default: one with a timeout of 30 seconds
+}
+
+const clientTimeout = 30 * time.Second
+
+// Enroll asks for certificates and returns what the module's Enroll takes.
+func (c *Client) Enroll(ctx context.Context, r Request) (trem.Enrollment, error) {
+	body, err := wire.Marshal(enrollRequest{Role: uint8(r.Role), Class: uint32(r.Class), Signing: r.Signing, Delivery: r.Delivery, Voucher: r.Voucher})
+	if err != nil {
+		return trem.Enrollment{}, err
+	}
+	data, err := c.do(ctx, http.MethodPost, PathEnroll, body, maxTrust)
+	if err != nil {
+		return trem.Enrollment{}, err
+	}
+	var a enrollAnswer
+	if err := wire.Unmarshal(data, &a, enrollLimit()); err != nil {
+		return trem.Enrollment{}, fmt.Errorf("authority: answer to the enrollment: %w", err)
+	}
+	return trem.Enrollment{Chain: a.Chain, Delivery: a.Delivery, Roots: a.Roots}, nil
+}
+
+// Trust returns the signers' chains. Its roots are only a hint.
+func (c *Client) Trust(ctx context.Context) (ca.Trust, error) {
+	var t ca.Trust
+	data, err := c.do(ctx, http.MethodGet, PathTrust, nil, maxTrust)
+	if err != nil {
+		return t, err
+	}
+	if err := wire.Unmarshal(data, &t, enrollLimit()); err != nil {
+		return t, fmt.Errorf("authority: trust: %w", err)
+	}
+	return t, nil
+}
+
+// Head returns the newest signed head, unchecked.
+func (c *Client) Head(ctx context.Context) ([]byte, error) {
+	return c.do(ctx, http.MethodGet, PathHead, nil, revocation.HeadLen)
+}
+
+// Snapshot returns the state of an epoch; 0 means the newest.
+func (c *Client) Snapshot(ctx context.Context, epoch uint64) ([]byte, error) {
+	path := PathSnapshot
+	if epoch > 0 {
+		path += "?epoch=" + strconv.FormatUint(epoch, 10)
+	}
+	return c.do(ctx, http.MethodGet, path, nil, revocation.MaxSnapshot)
+}
+
+// Delta returns the step between two epochs; ErrEpoch when there is none.
+func (c *Client) Delta(ctx context.Context, from, to uint64) ([]byte, error) {
+	return c.do(ctx, http.MethodGet, fmt.Sprintf("%s/%d/%d", PathDelta, from, to), nil, revocation.MaxDelta)
+}
+
+// Token returns a time token for a nonce of 16 bytes, unchecked.
+func (c *Client) Token(ctx context.Context, nonce []byte) ([]byte, error) {
+	return c.do(ctx, http.MethodGet, PathTime+"?nonce="+hex.EncodeToString(nonce), nil, revocation.MaxTimeToken)
+}
+
+// State returns the newest revocation state with its signer's chain: what a
+// module's Learn takes.
+func (c *Client) State(ctx context.Context) (trem.Learned, error) {
+	head, err := c.Head(ctx)
+	if err != nil {
+		return trem.Learned{}, err
+	}
+	h, err := revocation.ParseHead(head)
+	if err != nil {
+		return trem.Learned{}, err
+	}
+	snapshot, err := c.Snapshot(ctx, h.Epoch.Number)
+	if err != nil {
+		return trem.Learned{}, err
+	}
+	t, err := c.Trust(ctx)
+	if err != nil {
+		return trem.Learned{}, err
+	}
+	return trem.Learned{Head: head, HeadChain: t.StateSigner, Snapshot: snapshot}, nil
+}
+
+// Time returns a time token with its signer's chain: what a module's Learn takes.
+func (c *Client) Time(ctx context.Context, nonce []byte) (trem.Learned, error) {
+	token, err := c.Token(ctx, nonce)
+	if err != nil {
+		return trem.Learned{}, err
+	}
+	t, err := c.Trust(ctx)
+	if err != nil {
+		return trem.Learned{}, err
+	}
+	return trem.Learned{Time: token, TimeChain: t.TimeSigner}, nil
+}
+
+func (c *Client) do(ctx context.Context, method, path string, body []byte, limit int) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.URL, "/")+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("ask the authority: %w", err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", typeCBOR)
+	}
+	client := c.HTTP
+	if client == nil {
+		client = &http.Client{Timeout: clientTimeout}
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrAway, err)
+	}
+	defer res.Body.Close() //nolint:errcheck // read only
+	data, err := io.ReadAll(io.LimitReader(res.Body, int64(limit)+1))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrAway, err)
+	}
+	if res.StatusCode != http.StatusOK {
+		return nil, problemOf(res.StatusCode, data)
+	}
+	if len(data) > limit {
+		return nil, fmt.Errorf("authority: answer to %s is over %d bytes", path, limit)
+	}
+	return data, nil
+}
+
+// problemOf turns an answer back into the error that it was made of.
+func problemOf(status int, data []byte) error {
+	var p problem
+	if err := json.Unmarshal(data, &p); err == nil {
+		for _, o := range outcomes {
+			if o.code == p.Code {
+				return fmt.Errorf("%w (the authority says: %s)", o.err, p.Detail)
+			}
+		}
+	}
+	return fmt.Errorf("%w: HTTP status %d", ErrAway, status)
+}
