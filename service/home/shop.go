@@ -35,6 +35,7 @@ type Wanted struct {
 	Content ident.Content `json:"content"`
 	URL     string        `json:"url"`
 	Peer    ident.Device  `json:"peer"` // device ID of the shop's trusted module
+	Issuer  ident.Issuer  `json:"issuer"`
 }
 
 // pending is a request that has no final answer yet. Its ID never changes, so
@@ -148,7 +149,7 @@ func (h *Home) Fetch(ctx context.Context, w Wanted) (ident.License, error) {
 }
 
 func (h *Home) ask(ctx context.Context, p pending) (ident.License, error) {
-	opened, err := h.cfg.Module.Open(ctx, trem.LicenseRequest{Peer: p.Peer, Request: p.Request, Content: p.Content})
+	opened, err := h.cfg.Module.Open(ctx, trem.LicenseRequest{Peer: p.Peer, Request: p.Request, Content: p.Content, Issuer: p.Issuer})
 	if err != nil {
 		return ident.License{}, errors.Join(fmt.Errorf("open the exchange: %w", err), h.shop.end(p.Request, false, false))
 	}
