@@ -33,6 +33,7 @@ const (
 func commands() []command {
 	return []command{
 		{groupHome, newDemoCmd},
+		{groupHome, newHomeCmd},
 		{groupHome, newDeviceCmd},
 		{groupIssuer, newPackCmd},
 		{groupBuilder, newContentCmd},

@@ -25,6 +25,8 @@ type Status struct {
 	Roots       [][]byte          `cbor:"15,keyasint" json:"-"`                         // that it trusts
 	Delivery    []byte            `cbor:"16,keyasint" json:"-"`                         // the certificate of its delivery key, DER
 	Issuer      ident.Issuer      `cbor:"17,keyasint,omitzero" json:"issuer,omitempty"` // that its certificate asserts
+	Class       uint32            `cbor:"18,keyasint" json:"class"`                     // of its certificate; 0 before enrollment
+	Index       uint32            `cbor:"19,keyasint" json:"index"`
 }
 
 // ClockStatus is the module's view of time, in Unix milliseconds.

@@ -132,6 +132,7 @@ func (c *Core) status(r Reading) trem.Status {
 	}
 	if c.peer != nil {
 		s.Role, s.Anchor, s.Leaf, s.Chain, s.Roots = c.peer.Role().String(), uint8(c.peer.Anchor()), c.peer.Leaf(), c.identity.Chain, c.identity.Roots
+		s.Class, s.Index = uint32(c.peer.Class()), c.peer.Index()
 		s.Delivery, s.Issuer = c.identity.Delivery, c.peer.Issuer()
 	}
 	switch {

@@ -83,6 +83,9 @@ func (c *Core) write1(in trem.Terms, k *content) (*instance, error) {
 		return nil, err
 	}
 	info.Keys = refs
+	if info.Policy.Duration == 0 {
+		info.Policy.Duration = int64(min(k.durationMS, 1<<52)) //nolint:gosec // bounded
+	}
 	link, lic, err := c.sign(&info)
 	if err != nil {
 		return nil, err

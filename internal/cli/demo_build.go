@@ -1,0 +1,267 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/lares-drm/lares/content/film"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/service/issuer"
+)
+
+// demo is a house being built and put to the test.
+type demo struct {
+	*house
+	listen string // address of the home server
+
+	caURL, shopURL, homeURL string
+	shop                    issuer.About
+	relay                   *recorder
+	sources                 map[string][32]byte // hash of each source stream, by tier
+}
+
+// demoTitle is one title of the demo's shop.
+type demoTitle struct {
+	id     ident.Content
+	title  string
+	scheme string
+	terms  string
+	kind   string
+}
+
+// The demo's titles: the film bought in both protection schemes, and rented.
+const (
+	bought       = ident.Content("lares-film")
+	boughtCBCS   = ident.Content("lares-film-cbcs")
+	rented       = ident.Content("lares-film-rental")
+	purchase     = "PLAY; EXPORT=clearkey"
+	rentalPlays  = 2
+	rentalFormat = "PLAY; START_TIME=%s; END_TIME=%s; PLAY_COUNT=2; INTERVAL=48h; EXPORT=clearkey; MIN_ANCHOR=0"
+)
+
+func (d *demo) titles(start, end string) []demoTitle {
+	return []demoTitle{
+		{bought, film.Title, "cenc", purchase, "purchase"},
+		{boughtCBCS, film.Title + " (cbcs)", "cbcs", purchase, "purchase"},
+		{rented, film.Title + ", rented", "cenc", fmt.Sprintf(rentalFormat, start, end), "rental"},
+	}
+}
+
+// build makes the whole house, without proofs.
+func (d *demo) build(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{
+		d.makeCA, d.makeShop, d.packFilm, d.stockShop, d.makeHome, d.fillHome, d.makeDevices,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *demo) makeCA(ctx context.Context) (err error) {
+	if _, err := d.must(ctx, "ca", "ceremony", "--dir", d.path("ca")); err != nil {
+		return err
+	}
+	d.caURL, err = d.serve("ca", "ca", "serve", "--dir", d.path("ca"), "--listen", "127.0.0.1:0")
+	return err
+}
+
+// voucher is a one-time right to be enrolled in a role.
+func (d *demo) voucher(ctx context.Context, args ...string) (string, error) {
+	var v struct {
+		Voucher string `json:"voucher"`
+	}
+	err := d.query(ctx, &v, append([]string{"ca", "voucher", "--dir", d.path("ca")}, args...)...)
+	return v.Voucher, err
+}
+
+func (d *demo) makeShop(ctx context.Context) error {
+	v, err := d.voucher(ctx, "--role", "license issuer", "--issuer", "demo-shop")
+	if err != nil {
+		return err
+	}
+	if _, err := d.must(ctx, "issuer", "init", "--dir", d.path("shop"), "--ca", d.caURL, "--voucher", v, "--name", "Demo shop"); err != nil {
+		return err
+	}
+	if d.shopURL, err = d.serve("shop", "issuer", "serve", "--dir", d.path("shop"), "--listen", "127.0.0.1:0"); err != nil {
+		return err
+	}
+	d.shop, err = aboutShop(ctx, d.shopURL)
+	return err
+}
+
+// packFilm protects the film three times, each with keys of its own.
+func (d *demo) packFilm(ctx context.Context) error {
+	var in []string
+	for _, name := range []string{film.SD, film.HD, film.Poster} {
+		data, err := film.Files.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(d.path("film"), 0o700); err != nil {
+			return err
+		}
+		in = append(in, d.path("film", name))
+		if err := os.WriteFile(in[len(in)-1], data, 0o600); err != nil {
+			return err
+		}
+	}
+	for _, t := range d.titles("", "") {
+		if _, err := d.must(ctx, "pack", in[0], in[1], "--poster", in[2], "--title", t.title, "--content", string(t.id), "--scheme", t.scheme,
+			"--to", d.path("shop", "delivery.der"), "--out", d.packed(t.id)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *demo) packed(id ident.Content) string { return d.path("packed", string(id)) }
+
+func (d *demo) stockShop(ctx context.Context) error {
+	for _, t := range d.titles("", "") {
+		if _, err := d.must(ctx, "issuer", "content", "add", "--dir", d.path("shop"), "--keys", filepath.Join(d.packed(t.id), "keys.lkd")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *demo) makeHome(ctx context.Context) error {
+	v, err := d.voucher(ctx, "--role", "home server")
+	if err != nil {
+		return err
+	}
+	if _, err := d.must(ctx, "home", "init", "--dir", d.path("home"), "--ca", d.caURL, "--voucher", v); err != nil {
+		return err
+	}
+	d.homeURL, err = d.serve("home", "home", "serve", "--dir", d.path("home"), "--listen", d.listen, "--ca", d.caURL)
+	if err != nil {
+		return err
+	}
+	for _, t := range d.titles("", "") {
+		if _, err := d.must(ctx, "home", "add", d.packed(t.id), "--dir", d.path("home")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fillHome sells the titles to the house, and the house fetches them.
+func (d *demo) fillHome(ctx context.Context) error {
+	if err := d.sell(ctx); err != nil {
+		return err
+	}
+	for _, t := range d.titles("", "") {
+		if err := d.fetchTitle(ctx, t.id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *demo) sell(ctx context.Context) error {
+	var house struct {
+		Domain ident.Domain `json:"pairwise"`
+	}
+	if err := d.query(ctx, &house, "home", "show", "--dir", d.path("home"), "--issuer", string(d.shop.Issuer)); err != nil {
+		return err
+	}
+	start, end := demoWindow()
+	for _, t := range d.titles(start, end) {
+		if _, err := d.must(ctx, "issuer", "grant", "--dir", d.path("shop"), "--domain", house.Domain.String(), "--content", string(t.id),
+			"--terms", t.terms, "--kind", t.kind); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fetchTitle gets a license over the recording relay, when there is one.
+func (d *demo) fetchTitle(ctx context.Context, id ident.Content) error {
+	shop := d.shopURL
+	if d.relay != nil {
+		shop = d.relay.url
+	}
+	_, err := d.must(ctx, "home", "fetch", string(id), "--dir", d.path("home"), "--issuer", shop)
+	return err
+}
+
+// makeDevices enrolls two devices, the second of a device class of its own, and
+// pairs them with the house.
+func (d *demo) makeDevices(ctx context.Context) error {
+	var class struct {
+		Class uint32 `json:"class"`
+	}
+	if err := d.query(ctx, &class, "ca", "class", "--dir", d.path("ca"), "--name", "second player"); err != nil {
+		return err
+	}
+	for _, dev := range []struct {
+		name string
+		args []string
+	}{{"tablet", nil}, {"phone", []string{"--class", fmt.Sprint(class.Class)}}} {
+		v, err := d.voucher(ctx, append([]string{"--role", "device"}, dev.args...)...)
+		if err != nil {
+			return err
+		}
+		if _, err := d.must(ctx, "device", "init", "--dir", d.path(dev.name), "--ca", d.caURL, "--voucher", v); err != nil {
+			return err
+		}
+		if err := d.pair(ctx, dev.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pair runs the device's side and the owner's side of one pairing.
+func (d *demo) pair(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, startGrace)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		_, err := d.must(ctx, "device", "pair", "--dir", d.path(name), "--home", d.homeURL, "--name", name)
+		done <- err
+	}()
+	for {
+		var waiting struct {
+			Pairings []struct {
+				Name string `json:"name"`
+				Code string `json:"code"`
+			} `json:"pairings"`
+		}
+		if err := d.query(ctx, &waiting, "home", "pair", "--dir", d.path("home")); err != nil {
+			return err
+		}
+		for _, p := range waiting.Pairings {
+			if p.Name == name && p.Code != "" {
+				_, err := d.must(ctx, "home", "pair", p.Code, "--dir", d.path("home"))
+				return errors.Join(err, <-done)
+			}
+		}
+		select {
+		case err := <-done:
+			return errors.Join(fmt.Errorf("%s was not paired", name), err)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick():
+		}
+	}
+}
+
+// held lists what a folder's module holds. The folder must not be in use.
+func (d *demo) held(ctx context.Context, name string) ([]trem.Held, error) {
+	var held []trem.Held
+	return held, d.query(ctx, &held, "device", "list", "--dir", d.path(name))
+}
+
+// firstLine is for messages of failed commands.
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	return line
+}

@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/lares-drm/lares/content"
+	"github.com/lares-drm/lares/license/ident"
+)
+
+// files reads the protected files of one title, from a folder or from the house.
+type files struct {
+	dir string // or
+	url string
+	id  ident.Content
+}
+
+// maxSegment bounds one file that is read whole, in bytes. Source: local.
+const maxSegment = 64 << 20
+
+func (d *device) files(id ident.Content, dir string) (*files, error) {
+	if dir == "" && d.cfg.Home == "" {
+		return nil, errors.New("this device belongs to no house yet: pair it (lares device pair), or name a folder with --content")
+	}
+	return &files{dir: dir, url: d.cfg.Home, id: id}, nil
+}
+
+func (f *files) manifest(ctx context.Context) (*content.Manifest, error) {
+	data, err := f.load(ctx, content.ManifestName)
+	if err != nil {
+		return nil, err
+	}
+	m, err := content.ParseManifest(data)
+	if err != nil {
+		return nil, err
+	}
+	if m.Content != f.id {
+		return nil, fmt.Errorf("the folder holds %v, not %v", m.Content, f.id)
+	}
+	return m, nil
+}
+
+// read loads a file and checks its hash: a damaged file is an error here and
+// not a broken picture.
+func (f *files) read(ctx context.Context, file content.File) ([]byte, error) {
+	data, err := f.load(ctx, file.Name)
+	if err != nil {
+		return nil, err
+	}
+	if content.Digest(sha256.Sum256(data)) != file.SHA256 {
+		return nil, fmt.Errorf("%s is damaged: its SHA-256 is not that of content.json", file.Name)
+	}
+	return data, nil
+}
+
+func (f *files) load(ctx context.Context, name string) ([]byte, error) {
+	if f.dir != "" {
+		root, err := os.OpenRoot(f.dir)
+		if err != nil {
+			return nil, err
+		}
+		defer root.Close() //nolint:errcheck // read only
+		return root.ReadFile(filepath.FromSlash(name))
+	}
+	return fetch(ctx, strings.TrimSuffix(f.url, "/")+"/content/"+url.PathEscape(f.id.String())+"/"+name)
+}
+
+// fetch gets one small file over HTTP.
+func fetch(ctx context.Context, from string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
+	if err != nil {
+		return nil, err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, later("the house does not answer: %w", err)
+	}
+	defer res.Body.Close() //nolint:errcheck // read only
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxSegment+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read %s: %w", from, err)
+	case res.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("read %s: %s", from, res.Status)
+	case len(data) > maxSegment:
+		return nil, fmt.Errorf("read %s: over %d bytes", from, maxSegment)
+	}
+	return data, nil
+}

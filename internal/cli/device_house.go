@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/service/home"
+)
+
+func newDeviceInitCmd(env *Env, dir *string) *cobra.Command {
+	var ca, voucher string
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Make this device's secure player and get its certificate",
+		Example: `  lares device init --ca http://ca.example:7700 --voucher 3F9K-22QX
+  lares device init --dir ./tablet --ca http://127.0.0.1:7700 --voucher 3F9K-22QX --json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := os.MkdirAll(*dir, 0o700); err != nil {
+				return err
+			}
+			return withDevice(cmd.Context(), *dir, func(d *device) error {
+				if err := enroll(cmd.Context(), d.trem, ca, pki.Device, voucher); err != nil {
+					return err
+				}
+				st, err := d.trem.Status(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return env.print(cmd, st, func(w io.Writer) error { return describe(w, &st) })
+			})
+		},
+	}
+	cmd.Flags().StringVar(&ca, "ca", "", "URL of the certification authority (required)")
+	cmd.Flags().StringVar(&voucher, "voucher", "", "enrollment voucher (required)")
+	_ = cmd.MarkFlagRequired("ca")
+	_ = cmd.MarkFlagRequired("voucher")
+	return cmd
+}
+
+func newDevicePairCmd(env *Env, dir *string) *cobra.Command {
+	var url, name string
+	cmd := &cobra.Command{
+		Use:   "pair",
+		Short: "Join a house: shows a code that its owner approves",
+		Long: `Ask a home server to admit this device. Both show the same code; the owner
+compares and approves it at the house. The code holds for ten minutes and is
+bound to both sides' keys.`,
+		Example: `  lares device pair --home http://home.local:7710
+  lares device pair --home http://127.0.0.1:7710 --name "Living room" --json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withDevice(cmd.Context(), *dir, func(d *device) error {
+				d.cfg.Home = url
+				if err := d.pair(cmd.Context(), env, name); err != nil {
+					return err
+				}
+				return env.print(cmd, d.cfg, func(w io.Writer) error {
+					_, err := fmt.Fprintf(w, "This device belongs to the house at %s.\n", url)
+					return err
+				})
+			})
+		},
+	}
+	cmd.Flags().StringVar(&url, "home", "", "URL of the home server (required)")
+	cmd.Flags().StringVar(&name, "name", "", "what the owner reads; default: this machine's name")
+	_ = cmd.MarkFlagRequired("home")
+	return cmd
+}
+
+func (d *device) pair(ctx context.Context, env *Env, name string) error {
+	if err := d.renew(ctx); err != nil {
+		return err
+	}
+	st, err := d.trem.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if len(st.Chain) == 0 {
+		return errors.New("this device has no certificate yet: lares device init")
+	}
+	if name == "" {
+		name, _ = os.Hostname() //nolint:errcheck // only a default for a label
+	}
+	mark, err := machineMark(d.dir)
+	if err != nil {
+		return err
+	}
+	got, err := home.Join(ctx, home.Joining{
+		URL: d.cfg.Home, Chain: st.Chain, Hardware: mark, Name: name,
+		Show: func(code string, until time.Time) {
+			fmt.Fprintf(env.Stderr, "Code %s\nApprove it at the house before %s (in the browser, or: lares home pair %s)\n", code, until.Local().Format("15:04"), code)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if err := d.trem.Join(ctx, got); err != nil {
+		return err
+	}
+	server, err := deviceOf(got.Manager)
+	if err != nil {
+		return err
+	}
+	d.cfg.Server = server
+	return d.save()
+}
+
+// machineMark names this machine to its house: the operating system's machine
+// ID where there is one, else a random file beside the device.
+func machineMark(dir string) ([]byte, error) {
+	if id, err := os.ReadFile("/etc/machine-id"); err == nil && len(id) > 16 {
+		return append(id, dir...), nil // two devices of one machine are two
+	}
+	file := filepath.Join(dir, "machine-id")
+	if id, err := os.ReadFile(file); err == nil {
+		return id, nil
+	}
+	id := newMark()
+	return id, os.WriteFile(file, id, 0o600)
+}
+
+// renew brings revocation state and time from the house to this device's
+// module. A house that is away is no error here: the module knows what it knows.
+func (d *device) renew(ctx context.Context) error {
+	err := learn(ctx, d.trem, d.cfg.Home)
+	var e *trem.Error
+	if errors.As(err, &e) && e.Code == trem.CodeRejected {
+		return err
+	}
+	return nil
+}

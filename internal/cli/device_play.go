@@ -1,0 +1,178 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lares-drm/lares/content"
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/license/permission"
+	"github.com/lares-drm/lares/security/trem"
+)
+
+// played is what `device play --json` prints.
+type played struct {
+	License  ident.License    `json:"license"`
+	Tier     content.Tier     `json:"tier"`
+	Bytes    int64            `json:"bytes"`
+	Segments int              `json:"segments"`
+	Decision license.Decision `json:"decision"`
+}
+
+type playFlags struct {
+	tier, out, dir string
+	fromMS         int64
+	confirm, again bool
+}
+
+func newDevicePlayCmd(env *Env, dir *string) *cobra.Command {
+	var f playFlags
+	cmd := &cobra.Command{
+		Use:   "play TITLE",
+		Short: "Play a title: write its clear stream to a file or a player",
+		Long: `Play one track of a title. The secure player (lares-trem) decrypts segment by
+segment while your copy allows it; what it costs is written down before the
+picture leaves. The protected files come from the house, or with --content from
+a folder, so that a trip needs no network.`,
+		Example: `  lares device play lares-film --tier HD --out - | mpv -
+  lares device play lares-film --tier SD --out film.mp4 --content /media/lares-film
+  lares device play rental --tier HD --out film.mp4 --yes   # starts the 48 hours`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := contentArg(args[0])
+			if err != nil {
+				return err
+			}
+			return withDevice(cmd.Context(), *dir, func(d *device) error { return d.play(cmd, env, id, f) })
+		},
+	}
+	cmd.Flags().StringVar(&f.tier, "tier", "HD", "what to play: AUDIO, SD, HD or UHD")
+	cmd.Flags().StringVar(&f.out, "out", "", "file to write, or - for standard output (required)")
+	cmd.Flags().StringVar(&f.dir, "content", "", "folder with the protected files; default: from the house")
+	cmd.Flags().Int64Var(&f.fromMS, "from", 0, "start at this position, in ms")
+	cmd.Flags().BoolVar(&f.confirm, "yes", false, "start a period that begins with the first play")
+	cmd.Flags().BoolVar(&f.again, "again", false, "watch again from the start, even if the last play could be resumed")
+	_ = cmd.MarkFlagRequired("out")
+	return cmd
+}
+
+func (d *device) play(cmd *cobra.Command, env *Env, id ident.Content, f playFlags) error {
+	ctx := cmd.Context()
+	tier, err := content.ParseTier(f.tier)
+	if err != nil {
+		return usage("%w", err)
+	}
+	src, err := d.files(id, f.dir)
+	if err != nil {
+		return err
+	}
+	m, err := src.manifest(ctx)
+	if err != nil {
+		return err
+	}
+	track, err := trackOf(m, tier)
+	if err != nil {
+		return err
+	}
+	s, err := d.trem.Begin(ctx, trem.Ask{
+		Content: id, Action: permission.Play, Tier: uint64(tier), Output: trem.OutputInternal, Confirm: f.confirm, FromMS: f.fromMS, Again: f.again,
+	})
+	if err != nil {
+		return env.decided(cmd, err)
+	}
+	out, done, err := env.output(f.out)
+	if err != nil {
+		return errors.Join(err, d.trem.End(ctx, s.Handle))
+	}
+	got, err := d.stream(ctx, src, track, s, f.fromMS, out)
+	if err = errors.Join(err, done(err == nil), d.trem.End(ctx, s.Handle)); err != nil {
+		return env.decided(cmd, err)
+	}
+	got.Tier = tier
+	report := *env
+	if f.out == "-" {
+		report.Stdout = env.Stderr // the stream itself is the output
+	}
+	return report.print(cmd, got, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "Played %s of %s: %d segments, %d bytes.\n", tier, m.Title, got.Segments, got.Bytes)
+		return err
+	})
+}
+
+// stream passes one track through the module, segment by segment.
+func (d *device) stream(ctx context.Context, src *files, t *content.TrackFiles, s trem.Session, fromMS int64, out io.Writer) (played, error) {
+	got := played{License: s.License, Decision: s.Decision}
+	init, err := src.read(ctx, t.Init)
+	if err != nil {
+		return got, err
+	}
+	track, head, err := d.trem.Track(ctx, s.Handle, init)
+	if err != nil {
+		return got, err
+	}
+	if err := write(out, head, &got.Bytes); err != nil {
+		return got, err
+	}
+	for _, seg := range t.Segments {
+		if seg.StartMS+seg.DurationMS <= fromMS {
+			continue
+		}
+		data, err := src.read(ctx, seg.File)
+		if err != nil {
+			return got, err
+		}
+		data, err = d.trem.Decrypt(ctx, s.Handle, track, data)
+		if err != nil {
+			return got, err
+		}
+		if err := write(out, data, &got.Bytes); err != nil {
+			return got, err
+		}
+		got.Segments++
+	}
+	return got, nil
+}
+
+func write(w io.Writer, data []byte, n *int64) error {
+	if _, err := w.Write(data); err != nil {
+		return fmt.Errorf("write the stream: %w", err)
+	}
+	*n += int64(len(data))
+	return nil
+}
+
+func trackOf(m *content.Manifest, tier content.Tier) (*content.TrackFiles, error) {
+	for i := range m.Tracks {
+		if m.Tracks[i].Tier == tier {
+			return &m.Tracks[i], nil
+		}
+	}
+	return nil, fmt.Errorf("%s has no %s track", m.Title, tier)
+}
+
+// output opens where a stream goes. A file appears under its name only when it
+// is whole: done(true) puts it there, done(false) takes it away.
+func (e *Env) output(name string) (io.Writer, func(whole bool) error, error) {
+	if name == "-" {
+		return e.Stdout, func(bool) error { return nil }, nil
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(name), "."+path.Base(filepath.ToSlash(name))+"-*")
+	if err != nil {
+		return nil, nil, fmt.Errorf("make %s: %w", name, err)
+	}
+	return tmp, func(whole bool) error {
+		err := tmp.Close()
+		if whole && err == nil {
+			return os.Rename(tmp.Name(), name)
+		}
+		return errors.Join(err, os.Remove(tmp.Name()))
+	}, nil
+}

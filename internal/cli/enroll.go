@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
+
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/service/authority"
+)
+
+// authorityOf is the authority at a URL, or a home server that relays it.
+func authorityOf(url string) *authority.Client { return &authority.Client{URL: url} }
+
+// enroll gets a module its certificates and its first view of time and
+// revocation.
+func enroll(ctx context.Context, module *trem.Client, ca string, role pki.Role, voucher string) error {
+	req, err := module.SigningRequest(ctx)
+	if err != nil {
+		return err
+	}
+	e, err := authorityOf(ca).Enroll(ctx, authority.Request{Role: role, Signing: req.Signing, Delivery: req.Delivery, Voucher: voucher})
+	if err != nil {
+		return err
+	}
+	if err := module.Enroll(ctx, e); err != nil {
+		return fmt.Errorf("store the certificate: %w", err)
+	}
+	return learn(ctx, module, ca)
+}
+
+// learn gives a module the newest time and revocation state of an authority.
+func learn(ctx context.Context, module *trem.Client, from string) error {
+	a := authorityOf(from)
+	return errors.Join(learnTime(ctx, module, a), learnState(ctx, module, a))
+}
+
+func learnTime(ctx context.Context, module *trem.Client, a *authority.Client) error {
+	nonce, err := module.Nonce(ctx)
+	if err != nil {
+		return err
+	}
+	l, err := a.Time(ctx, nonce)
+	if err != nil {
+		return fmt.Errorf("ask for the time: %w", err)
+	}
+	return module.Learn(ctx, l)
+}
+
+func learnState(ctx context.Context, module *trem.Client, a *authority.Client) error {
+	l, err := a.State(ctx)
+	if err != nil {
+		return fmt.Errorf("ask for the revocation state: %w", err)
+	}
+	return module.Learn(ctx, l)
+}
+
+// deviceOf is the device ID of a chain's leaf.
+func deviceOf(chain [][]byte) (ident.Device, error) {
+	if len(chain) == 0 {
+		return ident.Device{}, errors.New("no certificate")
+	}
+	leaf, err := x509.ParseCertificate(chain[0])
+	if err != nil {
+		return ident.Device{}, fmt.Errorf("read certificate: %w", err)
+	}
+	return ident.DeviceOf(leaf.RawSubjectPublicKeyInfo), nil
+}
+
+// newMark is 32 random bytes.
+func newMark() []byte {
+	b := make([]byte, 32)
+	rand.Read(b) //nolint:errcheck,gosec // crypto/rand.Read never returns an error
+	return b
+}

@@ -1,0 +1,214 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
+	"github.com/lares-drm/lares/internal/httpd"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/service/home"
+)
+
+func newHomeCmd(env *Env) *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "home",
+		Short: "The home server: library, devices, playback in the browser",
+	}
+	cmd.PersistentFlags().StringVar(&dir, "dir", defaultDir("home"), "the home server's folder")
+	cmd.AddCommand(
+		newHomeInitCmd(env, &dir), newHomeServeCmd(env, &dir), newHomeShowCmd(env, &dir), newHomeAddCmd(env, &dir),
+		newHomeFetchCmd(env, &dir), newHomePairCmd(env, &dir), newHomeSessionsCmd(env, &dir), newHomeStopCmd(env, &dir),
+	)
+	return cmd
+}
+
+func newHomeInitCmd(env *Env, dir *string) *cobra.Command {
+	var ca, voucher string
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Make the home server's secure player, get its certificate, found the house",
+		Example: `  lares home init --ca http://ca.example:7700 --voucher 3F9K-22QX
+  lares home init --dir ./house --ca http://127.0.0.1:7700 --voucher 3F9K-22QX --json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := os.MkdirAll(*dir, 0o700); err != nil {
+				return fmt.Errorf("make the folder: %w", err)
+			}
+			module, stop, err := startTREM(filepath.Join(*dir, "trem"))
+			if err != nil {
+				return err
+			}
+			st, err := foundHouse(cmd.Context(), module, ca, voucher)
+			if err := errors.Join(err, stop()); err != nil {
+				return err
+			}
+			return env.print(cmd, st, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "Your house is founded. Its secure player is %v.\nNext: lares home serve --dir %s --ca %s\n", st.Device, *dir, ca)
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&ca, "ca", "", "URL of the certification authority (required)")
+	cmd.Flags().StringVar(&voucher, "voucher", "", "enrollment voucher (required)")
+	_ = cmd.MarkFlagRequired("ca")
+	_ = cmd.MarkFlagRequired("voucher")
+	return cmd
+}
+
+func foundHouse(ctx context.Context, module *trem.Client, ca, voucher string) (trem.Status, error) {
+	if err := enroll(ctx, module, ca, pki.HomeServer, voucher); err != nil {
+		return trem.Status{}, err
+	}
+	if _, err := module.Found(ctx); err != nil {
+		return trem.Status{}, fmt.Errorf("found the house: %w", err)
+	}
+	return module.Status(ctx)
+}
+
+type homeFlags struct {
+	dir, listen, ca string
+	hosts           []string
+}
+
+func newHomeServeCmd(env *Env, dir *string) *cobra.Command {
+	var f homeFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the house until interrupted; the first line printed is its URL",
+		Long: `Serve the house's pages, browser playback, and its devices.
+
+The pages answer on this machine only. From another machine use an ssh tunnel:
+browsers play protected films on localhost or over HTTPS only.`,
+		Example: `  lares home serve --ca http://ca.example:7700
+  lares home serve --dir ./house --listen 127.0.0.1:7710 --ca http://127.0.0.1:7700
+  lares home serve --listen :7710 --ca http://ca.example:7700   # devices of the network may pair`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.dir = *dir
+			return serveHome(cmd.Context(), env, f)
+		},
+	}
+	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:7710", "address to serve on")
+	cmd.Flags().StringVar(&f.ca, "ca", "", "URL of the certification authority; without it nothing new is learned")
+	cmd.Flags().StringSliceVar(&f.hosts, "host", nil, "further host names of the pages, for a proxy on this machine")
+	return cmd
+}
+
+// urlFile is where a running home server tells the other commands its address.
+const urlFile = "url"
+
+func serveHome(ctx context.Context, env *Env, f homeFlags) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", f.listen)
+	if err != nil {
+		return fmt.Errorf("serve the house: %w", err)
+	}
+	defer listener.Close() //nolint:errcheck // the server has closed it before
+	module, stop, err := startTREM(filepath.Join(f.dir, "trem"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	log := slog.New(slog.NewTextHandler(env.Stderr, nil))
+	h, handler, err := buildHome(ctx, env, f, module, log)
+	if err != nil {
+		return err
+	}
+	url := "http://" + reachable(listener.Addr())
+	if err := writeURL(f.dir, url); err != nil {
+		return err
+	}
+	defer os.Remove(filepath.Join(f.dir, urlFile)) //nolint:errcheck // a stale address is only a wrong hint
+	srv := httpd.NewServer(ctx, handler)
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return h.Run(gctx) })
+	g.Go(func() error {
+		if err := srv.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve the house: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-gctx.Done()
+		cancel() // event streams end
+		grace, done := context.WithTimeout(context.WithoutCancel(ctx), stopGrace/2)
+		defer done()
+		return srv.Shutdown(grace)
+	})
+	fmt.Fprintln(env.Stdout, url)
+	return g.Wait()
+}
+
+func buildHome(ctx context.Context, env *Env, f homeFlags, module *trem.Client, log *slog.Logger) (*home.Home, http.Handler, error) {
+	st, err := module.Status(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(st.Leaf) == 0 {
+		return nil, nil, fmt.Errorf("this house is not founded yet: lares home init --dir %s", f.dir)
+	}
+	cfg := home.Config{Dir: f.dir, Module: module, Courier: courier(module, st.Device, env.Now), Now: env.Now, Log: log}
+	if f.ca != "" {
+		cfg.Authority = authorityOf(f.ca)
+		if cfg.Relay, err = home.NewRelay(f.dir, f.ca, nil, env.Now); err != nil {
+			return nil, nil, err
+		}
+	}
+	h, err := home.New(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	handler, err := httpd.New(httpd.Config{Home: h, Frames: lrphttp.Handler(h.Frame), Relay: cfg.Relay, Hosts: f.hosts, Log: log})
+	return h, handler, err
+}
+
+// courier carries exchanges between this house's module and shops.
+func courier(module *trem.Client, self ident.Device, now func() time.Time) home.Courier {
+	return func(ctx context.Context, url string, peer ident.Device, opened trem.Opened) ([]trem.Event, error) {
+		c := lrphttp.Courier{Module: module, Link: &lrphttp.Client{URL: url}, Src: self, Dst: peer, Now: now}
+		return c.Fetch(ctx, opened)
+	}
+}
+
+// reachable is the address of a listener as this machine's browser writes it.
+func reachable(a net.Addr) string {
+	t, ok := a.(*net.TCPAddr)
+	if !ok || !t.IP.IsUnspecified() {
+		return a.String()
+	}
+	return net.JoinHostPort("127.0.0.1", fmt.Sprint(t.Port))
+}
+
+func writeURL(dir, url string) error {
+	tmp := filepath.Join(dir, urlFile+".new")
+	if err := os.WriteFile(tmp, []byte(url+"\n"), 0o600); err != nil {
+		return fmt.Errorf("note the address: %w", err)
+	}
+	if err := os.Rename(tmp, filepath.Join(dir, urlFile)); err != nil {
+		return fmt.Errorf("note the address: %w", err)
+	}
+	return nil
+}
+
+func readURL(dir string) (string, error) {
+	data, err := os.ReadFile(filepath.Join(dir, urlFile)) //nolint:gosec // the user's own folder
+	if err != nil {
+		return "", fmt.Errorf("the home server of %s does not run: lares home serve --dir %s", dir, dir)
+	}
+	return strings.TrimSpace(string(data)), nil
+}

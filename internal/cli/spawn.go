@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+
+	"github.com/lares-drm/lares/security/trem"
+)
+
+// tremProgram finds lares-trem: $LARES_TREM, beside this program, then PATH.
+func tremProgram() (string, error) {
+	if p := os.Getenv("LARES_TREM"); p != "" {
+		return p, nil
+	}
+	if self, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(self), "lares-trem")
+		if _, err := os.Stat(beside); err == nil {
+			return beside, nil
+		}
+	}
+	p, err := exec.LookPath("lares-trem")
+	if err != nil {
+		return "", errors.New("lares-trem is not installed beside lares, nor in PATH: `make build` puts both programs into bin/, or set LARES_TREM to its path")
+	}
+	return p, nil
+}
+
+// startTREM starts the trusted module that keeps its state in dir, in a process
+// of its own on an inherited socket. stop closes the socket, upon which the
+// module exits, and waits for it.
+func startTREM(dir string) (client *trem.Client, stop func() error, err error) {
+	program, err := tremProgram()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("make the module's folder: %w", err)
+	}
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make the module's socket: %w", err)
+	}
+	theirs := os.NewFile(uintptr(fds[1]), "trem")
+	defer theirs.Close() //nolint:errcheck // the child has its own copy
+	ours := os.NewFile(uintptr(fds[0]), "host")
+	conn, err := net.FileConn(ours)
+	if err := errors.Join(err, ours.Close()); err != nil {
+		return nil, nil, fmt.Errorf("open the module's socket: %w", err)
+	}
+	cmd := exec.Command(program, "--dir", dir) //nolint:noctx,gosec // it ends with its socket; the path is the user's own
+	cmd.Stderr = os.Stderr
+	cmd.ExtraFiles = []*os.File{theirs}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C reaches the host, which closes the socket in its own order
+	if err := cmd.Start(); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("start %s: %w", program, err), conn.Close())
+	}
+	client = trem.NewClient(conn)
+	return client, func() error { return errors.Join(client.Close(), cmd.Wait()) }, nil
+}
