@@ -76,7 +76,7 @@ func TestFloors_EachPackageStandsOnce(t *testing.T) {
 	for dir := range packages(t) {
 		n := 0
 		for _, row := range floors {
-			for _, pat := range strings.Fields(row) {
+			for pat := range strings.FieldsSeq(row) {
 				if ok, _ := path.Match(pat, dir); ok {
 					n++
 				}
