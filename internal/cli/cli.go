@@ -35,6 +35,7 @@ func commands() []command {
 		{groupHome, newDemoCmd},
 		{groupHome, newHomeCmd},
 		{groupHome, newDeviceCmd},
+		{groupIssuer, newCACmd},
 		{groupIssuer, newPackCmd},
 		{groupBuilder, newContentCmd},
 		{groupBuilder, newTREMCmd},
