@@ -35,7 +35,7 @@ const (
 // Request asks for certificates over the network.
 type Request struct {
 	Role     pki.Role
-	Class    pki.Class // of a device; 0: the voucher's, or the newest
+	Class    pki.Class // of a device; 0: the voucher's, or the first active one
 	Signing  []byte    // PKCS#10 of the signing key
 	Delivery []byte    // PKCS#10 of the delivery key
 	Voucher  string    // "" where the authority lets devices in without

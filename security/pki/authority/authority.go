@@ -137,10 +137,14 @@ func (a *Authority) Classes() []ClassInfo {
 	return out
 }
 
-// DeviceClass is the newest device class, which enrollment without a class uses.
+// DeviceClass is the first active device class, which enrollment without a
+// class uses; 0 when there is none.
 func (a *Authority) DeviceClass() pki.Class {
-	for i := len(a.rec.CAs) - 1; i >= 0; i-- {
-		if c := a.rec.CAs[i]; pki.Role(c.Role) == pki.Device && c.First == c.Last {
+	for _, c := range a.rec.CAs {
+		if pki.Role(c.Role) != pki.Device || c.First != c.Last {
+			continue
+		}
+		if l, ok := a.state.Leaf(pki.Class(c.First)); ok && l.Status == revocation.Active {
 			return pki.Class(c.First)
 		}
 	}
@@ -153,7 +157,8 @@ func (a *Authority) AddDeviceClass(name string, now time.Time) (pki.Class, error
 	if err := a.addDeviceClass(name, now); err != nil {
 		return 0, err
 	}
-	return a.DeviceClass(), a.Publish(now)
+	class := pki.Class(a.rec.CAs[len(a.rec.CAs)-1].First)
+	return class, a.Publish(now)
 }
 
 func (a *Authority) addDeviceClass(name string, now time.Time) error {

@@ -183,6 +183,9 @@ func TestPKI_2_RevocationTakesEffectAtTheNextEpoch(t *testing.T) {
 	if !slices.Equal(got.Snapshot(), a.State().Snapshot()) {
 		t.Error("the delta leads elsewhere")
 	}
+	if got := a.DeviceClass(); got != c.Member.Class {
+		t.Errorf("devices enroll into class %v", got)
+	}
 	// No certificate for a revoked class.
 	r = request(t, pki.Device)
 	r.Class = second

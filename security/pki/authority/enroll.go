@@ -26,7 +26,7 @@ var ErrRequest = errors.New("authority: enrollment request")
 // Request asks for a party's certificates.
 type Request struct {
 	Role           pki.Role
-	Class          pki.Class    // of a device; 0 = the newest device class. Others: 0
+	Class          pki.Class    // of a device; 0 = the first active device class. Others: 0
 	Signing        []byte       // PKCS#10 of the signing key
 	Delivery       []byte       // PKCS#10 of the delivery key
 	Issuer         ident.Issuer // of a license issuer, or of a home server (default: 16 random bytes, the household's domain ID)
@@ -40,6 +40,7 @@ type Request struct {
 // Certified is the answer.
 type Certified struct {
 	Member   pki.Member
+	Device   ident.Device
 	Chain    [][]byte // leaf first, root not included
 	Delivery []byte   // certificate of the delivery key
 	Roots    [][]byte
@@ -89,6 +90,7 @@ func (a *Authority) Enroll(r Request, now time.Time) (*Certified, error) {
 	if err != nil {
 		return nil, fmt.Errorf("own certificate: %w", err)
 	}
+	out.Device = peer.ID()
 	if err := a.list(class, Entry{Index: p.Member.Index, Device: peer.ID(), Role: uint8(r.Role), Level: uint8(peer.Level()), IssuedAt: now.UnixMilli()}); err != nil {
 		return nil, err
 	}
@@ -171,8 +173,8 @@ func codeHash(code string) [32]byte {
 }
 
 // EnrollOnline certifies a party that came over the network: SL1, no anchor,
-// with a voucher that decides role, class and issuer ID. A device of the newest class needs
-// none when open is true.
+// with a voucher that decides role, class and issuer ID. A device needs none when
+// open is true.
 func (a *Authority) EnrollOnline(r Request, code string, open bool, now time.Time) (*Certified, error) {
 	r.Level, r.Anchor, r.Name, r.Issuer = pki.SL1, pki.A0, "", ""
 	if open && code == "" && r.Role == pki.Device {

@@ -1,0 +1,225 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/pki/authority"
+)
+
+func newCACmd(env *Env) *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "ca",
+		Short: "The certification authority: who is certified, what is revoked, what time it is",
+		Long: `Run the authority of a trust domain: a root, CAs for content providers, license
+issuers, home servers and devices, the signer of revocation states and the
+signer of time. Everything is in one folder, keys included: whoever reads it is
+the authority. The commands may be used while 'lares ca serve' runs.`,
+	}
+	cmd.PersistentFlags().StringVar(&dir, "dir", defaultDir("ca"), "the authority's folder")
+	cmd.AddCommand(
+		newCACeremonyCmd(env, &dir), newCAServeCmd(env, &dir), newCAVoucherCmd(env, &dir), newCAIssueCmd(env, &dir),
+		newCAClassCmd(env, &dir), newCARevokeCmd(env, &dir), newCAPublishCmd(env, &dir), newCAShowCmd(env, &dir),
+	)
+	return cmd
+}
+
+// withAuthority runs one command on the authority of a folder, alone among all
+// processes.
+func withAuthority(dir string, do func(*authority.Authority) error) error {
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return noCeremony(dir)
+	}
+	store := authority.OSDir(dir)
+	unlock, err := store.Lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	a, err := authority.Open(store)
+	if errors.Is(err, authority.ErrAbsent) {
+		return noCeremony(dir)
+	}
+	if err != nil {
+		return err
+	}
+	err = do(a)
+	if errors.Is(err, authority.ErrTooSoon) {
+		return later("%w", err)
+	}
+	return err
+}
+
+func noCeremony(dir string) error {
+	return fmt.Errorf("there is no authority in %s yet: lares ca ceremony --dir %s", dir, dir)
+}
+
+func newCACeremonyCmd(env *Env, dir *string) *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "ceremony",
+		Short: "Make a trust domain: root, CAs, signers, the first revocation state",
+		Long: `Make a trust domain from one reviewed file, a JSON object of which every key may
+be left out:
+
+  name               of the trust domain                        "Lares"
+  manufacturer       of the devices                             the domain's name
+  first_class        the manufacturer's range of class IDs      4096
+  last_class                                                    first_class + 4095
+  device_class       name of the first device class             "software TREM"
+  levels, anchors    what CAs may grant                         ["SL1"], ["A0"]
+  home_server_days   validity of certificates                   366, at most 731
+  provider_days                                                 366, at most 731
+  issuer_days                                                   90, at most 90
+  signer_days                                                   366, at most 366
+  next_update_hours  between two revocation states              24
+
+CAs and devices do not expire: revocation ends them.`,
+		Example: `  lares ca ceremony
+  lares ca ceremony --dir ./ca --file ceremony.json
+  echo '{"name": "Oak Street", "levels": ["SL1", "SL3"]}' | lares ca ceremony --dir ./ca --file - --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := ceremonyFile(env, file)
+			if err != nil {
+				return err
+			}
+			store, err := authority.NewOSDir(*dir)
+			if err != nil {
+				return err
+			}
+			unlock, err := store.Lock()
+			if err != nil {
+				return err
+			}
+			defer unlock()
+			a, err := authority.Ceremony(store, cfg, env.Now())
+			if err != nil {
+				return err
+			}
+			return showCA(cmd, env, a)
+		},
+	}
+	cmd.Flags().StringVar(&file, "file", "", "the reviewed file, or - for standard input; without it the defaults")
+	return cmd
+}
+
+func ceremonyFile(env *Env, name string) (authority.Config, error) {
+	var data []byte
+	var err error
+	switch name {
+	case "":
+		data = []byte("{}")
+	case "-":
+		data, err = io.ReadAll(io.LimitReader(env.Stdin, 1<<16))
+	default:
+		data, err = os.ReadFile(name) //nolint:gosec // the user's own file
+	}
+	if err != nil {
+		return authority.Config{}, fmt.Errorf("read the ceremony: %w", err)
+	}
+	return authority.ParseConfig(data)
+}
+
+// parseRole reads a role as people and flags write it.
+func parseRole(s string) (pki.Role, error) {
+	var r pki.Role
+	if err := r.UnmarshalText([]byte(strings.ReplaceAll(s, "-", " "))); err != nil {
+		return 0, usage("%q is no role: device, home-server, license-issuer or content-provider", s)
+	}
+	return r, nil
+}
+
+type voucherAnswer struct {
+	Voucher string    `json:"voucher"`
+	Role    pki.Role  `json:"role"`
+	Class   pki.Class `json:"class,omitempty"`
+	Issuer  string    `json:"issuer,omitempty"`
+	Expires time.Time `json:"expires"`
+}
+
+func newCAVoucherCmd(env *Env, dir *string) *cobra.Command {
+	var role, issuer string
+	var class uint32
+	var hours int
+	cmd := &cobra.Command{
+		Use:   "voucher",
+		Short: "Make a code with which one party can enroll over the network, once",
+		Example: `  lares ca voucher --role device
+  lares ca voucher --role device --class 4098 --hours 1
+  lares ca voucher --role license-issuer --issuer shop.example --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := parseRole(role)
+			if err != nil {
+				return err
+			}
+			if hours < 1 {
+				return usage("--hours is at least 1")
+			}
+			v := authority.Voucher{Role: r, Class: pki.Class(class), Issuer: ident.Issuer(issuer), Expires: env.Now().Add(time.Duration(hours) * time.Hour)}
+			var code string
+			err = withAuthority(*dir, func(a *authority.Authority) error {
+				code, err = a.NewVoucher(v, env.Now())
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			out := voucherAnswer{Voucher: code, Role: r, Class: v.Class, Issuer: issuer, Expires: v.Expires.UTC().Truncate(time.Second)}
+			return env.print(cmd, out, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "%s\nFor one %s, until %s.\n", code, r, out.Expires.Format(time.RFC1123))
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&role, "role", "device", "device, home-server, license-issuer or content-provider")
+	cmd.Flags().Uint32Var(&class, "class", 0, "class of the device; 0 means the first active one")
+	cmd.Flags().StringVar(&issuer, "issuer", "", "issuer ID of a license issuer")
+	cmd.Flags().IntVar(&hours, "hours", 7*24, "how long the code can be used")
+	return cmd
+}
+
+type classAnswer struct {
+	Class pki.Class `json:"class"`
+	Name  string    `json:"name"`
+	Epoch uint64    `json:"epoch"`
+}
+
+func newCAClassCmd(env *Env, dir *string) *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use:   "class",
+		Short: "Add a device class with its own CA: one per module implementation and key generation",
+		Example: `  lares ca class --name "living room player, 2026"
+  lares ca class --dir ./ca --name phone --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var out classAnswer
+			err := withAuthority(*dir, func(a *authority.Authority) error {
+				class, err := a.AddDeviceClass(name, env.Now())
+				out = classAnswer{Class: class, Name: name, Epoch: a.State().Epoch().Number}
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return env.print(cmd, out, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "Device class %v. Enroll into it: lares ca voucher --role device --class %v\n", out.Class, out.Class)
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&name, "name", "", "what people call the class (required)")
+	_ = cmd.MarkFlagRequired("name")
+	return cmd
+}
