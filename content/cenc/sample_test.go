@@ -48,16 +48,13 @@ func slow(t *testing.T, key []byte, s cenc.Sample) []byte {
 		}
 		for n := 0; pos < end; n++ {
 			size := min(16, end-pos)
-			if s.Skip > 0 {
-				at := n % int(s.Crypt+s.Skip)
-				// A group of Crypt blocks that does not end within the range stays clear.
-				if at >= int(s.Crypt) || end-pos < 16*(int(s.Crypt)-at) {
-					pos += size
-					if at < int(s.Crypt) {
-						pos = end
-					}
-					continue
-				}
+			// A group of Crypt blocks that does not end within the range stays clear.
+			if at := n % max(int(s.Crypt+s.Skip), 1); s.Skip > 0 && at >= int(s.Crypt) {
+				pos += size
+				continue
+			} else if s.Skip > 0 && end-pos < 16*(int(s.Crypt)-at) {
+				pos = end
+				continue
 			}
 			b := out[pos : pos+size]
 			switch {

@@ -88,34 +88,41 @@ func packFilm(t *testing.T, dir string, more ...string) (*ecdsa.PrivateKey, []by
 	return key, der, &p
 }
 
+// keyFlag opens the sealed keys and gives one tier's as --key takes it.
+func keyFlag(t *testing.T, key *ecdsa.PrivateKey, cert []byte, file string, tier content.Tier) string {
+	t.Helper()
+	kx, err := key.ECDH()
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := content.OpenKeys(kx, cert, blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range d.Keys {
+		if k.Tier == tier {
+			raw, err := k.Key.Reveal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return k.KID.String() + ":" + hex.EncodeToString(raw[:])
+		}
+	}
+	t.Fatalf("no key of tier %v", tier)
+	return ""
+}
+
 func TestCLI_Pack_SealsTheKeysThatDecrypt(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "film")
 	key, der, p := packFilm(t, dir, "--scheme", "cbcs")
 	if len(p.Tracks) != 3 || p.DurationMS != 60_000 || p.SealedTo != "CN=issuer delivery" {
 		t.Errorf("pack printed %+v", p)
 	}
-	kx, err := key.ECDH()
-	if err != nil {
-		t.Fatal(err)
-	}
-	blob, err := os.ReadFile(p.Keys)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := content.OpenKeys(kx, der, blob)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var flag string
-	for _, k := range d.Keys {
-		if k.Tier == content.HD {
-			raw, err := k.Key.Reveal()
-			if err != nil {
-				t.Fatal(err)
-			}
-			flag = k.KID.String() + ":" + hex.EncodeToString(raw[:])
-		}
-	}
+	flag := keyFlag(t, key, der, p.Keys, content.HD)
 	whole := filepath.Join(t.TempDir(), "hd.mp4")
 	var b []byte
 	for _, name := range []string{"init.mp4", "1.m4s", "2.m4s"} {
