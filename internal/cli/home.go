@@ -33,7 +33,7 @@ func newHomeCmd(env *Env) *cobra.Command {
 	cmd.PersistentFlags().StringVar(&dir, "dir", defaultDir("home"), "the home server's folder")
 	cmd.AddCommand(
 		newHomeInitCmd(env, &dir), newHomeServeCmd(env, &dir), newHomeShowCmd(env, &dir), newHomeAddCmd(env, &dir),
-		newHomeFetchCmd(env, &dir), newHomePairCmd(env, &dir), newHomeSessionsCmd(env, &dir), newHomeStopCmd(env, &dir),
+		newHomeFetchCmd(env, &dir), newHomePairCmd(env, &dir), newHomeSessionsCmd(env, &dir), newHomeStopCmd(env, &dir), newHomeLearnCmd(env, &dir),
 	)
 	return cmd
 }
@@ -108,6 +108,9 @@ browsers play protected films on localhost or over HTTPS only.`,
 	return cmd
 }
 
+// firstLearn bounds the visit to the authority before the house serves.
+const firstLearn = 5 * time.Second
+
 // urlFile is where a running home server tells the other commands its address.
 const urlFile = "url"
 
@@ -128,6 +131,11 @@ func serveHome(ctx context.Context, env *Env, f homeFlags) (err error) {
 	h, handler, err := buildHome(ctx, env, f, module, log)
 	if err != nil {
 		return err
+	}
+	if f.ca != "" { // what was revoked while the house was off is known before it serves
+		first, done := context.WithTimeout(ctx, firstLearn)
+		_ = h.Learn(first) // an authority that is away is in the log and on the health page
+		done()
 	}
 	url := "http://" + reachable(listener.Addr())
 	if err := writeURL(f.dir, url); err != nil {

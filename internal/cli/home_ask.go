@@ -300,3 +300,22 @@ func newHomeStopCmd(env *Env, dir *string) *cobra.Command {
 		},
 	}
 }
+
+func newHomeLearnCmd(env *Env, dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "learn",
+		Short: "Ask the authority now for the time and the safety list (it is asked every minute)",
+		Example: `  lares home learn
+  lares home learn --dir ./house --json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var got httpd.StatusView
+			if err := askHome(cmd.Context(), *dir, http.MethodPost, "/api/v1/learn", nil, &got); err != nil {
+				return err
+			}
+			return env.print(cmd, got, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "The safety list of %s is in use.\n", got.Health.StateAt.Local().Format("2 Jan 2006 15:04"))
+				return err
+			})
+		},
+	}
+}

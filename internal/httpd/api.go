@@ -1,7 +1,7 @@
 package httpd
 
 import (
-	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"time"
@@ -311,6 +311,15 @@ func (s *server) apiStatus(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, StatusView{Module: st, Health: s.Home.Health()})
 }
 
+func (s *server) apiLearn(w http.ResponseWriter, r *http.Request) {
+	if err := s.Home.Learn(r.Context()); err != nil {
+		s.Log.LogAttrs(r.Context(), slog.LevelWarn, "authority not heard", slog.Any("error", err))
+		s.answer(w, r, home.ErrAway)
+		return
+	}
+	s.apiStatus(w, r)
+}
+
 func (s *server) apiPairwise(w http.ResponseWriter, r *http.Request) {
 	var issuer ident.Issuer
 	if err := issuer.UnmarshalText([]byte(r.URL.Query().Get("issuer"))); err != nil {
@@ -319,7 +328,7 @@ func (s *server) apiPairwise(w http.ResponseWriter, r *http.Request) {
 	}
 	d, err := s.Home.Pairwise(r.Context(), issuer)
 	if err != nil {
-		s.answer(w, r, errors.Join(err))
+		s.answer(w, r, err)
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"issuer": issuer, "domain": d})

@@ -99,6 +99,11 @@ func (s *server) kept(path string) http.HandlerFunc {
 	}
 }
 
+func (s *server) snapshot(w http.ResponseWriter, r *http.Request) {
+	c, err := s.Relay.Snapshot(r.Context(), r.URL.Query().Get("epoch"))
+	s.relayed(w, r, c, err)
+}
+
 func (s *server) time(w http.ResponseWriter, r *http.Request) {
 	c, err := s.Relay.Time(r.Context(), r.URL.Query().Get("nonce"))
 	s.relayed(w, r, c, err)

@@ -107,6 +107,7 @@ func (s *server) ownerRoutes(m *http.ServeMux) {
 	m.HandleFunc("POST /api/v1/pairings/{id}/approve", s.apiApprove)
 	m.HandleFunc("DELETE /api/v1/pairings/{id}", s.apiRefuse)
 	m.HandleFunc("GET /api/v1/status", s.apiStatus)
+	m.HandleFunc("POST /api/v1/learn", s.apiLearn)
 	m.HandleFunc("GET /api/v1/pairwise", s.apiPairwise)
 	m.HandleFunc("GET /api/v1/events", s.events)
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -127,9 +128,9 @@ func (s *server) deviceRoutes(m *http.ServeMux) {
 	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	m.HandleFunc("GET /readyz", s.ready)
 	if s.Relay != nil {
-		for _, path := range []string{home.PathHead, home.PathSnapshot, home.PathTrust} {
-			m.HandleFunc("GET "+path, s.kept(path))
-		}
+		m.HandleFunc("GET "+home.PathHead, s.kept(home.PathHead))
+		m.HandleFunc("GET "+home.PathTrust, s.kept(home.PathTrust))
+		m.HandleFunc("GET "+home.PathSnapshot, s.snapshot)
 		m.HandleFunc("GET "+home.PathTime, s.time)
 	}
 }

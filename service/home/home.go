@@ -146,7 +146,7 @@ func (h *Home) Run(ctx context.Context) error {
 	g.Go(func() error { return h.watchModule(gctx) })
 	err := g.Wait()
 	h.stopAll(context.WithoutCancel(ctx), StopShutdown)
-	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return nil
 	}
 	return err
@@ -216,22 +216,25 @@ func (h *Home) Health() Health {
 	return Health{StateAt: h.learned.stateAt, TimeAt: h.learned.timeAt, Problem: h.learned.lastError}
 }
 
-// learnOnce visits the authority: safety list, then time, then the copies for
-// devices. An authority that is away is not an error: the module knows what it
-// knows, and the license says how old that may be.
-func (h *Home) learnOnce(ctx context.Context) {
+// learnOnce is Learn for Run: an authority that is away does not end it.
+func (h *Home) learnOnce(ctx context.Context) { _ = h.Learn(ctx) } // noted in Health
+
+// Learn visits the authority now: time, then safety list, then the copies for
+// devices. Run does it by itself. When it fails the module knows what it knew,
+// and each license says how old that may be.
+func (h *Home) Learn(ctx context.Context) error {
 	if h.cfg.Authority == nil {
-		return
+		return fmt.Errorf("%w: none is configured", ErrAway)
 	}
-	stateErr := h.learnState(ctx)
 	timeErr := h.learnTime(ctx)
+	stateErr := h.learnState(ctx)
 	var relayErr error
 	if h.cfg.Relay != nil {
 		relayErr = h.cfg.Relay.Refresh(ctx)
 	}
-	err := errors.Join(stateErr, timeErr, relayErr)
+	err := errors.Join(timeErr, stateErr, relayErr)
 	if ctx.Err() != nil {
-		return
+		return err
 	}
 	now := h.cfg.Now()
 	h.learned.mu.Lock()
@@ -247,6 +250,7 @@ func (h *Home) learnOnce(ctx context.Context) {
 		h.learned.lastError = err.Error()
 		h.log.LogAttrs(ctx, slog.LevelWarn, "authority not heard", slog.Any("error", err))
 	}
+	return err
 }
 
 func (h *Home) learnState(ctx context.Context) error {

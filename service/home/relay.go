@@ -11,9 +11,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/lares-drm/lares/security/revocation"
 )
 
 // Paths of the authority that devices of the house may read through it.
@@ -114,6 +117,25 @@ func (r *Relay) keeps(path string, c Copy) bool {
 	defer r.mu.Unlock()
 	k, ok := r.kept[path]
 	return ok && (c.Body == nil || bytes.Equal(k.Body, c.Body))
+}
+
+// Snapshot returns the kept snapshot; epoch, as decimal digits, may say that
+// it must be of that epoch. It is ErrAway while only another one is here.
+func (r *Relay) Snapshot(ctx context.Context, epoch string) (Copy, error) {
+	c, err := r.Kept(ctx, PathSnapshot)
+	if err != nil || epoch == "" {
+		return c, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h, err := revocation.ParseHead(r.kept[PathHead].Body)
+	if err != nil {
+		return Copy{}, fmt.Errorf("read the kept head: %w", err)
+	}
+	if strconv.FormatUint(h.Epoch.Number, 10) != epoch {
+		return Copy{}, fmt.Errorf("%w: another epoch is kept", ErrAway)
+	}
+	return r.kept[PathSnapshot], nil
 }
 
 // Kept returns the copy of PathHead, PathSnapshot or PathTrust. Where there is

@@ -34,8 +34,8 @@ func (e *ShopError) Error() string { return "the shop refused: " + e.Code }
 type Wanted struct {
 	Content ident.Content `json:"content"`
 	URL     string        `json:"url"`
-	Peer    ident.Device  `json:"peer"` // device ID of the shop's trusted module
-	Issuer  ident.Issuer  `json:"issuer"`
+	Peer    ident.Device  `json:"peer"`             // device ID of the shop's trusted module
+	Issuer  ident.Issuer  `json:"issuer,omitempty"` // its ID, as its certificate has it
 }
 
 // pending is a request that has no final answer yet. Its ID never changes, so
