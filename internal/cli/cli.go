@@ -36,6 +36,7 @@ func commands() []command {
 		{groupHome, newHomeCmd},
 		{groupHome, newDeviceCmd},
 		{groupIssuer, newCACmd},
+		{groupIssuer, newIssuerCmd},
 		{groupIssuer, newPackCmd},
 		{groupBuilder, newContentCmd},
 		{groupBuilder, newTREMCmd},

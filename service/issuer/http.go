@@ -306,22 +306,24 @@ func (a *api) revoke(r *http.Request) (any, error) {
 	return struct{}{}, a.Issuer.Revoke(r.Context(), key)
 }
 
+// LicenseRow is an issued license as the API shows it.
+type LicenseRow struct {
+	License
+	Digest string `json:"digest"` // license hash, hexadecimal
+}
+
 func (a *api) licenses(r *http.Request) (any, error) {
 	var domain ident.Domain
 	if err := domain.UnmarshalText([]byte(r.PathValue("domain"))); err != nil {
 		return nil, fmt.Errorf("%w: %w", errRequest, err)
 	}
-	type row struct {
-		License
-		Digest string `json:"digest"`
-	}
 	out := struct {
-		Licenses []row `json:"licenses"`
-	}{Licenses: []row{}}
+		Licenses []LicenseRow `json:"licenses"`
+	}{Licenses: []LicenseRow{}}
 	err := a.view(r, func(ctx context.Context, rd Reader) error {
 		all, err := rd.Licenses(ctx, domain)
 		for _, l := range all {
-			out.Licenses = append(out.Licenses, row{l, hex.EncodeToString(l.Digest[:])})
+			out.Licenses = append(out.Licenses, LicenseRow{l, hex.EncodeToString(l.Digest[:])})
 		}
 		return err
 	})

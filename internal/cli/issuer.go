@@ -1,0 +1,256 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/service/authority"
+	"github.com/lares-drm/lares/service/issuer"
+)
+
+// Files of an issuer's folder. Source: local, docs/spec/issuer-store.md.
+const (
+	issuerFile      = "issuer.json"
+	issuerTREM      = "trem"
+	issuerDatabase  = "issuer.db"
+	issuerDelivery  = "delivery.der"       // what `lares pack --to` seals content keys to
+	issuerToken     = "admin.token"        // 0600: whoever reads it is the operator
+	issuerTokenHash = "admin.token.sha256" //nolint:gosec // a file's name
+)
+
+// issuerConfig is issuer.json: nothing in it is secret.
+type issuerConfig struct {
+	Name   string       `json:"name"`
+	Issuer ident.Issuer `json:"issuer"`
+	Device ident.Device `json:"device"`
+	CA     string       `json:"ca"`
+}
+
+func newIssuerCmd(env *Env) *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "issuer",
+		Short: "A shop or library: register titles, grant them to households, serve licenses",
+	}
+	cmd.PersistentFlags().StringVar(&dir, "dir", defaultDir("issuer"), "the issuer's folder")
+	cmd.AddCommand(
+		newIssuerInitCmd(env, &dir), newIssuerServeCmd(env, &dir), newIssuerShowCmd(env, &dir), newIssuerContentCmd(env, &dir),
+		newIssuerOfferCmd(env, &dir), newIssuerGrantCmd(env, &dir), newIssuerGrantsCmd(env, &dir), newIssuerRevokeCmd(env, &dir),
+		newIssuerLicensesCmd(env, &dir),
+	)
+	return cmd
+}
+
+func newIssuerInitCmd(env *Env, dir *string) *cobra.Command {
+	var cfg issuerConfig
+	var voucher string
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Make the issuer's input TREM and get its certificates",
+		Long: `Make the keys of the issuer's trusted module, get its certificates from the
+certification authority, and make the operator's token.
+
+The folder then holds delivery.der, the certificate that content keys are
+sealed to: give it to whoever packs titles (lares pack --to delivery.der).`,
+		Example: `  lares issuer init --ca http://ca.example:7700 --voucher 3F9K-22QX --name "The shop"
+  lares issuer init --dir ./shop --ca http://127.0.0.1:7700 --voucher 3F9K-22QX --name Shop --json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := os.Stat(filepath.Join(*dir, issuerFile)); err == nil {
+				return fmt.Errorf("%s holds an issuer already", *dir)
+			}
+			if err := initIssuer(cmd.Context(), env, *dir, &cfg, voucher); err != nil {
+				return err
+			}
+			return env.print(cmd, cfg, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "Issuer %v has module %v.\nPack titles for it with: lares pack --to %s\nThen: lares issuer serve --dir %s\n",
+					cfg.Issuer, cfg.Device, filepath.Join(*dir, issuerDelivery), *dir)
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&cfg.CA, "ca", "", "URL of the certification authority (required)")
+	cmd.Flags().StringVar(&voucher, "voucher", "", "enrollment voucher of a license issuer (required)")
+	cmd.Flags().StringVar(&cfg.Name, "name", "", "what households read (required)")
+	for _, name := range []string{"ca", "voucher", "name"} {
+		_ = cmd.MarkFlagRequired(name)
+	}
+	return cmd
+}
+
+func initIssuer(ctx context.Context, env *Env, dir string, cfg *issuerConfig, voucher string) (err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the folder: %w", err)
+	}
+	module, stop, err := startTREM(filepath.Join(dir, issuerTREM))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	e, err := enrollIssuer(ctx, env.Now(), module, voucher, cfg)
+	if err != nil {
+		return err
+	}
+	if err := learn(ctx, module, cfg.CA); err != nil {
+		return authorityError(err)
+	}
+	if err := makeToken(dir); err != nil {
+		return err
+	}
+	if err := writeDurably(filepath.Join(dir, issuerDelivery), e.Delivery); err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(cfg, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeDurably(filepath.Join(dir, issuerFile), append(data, '\n'))
+}
+
+// enrollIssuer gets the module's certificates and reads from them which issuer
+// the authority says it is.
+func enrollIssuer(ctx context.Context, now time.Time, module *trem.Client, voucher string, cfg *issuerConfig) (trem.Enrollment, error) {
+	req, err := module.SigningRequest(ctx)
+	if err != nil {
+		return trem.Enrollment{}, err
+	}
+	e, err := authorityOf(cfg.CA).Enroll(ctx, authority.Request{Role: pki.LicenseIssuer, Signing: req.Signing, Delivery: req.Delivery, Voucher: voucher})
+	if err != nil {
+		return e, authorityError(err)
+	}
+	trust, err := pki.NewTrustStore(e.Roots...)
+	if err != nil {
+		return e, fmt.Errorf("the authority's roots: %w", err)
+	}
+	peer, err := (&pki.Verifier{Trust: trust}).Verify(e.Chain, now, pki.LicenseIssuer)
+	if err != nil {
+		return e, fmt.Errorf("the authority's certificate: %w", err)
+	}
+	cfg.Issuer, cfg.Device = peer.Issuer(), peer.ID()
+	return e, module.Enroll(ctx, e)
+}
+
+// authorityError gives an authority's answer this program's exit status.
+func authorityError(err error) error {
+	switch {
+	case errors.Is(err, authority.ErrAway), errors.Is(err, authority.ErrBusy):
+		return later("%w", err)
+	case errors.Is(err, authority.ErrVoucher), errors.Is(err, authority.ErrRefused):
+		return refused("%w", err)
+	}
+	return err
+}
+
+// makeToken makes the operator's token, unless there is one. The server reads
+// the hash only.
+func makeToken(dir string) error {
+	name := filepath.Join(dir, issuerToken)
+	if _, err := os.Stat(name); err == nil {
+		return nil
+	}
+	var b [32]byte
+	rand.Read(b[:]) //nolint:errcheck,gosec // crypto/rand.Read never returns an error
+	token := hex.EncodeToString(b[:])
+	sum := sha256.Sum256([]byte(token))
+	if err := writeDurably(filepath.Join(dir, issuerTokenHash), []byte(hex.EncodeToString(sum[:])+"\n")); err != nil {
+		return err
+	}
+	return writeDurably(name, []byte(token+"\n"))
+}
+
+// writeDurably replaces a file of mode 0600 as a whole, on disk when it returns.
+func writeDurably(name string, data []byte) error {
+	tmp := name + ".new"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	if err := os.Rename(tmp, name); err != nil {
+		return err
+	}
+	d, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// secretFile reads a file that must be its owner's alone.
+func secretFile(name string) (string, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return "", err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("%s can be read by others (mode %04o): chmod 600 %s", name, info.Mode().Perm(), name)
+	}
+	data, err := os.ReadFile(name)
+	return strings.TrimSpace(string(data)), err
+}
+
+func readIssuer(dir string) (cfg issuerConfig, err error) {
+	data, err := os.ReadFile(filepath.Join(dir, issuerFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return cfg, fmt.Errorf("%s holds no issuer yet: lares issuer init --dir %s", dir, dir)
+	}
+	if err != nil {
+		return cfg, err
+	}
+	if err := json.Unmarshal(data, &cfg); err != nil {
+		return cfg, fmt.Errorf("read %s: %w", issuerFile, err)
+	}
+	return cfg, nil
+}
+
+func newIssuerShowCmd(env *Env, dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show",
+		Short: "Show what households need to know of this issuer",
+		Example: `  lares issuer show
+  lares issuer show --dir ./shop --json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := readIssuer(*dir)
+			if err != nil {
+				return err
+			}
+			about := struct {
+				issuer.About
+				CA       string `json:"ca"`
+				URL      string `json:"url,omitempty"` // while it serves
+				Delivery string `json:"delivery"`
+			}{About: issuer.About{Name: cfg.Name, Issuer: cfg.Issuer, Device: cfg.Device}, CA: cfg.CA, Delivery: filepath.Join(*dir, issuerDelivery)}
+			if data, err := os.ReadFile(filepath.Join(*dir, urlFile)); err == nil {
+				about.URL = strings.TrimSpace(string(data))
+			}
+			return env.print(cmd, about, func(w io.Writer) error {
+				p := printer{w: w}
+				p.line("name        %s", about.Name)
+				p.line("issuer      %v", about.Issuer)
+				p.line("device      %v", about.Device)
+				p.line("delivery    %s", about.Delivery)
+				if about.URL != "" {
+					p.line("serves at   %s", about.URL)
+				}
+				return p.err
+			})
+		},
+	}
+}

@@ -1,0 +1,188 @@
+package cli
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
+	"github.com/lares-drm/lares/internal/store"
+	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/service/issuer"
+)
+
+const (
+	// learnEvery is the pause between two visits to the authority.
+	learnEvery = time.Minute
+	// pingEvery is how often the issuer looks whether its module is alive.
+	pingEvery = 2 * time.Second
+)
+
+type issuerFlags struct{ dir, listen, postgres string }
+
+func newIssuerServeCmd(env *Env, dir *string) *cobra.Command {
+	var f issuerFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve licenses until interrupted; the first line printed is the URL",
+		Long: `Serve households (LRP over HTTP) and the operator (JSON, with the token of the
+folder) on one address, by default on this machine only.
+
+Grants and what was issued are kept in issuer.db in the folder or, with
+--postgres, in a PostgreSQL database. After an error of the disk or of the
+trusted module the server ends with status 1: start it again.`,
+		Example: `  lares issuer serve
+  lares issuer serve --dir ./shop --listen 127.0.0.1:7720
+  lares issuer serve --dir ./shop --listen :7720 --postgres ./dsn   # the file holds host=… dbname=…`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.dir = *dir
+			return serveIssuer(cmd.Context(), env, f)
+		},
+	}
+	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:7720", "address to serve on")
+	cmd.Flags().StringVar(&f.postgres, "postgres", "", "file (0600) with the connection string of a PostgreSQL database; default: SQLite in the folder")
+	return cmd
+}
+
+func serveIssuer(ctx context.Context, env *Env, f issuerFlags) (err error) {
+	cfg, err := readIssuer(f.dir)
+	if err != nil {
+		return err
+	}
+	db, err := openIssuerStore(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	module, stop, err := startTREM(filepath.Join(f.dir, issuerTREM))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", f.listen)
+	if err != nil {
+		return fmt.Errorf("serve the issuer: %w", err)
+	}
+	defer listener.Close() //nolint:errcheck // the server has closed it before
+	s := &issuerServer{
+		cfg: cfg, db: db, module: module, listener: listener,
+		log: slog.New(slog.NewTextHandler(env.Stderr, nil)),
+	}
+	handler, err := s.handler(ctx, env, f.dir)
+	if err != nil {
+		return err
+	}
+	s.learn(ctx)
+	url := "http://" + reachable(listener.Addr())
+	if err := writeURL(f.dir, url); err != nil {
+		return err
+	}
+	defer os.Remove(filepath.Join(f.dir, urlFile)) //nolint:errcheck // a stale address is only a wrong hint
+	fmt.Fprintln(env.Stdout, url)
+	return s.run(ctx, handler)
+}
+
+func openIssuerStore(ctx context.Context, f issuerFlags) (*store.Store, error) {
+	if f.postgres == "" {
+		return store.OpenSQLite(ctx, filepath.Join(f.dir, issuerDatabase))
+	}
+	dsn, err := secretFile(f.postgres)
+	if err != nil {
+		return nil, fmt.Errorf("read the connection string: %w", err)
+	}
+	return store.OpenPostgres(ctx, dsn)
+}
+
+// issuerServer is a running issuer.
+type issuerServer struct {
+	cfg      issuerConfig
+	db       *store.Store
+	module   *trem.Client
+	listener net.Listener
+	log      *slog.Logger
+	issuer   *issuer.Issuer
+}
+
+func (s *issuerServer) handler(ctx context.Context, env *Env, dir string) (http.Handler, error) {
+	text, err := os.ReadFile(filepath.Join(dir, issuerTokenHash))
+	if err != nil {
+		return nil, fmt.Errorf("read the token's hash: %w", err)
+	}
+	hash, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(hash) != 32 {
+		return nil, fmt.Errorf("%s is damaged", issuerTokenHash)
+	}
+	s.issuer, err = issuer.New(ctx, issuer.Config{TREM: s.module, Store: s.db, Now: env.Now, Log: s.log})
+	if err != nil {
+		return nil, err
+	}
+	return issuer.Handler(issuer.APIConfig{
+		Issuer: s.issuer, TokenHash: [32]byte(hash), FramesPath: lrphttp.Path, Frames: lrphttp.Handler(s.issuer.Handle),
+		About: issuer.About{Name: s.cfg.Name, Issuer: s.cfg.Issuer, Device: s.cfg.Device},
+	}), nil
+}
+
+// run serves until ctx ends, or until store or module break, which is an error.
+func (s *issuerServer) run(ctx context.Context, handler http.Handler) error {
+	srv := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: lrphttp.Timeout, WriteTimeout: 2 * lrphttp.Timeout,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := srv.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve the issuer: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error { return s.watch(gctx) })
+	g.Go(func() error {
+		<-gctx.Done()
+		grace, done := context.WithTimeout(context.WithoutCancel(ctx), stopGrace/2)
+		defer done()
+		return srv.Shutdown(grace)
+	})
+	return g.Wait()
+}
+
+// watch visits the authority and ends when something is broken.
+func (s *issuerServer) watch(ctx context.Context) error {
+	learn, ping := time.NewTicker(learnEvery), time.NewTicker(pingEvery)
+	defer learn.Stop()
+	defer ping.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.db.Done():
+			return s.db.Err()
+		case <-s.issuer.Failed():
+			return fmt.Errorf("the trusted module is gone: %w", s.issuer.Err())
+		case <-learn.C:
+			s.learn(ctx)
+		case <-ping.C:
+			if _, err := s.module.Status(ctx); errors.Is(err, trem.ErrStream) {
+				return fmt.Errorf("the trusted module is gone: %w", err)
+			}
+		}
+	}
+}
+
+// learn visits the authority. One that is away is no error: the module knows
+// what it knows, and grants wait until it knows something.
+func (s *issuerServer) learn(ctx context.Context) {
+	if err := learn(ctx, s.module, s.cfg.CA); err != nil && ctx.Err() == nil {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "authority not heard", slog.Any("error", err))
+	}
+}
