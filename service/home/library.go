@@ -216,7 +216,7 @@ func (h *Home) decide(ctx context.Context, id ident.Content, output string) (lic
 	}
 	var e *trem.Error
 	if errors.As(err, &e) && e.Code == trem.CodeUnknown {
-		return license.Decision{Reasons: []license.Reason{{Code: "NO_GRANT", Closed: true, Remedy: "BUY"}}}, nil
+		return license.Decision{Action: permission.Play, Reasons: []license.Reason{{Code: license.NoGrant, Closed: true, Remedy: license.Buy}}}, nil
 	}
 	if err != nil {
 		return license.Decision{}, fmt.Errorf("evaluate: %w", err)

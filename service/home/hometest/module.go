@@ -123,7 +123,9 @@ func (m *Module) Evaluate(_ context.Context, a trem.Ask) (license.Decision, erro
 	if m.Decide == nil {
 		return license.Decision{Allow: true, Action: permission.Play}, nil
 	}
-	return m.Decide(a), nil
+	d := m.Decide(a)
+	d.Action = a.Action
+	return d, nil
 }
 
 // Begin opens a session with fresh session keys for all keys of the module.
