@@ -41,9 +41,16 @@ func ParseText(s string) (*Units, error) {
 }
 
 func (u *Units) statement(key, value string) error {
-	for _, try := range []func(key, value string) (bool, error){
-		u.begin, u.usageText, u.managementText, u.lendText, u.classText, u.actorText, u.unknownText,
-	} {
+	if done, err := u.begin(key, value); done || err != nil {
+		return err
+	}
+	if done, err := u.unknownText(key, value); done || err != nil {
+		return err
+	}
+	if value == "" {
+		return fmt.Errorf("no such keyword, or without its value")
+	}
+	for _, try := range []func(key, value string) (bool, error){u.usageText, u.managementText, u.lendText, u.classText, u.actorText} {
 		if done, err := try(key, value); done || err != nil {
 			return err
 		}
