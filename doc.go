@@ -7,14 +7,14 @@
 //	license                     license, evaluation of its conditions, signature
 //	license/ident               the common IDs (IEC 62227, ITU-T H.751)
 //	license/permission          the permission code (IEC 62227), unit by unit
-//	license/profile             home, mobile, automotive, cloud: as data
 //
 // Security model:
 //
 //	security/pki                certification authorities, classes, Verify
 //	security/pki/authority      what a certification authority does
 //	security/revocation         which device, class or version is no longer trusted
-//	security/keystore           keys behind an interface: soft, pkcs11
+//	security/keystore           keys behind an interface
+//	security/keystore/soft      a sealed file
 //	security/sltp               secure license transaction protocol
 //	security/sltp/edhoc         its key exchange, RFC 9528
 //	security/sltp/transfer      a license is neither lost nor doubled
@@ -36,8 +36,10 @@
 //
 // Protected content (ISO/IEC 23001-7):
 //
-//	content, content/cenc       reading, decrypting, link encryption
+//	content                     reading, decrypting, link encryption
+//	content/cenc                the four schemes, pssh
 //	content/packager            clear film in, protected fragments out
+//	content/film                the film of the demo
 //
 // It names no clause that the public sources do not show. The promise: a test
 // fails when a row of the table names something that is not there.
