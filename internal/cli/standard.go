@@ -135,9 +135,10 @@ func parseStandard(text string) ([]statement, error) {
 			cells[i] = strings.TrimSpace(cells[i])
 		}
 		status, note, _ := strings.Cut(cells[7], ": ")
+		tests := strings.Fields(strings.TrimSuffix(cells[6], "-")) // a dash: none yet
 		rows = append(rows, statement{
 			ID: cells[0], Section: section, Statement: cells[1], Mark: cells[2], Package: cells[3],
-			Specification: cells[4], Command: cells[5], Tests: strings.Fields(cells[6]), Status: status, Note: note,
+			Specification: cells[4], Command: cells[5], Tests: tests, Status: status, Note: note,
 		})
 	}
 	return rows, nil

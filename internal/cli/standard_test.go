@@ -36,7 +36,7 @@ func TestStandard_EveryRowIsWellFormedAndHasAPlace(t *testing.T) {
 			t.Errorf("%q: not an ID, or used twice", r.ID)
 		}
 		seen[r.ID] = true
-		if r.Statement == "" || r.Package == "" || r.Section == "" || r.Specification == "" || r.Command == "" || len(r.Tests) == 0 {
+		if r.Statement == "" || r.Package == "" || r.Section == "" || r.Specification == "" || r.Command == "" || len(r.Tests) == 0 && r.Status != "planned" {
 			t.Errorf("%s: a cell is empty: a row without a place", r.ID)
 		}
 		for mark := range strings.SplitSeq(r.Mark, "/") {
