@@ -116,9 +116,13 @@ func newHomeShowCmd(env *Env, dir *string) *cobra.Command {
 				return err
 			}
 			if issuer != "" {
-				if err := askHome(cmd.Context(), *dir, http.MethodGet, "/api/v1/pairwise?issuer="+url.QueryEscape(issuer), nil, &v); err != nil {
+				var known struct {
+					Domain ident.Domain `json:"domain"`
+				}
+				if err := askHome(cmd.Context(), *dir, http.MethodGet, "/api/v1/pairwise?issuer="+url.QueryEscape(issuer), nil, &known); err != nil {
 					return err
 				}
+				v.Domain = known.Domain
 			}
 			var lib struct{ Titles []json.RawMessage }
 			if err := askHome(cmd.Context(), *dir, http.MethodGet, "/api/v1/library", nil, &lib); err != nil {
