@@ -56,7 +56,7 @@ func demoServe(ctx context.Context, env *Env, f demoFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, clean()) }()
-	h, err := newHouse(dir, io.Discard)
+	h, err := newHouse(dir)
 	if err != nil {
 		return err
 	}
@@ -123,12 +123,7 @@ func demoCheck(cmd *cobra.Command, env *Env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, clean()) }()
-	logFile, err := os.CreateTemp("", "lares-demo-log-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(logFile.Name()) //nolint:errcheck // a temporary file
-	h, err := newHouse(dir, logFile)
+	h, err := newHouse(dir)
 	if err != nil {
 		return err
 	}
@@ -160,6 +155,7 @@ func demoCheck(cmd *cobra.Command, env *Env) (err error) {
 		}
 	}
 	if last := proofs[len(proofs)-1]; !last.Holds {
+		fmt.Fprintf(env.Stderr, "The last lines of the house's log:\n%s", h.tail(20))
 		return check("step %d (%s) does not hold: %s", last.Step, last.Name, last.Failed)
 	}
 	return nil

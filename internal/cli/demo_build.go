@@ -82,7 +82,7 @@ func (d *demo) voucher(ctx context.Context, args ...string) (string, error) {
 }
 
 func (d *demo) makeShop(ctx context.Context) error {
-	v, err := d.voucher(ctx, "--role", "license issuer", "--issuer", "demo-shop")
+	v, err := d.voucher(ctx, "--role", "license-issuer", "--issuer", "demo-shop")
 	if err != nil {
 		return err
 	}
@@ -112,6 +112,9 @@ func (d *demo) packFilm(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := os.MkdirAll(d.path("packed"), 0o700); err != nil {
+		return err
+	}
 	for _, t := range d.titles("", "") {
 		if _, err := d.must(ctx, "pack", in[0], in[1], "--poster", in[2], "--title", t.title, "--content", string(t.id), "--scheme", t.scheme,
 			"--to", d.path("shop", "delivery.der"), "--out", d.packed(t.id)); err != nil {
@@ -133,7 +136,7 @@ func (d *demo) stockShop(ctx context.Context) error {
 }
 
 func (d *demo) makeHome(ctx context.Context) error {
-	v, err := d.voucher(ctx, "--role", "home server")
+	v, err := d.voucher(ctx, "--role", "home-server")
 	if err != nil {
 		return err
 	}

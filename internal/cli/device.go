@@ -217,19 +217,21 @@ func (d *device) get(ctx context.Context, env *Env, id ident.Content, plays uint
 			err = errors.Join(err, fmt.Errorf("the exchange failed: %s", e.Text))
 		}
 	}
-	return gotten{}, errors.Join(later("nothing came; the same request may be repeated"), err)
+	if err == nil {
+		err = errors.New("the house sent no copy")
+	}
+	return gotten{}, later("nothing came (%w); it may be asked again", err)
 }
 
 // ask repeats a request under one request ID until it is answered: a house
 // that was restarted in the middle answers the repetition as it would have.
 func (d *device) ask(ctx context.Context, courier *http.Courier, req trem.LicenseRequest) (events []trem.Event, err error) {
 	for range 3 {
-		opened, err := d.trem.Open(ctx, req)
-		if err != nil {
+		var opened trem.Opened
+		if opened, err = d.trem.Open(ctx, req); err != nil {
 			return nil, err
 		}
-		events, err = courier.Fetch(ctx, opened)
-		if len(events) > 0 {
+		if events, err = courier.Fetch(ctx, opened); len(events) > 0 {
 			return events, err
 		}
 	}

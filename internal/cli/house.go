@@ -21,8 +21,8 @@ import (
 // program, all on loopback, with their state below one folder.
 type house struct {
 	dir     string
-	program string    // this executable
-	log     io.Writer // what the children say on standard error
+	program string   // this executable
+	log     *os.File // in dir: what the children say on standard error
 
 	mu    sync.Mutex
 	procs map[string]*proc
@@ -42,10 +42,14 @@ const stopGrace = 5 * time.Second
 // startGrace is how long a child may take to say that it serves.
 const startGrace = 20 * time.Second
 
-func newHouse(dir string, log io.Writer) (*house, error) {
+func newHouse(dir string) (*house, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the log: %w", err)
 	}
 	return &house{dir: dir, program: self, log: log, procs: map[string]*proc{}}, nil
 }
@@ -123,7 +127,7 @@ func (h *house) serve(name string, args ...string) (string, error) {
 		in := bufio.NewReader(out)
 		line, _ := in.ReadString('\n') //nolint:errcheck // an exit before the first line shows as an empty one
 		first <- strings.TrimSpace(line)
-		_, _ = io.Copy(h.log, in)
+		_, _ = io.Copy(io.Discard, in)
 		_ = cmd.Wait()
 		close(p.done)
 	}()
@@ -197,5 +201,15 @@ func (h *house) close() error {
 	for _, name := range names {
 		errs = append(errs, h.stop(name))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, h.log.Close())...)
+}
+
+// tail is the last lines of the children's log.
+func (h *house) tail(n int) string {
+	data, err := os.ReadFile(h.log.Name())
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.SplitAfter(string(data), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "")
 }

@@ -119,6 +119,7 @@ func (m *members) find(id string) *Pairing {
 // admit has the module sign the membership of an approved device and stores
 // it for the device to fetch. It may run again after a crash.
 func (h *Home) admit(ctx context.Context, p Pairing) error {
+	_ = h.Learn(ctx) // the device may be newer than what the house knows; an authority that is away is noted in Health
 	a, err := h.cfg.Module.Admit(ctx, trem.Candidate{Chain: p.Chain, Hardware: p.Hardware})
 	m := h.members
 	m.mu.Lock()

@@ -69,7 +69,9 @@ func (f *fakeTREM) Prepare(_ context.Context, t trem.Terms) (trem.Prepared, erro
 		return trem.Prepared{}, f.failPrep
 	}
 	f.prepared++
-	t.Info.Issuer = "shop"
+	if _, err := wire.Marshal(t); err != nil { // it goes through a pipe
+		return trem.Prepared{}, err
+	}
 	b, err := wire.Marshal(t.Info)
 	if err != nil {
 		return trem.Prepared{}, err
@@ -136,7 +138,7 @@ func (s *shop) open() {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { s.store.Close() })
-	s.Issuer, err = issuer.New(s.t.Context(), issuer.Config{TREM: s.trem, Store: s.store, Now: func() time.Time { return s.now }, Log: slog.New(slog.NewTextHandler(s.t.Output(), nil))})
+	s.Issuer, err = issuer.New(s.t.Context(), issuer.Config{ID: "shop", TREM: s.trem, Store: s.store, Now: func() time.Time { return s.now }, Log: slog.New(slog.NewTextHandler(s.t.Output(), nil))})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -42,6 +42,7 @@ var ErrNotReady = errors.New("issuer: the TREM has not learned a revocation stat
 
 // Config is what an issuer is made of.
 type Config struct {
+	ID    ident.Issuer     // required: what the TREM's certificate asserts
 	TREM  TREM             // required
 	Store Store            // required
 	Now   func() time.Time // required: for records and expiry of grants; licenses are judged by TREMs
@@ -52,6 +53,7 @@ type Config struct {
 type Issuer struct {
 	cfg      Config
 	self     ident.Device
+	id       ident.Issuer // that the TREM's certificate asserts
 	in       ident.Incarnation
 	endpoint *lrp.Endpoint
 	once     sync.Once
@@ -61,8 +63,8 @@ type Issuer struct {
 
 // New asks the TREM who it is and returns its issuer. It starts nothing.
 func New(ctx context.Context, cfg Config) (*Issuer, error) {
-	if cfg.TREM == nil || cfg.Store == nil || cfg.Now == nil {
-		return nil, errors.New("issuer: TREM, Store and Now are required")
+	if cfg.ID == "" || cfg.TREM == nil || cfg.Store == nil || cfg.Now == nil {
+		return nil, errors.New("issuer: ID, TREM, Store and Now are required")
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -75,7 +77,7 @@ func New(ctx context.Context, cfg Config) (*Issuer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Issuer{cfg: cfg, self: st.Device, in: st.Incarnation, endpoint: e, failed: make(chan struct{})}, nil
+	return &Issuer{cfg: cfg, self: st.Device, id: st.Issuer, in: st.Incarnation, endpoint: e, failed: make(chan struct{})}, nil
 }
 
 // Device is the ID of the issuer's TREM: what households address.
@@ -222,7 +224,7 @@ func (i *Issuer) complete(g *Grant) error {
 	if g.Policy, err = wire.Marshal(t.policy); err != nil {
 		return err
 	}
-	info, err := g.info(ident.License{1}, 1, now)
+	info, err := g.info(i.cfg.ID, ident.License{1}, 1, now)
 	if err != nil {
 		return err
 	}

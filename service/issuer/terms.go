@@ -127,8 +127,8 @@ func moment(s string) (int64, error) {
 	return u.Usage[0].EndTime, nil
 }
 
-// placeholder stands in a trial license for what only the TREM knows: the
-// issuer's ID, the keys and the content's duration.
+// placeholder stands in a trial license for the certificate; the keys and the
+// content's duration, which only the TREM knows, are made up as well.
 const placeholder = "trial"
 
 // trial makes a license of the terms with a throw-away key, so that terms which
@@ -138,7 +138,6 @@ func trial(info license.Info) error {
 	if err != nil {
 		return err
 	}
-	info.Issuer = placeholder
 	info.Keys = []license.KeyRef{{KID: ident.Key{1}, Tier: license.TierAudio, BPS: 1}}
 	if info.Policy.Duration == 0 {
 		info.Policy.Duration = 1000 * 60
@@ -150,13 +149,13 @@ func trial(info license.Info) error {
 }
 
 // info is the license that a grant makes for a household of a generation.
-func (g *Grant) info(id ident.License, generation uint64, issuedAt int64) (license.Info, error) {
+func (g *Grant) info(issuer ident.Issuer, id ident.License, generation uint64, issuedAt int64) (license.Info, error) {
 	var p license.Policy
 	if err := wire.Unmarshal(g.Policy, &p, wire.Limit{Bytes: 2048, Depth: 4}); err != nil {
 		return license.Info{}, fmt.Errorf("policy of grant %v: %w", g.ID, err)
 	}
 	return license.Info{
-		Format: license.Format, ID: id, IssuedAt: issuedAt, Content: g.Content, Subject: license.DomainSubject(g.Domain, generation),
+		Format: license.Format, ID: id, Issuer: issuer, IssuedAt: issuedAt, Content: g.Content, Subject: license.DomainSubject(g.Domain, generation),
 		Code: g.Code, Policy: p, RevMinEpoch: g.MinEpoch, Version: 1,
 	}, nil
 }

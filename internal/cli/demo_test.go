@@ -1,0 +1,175 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"image/png"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lares-drm/lares/internal/httpd/browsertest"
+)
+
+// programs builds lares and lares-trem once, as they are shipped.
+var programs = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "lares-programs-")
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command("go", "build", "-o", dir+"/", "../../cmd/lares", "../../cmd/lares-trem")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return dir, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if dir, err := programs(); err == nil {
+		_ = os.RemoveAll(dir)
+	}
+	os.Exit(code)
+}
+
+func program(t *testing.T) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("NOT RUN: whole processes are not part of the short tests")
+	}
+	dir, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, "lares")
+}
+
+// TestDemo_Check runs the story that `make demo-check` runs, as a program sees it.
+func TestDemo_Check(t *testing.T) {
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), program(t), "demo", "--check", "--json")
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	runErr := cmd.Run()
+	var proofs []proof
+	if err := json.Unmarshal(out.Bytes(), &proofs); err != nil {
+		t.Fatalf("%v (%v): %s%s", err, runErr, out.String(), errs.String())
+	}
+	for _, p := range proofs {
+		t.Logf("%d %s: %v %s%s", p.Step, p.Name, p.Holds, p.Proved, p.Failed)
+	}
+	if want := len((&demo{}).story()); runErr != nil || len(proofs) != want {
+		t.Errorf("%d of %d steps, %v", len(proofs), want, runErr)
+	}
+}
+
+// serving is a running `lares demo`.
+type serving struct {
+	url, dir string
+	cmd      *exec.Cmd
+}
+
+func startDemo(t *testing.T) *serving {
+	t.Helper()
+	s := &serving{dir: filepath.Join(t.TempDir(), "house")}
+	s.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), program(t), "demo", "--dir", s.dir)
+	s.cmd.Stderr = os.Stderr
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = s.cmd.Process.Signal(os.Interrupt)
+		_ = s.cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.url = strings.TrimSpace(line)
+	return s
+}
+
+// TestStory_8_Browser opens the printed URL in real headless Chromium: the film
+// plays, the picture is there, and stopping the session at the house stops it.
+func TestStory_8_Browser(t *testing.T) {
+	s := startDemo(t)
+	for _, title := range []string{string(bought), string(boughtCBCS)} {
+		got := browsertest.Play(t, s.url, browsertest.Options{Title: title})
+		if got.To-got.From < 2.5 || !got.Encrypted || got.Width == 0 {
+			t.Errorf("%s: it played from %.1f s to %.1f s, encrypted %v, %d pixels wide; the page says %q", title, got.From, got.To, got.Encrypted, got.Width, got.Ended)
+			continue
+		}
+		if colors, black := got.Colors(); colors < 64 || black > 0.9 {
+			t.Errorf("%s: the picture has %d colors and is %.0f %% black", title, colors, 100*black)
+		}
+		if !got.After.Paused && got.After.Loaded != 0 || got.After.Reason == "" {
+			t.Errorf("%s: after the stop: %+v", title, got.After)
+		}
+		if shot := os.Getenv("LARES_PICTURE"); shot != "" && title == string(bought) {
+			f, err := os.Create(shot)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := png.Encode(f, got.Picture); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestDemo_LeavesNothing stops a demo as Ctrl-C does: its processes end, its
+// address answers no more, and its temporary folder is gone.
+func TestDemo_LeavesNothing(t *testing.T) {
+	tmp := t.TempDir()
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program(t), "demo")
+	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGINT); err != nil { // the whole group, as a terminal does
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("Ctrl-C: %v", err)
+	}
+	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+		t.Errorf("left in the temporary folder: %v, %v", left, err)
+	}
+	client := &http.Client{Timeout: time.Second}
+	if res, err := client.Get(strings.TrimSpace(line)); err == nil {
+		_ = res.Body.Close()
+		t.Error("the house still answers")
+	}
+	if ps, err := os.ReadDir("/proc"); err == nil {
+		for _, p := range ps {
+			if args, err := os.ReadFile(filepath.Join("/proc", p.Name(), "cmdline")); err == nil && bytes.Contains(args, []byte(tmp)) {
+				t.Errorf("still running: %q", args)
+			}
+		}
+	}
+}
