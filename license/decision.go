@@ -3,6 +3,7 @@ package license
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lares-drm/lares/internal/wire"
@@ -178,15 +179,23 @@ func when(ms int64) string {
 	return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.999Z07:00")
 }
 
-// span prints a duration for a reason, in whole seconds from one second on.
+// span prints a duration for a reason: whole days from three on, else hours,
+// minutes and seconds, and ms below one second.
 func span(ms int64) string {
 	const day = 86400_000
-	if ms >= 1000*day {
+	if ms >= 1000*day || ms >= 3*day && ms%day == 0 {
 		return fmt.Sprintf("%dd", ms/day)
 	}
 	d := time.Duration(ms) * time.Millisecond
 	if d >= time.Second {
 		d = d.Truncate(time.Second)
 	}
-	return d.String()
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }

@@ -38,7 +38,7 @@ func TestEvaluator_E17_V2_ClockGrace(t *testing.T) {
 	if diff := cmp.Diff([]license.Code{license.ClockStale}, codes(d)); d.Allow || diff != "" {
 		t.Errorf("73 h: allow %v, %s", d.Allow, diff)
 	}
-	if r := d.Reasons[0]; r.Remedy != license.SyncTime || r.Have == "" || r.Need != "72h0m0s" {
+	if r := d.Reasons[0]; r.Remedy != license.SyncTime || r.Have == "" || r.Need != "3d" {
 		t.Errorf("73 h: reason %+v", r)
 	}
 }

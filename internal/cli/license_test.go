@@ -115,7 +115,7 @@ func TestLicense_Explain(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{[]string{"explain", name}, []string{"May be played for 48h after the first use, 2 times in all.", "Must be begun within 720h0m0s", "UHD (needs HDCP_2_2)", "A play counts after 10s"}},
+		{[]string{"explain", name}, []string{"May be played for 48h after the first use, 2 times in all.", "Must be begun within 30d of its issue, before 2026-01-31T00:00:00Z.", "UHD (needs HDCP_2_2)", "A play counts after 10s"}},
 		{[]string{"explain", "--code", "PLAY; EXPORT=clearkey"}, []string{"May be played without limit.", "browser of the household"}},
 		{[]string{"explain", "--code", "0x010001011000"}, []string{"May be played without limit."}},
 		{[]string{"explain", "--code", "PLAY; X.15=00"}, []string{"does not know (unit 0x15)"}},
