@@ -108,50 +108,70 @@ func (p *Page) flip(turned []run) *Page {
 	return out
 }
 
+// escape is the quotient from which on a gap is not written as ones alone.
+// Source: docs/spec/revocation.md.
+const escape = 8
+
 // header chooses the cheapest way to write the page. At a tie the list comes
 // before runs, runs before the bitmap, a smaller k before a greater.
 func (p *Page) header() byte {
 	if p.Len() == 0 {
 		return pageEmpty
 	}
-	best, cost := byte(pageBitmap), PageSize
+	best, cost := byte(pageBitmap), PageSize+1 // runs win a tie against the bitmap
 	for k := byte(15); k < 16; k-- {
-		if c := p.runsBits(int(k)); c <= cost {
-			best, cost = pageRuns|k, c
+		if c := p.runsBits(int(k), cost); c < cost {
+			best, cost = pageRuns|k, c+1 // so does a smaller k against a greater
 		}
 	}
 	for k := byte(15); k >= 1; k-- { // k = 0 would be the bitmap turned over
-		if c := p.listBits(int(k)); c <= cost {
-			best, cost = pageList|k, c
+		if c := p.listBits(int(k), cost); c < cost {
+			best, cost = pageList|k, c+1
 		}
 	}
 	return best
 }
 
-// listBits is the length of the list's body: per index its gap, divided, as
-// ones and a zero, and k bits; the rest of the page as ones.
-func (p *Page) listBits(k int) int {
+// listBits is the length of the list's body, or some length from limit on.
+func (p *Page) listBits(k, limit int) int {
 	n, next := p.count*(k+1), 0
-	for _, r := range p.runs {
-		n += (int(r.first) - next) >> k
-		next = int(r.last) + 1
+	for i := 0; i < len(p.runs) && n < limit; i++ {
+		n += gapBits((int(p.runs[i].first) - next) >> k)
+		next = int(p.runs[i].last) + 1
 	}
-	return n + quotient(next, k)
+	return n + endBits(next, k)
 }
 
 // runsBits is the same for runs, each with a gamma code of its length. Two
 // runs are never adjacent, so the gap counts from one behind.
-func (p *Page) runsBits(k int) int {
+func (p *Page) runsBits(k, limit int) int {
 	n, next := len(p.runs)*(k+1), 0
-	for _, r := range p.runs {
-		n += (int(r.first)-next)>>k + gammaBits(uint64(r.last)-uint64(r.first)+1)
+	for i := 0; i < len(p.runs) && n < limit; i++ {
+		r := p.runs[i]
+		n += gapBits((int(r.first)-next)>>k) + gammaBits(uint64(r.last)-uint64(r.first)+1)
 		next = int(r.last) + 2
 	}
-	return n + quotient(next, k)
+	return n + endBits(next, k)
 }
 
-// quotient is the number of ones that reach from next to the end of the page.
-func quotient(next, k int) int {
+// gapBits is the length of a gap's quotient, without the zero that ends it.
+func gapBits(q int) int {
+	if q < escape {
+		return q
+	}
+	return escape + gammaBits(uint64(q-escape)+1) //nolint:gosec // not negative
+}
+
+// endBits is the length of the end of a body.
+func endBits(next, k int) int {
+	if q := steps(next, k); q <= escape {
+		return q
+	}
+	return escape + 1
+}
+
+// steps is how many steps of 2^k lead from next beyond the page.
+func steps(next, k int) int {
 	if next >= PageSize {
 		return 0
 	}
@@ -169,30 +189,46 @@ func (p *Page) Encode() []byte {
 
 func (p *Page) body(w *bitWriter, header byte) {
 	k, next := int(header&15), 0
-	rice := func(first int) {
-		gap := first - next
-		w.ones(uint64(gap >> k)) //nolint:gosec // gaps are not negative
-		w.bits(0, 1)
-		w.bits(uint64(gap)&(1<<k-1), k) //nolint:gosec // as above
-	}
 	switch header &^ 15 {
 	case pageList:
 		for _, r := range p.runs {
 			for i := int(r.first); i <= int(r.last); i++ {
-				rice(i)
+				writeGap(w, i-next, k)
 				next = i + 1
 			}
 		}
-		w.ones(uint64(quotient(next, k))) //nolint:gosec // not negative
+		writeEnd(w, next, k)
 	case pageRuns:
 		for _, r := range p.runs {
-			rice(int(r.first))
+			writeGap(w, int(r.first)-next, k)
 			w.gamma(uint64(r.last) - uint64(r.first) + 1)
 			next = int(r.last) + 2
 		}
-		w.ones(uint64(quotient(next, k))) //nolint:gosec // not negative
+		writeEnd(w, next, k)
 	case pageBitmap:
 		p.bitmap(w)
+	}
+}
+
+// writeGap writes the quotient as ones and a zero, from escape on as that many
+// ones, a zero and a gamma code of the rest; then the k low bits.
+func writeGap(w *bitWriter, gap, k int) {
+	q := uint64(gap >> k) //nolint:gosec // gaps are not negative
+	w.ones(min(q, escape))
+	w.bits(0, 1)
+	if q >= escape {
+		w.gamma(q - escape + 1)
+	}
+	w.bits(uint64(gap)&(1<<k-1), k) //nolint:gosec // as above
+}
+
+// writeEnd writes as many ones as lead beyond the page, at most escape, and
+// one more where these do not lead so far.
+func writeEnd(w *bitWriter, next, k int) {
+	q := steps(next, k)
+	w.ones(uint64(min(q, escape))) //nolint:gosec // not negative
+	if q > escape {
+		w.bits(1, 1)
 	}
 }
 
@@ -244,10 +280,10 @@ func readPage(r *bitReader, header byte) (*Page, error) {
 }
 
 func (p *Page) readRice(r *bitReader, k int, runs bool) {
-	for next, q := 0, 0; next+q<<k < PageSize && !r.bad; {
-		if r.bit() {
-			q++
-			continue
+	for next := 0; ; {
+		q, end := readQuotient(r, next, k)
+		if r.bad || end {
+			return
 		}
 		first := next + q<<k + int(r.bits(k)) //nolint:gosec // below 2^15
 		length := 1
@@ -260,11 +296,25 @@ func (p *Page) readRice(r *bitReader, k int, runs bool) {
 			return
 		}
 		p.extend(run{uint16(first), uint16(last)}) //nolint:gosec // below PageSize
-		next, q = last+1, 0
+		next = last + 1
 		if runs {
 			next++
 		}
 	}
+}
+
+// readQuotient reads what writeGap or writeEnd wrote, up to the low bits.
+func readQuotient(r *bitReader, next, k int) (q int, end bool) {
+	for q < escape && next+q<<k < PageSize {
+		if !r.bit() {
+			return q, false
+		}
+		q++
+	}
+	if next+q<<k >= PageSize || r.bit() {
+		return q, true
+	}
+	return q + int(r.gamma(PageSize)) - 1, false //nolint:gosec // at most PageSize
 }
 
 func (p *Page) readBitmap(r *bitReader) {

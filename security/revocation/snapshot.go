@@ -19,7 +19,7 @@ func (s *State) Snapshot() []byte {
 	w := &bitWriter{out: []byte{snapshotVersion}}
 	w.gamma(uint64(len(s.rows)) + 1)
 	w.gamma(uint64(len(s.issuers)) + 1)
-	next := uint64(0)
+	next, last := uint64(0), byte(pageEmpty)
 	for i := range s.rows {
 		r := &s.rows[i]
 		w.gamma(uint64(r.Class) - next + 1)
@@ -27,7 +27,7 @@ func (s *State) Snapshot() []byte {
 		r.write(w)
 		w.flag(len(r.pages) > 0)
 		if len(r.pages) > 0 {
-			r.writePages(w)
+			last = r.writePages(w, last)
 		}
 	}
 	for i := range s.issuers {
@@ -59,11 +59,9 @@ func readRow(r *bitReader) (l Leaf, ok bool) {
 	return l, !r.bad && l.sound()
 }
 
-// writePages writes every page of the class: a zero when its header is that of
-// the page before (of the first: empty), else a one and the header in six
-// bits; then the body.
-func (r *row) writePages(w *bitWriter) {
-	last := byte(pageEmpty)
+// writePages writes every page of the class: its header, told by the page
+// before in the snapshot (last; of the first: empty), then the body.
+func (r *row) writePages(w *bitWriter, last byte) byte {
 	pages := r.pages
 	for no := range r.Leaf.pages() {
 		var p *Page
@@ -71,38 +69,78 @@ func (r *row) writePages(w *bitWriter) {
 			p, pages = pages[0].page, pages[1:]
 		}
 		h := p.header()
-		w.flag(h != last)
-		if h != last {
-			w.bits(uint64(h), 6)
-		}
+		writeHeader(w, last, h)
 		p.body(w, h)
 		last = h
 	}
+	return last
 }
 
-func readPages(r *bitReader, n int) ([]numbered, error) {
+// writeHeader writes 0 for the same header, 10 and a bit for k one more (1) or
+// less (0) of the same kind, 11 and six bits for any other.
+func writeHeader(w *bitWriter, last, h byte) {
+	up, okUp := neighbor(last, true)
+	down, okDown := neighbor(last, false)
+	switch {
+	case h == last:
+		w.bits(0, 1)
+	case okUp && h == up:
+		w.bits(0b101, 3)
+	case okDown && h == down:
+		w.bits(0b100, 3)
+	default:
+		w.bits(0b11<<6|uint64(h), 8)
+	}
+}
+
+func readHeader(r *bitReader, last byte) byte {
+	if !r.bit() {
+		return last
+	}
+	if !r.bit() {
+		h, ok := neighbor(last, r.bit())
+		r.bad = r.bad || !ok
+		return h
+	}
+	h := byte(r.bits(6)) //nolint:gosec // six bits
+	up, okUp := neighbor(last, true)
+	down, okDown := neighbor(last, false)
+	r.bad = r.bad || h == last || okUp && h == up || okDown && h == down
+	return h
+}
+
+// neighbor is the header of the same kind with k one more or less.
+func neighbor(h byte, up bool) (byte, bool) {
+	kind, k := h&^15, h&15
+	least := byte(0)
+	if kind == pageList {
+		least = 1
+	}
+	if kind != pageList && kind != pageRuns || up && k == 15 || !up && k == least {
+		return 0, false
+	}
+	if up {
+		return h + 1, true
+	}
+	return h - 1, true
+}
+
+func readPages(r *bitReader, n int, last byte) ([]numbered, byte, error) {
 	var out []numbered
-	last := byte(pageEmpty)
 	for no := range n {
-		h := last
-		if r.bit() {
-			if h = byte(r.bits(6)); h == last { //nolint:gosec // six bits
-				r.bad = true
-			}
-		}
-		p, err := readPage(r, h)
+		last = readHeader(r, last)
+		p, err := readPage(r, last)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if p.Len() > 0 {
 			out = append(out, numbered{no: no, page: p})
 		}
-		last = h
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("%w: a class without revocations has no pages", ErrMalformed)
+		return nil, 0, fmt.Errorf("%w: a class without revocations has no pages", ErrMalformed)
 	}
-	return out, nil
+	return out, last, nil
 }
 
 func (l *IssuerLeaf) write(w *bitWriter) {
@@ -132,7 +170,7 @@ func readSnapshot(data []byte) (*State, error) {
 	}
 	r := &bitReader{in: data[1:]}
 	classes, issuers := r.gamma(MaxLeaves+1)-1, r.gamma(MaxLeaves+1)-1
-	s, next := &State{}, uint64(0)
+	s, next, last := &State{}, uint64(0), byte(pageEmpty)
 	for range classes {
 		id := next + r.gamma(1<<32) - 1
 		l, ok := readRow(r)
@@ -142,11 +180,10 @@ func readSnapshot(data []byte) (*State, error) {
 		l.Class, next = pki.Class(id), id+1 //nolint:gosec // at most MaxClass
 		row := row{Leaf: l}
 		if r.bit() {
-			pages, err := readPages(r, l.pages())
-			if err != nil || l.Status == Revoked {
+			var err error
+			if row.pages, last, err = readPages(r, l.pages(), last); err != nil || l.Status == Revoked {
 				return nil, fmt.Errorf("%w: pages of class %v", ErrMalformed, l.Class)
 			}
-			row.pages = pages
 		}
 		s.rows = append(s.rows, row)
 	}
