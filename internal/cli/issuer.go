@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -73,7 +72,7 @@ sealed to: give it to whoever packs titles (lares pack --to delivery.der).`,
 			if _, err := os.Stat(filepath.Join(*dir, issuerFile)); err == nil {
 				return fmt.Errorf("%s holds an issuer already", *dir)
 			}
-			if err := initIssuer(cmd.Context(), env, *dir, &cfg, voucher); err != nil {
+			if err := initIssuer(cmd.Context(), *dir, &cfg, voucher); err != nil {
 				return err
 			}
 			return env.print(cmd, cfg, func(w io.Writer) error {
@@ -92,7 +91,7 @@ sealed to: give it to whoever packs titles (lares pack --to delivery.der).`,
 	return cmd
 }
 
-func initIssuer(ctx context.Context, env *Env, dir string, cfg *issuerConfig, voucher string) (err error) {
+func initIssuer(ctx context.Context, dir string, cfg *issuerConfig, voucher string) (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the folder: %w", err)
 	}
@@ -101,7 +100,7 @@ func initIssuer(ctx context.Context, env *Env, dir string, cfg *issuerConfig, vo
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	e, err := enrollIssuer(ctx, env.Now(), module, voucher, cfg)
+	e, err := enrollIssuer(ctx, module, voucher, cfg)
 	if err != nil {
 		return err
 	}
@@ -121,9 +120,8 @@ func initIssuer(ctx context.Context, env *Env, dir string, cfg *issuerConfig, vo
 	return writeDurably(filepath.Join(dir, issuerFile), append(data, '\n'))
 }
 
-// enrollIssuer gets the module's certificates and reads from them which issuer
-// the authority says it is.
-func enrollIssuer(ctx context.Context, now time.Time, module *trem.Client, voucher string, cfg *issuerConfig) (trem.Enrollment, error) {
+// enrollIssuer gets the module's certificates, which say which issuer it is.
+func enrollIssuer(ctx context.Context, module *trem.Client, voucher string, cfg *issuerConfig) (trem.Enrollment, error) {
 	req, err := module.SigningRequest(ctx)
 	if err != nil {
 		return trem.Enrollment{}, err
@@ -132,16 +130,15 @@ func enrollIssuer(ctx context.Context, now time.Time, module *trem.Client, vouch
 	if err != nil {
 		return e, authorityError(err)
 	}
-	trust, err := pki.NewTrustStore(e.Roots...)
-	if err != nil {
-		return e, fmt.Errorf("the authority's roots: %w", err)
+	if err := module.Enroll(ctx, e); err != nil {
+		return e, fmt.Errorf("store the certificate: %w", err)
 	}
-	peer, err := (&pki.Verifier{Trust: trust}).Verify(e.Chain, now, pki.LicenseIssuer)
-	if err != nil {
-		return e, fmt.Errorf("the authority's certificate: %w", err)
+	st, err := module.Status(ctx)
+	if err == nil && st.Issuer == "" {
+		err = errors.New("the authority's certificate is not a license issuer's")
 	}
-	cfg.Issuer, cfg.Device = peer.Issuer(), peer.ID()
-	return e, module.Enroll(ctx, e)
+	cfg.Issuer, cfg.Device = st.Issuer, st.Device
+	return e, err
 }
 
 // authorityError gives an authority's answer this program's exit status.

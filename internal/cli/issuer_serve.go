@@ -123,7 +123,7 @@ func (s *issuerServer) handler(ctx context.Context, env *Env, dir string) (http.
 	if err != nil || len(hash) != 32 {
 		return nil, fmt.Errorf("%s is damaged", issuerTokenHash)
 	}
-	s.issuer, err = issuer.New(ctx, issuer.Config{ID: s.cfg.Issuer, TREM: s.module, Store: s.db, Now: env.Now, Log: s.log})
+	s.issuer, err = issuer.New(ctx, issuer.Config{TREM: s.module, Store: s.db, Now: env.Now, Log: s.log})
 	if err != nil {
 		return nil, err
 	}

@@ -216,7 +216,7 @@ func (g *Grant) rank() int {
 // usable takes one license from the grant. The one license of a stateless
 // grant is taken once.
 func (a *issue) usable(ctx context.Context, g Grant) (bool, error) {
-	info, err := g.info(a.cfg.ID, ident.License{1}, a.ev.Generation, g.Created)
+	info, err := g.info(a.id, ident.License{1}, a.ev.Generation, g.Created)
 	if err != nil {
 		return false, err
 	}
@@ -238,7 +238,7 @@ func (a *issue) make(ctx context.Context, g Grant, now int64) (ident.License, id
 		Domain: g.Domain, ID: g.statelessID(a.ev.Generation), Device: a.ev.Peer, Grant: g.ID, Request: a.ev.Request,
 		State: Issued, Version: 1, IssuedAt: g.Created,
 	}
-	info, err := g.info(a.cfg.ID, lic.ID, a.ev.Generation, lic.IssuedAt)
+	info, err := g.info(a.id, lic.ID, a.ev.Generation, lic.IssuedAt)
 	if err != nil {
 		return lic.ID, ident.Transfer{}, err
 	}
@@ -253,7 +253,7 @@ func (a *issue) make(ctx context.Context, g Grant, now int64) (ident.License, id
 
 // stateless makes the grant's one license, the first time or again.
 func (a *issue) stateless(ctx context.Context, g Grant, lic License) error {
-	info, err := g.info(a.cfg.ID, lic.ID, a.ev.Generation, g.Created)
+	info, err := g.info(a.id, lic.ID, a.ev.Generation, g.Created)
 	if err != nil {
 		return err
 	}
@@ -309,7 +309,6 @@ func (a *issue) stateful(ctx context.Context, g Grant, lic License, info license
 // prepare asks the TREM for the license. What the TREM will not make is
 // a refusal for the household and an error for the operator.
 func (a *issue) prepare(ctx context.Context, t trem.Terms) (trem.Prepared, error) {
-	t.Info.Issuer = a.id
 	p, err := a.cfg.TREM.Prepare(ctx, t)
 	var e *trem.Error
 	if errors.As(err, &e) && (e.Code == trem.CodeRejected || e.Code == trem.CodeUnknown) {

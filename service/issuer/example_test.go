@@ -27,7 +27,7 @@ func Example() {
 		return
 	}
 	defer db.Close()
-	shop, err := issuer.New(ctx, issuer.Config{ID: "shop", TREM: &fakeTREM{epoch: 7}, Store: db, Now: time.Now})
+	shop, err := issuer.New(ctx, issuer.Config{TREM: &fakeTREM{epoch: 7}, Store: db, Now: time.Now})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -43,7 +43,7 @@ type fakeTREM struct {
 }
 
 func (f *fakeTREM) Status(context.Context) (trem.Status, error) {
-	return trem.Status{Device: self, Incarnation: ident.Incarnation{1}, Epoch: f.epoch}, nil
+	return trem.Status{Device: self, Issuer: "shop", Incarnation: ident.Incarnation{1}, Epoch: f.epoch}, nil
 }
 
 func (f *fakeTREM) RegisterKeys(_ context.Context, sealed []byte) (ident.Content, error) {
@@ -138,7 +138,7 @@ func (s *shop) open() {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { s.store.Close() })
-	s.Issuer, err = issuer.New(s.t.Context(), issuer.Config{ID: "shop", TREM: s.trem, Store: s.store, Now: func() time.Time { return s.now }, Log: slog.New(slog.NewTextHandler(s.t.Output(), nil))})
+	s.Issuer, err = issuer.New(s.t.Context(), issuer.Config{TREM: s.trem, Store: s.store, Now: func() time.Time { return s.now }, Log: slog.New(slog.NewTextHandler(s.t.Output(), nil))})
 	if err != nil {
 		s.t.Fatal(err)
 	}

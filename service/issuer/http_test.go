@@ -181,7 +181,7 @@ func TestHTTP_Spec6_Problems(t *testing.T) {
 // A store that fails must not show its errors to the outside.
 func TestHTTP_Spec6_InternalErrorsStayInside(t *testing.T) {
 	s := newShop(t)
-	i, err := issuer.New(t.Context(), issuer.Config{ID: "shop", TREM: s.trem, Store: brokenStore{}, Now: s.Issuer.Now()})
+	i, err := issuer.New(t.Context(), issuer.Config{TREM: s.trem, Store: brokenStore{}, Now: s.Issuer.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}

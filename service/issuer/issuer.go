@@ -42,7 +42,6 @@ var ErrNotReady = errors.New("issuer: the TREM has not learned a revocation stat
 
 // Config is what an issuer is made of.
 type Config struct {
-	ID    ident.Issuer     // required: what the TREM's certificate asserts
 	TREM  TREM             // required
 	Store Store            // required
 	Now   func() time.Time // required: for records and expiry of grants; licenses are judged by TREMs
@@ -63,8 +62,8 @@ type Issuer struct {
 
 // New asks the TREM who it is and returns its issuer. It starts nothing.
 func New(ctx context.Context, cfg Config) (*Issuer, error) {
-	if cfg.ID == "" || cfg.TREM == nil || cfg.Store == nil || cfg.Now == nil {
-		return nil, errors.New("issuer: ID, TREM, Store and Now are required")
+	if cfg.TREM == nil || cfg.Store == nil || cfg.Now == nil {
+		return nil, errors.New("issuer: TREM, Store and Now are required")
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -72,6 +71,9 @@ func New(ctx context.Context, cfg Config) (*Issuer, error) {
 	st, err := cfg.TREM.Status(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("ask the TREM who it is: %w", err)
+	}
+	if st.Issuer == "" {
+		return nil, errors.New("issuer: the TREM has no certificate of a license issuer")
 	}
 	e, err := lrp.NewEndpoint(lrp.EndpointConfig{Self: lrp.Addr(st.Device)})
 	if err != nil {
@@ -224,7 +226,7 @@ func (i *Issuer) complete(g *Grant) error {
 	if g.Policy, err = wire.Marshal(t.policy); err != nil {
 		return err
 	}
-	info, err := g.info(i.cfg.ID, ident.License{1}, 1, now)
+	info, err := g.info(i.id, ident.License{1}, 1, now)
 	if err != nil {
 		return err
 	}
