@@ -10,6 +10,8 @@ import (
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
 	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/internal/httpd/browsertest"
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/home"
 	"github.com/lares-drm/lares/service/home/hometest"
 )
@@ -48,11 +50,21 @@ func TestPlayback_BrowserPlaysAndStops(t *testing.T) {
 	for _, scheme := range []cenc.Scheme{cenc.SchemeCENC, cenc.SchemeCBCS} {
 		t.Run(scheme.String(), func(t *testing.T) {
 			srv, _, module := house(t, scheme)
+			consent := ""
+			if scheme == cenc.SchemeCBCS {
+				consent = "Starting it begins your viewing time."
+				module.Decide = func(trem.Ask) license.Decision {
+					return license.Decision{Allow: true, Confirm: []license.Confirm{{Kind: license.StartsInterval}}}
+				}
+			}
 			pages := os.Getenv("LARES_PICTURES") // a folder, to look at them
 			if pages == "" && scheme == cenc.SchemeCENC {
 				pages = t.TempDir()
 			}
 			res := browsertest.Play(t, srv.URL+"/", browsertest.Options{Pages: pages})
+			if res.Confirmed != consent {
+				t.Errorf("the page asked %q before it played, want %q", res.Confirmed, consent)
+			}
 			if res.Overflow {
 				t.Error("a page is wider than a phone's screen")
 			}

@@ -53,7 +53,7 @@ const actions = [
   ["[data-stop]", (b) => call("DELETE", `/api/v1/sessions/${b.dataset.stop}`)],
   ["[data-approve]", (b) => call("POST", `/api/v1/pairings/${b.dataset.approve}/approve`, { code: b.dataset.code })],
   ["[data-refuse]", (b) => call("DELETE", `/api/v1/pairings/${b.dataset.refuse}`)],
-  ["[data-remove]", (b) => call("DELETE", `/api/v1/devices/${b.dataset.remove}`)],
+  ["[data-remove]", async (b) => confirm(b.dataset.ask) && call("DELETE", `/api/v1/devices/${b.dataset.remove}`)],
 ];
 
 document.addEventListener("click", async (event) => {
