@@ -402,8 +402,8 @@ func (d *demo) proveRevocation(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if no.code == 0 {
-		return "", errors.New("the device of the revoked class was served")
+	if no.code != statusRefused {
+		return "", fmt.Errorf("the device of the revoked class got status %d: %s", no.code, firstLine(no.stderr))
 	}
 	if _, err := d.must(ctx, "device", "get", string(bought), "--dir", d.path("tablet")); err != nil {
 		return "", err

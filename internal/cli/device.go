@@ -15,6 +15,7 @@ import (
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
+	"github.com/lares-drm/lares/security/sltp"
 	"github.com/lares-drm/lares/security/trem"
 )
 
@@ -214,6 +215,9 @@ func (d *device) get(ctx context.Context, env *Env, id ident.Content, plays uint
 		case trem.EventRefused:
 			return gotten{}, refused("the house refused: %s", shopWords(e.Code))
 		case trem.EventFailed:
+			if e.Code == sltp.AlertCertificate.String() {
+				return gotten{}, refused("the house does not accept this device: its certificate was withdrawn by the safety list, or has run out (%s)", e.Text)
+			}
 			err = errors.Join(err, fmt.Errorf("the exchange failed: %s", e.Text))
 		}
 	}
