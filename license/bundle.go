@@ -1,63 +1,17 @@
 package license
 
 import (
-	"crypto/subtle"
 	"fmt"
-	"io"
 
+	"github.com/lares-drm/lares/content/cenc"
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license/ident"
 )
 
-// KeySize is the length of a content key in bytes (ISO/IEC 23001-7).
-const KeySize = 16
-
-// Key is a content key on its way between two TREMs. It prints redacted, does
-// not marshal and does not compare with ==.
-type Key struct {
-	_ [0]func()
-	b *[KeySize]byte
-}
-
-// NewKey copies 16 bytes.
-func NewKey(b []byte) (Key, error) {
-	if len(b) != KeySize {
-		return Key{}, fmt.Errorf("%w: key of %d bytes", ErrInvalid, len(b))
-	}
-	k := Key{b: new([KeySize]byte)}
-	copy(k.b[:], b)
-	return k, nil
-}
-
-// Bytes is the key itself, not a copy: nil for the zero Key.
-func (k Key) Bytes() []byte {
-	if k.b == nil {
-		return nil
-	}
-	return k.b[:]
-}
-
-// Clear overwrites the key.
-func (k Key) Clear() { clear(k.Bytes()) }
-
-// Equal compares in constant time.
-func (k Key) Equal(o Key) bool {
-	return k.b != nil && o.b != nil && subtle.ConstantTimeCompare(k.b[:], o.b[:]) == 1
-}
-
-// Format prints no key.
-func (Key) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, "[content key]") }
-
-// MarshalText refuses.
-func (Key) MarshalText() ([]byte, error) { return nil, ErrSecret }
-
-// MarshalCBOR refuses: keys are encoded by KeyBundle.Encode only.
-func (Key) MarshalCBOR() ([]byte, error) { return nil, ErrSecret }
-
 // BundleKey is one key of a bundle.
 type BundleKey struct {
 	KID ident.Key
-	Key Key
+	Key cenc.ContentKey
 }
 
 // KeyBundle holds the keys of one license: [license hash, [+ [kid, key]]]. It
@@ -70,7 +24,7 @@ type KeyBundle struct {
 type bundleKeyWire struct {
 	_   struct{} `cbor:",toarray"`
 	KID ident.Key
-	Key [KeySize]byte
+	Key [cenc.KeySize]byte
 }
 
 type bundleWire struct {
@@ -83,10 +37,11 @@ type bundleWire struct {
 func (b *KeyBundle) Encode() ([]byte, error) {
 	w := bundleWire{License: b.License}
 	for _, k := range b.Keys {
-		if k.Key.b == nil {
+		plain, err := k.Key.Reveal()
+		if err != nil {
 			return nil, fmt.Errorf("%w: no key for %v", ErrInvalid, k.KID)
 		}
-		w.Keys = append(w.Keys, bundleKeyWire{KID: k.KID, Key: *k.Key.b})
+		w.Keys = append(w.Keys, bundleKeyWire{KID: k.KID, Key: plain})
 	}
 	if err := w.check(); err != nil {
 		return nil, err
@@ -128,7 +83,7 @@ func ParseKeyBundle(data []byte) (*KeyBundle, error) {
 	}
 	b := &KeyBundle{License: w.License}
 	for _, k := range w.Keys {
-		key, err := NewKey(k.Key[:])
+		key, err := cenc.NewContentKey(k.Key[:])
 		if err != nil {
 			return nil, err
 		}
@@ -152,7 +107,8 @@ func (b *KeyBundle) Check(l *License) error {
 	}
 	for _, k := range b.Keys {
 		ref := l.key(k.KID)
-		if ref == nil || KeyCheck(k.KID, l.info.Content, k.Key.Bytes()) != ref.Check {
+		plain, err := k.Key.Reveal()
+		if err != nil || ref == nil || KeyCheck(k.KID, l.info.Content, plain[:]) != ref.Check {
 			return fmt.Errorf("%w: key %v is not the license's", ErrInvalid, k.KID)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lares-drm/lares/content/cenc"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
@@ -59,7 +60,7 @@ func code(tb testing.TB, text string) permission.Code {
 
 // key is the content key of a tier in the tests: 16 bytes of its number.
 func key(tier license.Tier) []byte {
-	k := make([]byte, license.KeySize)
+	k := make([]byte, cenc.KeySize)
 	for i := range k {
 		k[i] = byte(tier)
 	}

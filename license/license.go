@@ -25,8 +25,6 @@ var (
 	ErrSigner = errors.New("license: signer")
 	// ErrNotNarrower is returned when a derived license permits what its parent does not.
 	ErrNotNarrower = errors.New("license: wider than its parent")
-	// ErrSecret is returned by attempts to print or marshal a key.
-	ErrSecret = errors.New("license: keys are not printed")
 )
 
 // License is a parsed license. Its signature has not been checked: Verify or

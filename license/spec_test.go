@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lares-drm/lares/content/cenc"
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
@@ -76,7 +77,7 @@ func TestLicense_1_WorkedExamples(t *testing.T) {
 	hash := lic.Hash()
 	checkPage(t, "license.md", "hash", hash[:])
 
-	secret, err := license.NewKey(key(license.TierSD))
+	secret, err := cenc.NewContentKey(key(license.TierSD))
 	if err != nil {
 		t.Fatal(err)
 	}

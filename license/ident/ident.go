@@ -142,6 +142,12 @@ func printable(s string) string {
 // MarshalText prints the ID for JSON.
 func (id License) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
+// MarshalText prints the incarnation for JSON.
+func (id Incarnation) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads what MarshalText prints.
+func (id *Incarnation) UnmarshalText(s []byte) error { return parse(id[:], string(s)) }
+
 // MarshalText prints the ID for JSON.
 func (id Device) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 

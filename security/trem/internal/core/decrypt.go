@@ -182,18 +182,14 @@ func (c *Core) pay(s *session, f *box.Fragment, r Reading) error {
 	return nil
 }
 
-func (s *session) title(kid ident.Key) (cenc.ContentKey, error) {
-	k, ok := s.inst.keys[kid]
-	if !ok {
-		return cenc.ContentKey{}, fmt.Errorf("no key %v in this session", kid)
-	}
-	return cenc.NewContentKey(k.Bytes())
-}
+func (s *session) title(kid ident.Key) (cenc.ContentKey, error) { return pick(s.inst.keys, kid) }
 
-func (s *session) session(kid ident.Key) (cenc.ContentKey, error) {
-	k, ok := s.link[kid]
+func (s *session) session(kid ident.Key) (cenc.ContentKey, error) { return pick(s.link, kid) }
+
+func pick(keys map[ident.Key]cenc.ContentKey, kid ident.Key) (cenc.ContentKey, error) {
+	k, ok := keys[kid]
 	if !ok {
-		return k, fmt.Errorf("no session key %v", kid)
+		return k, fmt.Errorf("no key %v in this session", kid)
 	}
 	return k, nil
 }

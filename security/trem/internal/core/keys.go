@@ -188,8 +188,8 @@ func (k *content) same(keys []box.TierKey) bool {
 
 // grant picks the keys of the wanted tiers: what a license names, and what its
 // bundle carries.
-func (k *content) grant(id ident.Content, tiers []uint64) (refs []license.KeyRef, keys map[ident.Key]license.Key, err error) {
-	keys = map[ident.Key]license.Key{}
+func (k *content) grant(id ident.Content, tiers []uint64) (refs []license.KeyRef, keys map[ident.Key]cenc.ContentKey, err error) {
+	keys = map[ident.Key]cenc.ContentKey{}
 	for _, key := range k.keys {
 		if len(tiers) > 0 && !slices.Contains(tiers, uint64(key.Tier)) {
 			continue
@@ -198,9 +198,7 @@ func (k *content) grant(id ident.Content, tiers []uint64) (refs []license.KeyRef
 		if err != nil {
 			return nil, nil, err
 		}
-		if keys[key.KID], err = license.NewKey(plain[:]); err != nil {
-			return nil, nil, err
-		}
+		keys[key.KID] = key.Key
 		refs = append(refs, license.KeyRef{KID: key.KID, Tier: license.Tier(key.Tier), Check: license.KeyCheck(key.KID, id, plain[:]), BPS: key.BPS})
 	}
 	return refs, keys, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
+	"github.com/lares-drm/lares/content/cenc"
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
@@ -25,7 +26,7 @@ var linkLimit = wire.Limit{Bytes: 32 << 10, Items: 8, Depth: 4}
 type instance struct {
 	links [][]byte
 	chain []*license.License // leaf first
-	keys  map[ident.Key]license.Key
+	keys  map[ident.Key]cenc.ContentKey
 	state license.State
 }
 
@@ -145,7 +146,7 @@ func (i *instance) open(bundle []byte) error {
 	if err := b.Check(i.leaf()); err != nil {
 		return err
 	}
-	i.keys = map[ident.Key]license.Key{}
+	i.keys = map[ident.Key]cenc.ContentKey{}
 	for _, k := range b.Keys {
 		i.keys[k.KID] = k.Key
 	}

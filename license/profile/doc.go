@@ -1,0 +1,13 @@
+// Package profile implements the device profiles of evaluator E18 as data: the
+// defaults that a device of a kind brings where a license says nothing.
+//
+// IEC TS 62224 calls its model extensible to mobile devices, automotive
+// telematics and cloud media services; these are the settings by which one
+// evaluator serves them. The values are local.
+//
+// It decides nothing and overrides no license: a clock grace that a license
+// names wins, and loans and live content have none whatever a profile says.
+//
+// The promise: profiles are values, equal ones behave equally, and every value
+// is in docs/spec/profile.md.
+package profile
