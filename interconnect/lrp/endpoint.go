@@ -134,7 +134,7 @@ func (e *Endpoint) ask(f Frame, m SLTP, serve Serve) (answer []Frame, ok bool) {
 			return []Frame{ErrorFrame(f, CodeInternal, 0)}, false
 		}
 		r := reply(f, TypeSLTP, body)
-		r.Seq += uint64(i) //nolint:gosec // i < MaxFrames
+		r.Seq += uint64(i)
 		answer = append(answer, r)
 	}
 	return answer, true

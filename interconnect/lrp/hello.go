@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/lares-drm/lares/internal/wire"
@@ -63,9 +64,7 @@ func (h Hello) Encode() ([]byte, error) {
 	if err := wire.Unmarshal(known, &all, helloLimit); err != nil {
 		return nil, err
 	}
-	for k, v := range h.Other {
-		all[k] = v
-	}
+	maps.Copy(all, h.Other)
 	return wire.Marshal(all)
 }
 

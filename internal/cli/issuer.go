@@ -27,9 +27,9 @@ const (
 	issuerFile      = "issuer.json"
 	issuerTREM      = "trem"
 	issuerDatabase  = "issuer.db"
-	issuerDelivery  = "delivery.der"       // what `lares pack --to` seals content keys to
-	issuerToken     = "admin.token"        // 0600: whoever reads it is the operator
-	issuerTokenHash = "admin.token.sha256" //nolint:gosec // a file's name
+	issuerDelivery  = "delivery.der" // what `lares pack --to` seals content keys to
+	issuerToken     = "admin.token"  // 0600: whoever reads it is the operator
+	issuerTokenHash = "admin.token.sha256"
 )
 
 // issuerConfig is issuer.json: nothing in it is secret.
@@ -160,7 +160,7 @@ func makeToken(dir string) error {
 		return nil
 	}
 	var b [32]byte
-	rand.Read(b[:]) //nolint:errcheck,gosec // crypto/rand.Read never returns an error
+	rand.Read(b[:]) // never returns an error
 	token := hex.EncodeToString(b[:])
 	sum := sha256.Sum256([]byte(token))
 	if err := writeDurably(filepath.Join(dir, issuerTokenHash), []byte(hex.EncodeToString(sum[:])+"\n")); err != nil {

@@ -137,7 +137,7 @@ func inTx(ctx context.Context, c *pgx.Conn, opt pgx.TxOptions, fn func(context.C
 		return pgClassify(ctx, err)
 	}
 	if err := guard(ctx, fn, pgConn{t}); err != nil {
-		t.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck,gosec // a connection that cannot roll back is closed, which does
+		t.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // a connection that cannot roll back is closed, which does
 		return err
 	}
 	return pgClassify(ctx, t.Commit(ctx))
@@ -192,8 +192,7 @@ func (e *sqlState) Error() string { return "SQLSTATE " + e.code + ": " + e.messa
 // pgAgain reports whether the same transaction may succeed: a serialization
 // failure, a deadlock, a server that goes or comes, a lost connection.
 func pgAgain(err error) bool {
-	var bad *engineError
-	if !errors.As(err, &bad) {
+	if _, bad := errors.AsType[*engineError](err); !bad {
 		return false
 	}
 	var st *sqlState

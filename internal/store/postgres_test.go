@@ -37,7 +37,7 @@ func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	c := &cluster{t: t, bin: pgBin(t)}
 	// A socket's path is at most 107 bytes long, which t.TempDir may not leave room for.
-	dir, err := os.MkdirTemp("", "lares-pg-")
+	dir, err := os.MkdirTemp("", "lares-pg-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,7 +94,7 @@ func (e *sqliteEngine) start(ctx context.Context) error {
 	}
 	e.wg.Go(func() {
 		w.run()
-		c.Close() //nolint:errcheck,gosec // the pool's Close reports
+		c.Close() //nolint:errcheck // the pool's Close reports
 	})
 	return nil
 }

@@ -70,8 +70,7 @@ func (s *Store) run(ctx context.Context, how func(context.Context, func(context.
 		return fmt.Errorf("%w: %w", ErrBroken, err)
 	}
 	err := how(ctx, fn)
-	var bad *engineError
-	if errors.As(err, &bad) {
+	if bad, ok := errors.AsType[*engineError](err); ok {
 		s.fail(bad)
 		return fmt.Errorf("%w: %w", ErrBroken, err)
 	}

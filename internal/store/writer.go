@@ -91,8 +91,7 @@ func (w *writer) one(ctx context.Context, j *job) error {
 		return err
 	}
 	j.err = guard(ctx, j.fn, sqliteConn{w.db})
-	var bad *engineError
-	if errors.As(j.err, &bad) {
+	if _, bad := errors.AsType[*engineError](j.err); bad {
 		return j.err
 	}
 	if j.err != nil {

@@ -79,6 +79,8 @@ func (i *Issuer) react(ctx context.Context, ev trem.Event) ([]trem.SLTPMessage, 
 		return i.receipt(ctx, ev)
 	case trem.EventFailed:
 		i.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "exchange failed", slog.Any("peer", ev.Peer), slog.String("rule", ev.Text))
+	case trem.EventDropped:
+		i.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "message dropped", slog.String("rule", ev.Text))
 	case trem.EventInstalled, trem.EventRefused, trem.EventClosed: // a destination's
 	}
 	return nil, nil

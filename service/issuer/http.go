@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -88,7 +89,7 @@ func (a *api) open(fn endpoint) http.HandlerFunc {
 		h.Set("Content-Type", "application/json")
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
-		json.NewEncoder(w).Encode(v) //nolint:errcheck,gosec,errchkjson // the peer is gone
+		json.NewEncoder(w).Encode(v) //nolint:errcheck,errchkjson // the peer is gone
 	}
 }
 
@@ -139,7 +140,7 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 func problem(w http.ResponseWriter, status int, code, detail string) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(map[string]any{ //nolint:errcheck,gosec,errchkjson // the peer is gone
+	json.NewEncoder(w).Encode(map[string]any{ //nolint:errcheck,errchkjson // the peer is gone
 		"type": "about:blank", "title": http.StatusText(status), "status": status, "code": code, "detail": detail,
 	})
 }
@@ -160,9 +161,7 @@ func (a *api) ready(w http.ResponseWriter, r *http.Request) {
 			return err
 		},
 	}
-	for name, check := range a.APIConfig.Ready {
-		checks[name] = check
-	}
+	maps.Copy(checks, a.APIConfig.Ready)
 	out, status := map[string]string{}, http.StatusOK
 	for name, check := range checks {
 		out[name] = "ok"
@@ -173,7 +172,7 @@ func (a *api) ready(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(out) //nolint:errcheck,gosec,errchkjson // the peer is gone
+	json.NewEncoder(w).Encode(out) //nolint:errcheck,errchkjson // the peer is gone
 }
 
 // decode reads a JSON body strictly.

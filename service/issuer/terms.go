@@ -104,7 +104,7 @@ func policyStatement(p *license.Policy, key, value string) (mine bool, err error
 func oneOf(value string, words ...string) (uint64, error) {
 	for i, w := range words {
 		if w == value {
-			return uint64(i) + 1, nil //nolint:gosec // not negative
+			return uint64(i) + 1, nil
 		}
 	}
 	return 0, fmt.Errorf("want %s", strings.Join(words, " or "))

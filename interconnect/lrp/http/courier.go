@@ -126,8 +126,7 @@ func (c *Courier) once(ctx context.Context, tx *lrp.Transaction, f lrp.Frame) ([
 }
 
 func worthRetry(err error) (advice time.Duration, again bool) {
-	var e *lrp.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*lrp.Error](err); ok {
 		return time.Duration(e.RetryMS) * time.Millisecond, e.Code.Retry()
 	}
 	return 0, errors.Is(err, ErrLost)

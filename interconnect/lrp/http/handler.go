@@ -33,7 +33,7 @@ func Handler(serve func(ctx context.Context, f lrp.Frame) []lrp.Frame) http.Hand
 		h.Set("Content-Type", TypeFrames)
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
-		w.Write(out) //nolint:errcheck,gosec // the peer is gone: it will ask again
+		w.Write(out) //nolint:errcheck // the peer is gone: it will ask again
 	})
 }
 
@@ -47,7 +47,7 @@ func read(w http.ResponseWriter, r *http.Request) (f lrp.Frame, status int) {
 		return f, http.StatusUnsupportedMediaType
 	}
 	deadline := time.Now().Add(Timeout)                     //nolint:forbidigo // a socket deadline, not a decision
-	http.NewResponseController(w).SetReadDeadline(deadline) //nolint:errcheck,gosec // not every writer has deadlines; the server's own then hold
+	http.NewResponseController(w).SetReadDeadline(deadline) //nolint:errcheck // not every writer has deadlines; the server's own then hold
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, lrp.MaxFrame))
 	var tooLarge *http.MaxBytesError
 	switch {
