@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/lares-drm/lares/interconnect/lrp"
 	"github.com/lares-drm/lares/license"
@@ -35,8 +36,15 @@ var (
 	errFailed    = &refusal{"UNAVAILABLE", "the TREM does not make this license"}
 )
 
+// serveTimeout bounds the work on one message, whether its sender waits or not.
+const serveTimeout = 30 * time.Second
+
 // Handle serves one frame of a household and returns the frames to send back.
+// A message that was begun is served to its end even when the caller's
+// connection is gone: the answer is kept, and the repeat gets it.
 func (i *Issuer) Handle(ctx context.Context, f lrp.Frame) []lrp.Frame {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), serveTimeout)
+	defer cancel()
 	return i.endpoint.Handle(f, i.cfg.Now(), func(_ lrp.Addr, m lrp.SLTP) ([]lrp.SLTP, error) {
 		out, err := i.receive(ctx, trem.SLTPMessage{CID: m.CID, Bytes: m.Message})
 		if err != nil {

@@ -1,6 +1,8 @@
 package issuer_test
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -8,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lares-drm/lares/interconnect/lrp"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/issuer"
@@ -394,5 +397,30 @@ func TestIssuer_Spec4_Offers(t *testing.T) {
 	}
 	if _, err := s.PutOffer(t.Context(), issuer.Offer{ID: "x", Content: "urn:none", Terms: rental}); !errors.Is(err, issuer.ErrNotFound) {
 		t.Errorf("offer of unknown content: %v", err)
+	}
+}
+
+// A household whose connection breaks while it is served finds its answer when
+// it sends the same frame again.
+func TestIssuer_Spec5_BrokenConnectionLosesNoAnswer(t *testing.T) {
+	s := newShop(t)
+	s.grant(rental, 1)
+	m, err := json.Marshal(request(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := lrp.SLTP{Message: m}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := lrp.NewTransaction(lrp.Addr(self), lrp.Addr(home), s.now, lrp.Life).Next(lrp.TypeSLTP, body)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	first, again := s.Handle(gone, f), s.Handle(t.Context(), f)
+	if len(first) != 1 || len(again) != 1 || first[0].Type != lrp.TypeSLTP || string(first[0].Body) != string(again[0].Body) {
+		t.Errorf("%v, then %v", first, again)
+	}
+	if s.trem.prepared != 1 || len(s.licenses()) != 1 {
+		t.Errorf("%d prepared, %d licenses", s.trem.prepared, len(s.licenses()))
 	}
 }
