@@ -28,6 +28,17 @@ func (s ClassStatus) String() string {
 // MarshalText prints the status for JSON.
 func (s ClassStatus) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// UnmarshalText reads a status's name.
+func (s *ClassStatus) UnmarshalText(text []byte) error {
+	for try := Active; try <= Retired; try++ {
+		if try.String() == string(text) {
+			*s = try
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: class status", ErrMalformed)
+}
+
 // Reason is why, by the numbers of CRLReason (RFC 5280 section 5.3.1).
 type Reason uint8
 

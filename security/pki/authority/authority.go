@@ -118,9 +118,9 @@ func (a *Authority) Name() string { return a.rec.Config.Name }
 // ClassInfo is what an authority knows of a class that it issues.
 type ClassInfo struct {
 	Name    string   `json:"name"`
-	Role    pki.Role `json:"role"`
-	Members uint32   `json:"members"`  // next index: that many were numbered
-	OnlyCAs bool     `json:"only_cas"` // its members are CAs
+	Role    pki.Role `json:"role,omitempty"` // 0 for the root's
+	Members uint32   `json:"members"`        // next index: that many were numbered
+	OnlyCAs bool     `json:"only_cas"`       // its members are CAs
 	revocation.Leaf
 }
 

@@ -1,0 +1,210 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/revocation"
+	service "github.com/lares-drm/lares/service/authority"
+)
+
+// caTest runs `lares ca` commands on one folder.
+type caTest struct {
+	*testing.T
+	dir string
+}
+
+func newCATest(t *testing.T) *caTest { return &caTest{T: t, dir: filepath.Join(t.TempDir(), "ca")} }
+
+func (c *caTest) run(stdin string, args ...string) (stdout, stderr string, code int) {
+	var out, errs bytes.Buffer
+	env := &Env{Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &errs, Now: time.Now}
+	code = Main(c.Context(), append(append([]string{"ca"}, args...), "--dir", c.dir), env)
+	return out.String(), errs.String(), code
+}
+
+// ok runs a command that must succeed, with --json, into v.
+func (c *caTest) ok(v any, args ...string) {
+	c.Helper()
+	out, errs, code := c.run("", append(args, "--json")...)
+	if code != statusDone {
+		c.Fatalf("ca %v: status %d: %s", args, code, errs)
+	}
+	if err := json.Unmarshal([]byte(out), v); err != nil {
+		c.Fatalf("ca %v: %v in %s", args, err, out)
+	}
+}
+
+// csr writes a signing request into a file and returns its name.
+func (c *caTest) csr(name string, asPEM bool) string {
+	c.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		c.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	if err != nil {
+		c.Fatal(err)
+	}
+	if asPEM {
+		der = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})
+	}
+	file := filepath.Join(c.TempDir(), name)
+	if err := os.WriteFile(file, der, 0o600); err != nil {
+		c.Fatal(err)
+	}
+	return file
+}
+
+func TestCA_CeremonyClassIssueRevokeShow(t *testing.T) {
+	c := newCATest(t)
+	if _, errs, code := c.run("", "show"); code != statusError || !strings.Contains(errs, "lares ca ceremony") {
+		t.Errorf("before the ceremony: %d %s", code, errs)
+	}
+	if _, errs, code := c.run(`{"nmae": "x"}`, "ceremony", "--file", "-"); code != statusError || !strings.Contains(errs, "nmae") {
+		t.Errorf("unknown key: %d %s", code, errs)
+	}
+	if _, errs, code := c.run(`{"name": "Oak Street", "levels": ["SL1", "SL3"], "anchors": ["A0", "A2"]}`, "ceremony", "--file", "-"); code != statusDone {
+		t.Fatal(errs)
+	}
+	if _, _, code := c.run("", "ceremony"); code != statusError {
+		t.Errorf("second ceremony: status %d", code)
+	}
+	var class classAnswer
+	c.ok(&class, "class", "--name", "phone")
+	if class.Class != 4098 {
+		t.Errorf("class %v", class.Class)
+	}
+	pemFile := filepath.Join(t.TempDir(), "device.pem")
+	var issued issueAnswer
+	c.ok(&issued, "issue", "--class", "4098", "--level", "SL3", "--anchor", "A2", "--svn", "2",
+		"--signing", c.csr("s", true), "--delivery", c.csr("d", false), "--out", pemFile)
+	chain := certificates(t, pemFile) // leaf, class CA, manufacturer CA, delivery, root
+	trust, err := pki.NewTrustStore(chain[4])
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &pki.Verifier{Trust: trust}
+	peer, err := v.Verify(chain[:3], time.Now(), pki.Device)
+	if err != nil || peer.ID() != issued.Device || peer.Level() != pki.SL3 || peer.Anchor() != pki.A2 || peer.SVN() != 2 {
+		t.Fatalf("%v %v", peer, err)
+	}
+	if _, err := v.VerifyDelivery(peer, chain[3], time.Now()); err != nil {
+		t.Error(err)
+	}
+	if _, errs, code := c.run("", "issue", "--level", "SL2", "--signing", c.csr("s", true), "--delivery", c.csr("d", true), "--out", pemFile); code != statusRefused || !strings.Contains(errs, `"level"`) {
+		t.Errorf("a level that the ceremony does not grant: %d %s", code, errs)
+	}
+	var revoked revokeAnswer
+	c.ok(&revoked, "revoke", "--device", issued.Device.String())
+	var shown caAnswer
+	c.ok(&shown, "show")
+	last := shown.Classes[len(shown.Classes)-1]
+	if shown.Name != "Oak Street" || shown.Epoch != revoked.Epoch || last.Class != 4098 || last.Leaf.Revoked != 1 || last.Members != 1 {
+		t.Errorf("%+v after %+v", shown, revoked)
+	}
+	c.ok(&revoked, "revoke", "--class", "4098", "--reason", "key-compromise")
+	if _, _, code := c.run("", "revoke", "--class", "4098", "--resume"); code != statusRefused {
+		t.Errorf("resume a revoked class: status %d", code)
+	}
+	for _, bad := range [][]string{{"revoke"}, {"revoke", "--class", "1", "--reason", "spite"}, {"revoke", "--device", "12"}, {"voucher", "--role", "king"}, {"voucher", "--hours", "0"}} {
+		if _, _, code := c.run("", bad...); code != statusUsage {
+			t.Errorf("%v: status %d, want usage", bad, code)
+		}
+	}
+}
+
+func certificates(t *testing.T, file string) (out [][]byte) {
+	t.Helper()
+	rest, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		var b *pem.Block
+		if b, rest = pem.Decode(rest); b == nil {
+			break
+		}
+		out = append(out, b.Bytes)
+	}
+	if len(out) != 5 {
+		t.Fatalf("%d certificates", len(out))
+	}
+	return out
+}
+
+// TestCA_ServeSeesWhatCommandsDo: `ca revoke` in another process is served at
+// once, and the server stops when asked.
+func TestCA_ServeSeesWhatCommandsDo(t *testing.T) {
+	c := newCATest(t)
+	var shown caAnswer
+	c.ok(&shown, "ceremony")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	out, in := io.Pipe()
+	status := make(chan int, 1)
+	go func() {
+		status <- Main(ctx, []string{"ca", "serve", "--dir", c.dir, "--listen", "127.0.0.1:0"}, &Env{Stdout: in, Stderr: io.Discard, Now: time.Now})
+	}()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || !strings.HasPrefix(line, "http://127.0.0.1:") {
+		t.Fatalf("%q %v", line, err)
+	}
+	client := &service.Client{URL: strings.TrimSpace(line)}
+	epoch := func() uint64 {
+		t.Helper()
+		data, err := client.Head(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := revocation.ParseHead(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h.Epoch.Number
+	}
+	var v voucherAnswer
+	c.ok(&v, "voucher", "--role", "home-server")
+	csr := func(name string) []byte {
+		data, err := readRequest(c.csr(name, true))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	if _, err := client.Enroll(ctx, service.Request{Role: pki.HomeServer, Signing: csr("s"), Delivery: csr("d"), Voucher: v.Voucher}); err != nil {
+		t.Errorf("enroll with the command's voucher: %v", err)
+	}
+	var done revokeAnswer
+	c.ok(&done, "revoke", "--class", "3", "--index", "0")
+	if got := epoch(); got != done.Epoch || got != 2 {
+		t.Errorf("served epoch %d, revoked as of %d", got, done.Epoch)
+	}
+	c.ok(&shown, "publish")
+	if got := epoch(); got != shown.Epoch {
+		t.Errorf("served epoch %d, published %d", got, shown.Epoch)
+	}
+	cancel()
+	select {
+	case code := <-status:
+		if code != statusDone {
+			t.Errorf("status %d", code)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the server does not stop")
+	}
+}
