@@ -122,7 +122,7 @@ func ceremonyFile(env *Env, name string) (authority.Config, error) {
 	case "-":
 		data, err = io.ReadAll(io.LimitReader(env.Stdin, 1<<16))
 	default:
-		data, err = os.ReadFile(name) //nolint:gosec // the user's own file
+		data, err = os.ReadFile(name)
 	}
 	if err != nil {
 		return authority.Config{}, fmt.Errorf("read the ceremony: %w", err)

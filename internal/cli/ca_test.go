@@ -75,7 +75,7 @@ func TestCA_CeremonyClassIssueRevokeShow(t *testing.T) {
 	if _, errs, code := c.run("", "show"); code != statusError || !strings.Contains(errs, "lares ca ceremony") {
 		t.Errorf("before the ceremony: %d %s", code, errs)
 	}
-	if _, errs, code := c.run(`{"nmae": "x"}`, "ceremony", "--file", "-"); code != statusError || !strings.Contains(errs, "nmae") {
+	if _, errs, code := c.run(`{"title": "x"}`, "ceremony", "--file", "-"); code != statusError || !strings.Contains(errs, "title") {
 		t.Errorf("unknown key: %d %s", code, errs)
 	}
 	if _, errs, code := c.run(`{"name": "Oak Street", "levels": ["SL1", "SL3"], "anchors": ["A0", "A2"]}`, "ceremony", "--file", "-"); code != statusDone {

@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/x509"
+	"encoding/binary"
 	"fmt"
 	"math/big"
 	"strconv"
@@ -155,10 +156,8 @@ func (c *cert) checkTime(now time.Time) error {
 
 // serial is kind ‖ class ‖ index, 9 bytes.
 func serial(kind KeyKind, m Member) *big.Int {
-	b := []byte{byte(kind)}
-	for _, n := range []uint32{uint32(m.Class), m.Index} {
-		b = append(b, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
-	}
+	b := binary.BigEndian.AppendUint32([]byte{byte(kind)}, uint32(m.Class))
+	b = binary.BigEndian.AppendUint32(b, m.Index)
 	return new(big.Int).SetBytes(b)
 }
 

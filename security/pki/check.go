@@ -16,6 +16,7 @@ func MaxDays(r Role) int {
 		return 731
 	case StateSigner, TimeSigner:
 		return 366
+	case Device:
 	}
 	return 0
 }

@@ -84,14 +84,14 @@ func parseMember(der []byte) (*member, error) {
 		return nil, errMember
 	}
 	m := &member{
-		Member:         Member{Class: Class(a.Class), Index: uint32(a.Index)},
-		SVN:            uint32(a.SVN),
+		Member:         Member{Class: Class(a.Class), Index: uint32(a.Index)}, //nolint:gosec // checked above
+		SVN:            uint32(a.SVN),                                         //nolint:gosec // checked above
 		Implementation: a.Implementation,
-		Interfaces:     Interfaces(a.Interfaces),
+		Interfaces:     Interfaces(a.Interfaces), //nolint:gosec // checked above
 		Issuer:         ident.Issuer(a.Issuer),
 	}
 	if a.Range != (rangeASN1{}) {
-		m.Range = &Range{First: Class(a.Range.First), Last: Class(a.Range.Last)}
+		m.Range = &Range{First: Class(a.Range.First), Last: Class(a.Range.Last)} //nolint:gosec // checked above
 	}
 	if again, err := m.marshal(); err != nil || !bytes.Equal(again, der) {
 		return nil, errMember

@@ -65,8 +65,7 @@ func (e *RuleError) Unwrap() error { return e.Err }
 
 // RuleOf is the rule that err names, or "".
 func RuleOf(err error) Rule {
-	var r *RuleError
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*RuleError](err); ok {
 		return r.Rule
 	}
 	return ""

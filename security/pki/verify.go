@@ -55,7 +55,11 @@ func (v *Verifier) VerifyDelivery(peer *Peer, leaf []byte, now time.Time) (*ecdh
 	if c.member.Member != want.member.Member || c.roles[0] != want.roles[0] || c.levels[0] != want.levels[0] || c.anchors[0] != want.anchors[0] {
 		return nil, broken(c, RuleSame, "the signing key is %s", want.member.Member)
 	}
-	pub, err := c.PublicKey.(*ecdsa.PublicKey).ECDH()
+	key, ok := c.PublicKey.(*ecdsa.PublicKey)
+	if !ok {
+		return nil, broken(c, RuleAlgorithm, "")
+	}
+	pub, err := key.ECDH()
 	if err != nil {
 		return nil, broken(c, RuleAlgorithm, "")
 	}

@@ -31,7 +31,7 @@ func (w *bitWriter) ones(n uint64) {
 	for ; n > 32; n -= 32 {
 		w.bits(1<<32-1, 32)
 	}
-	w.bits(1<<n-1, int(n)) //nolint:gosec // at most 32
+	w.bits(1<<n-1, int(n))
 }
 
 func (w *bitWriter) flag(b bool) {

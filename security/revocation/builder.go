@@ -60,7 +60,7 @@ func (b *Builder) RevokeDevice(class pki.Class, index uint32) error {
 	case r.Status == Revoked:
 		return nil // with its class
 	}
-	no, at := int(index/PageSize), uint16(index%PageSize) //nolint:gosec // below PageSize
+	no, at := int(index/PageSize), uint16(index%PageSize)
 	if !r.page(no).Has(at) {
 		r.turn([]int{no}, map[int][]run{no: {{at, at}}})
 	}

@@ -85,7 +85,7 @@ func sameRow(a, b *Leaf) bool {
 func (d *delta) compare(base uint64, old, now []numbered) (pages int) {
 	for len(old) > 0 || len(now) > 0 {
 		var a, b *Page
-		no := 0
+		var no int
 		switch {
 		case len(now) == 0 || len(old) > 0 && old[0].no < now[0].no:
 			no, a, old = old[0].no, old[0].page, old[1:]
@@ -182,7 +182,7 @@ func (d *delta) cheapest() (runs bool, k int) {
 	best := ^uint64(0)
 	for _, asRuns := range []bool{false, true} {
 		for try := range 48 {
-			cost, next := uint64(len(d.turned)*(try+1)), uint64(0) //nolint:gosec // small
+			cost, next := uint64(len(d.turned)*(try+1)), uint64(0)
 			if !asRuns {
 				cost = n*(uint64(try)+1) + uint64(gammaBits(n)) //nolint:gosec // small
 			}
@@ -216,7 +216,7 @@ func parseDelta(data []byte) (*delta, error) {
 		if !ok || id > uint64(pki.MaxClass) {
 			return nil, fmt.Errorf("%w: class row", ErrMalformed)
 		}
-		l.Class, next = pki.Class(id), id+1 //nolint:gosec // at most MaxClass
+		l.Class, next = pki.Class(id), id+1
 		d.rows = append(d.rows, l)
 	}
 	for range issuers {
@@ -308,16 +308,16 @@ func (s *State) turn(turned []stretch) error {
 		var order []int
 		for len(turned) > 0 && turned[0].first < end {
 			t := turned[0]
-			no := int((t.first - base) / PageSize)                    //nolint:gosec // below 2^16
-			last := min(t.last, base+uint64(no+1)*PageSize-1)         //nolint:gosec // not negative
-			from, to := (t.first-base)%PageSize, (last-base)%PageSize //nolint:gosec // not negative
+			no := int((t.first - base) / PageSize) //nolint:gosec // below 2^16
+			last := min(t.last, base+uint64(no+1)*PageSize-1)
+			from, to := (t.first-base)%PageSize, (last-base)%PageSize
 			if len(order) == 0 || order[len(order)-1] != no {
 				order = append(order, no)
 				if budget--; budget < 0 {
 					return fmt.Errorf("%w: delta touches too many pages", ErrMalformed)
 				}
 			}
-			byPage[no] = append(byPage[no], run{uint16(from), uint16(to)}) //nolint:gosec // below PageSize
+			byPage[no] = append(byPage[no], run{uint16(from), uint16(to)})
 			if turned[0].first = last + 1; last == t.last {
 				turned = turned[1:]
 			}

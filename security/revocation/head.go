@@ -74,7 +74,7 @@ func ParseHead(data []byte) (*Head, error) {
 	if r.End() != nil || version != 1 || flags != 0 || issued > maxTime || next > maxTime || h.Leaves > MaxLeaves {
 		return nil, fmt.Errorf("%w: head", ErrMalformed)
 	}
-	h.IssuedAt, h.NextUpdate = int64(issued), int64(next) //nolint:gosec // at most maxTime
+	h.IssuedAt, h.NextUpdate = int64(issued), int64(next)
 	copy(h.raw[:], data)
 	return h, nil
 }

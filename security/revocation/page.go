@@ -159,7 +159,7 @@ func gapBits(q int) int {
 	if q < escape {
 		return q
 	}
-	return escape + gammaBits(uint64(q-escape)+1) //nolint:gosec // not negative
+	return escape + gammaBits(uint64(q-escape)+1)
 }
 
 // endBits is the length of the end of a body.
@@ -324,7 +324,7 @@ func (p *Page) readBitmap(r *bitReader) {
 	}
 	for i := range PageSize {
 		if r.bit() {
-			p.extend(run{uint16(i), uint16(i)}) //nolint:gosec // below PageSize
+			p.extend(run{uint16(i), uint16(i)})
 		}
 	}
 }

@@ -226,7 +226,7 @@ func (p *Proof) Check(class pki.Class, index, svn uint32) error {
 			if g.no != int(index/PageSize) {
 				continue
 			}
-			if g.page.Has(uint16(index % PageSize)) { //nolint:gosec // below PageSize
+			if g.page.Has(uint16(index % PageSize)) {
 				return fmt.Errorf("revocation: proof of epoch %v: %w", p.Epoch(), pki.ErrRevoked)
 			}
 			return nil

@@ -177,7 +177,7 @@ func readSnapshot(data []byte) (*State, error) {
 		if !ok || id > uint64(pki.MaxClass) {
 			return nil, fmt.Errorf("%w: class row", ErrMalformed)
 		}
-		l.Class, next = pki.Class(id), id+1 //nolint:gosec // at most MaxClass
+		l.Class, next = pki.Class(id), id+1
 		row := row{Leaf: l}
 		if r.bit() {
 			var err error

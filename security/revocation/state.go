@@ -74,7 +74,7 @@ func (s *State) Check(class pki.Class, index, svn uint32) error {
 	if err := r.check(index, svn); err != nil {
 		return fmt.Errorf("revocation: epoch %v: %w", s.Epoch(), err)
 	}
-	if r.page(int(index / PageSize)).Has(uint16(index % PageSize)) { //nolint:gosec // below PageSize
+	if r.page(int(index / PageSize)).Has(uint16(index % PageSize)) {
 		return fmt.Errorf("revocation: epoch %v: %w", s.Epoch(), pki.ErrRevoked)
 	}
 	return nil

@@ -25,7 +25,7 @@ type span struct{ lo, hi int }
 // halves splits a span of two or more leaves at the greatest power of two
 // below its length (RFC 6962 section 2.1).
 func (s span) halves() (left, right span) {
-	k := 1 << (bits.Len(uint(s.hi-s.lo-1)) - 1) //nolint:gosec // two or more leaves
+	k := 1 << (bits.Len(uint(s.hi-s.lo-1)) - 1)
 	return span{s.lo, s.lo + k}, span{s.lo + k, s.hi}
 }
 
@@ -57,7 +57,7 @@ func pagesTree(pages []numbered) nodes {
 	bare = func(s span) hash {
 		n := s.hi - s.lo
 		if n&(n-1) == 0 {
-			e := bits.Len(uint(n)) - 1 //nolint:gosec // not negative
+			e := bits.Len(uint(n)) - 1
 			for len(empty) <= e {
 				last := empty[len(empty)-1]
 				empty = append(empty, nodeHash(last, last))

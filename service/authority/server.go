@@ -158,7 +158,7 @@ func (s *Server) answer(mediaType string, do func(*http.Request) ([]byte, error)
 		w.Header().Set("Content-Type", mediaType)
 		w.Header().Set("Cache-Control", "no-cache")
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-		_, _ = w.Write(body) //nolint:errcheck // the client is gone
+		_, _ = w.Write(body)
 	}
 }
 
@@ -176,7 +176,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	p.Title = http.StatusText(p.Status)
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
-	_ = json.NewEncoder(w).Encode(p) //nolint:errcheck // the client is gone
+	_ = json.NewEncoder(w).Encode(p)
 }
 
 func (s *Server) enroll(r *http.Request) ([]byte, error) {

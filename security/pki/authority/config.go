@@ -132,6 +132,7 @@ func (c *Config) days(r pki.Role) int {
 		return c.IssuerDays
 	case pki.StateSigner, pki.TimeSigner:
 		return c.SignerDays
+	case pki.Device:
 	}
 	return 0
 }
