@@ -102,7 +102,20 @@ func Open(cfg Config, now Reading) (*Core, error) {
 			return nil, errors.Join(err, c.vault.Close())
 		}
 	}
+	if len(pending) > compactAfter {
+		if err := c.compact(); err != nil {
+			return nil, errors.Join(err, c.vault.Close())
+		}
+	}
 	return c, nil
+}
+
+func (c *Core) compact() error {
+	recs, err := c.snapshot()
+	if err != nil {
+		return fmt.Errorf("compact: %w", err)
+	}
+	return c.vault.Compact(recs)
 }
 
 // Close ends the module's use of its vault.
@@ -134,6 +147,11 @@ func (c *Core) replay(r vault.Record) error {
 		return c.replayState(r.Body)
 	case kindContent:
 		return c.replayContent(r.Body)
+	case kindCame:
+		var rec cameRecord
+		err := wire.Unmarshal(r.Body, &rec, recordLimit)
+		c.came[rec.TID] = struct{}{}
+		return err
 	}
 	if r.Kind < kindForeign {
 		return fmt.Errorf("unknown kind")

@@ -88,7 +88,7 @@ func (c *Core) keep(inst *instance, step license.Step, r Reading) error {
 	if err != nil {
 		return err
 	}
-	rec, err := newRecord(kindState, stateRecord{Hash: inst.leaf().Hash(), State: enc})
+	rec, err := newRecord(kindState, stateRecord{Hash: inst.leaf().Hash(), State: enc, Epoch: inst.epoch})
 	if err != nil {
 		return err
 	}

@@ -207,7 +207,19 @@ func (c *Core) install(h sltp.Handle, from *pki.Peer, data []byte, out *trem.Eve
 		out.Kind, out.Text = trem.EventFailed, err.Error()
 		return nil, out, broken(why)
 	}
-	if err := c.write(true, records(res.Records)...); err != nil {
+	recs := records(res.Records)
+	if res.New && res.Installed {
+		state, err := inst.state.Encode()
+		if err != nil {
+			return nil, nil, err
+		}
+		rec, err := newRecord(kindState, stateRecord{Hash: inst.leaf().Hash(), State: state, Epoch: inst.epoch})
+		if err != nil {
+			return nil, nil, err
+		}
+		recs = append(recs, rec)
+	}
+	if err := c.write(true, recs...); err != nil {
 		return nil, nil, err
 	}
 	if res.New && res.Installed {
@@ -278,7 +290,7 @@ func (c *Core) replayTransfer(rec vault.Record) error {
 			return err
 		}
 	}
-	return c.restore(body.Chain, body.Bundle, state)
+	return c.restore(body.Chain, body.Bundle, 0, state) // its STATE record follows
 }
 
 // installRecord is transfer's INSTALL record, for its ID.

@@ -148,19 +148,28 @@ func (c *Core) registerKeys(sealed []byte) (ident.Content, error) {
 	} else if ok {
 		return d.Content, nil
 	}
-	rec := contentRecord{Content: d.Content, DurationMS: d.DurationMS}
-	for _, k := range d.Keys {
-		plain, err := k.Key.Reveal()
-		if err != nil {
-			return "", err
-		}
-		rec.Keys = append(rec.Keys, keyRecord{KID: k.KID, Tier: uint64(k.Tier), Key: plain, BPS: k.BPS})
+	k := &content{durationMS: d.DurationMS, keys: d.Keys}
+	rec, err := k.record(d.Content)
+	if err != nil {
+		return "", err
 	}
 	if err := c.commit(kindContent, rec); err != nil {
 		return "", err
 	}
-	c.contents[d.Content] = &content{durationMS: d.DurationMS, keys: d.Keys}
+	c.contents[d.Content] = k
 	return d.Content, nil
+}
+
+func (k *content) record(id ident.Content) (contentRecord, error) {
+	rec := contentRecord{Content: id, DurationMS: k.durationMS}
+	for _, key := range k.keys {
+		plain, err := key.Key.Reveal()
+		if err != nil {
+			return rec, err
+		}
+		rec.Keys = append(rec.Keys, keyRecord{KID: key.KID, Tier: uint64(key.Tier), Key: plain, BPS: key.BPS})
+	}
+	return rec, nil
 }
 
 func (c *Core) replayContent(body []byte) error {

@@ -18,6 +18,7 @@ const (
 	kindLicense    = 0x07
 	kindState      = 0x08
 	kindContent    = 0x09
+	kindCame       = 0x0a
 	kindForeign    = 0x40 // and above: transfer records
 )
 
@@ -76,6 +77,7 @@ type stateRecord struct {
 	_     struct{} `cbor:",toarray"`
 	Hash  [32]byte
 	State []byte
+	Epoch uint64 // newest revocation epoch when the license was accepted
 }
 
 // contentRecord holds the keys of one content in an input TREM.

@@ -285,7 +285,7 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 	if err != nil {
 		return nil, 0, err
 	}
-	mark, err := newRecord(kindState, stateRecord{Hash: parent.leaf().Hash(), State: state})
+	mark, err := newRecord(kindState, stateRecord{Hash: parent.leaf().Hash(), State: state, Epoch: parent.epoch})
 	if err != nil {
 		return nil, 0, err
 	}
@@ -457,7 +457,7 @@ func (c *Core) restoreAborted(res transfer.Outcome) ([]vault.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec, err := newRecord(kindState, stateRecord{Hash: parent.Hash(), State: state})
+	rec, err := newRecord(kindState, stateRecord{Hash: parent.Hash(), State: state, Epoch: inst.epoch})
 	inst.state = next
 	return []vault.Record{rec}, err
 }

@@ -28,6 +28,7 @@ type instance struct {
 	chain []*license.License // leaf first
 	keys  map[ident.Key]cenc.ContentKey
 	state license.State
+	epoch uint64 // newest revocation epoch when it was accepted
 }
 
 func (i *instance) leaf() *license.License { return i.chain[0] }
@@ -54,6 +55,7 @@ func (c *Core) accept(links [][]byte, bundle []byte, from *pki.Peer, r Reading) 
 	if need := inst.root().Info().RevMinEpoch; need > c.epoch() {
 		return nil, fmt.Errorf("revocation: the license needs epoch %d, this module knows %d", need, c.epoch())
 	}
+	inst.epoch = c.epoch()
 	return inst, inst.open(bundle)
 }
 
@@ -227,12 +229,12 @@ func (c *Core) replayLicense(body []byte) error {
 	if err := wire.Unmarshal(body, &rec, recordLimit); err != nil {
 		return err
 	}
-	return c.restore(rec.Chain, rec.Bundle, license.State{})
+	return c.restore(rec.Chain, rec.Bundle, rec.Epoch, license.State{})
 }
 
 // restore rebuilds an instance from the vault, where it was judged before.
-func (c *Core) restore(links [][]byte, bundle []byte, state license.State) error {
-	inst := &instance{links: links, state: state}
+func (c *Core) restore(links [][]byte, bundle []byte, epoch uint64, state license.State) error {
+	inst := &instance{links: links, epoch: epoch, state: state}
 	for _, data := range links {
 		_, lic, err := parseLink(data)
 		if err != nil {
@@ -257,6 +259,7 @@ func (c *Core) replayState(body []byte) error {
 		return fmt.Errorf("state of a license that is not held")
 	}
 	var err error
+	inst.epoch = rec.Epoch
 	inst.state, err = license.ParseState(rec.State)
 	return err
 }

@@ -1,0 +1,100 @@
+package core
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/trem/internal/vault"
+)
+
+// compactAfter is how many records a log may have at the start before it is
+// replaced by what they mean. Source: local, docs/spec/trem.md.
+const compactAfter = 2048
+
+// snapshot is the shortest log that rebuilds this module as it is.
+func (c *Core) snapshot() ([]vault.Record, error) {
+	var s log
+	s.add(kindClock, c.clock)
+	if c.identity != nil {
+		s.add(kindIdentity, *c.identity)
+	}
+	if c.state != nil {
+		s.add(kindRevocation, *c.state)
+	}
+	if c.domain != nil {
+		s.add(kindDomain, *c.domain)
+	}
+	for _, m := range slices.SortedFunc(maps.Values(c.members), func(a, b memberRecord) int { return cmp.Compare(a.Index, b.Index) }) {
+		s.add(kindMember, m)
+	}
+	if c.membership != nil {
+		s.add(kindMembership, membershipRecord{Membership: c.membershipBytes, Manager: c.manager})
+	}
+	if err := c.snapshotContents(&s); err != nil {
+		return nil, err
+	}
+	if err := c.snapshotHeld(&s); err != nil {
+		return nil, err
+	}
+	for tid := range c.came {
+		if c.dest.Unconfirmed(tid) {
+			s.add(kindCame, cameRecord{TID: tid})
+		}
+	}
+	out, err := c.source.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	in, err := c.dest.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	return append(s.recs, records(append(out, in...))...), s.err
+}
+
+func (c *Core) snapshotContents(s *log) error {
+	for _, id := range slices.Sorted(maps.Keys(c.contents)) {
+		rec, err := c.contents[id].record(id)
+		if err != nil {
+			return err
+		}
+		s.add(kindContent, rec)
+	}
+	return nil
+}
+
+func (c *Core) snapshotHeld(s *log) error {
+	for _, inst := range c.sorted() {
+		bundle, err := inst.bundle(inst.leaf())
+		if err != nil {
+			return err
+		}
+		s.add(kindLicense, licenseRecord{Chain: inst.links, Bundle: bundle, Epoch: inst.epoch})
+		state, err := inst.state.Encode()
+		if err != nil {
+			return err
+		}
+		s.add(kindState, stateRecord{Hash: inst.leaf().Hash(), State: state, Epoch: inst.epoch})
+	}
+	return nil
+}
+
+// cameRecord names a transfer that was installed here and is not closed there.
+type cameRecord struct {
+	_   struct{} `cbor:",toarray"`
+	TID ident.Transfer
+}
+
+// log collects records.
+type log struct {
+	recs []vault.Record
+	err  error
+}
+
+func (s *log) add(kind uint8, body any) {
+	rec, err := newRecord(kind, body)
+	s.err = cmp.Or(s.err, err)
+	s.recs = append(s.recs, rec)
+}
