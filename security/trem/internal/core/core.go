@@ -164,12 +164,12 @@ func (c *Core) replayMembership(body []byte) error {
 	if err := wire.Unmarshal(body, &rec, recordLimit); err != nil {
 		return err
 	}
-	s, err := wire.ParseSign1(rec.Membership, objectMembership, membershipLimit) // its signature was checked when it was stored
+	s, err := wire.ParseSign1(rec.Membership, objectMembership, membershipLimit()) // its signature was checked when it was stored
 	if err != nil {
 		return err
 	}
 	c.membership, c.membershipBytes, c.manager = new(Membership), rec.Membership, rec.Manager
-	return wire.Unmarshal(s.Payload, c.membership, membershipLimit)
+	return wire.Unmarshal(s.Payload, c.membership, membershipLimit())
 }
 
 // ready builds what needs the module's certificates: verifier, revocation

@@ -35,7 +35,7 @@ const (
 	maxMembers = 64
 )
 
-var membershipLimit = wire.Limit{Bytes: 8192, Items: 128, Depth: 4}
+func membershipLimit() wire.Limit { return wire.Limit{Bytes: 8192, Items: 128, Depth: 4} }
 
 // found makes this module the manager of a new domain, or names the one it has.
 func (c *Core) found() (ident.Domain, error) {
@@ -191,7 +191,7 @@ func (c *Core) checkMembership(data []byte, manager [][]byte, device ident.Devic
 }
 
 func parseMembership(data []byte, manager any) (*Membership, error) {
-	s, err := wire.ParseSign1(data, objectMembership, membershipLimit)
+	s, err := wire.ParseSign1(data, objectMembership, membershipLimit())
 	if err != nil {
 		return nil, fmt.Errorf("membership: %w", err)
 	}
@@ -199,7 +199,7 @@ func parseMembership(data []byte, manager any) (*Membership, error) {
 		return nil, fmt.Errorf("membership: %w", err)
 	}
 	m := new(Membership)
-	if err := wire.Unmarshal(s.Payload, m, membershipLimit); err != nil {
+	if err := wire.Unmarshal(s.Payload, m, membershipLimit()); err != nil {
 		return nil, fmt.Errorf("membership: %w", err)
 	}
 	return m, nil

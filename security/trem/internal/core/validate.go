@@ -20,7 +20,7 @@ type Link struct {
 	Membership []byte   // the recipient's, renewed by the home server that gives the license; nil otherwise
 }
 
-var linkLimit = wire.Limit{Bytes: 32 << 10, Items: 8, Depth: 4}
+func linkLimit() wire.Limit { return wire.Limit{Bytes: 32 << 10, Items: 8, Depth: 4} }
 
 // instance is a license that this module holds, with its keys.
 type instance struct {
@@ -81,7 +81,7 @@ func (c *Core) parseChain(links [][]byte, r Reading) (*instance, []*pki.Peer, er
 
 func parseLink(data []byte) (*Link, *license.License, error) {
 	l := new(Link)
-	if err := wire.Unmarshal(data, l, linkLimit); err != nil {
+	if err := wire.Unmarshal(data, l, linkLimit()); err != nil {
 		return nil, nil, fmt.Errorf("license chain: %w", err)
 	}
 	lic, err := license.Parse(l.License)

@@ -1,0 +1,87 @@
+package core
+
+import (
+	"bytes"
+	"encoding/hex"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/license/ident"
+)
+
+// example reads the worked example of a page of docs/spec.
+func example(t *testing.T, page string) []byte {
+	t.Helper()
+	text, err := os.ReadFile("../../../../docs/spec/" + page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, ok := bytes.Cut(text, []byte("## Worked example"))
+	m := regexp.MustCompile("(?s)```hex\n(.*?)```").FindSubmatch(text)
+	if !ok || m == nil {
+		t.Fatal("the page has no worked example")
+	}
+	b, err := hex.DecodeString(strings.NewReplacer(" ", "", "\n", "").Replace(string(m[1])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func repeat(b byte, n int) []byte { return bytes.Repeat([]byte{b}, n) }
+
+func TestMembership_WorkedExample(t *testing.T) {
+	want := Membership{
+		Domain: ident.Domain(repeat(1, 16)), Generation: 1, Device: ident.Device(repeat(2, 16)), Hardware: repeat(3, 32), NotAfter: 1798761600000,
+		Index: 1, Manager: repeat(4, 8), Pairwise: map[ident.Issuer]ident.Domain{"shop": ident.Domain(repeat(5, 16))},
+	}
+	var got Membership
+	data := example(t, "membership.md")
+	if err := wire.Unmarshal(data, &got, membershipLimit()); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if again, err := wire.Marshal(want); err != nil || !bytes.Equal(again, data) {
+		t.Errorf("encodes as %x (%v)", again, err)
+	}
+}
+
+func TestChain_WorkedExample(t *testing.T) {
+	data := example(t, "chain.md")
+	var got Link
+	if err := wire.Unmarshal(data, &got, linkLimit()); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(Link{License: []byte{0xa1, 0}, Signer: [][]byte{{0x30}}}, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func FuzzParseLink(f *testing.F) {
+	f.Add([]byte{0x83, 0x42, 0xa1, 0, 0x81, 0x41, 0x30, 0xf6})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		l, lic, err := parseLink(in)
+		if err != nil {
+			return
+		}
+		if again, err := wire.Marshal(l); err != nil || !bytes.Equal(again, in) || !bytes.Equal(lic.Bytes(), l.License) {
+			t.Errorf("%x reads as %x (%v)", in, again, err)
+		}
+	})
+}
+
+func FuzzParseMembership(f *testing.F) {
+	f.Add([]byte{0x84, 0x40, 0xa0, 0x40, 0x40})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if m, err := parseMembership(in, nil); err == nil {
+			t.Errorf("%x verifies under no key: %+v", in, m)
+		}
+	})
+}
