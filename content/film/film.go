@@ -1,4 +1,4 @@
-// Package film is the Lares demo film: one minute in two tiers with sound and
+// Package film implements the Lares demo film: one minute in two tiers with sound and
 // a poster, so that the demo and the tests need no tool and no network.
 //
 // The film is in the public domain; make.sh makes it from nothing but ffmpeg's

@@ -1,0 +1,148 @@
+package core
+
+import (
+	"fmt"
+
+	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/license/permission"
+	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/sltp"
+	"github.com/lares-drm/lares/security/sltp/transfer"
+	"github.com/lares-drm/lares/security/trem"
+)
+
+// objectPrepared is the seal's associated data of an answer that waits at the issuer's host.
+const objectPrepared = "lares/1/prepared"
+
+// prepared is what an issuer's host keeps, sealed, between Prepare and the
+// transfer's end. Source: local, docs/spec/trem.md.
+type prepared struct {
+	_    struct{} `cbor:",toarray"`
+	Body []byte   // the reply's body: LICENSE or XFER
+}
+
+// prepare builds an issuer's answer. Nothing leaves and nothing is stored here:
+// the host's transaction is this transfer's PREPARE.
+func (c *Core) prepare(in trem.Terms, r Reading) (trem.Prepared, error) {
+	if err := c.need(pki.LicenseIssuer); err != nil {
+		return trem.Prepared{}, err
+	}
+	a, ok := c.asked[sltp.Handle(in.Handle)]
+	if !ok {
+		return trem.Prepared{}, &trem.Error{Code: trem.CodeUnknown, Text: "no such exchange"}
+	}
+	k, ok := c.contents[in.Info.Content]
+	if !ok {
+		return trem.Prepared{}, &trem.Error{Code: trem.CodeUnknown, Text: "no keys are registered for this content"}
+	}
+	inst, err := c.write1(in, k)
+	if err != nil {
+		return trem.Prepared{}, rejected(err)
+	}
+	bundle, err := inst.bundle(inst.leaf())
+	if err != nil {
+		return trem.Prepared{}, err
+	}
+	out := trem.Prepared{Hash: inst.leaf().Hash()}
+	var body []byte
+	if in.Seq == 0 {
+		if !inst.leaf().Info().Stateless() {
+			return trem.Prepared{}, rejected(fmt.Errorf("terms: a license with counts or times from first use needs a transfer"))
+		}
+		body, err = sltp.License{Chain: inst.links, Bundle: bundle}.Encode()
+	} else {
+		out.Transfer = ident.Transfer{Src: c.self, Dst: a.peer.ID(), Incarnation: c.vault.Incarnation(), Seq: in.Seq}
+		body, out.XferHash, err = xfer(out.Transfer, 0, transfer.OpIssue, inst, bundle, in.Plays)
+	}
+	if err != nil {
+		return trem.Prepared{}, err
+	}
+	plain, err := wire.Marshal(prepared{Body: body})
+	if err != nil {
+		return trem.Prepared{}, err
+	}
+	out.Sealed, err = c.cfg.Keystore.Seal(plain, []byte(objectPrepared))
+	return out, err
+}
+
+// write1 completes the terms and signs them: the license and its keys.
+func (c *Core) write1(in trem.Terms, k *content) (*instance, error) {
+	info := in.Info
+	if info.Issuer != c.peer.Issuer() {
+		return nil, fmt.Errorf("terms: this module does not sign for issuer %v", info.Issuer)
+	}
+	if info.RevMinEpoch == 0 {
+		info.RevMinEpoch = c.epoch()
+	}
+	refs, keys, err := k.grant(info.Content, in.Tiers)
+	if err != nil {
+		return nil, err
+	}
+	info.Keys = refs
+	if info.Policy.Duration == 0 {
+		info.Policy.Duration = int64(min(k.durationMS, 1<<52)) //nolint:gosec // bounded
+	}
+	link, lic, err := c.sign(&info)
+	if err != nil {
+		return nil, err
+	}
+	inst := &instance{links: [][]byte{link}, chain: []*license.License{lic}, state: license.State{}, keys: keys}
+	return inst, nil
+}
+
+// sign signs a license with this module's identity and wraps it into a link.
+func (c *Core) sign(info *license.Info) ([]byte, *license.License, error) {
+	data, err := license.Sign(c.signer, c.identity.Chain[0], info)
+	if err != nil {
+		return nil, nil, err
+	}
+	lic, err := license.Parse(data)
+	if err != nil {
+		return nil, nil, err
+	}
+	link, err := wire.Marshal(Link{License: data, Signer: c.identity.Chain})
+	return link, lic, err
+}
+
+func xfer(tid ident.Transfer, low uint64, op transfer.Op, inst *instance, bundle []byte, plays uint64) (data []byte, hash [32]byte, err error) {
+	body, err := transferBody(op, inst, bundle, plays)
+	if err != nil {
+		return nil, hash, err
+	}
+	x := transfer.NewXFER(tid, low, body, nil)
+	data, err = x.Encode()
+	return data, x.Hash(), err
+}
+
+func transferBody(op transfer.Op, inst *instance, bundle []byte, plays uint64) ([]byte, error) {
+	state, err := inst.state.Encode()
+	if err != nil {
+		return nil, err
+	}
+	b := transfer.Body{Op: op, Chain: inst.links, State: state, Bundle: bundle}
+	if plays > 0 {
+		b.Amounts = map[uint64]uint64{uint64(permission.Play): plays}
+	}
+	return b.Encode()
+}
+
+// release sends a prepared answer, after the host's commit.
+func (c *Core) release(in trem.Release, r Reading) ([]trem.SLTPMessage, error) {
+	plain, err := c.cfg.Keystore.Unseal(in.Sealed, []byte(objectPrepared))
+	if err != nil {
+		return nil, rejected(fmt.Errorf("prepared answer: %w", err))
+	}
+	var p prepared
+	if err := wire.Unmarshal(plain, &p, recordLimit); err != nil {
+		return nil, rejected(err)
+	}
+	if x, err := transfer.ParseXFER(p.Body); err == nil {
+		if a, ok := c.asked[sltp.Handle(in.Handle)]; !ok || x.TID.Dst != a.peer.ID() {
+			return nil, rejected(fmt.Errorf("prepared answer: it is for another module"))
+		}
+	}
+	msgs, err := c.reply(sltp.Handle(in.Handle), sltp.StatusDone, p.Body, r)
+	return couriered(msgs), err
+}
