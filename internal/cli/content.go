@@ -99,7 +99,7 @@ func loadInit(file, named string) (*content.Init, error) {
 	if name == "" {
 		name = filepath.Join(filepath.Dir(file), "init.mp4")
 	}
-	data, err := os.ReadFile(name) //nolint:gosec // the user names the file
+	data, err := os.ReadFile(name)
 	if named == "" && errors.Is(err, os.ErrNotExist) {
 		return nil, nil //nolint:nilnil // there is none, and that may be right
 	}
@@ -114,7 +114,7 @@ func loadInit(file, named string) (*content.Init, error) {
 }
 
 func inspect(file, initFile string) (*inspection, error) {
-	f, err := os.Open(file) //nolint:gosec // the user names the file
+	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}

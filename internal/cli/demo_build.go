@@ -10,7 +10,6 @@ import (
 
 	"github.com/lares-drm/lares/content/film"
 	"github.com/lares-drm/lares/license/ident"
-	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/issuer"
 )
 
@@ -255,12 +254,6 @@ func (d *demo) pair(ctx context.Context, name string) error {
 		case <-tick():
 		}
 	}
-}
-
-// held lists what a folder's module holds. The folder must not be in use.
-func (d *demo) held(ctx context.Context, name string) ([]trem.Held, error) {
-	var held []trem.Held
-	return held, d.query(ctx, &held, "device", "list", "--dir", d.path(name))
 }
 
 // firstLine is for messages of failed commands.

@@ -54,7 +54,7 @@ func (r *recorder) tap(body io.ReadCloser) io.ReadCloser {
 	if body == nil {
 		return nil
 	}
-	data, _ := io.ReadAll(body) //nolint:errcheck // a cut body shows at its reader
+	data, _ := io.ReadAll(body)
 	_ = body.Close()
 	r.mu.Lock()
 	r.bodies = append(r.bodies, data)

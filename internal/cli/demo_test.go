@@ -15,7 +15,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/lares-drm/lares/internal/httpd/browsertest"
 )
@@ -160,10 +159,8 @@ func TestDemo_LeavesNothing(t *testing.T) {
 	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
 		t.Errorf("left in the temporary folder: %v, %v", left, err)
 	}
-	client := &http.Client{Timeout: time.Second}
-	if res, err := client.Get(strings.TrimSpace(line)); err == nil {
-		_ = res.Body.Close()
-		t.Error("the house still answers")
+	if res, err := request(t.Context(), http.MethodGet, strings.TrimSpace(line), nil); err == nil {
+		t.Errorf("the house still answers: HTTP %d", res.status)
 	}
 	if ps, err := os.ReadDir("/proc"); err == nil {
 		for _, p := range ps {

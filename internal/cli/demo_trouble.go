@@ -22,7 +22,7 @@ func (d *demo) proveRejection(ctx context.Context) (string, error) {
 		return "", err
 	}
 	client := &lrphttp.Client{URL: d.homeURL}
-	tx := lrp.NewTransaction(lrp.Addr{1}, lrp.Addr{2}, time.Now(), lrp.Life) //nolint:forbidigo // a frame's age, judged by nobody but a relay
+	tx := lrp.NewTransaction(lrp.Addr{1}, lrp.Addr{2}, time.Now(), lrp.Life)
 	body, err := lrp.SLTP{Message: []byte{0x83, 0x00, 0x02}}.Encode()
 	if err != nil {
 		return "", err

@@ -56,7 +56,7 @@ type device struct {
 }
 
 // withDevice opens the device of a folder for one command.
-func withDevice(ctx context.Context, dir string, do func(*device) error) error {
+func withDevice(dir string, do func(*device) error) error {
 	d := &device{dir: dir}
 	data, err := os.ReadFile(d.file())
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -104,7 +104,7 @@ func newDeviceListCmd(env *Env, dir *string) *cobra.Command {
 		Example: `  lares device list
   lares device list --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withDevice(cmd.Context(), *dir, func(d *device) error {
+			return withDevice(*dir, func(d *device) error {
 				held, err := d.trem.Licenses(cmd.Context())
 				if err != nil {
 					return err
@@ -142,7 +142,7 @@ func newDeviceWhyCmd(env *Env, dir *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return withDevice(cmd.Context(), *dir, func(d *device) error {
+			return withDevice(*dir, func(d *device) error {
 				got, err := d.trem.Evaluate(cmd.Context(), trem.Ask{Content: id, Action: permission.Play, Output: trem.OutputInternal})
 				if err != nil {
 					return err
@@ -177,7 +177,7 @@ func newDeviceGetCmd(env *Env, dir *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return withDevice(cmd.Context(), *dir, func(d *device) error {
+			return withDevice(*dir, func(d *device) error {
 				got, err := d.get(cmd.Context(), env, id, plays)
 				if err != nil {
 					return err
@@ -219,6 +219,7 @@ func (d *device) get(ctx context.Context, env *Env, id ident.Content, plays uint
 				return gotten{}, refused("the house does not accept this device: its certificate was withdrawn by the safety list, or has run out (%s)", e.Text)
 			}
 			err = errors.Join(err, fmt.Errorf("the exchange failed: %s", e.Text))
+		default: // the rest is between the modules
 		}
 	}
 	if err == nil {

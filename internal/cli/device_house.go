@@ -27,7 +27,7 @@ func newDeviceInitCmd(env *Env, dir *string) *cobra.Command {
 			if err := os.MkdirAll(*dir, 0o700); err != nil {
 				return err
 			}
-			return withDevice(cmd.Context(), *dir, func(d *device) error {
+			return withDevice(*dir, func(d *device) error {
 				if err := enroll(cmd.Context(), d.trem, ca, pki.Device, voucher); err != nil {
 					return err
 				}
@@ -57,7 +57,7 @@ bound to both sides' keys.`,
 		Example: `  lares device pair --home http://home.local:7710
   lares device pair --home http://127.0.0.1:7710 --name "Living room" --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withDevice(cmd.Context(), *dir, func(d *device) error {
+			return withDevice(*dir, func(d *device) error {
 				d.cfg.Home = url
 				if err := d.pair(cmd.Context(), env, name); err != nil {
 					return err
@@ -87,7 +87,7 @@ func (d *device) pair(ctx context.Context, env *Env, name string) error {
 		return errors.New("this device has no certificate yet: lares device init")
 	}
 	if name == "" {
-		name, _ = os.Hostname() //nolint:errcheck // only a default for a label
+		name, _ = os.Hostname()
 	}
 	mark, err := machineMark(d.dir)
 	if err != nil {

@@ -51,7 +51,7 @@ a folder, so that a trip needs no network.`,
 			if err != nil {
 				return err
 			}
-			return withDevice(cmd.Context(), *dir, func(d *device) error { return d.play(cmd, env, id, f) })
+			return withDevice(*dir, func(d *device) error { return d.play(cmd, env, id, f) })
 		},
 	}
 	cmd.Flags().StringVar(&f.tier, "tier", "HD", "what to play: AUDIO, SD, HD or UHD")

@@ -214,7 +214,7 @@ func writeURL(dir, url string) error {
 }
 
 func readURL(dir string) (string, error) {
-	data, err := os.ReadFile(filepath.Join(dir, urlFile)) //nolint:gosec // the user's own folder
+	data, err := os.ReadFile(filepath.Join(dir, urlFile))
 	if err != nil {
 		return "", fmt.Errorf("the home server of %s does not run: lares home serve --dir %s", dir, dir)
 	}

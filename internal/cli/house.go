@@ -99,7 +99,7 @@ func (h *house) query(ctx context.Context, v any, args ...string) error {
 }
 
 func (h *house) command(ctx context.Context, args []string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, h.program, args...) //nolint:gosec // this very program
+	cmd := exec.CommandContext(ctx, h.program, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopGrace
@@ -125,7 +125,7 @@ func (h *house) serve(name string, args ...string) (string, error) {
 	first := make(chan string, 1)
 	go func() {
 		in := bufio.NewReader(out)
-		line, _ := in.ReadString('\n') //nolint:errcheck // an exit before the first line shows as an empty one
+		line, _ := in.ReadString('\n')
 		first <- strings.TrimSpace(line)
 		_, _ = io.Copy(io.Discard, in)
 		_ = cmd.Wait()

@@ -95,7 +95,7 @@ func newLicenseShowCmd(env *Env) *cobra.Command {
 func (e *Env) license(name string) (*license.License, error) {
 	in := e.Stdin
 	if name != "-" {
-		f, err := os.Open(name) //nolint:gosec // the user names the file
+		f, err := os.Open(name)
 		if err != nil {
 			return nil, err
 		}

@@ -152,7 +152,7 @@ func (p *packed) text(w io.Writer) error {
 
 // readCertificate reads the first certificate of a PEM file, or a DER file.
 func readCertificate(name string) (*x509.Certificate, error) {
-	data, err := os.ReadFile(name) //nolint:gosec // the user names the file
+	data, err := os.ReadFile(name)
 	if err != nil {
 		return nil, err
 	}

@@ -52,7 +52,7 @@ func startTREM(dir string) (client *trem.Client, stop func() error, err error) {
 	if err := errors.Join(err, ours.Close()); err != nil {
 		return nil, nil, fmt.Errorf("open the module's socket: %w", err)
 	}
-	cmd := exec.Command(program, "--dir", dir) //nolint:noctx,gosec // it ends with its socket; the path is the user's own
+	cmd := exec.Command(program, "--dir", dir) //nolint:noctx // it ends with its socket; the path is the user's own
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C reaches the host, which closes the socket in its own order

@@ -75,7 +75,7 @@ func (c *checker) item(depth int) error {
 	case 2, 3:
 		return c.text(major, arg)
 	case 4, 5:
-		if depth >= c.lim.Depth || arg > uint64(c.lim.Items) { //nolint:gosec // Items > 0 by orDefault
+		if depth >= c.lim.Depth || arg > uint64(c.lim.Items) { //nolint:gosec // Items > 0 by orDefault //nolint:gosec // Items > 0 by orDefault
 			return ErrTooLarge
 		}
 		if major == 4 {
@@ -91,7 +91,7 @@ func (c *checker) item(depth int) error {
 }
 
 func (c *checker) text(major byte, n uint64) error {
-	if n > uint64(len(c.in)-c.off) {
+	if n > uint64(len(c.in)-c.off) { //nolint:gosec // Items > 0 by orDefault
 		return c.short()
 	}
 	s := c.in[c.off : c.off+int(n)] //nolint:gosec // n <= len(in) was just checked

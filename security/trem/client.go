@@ -91,12 +91,10 @@ func result(header []byte, out any) error {
 }
 
 func failure(err error) (uint, any) {
-	var refusal *RefusalError
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*RefusalError](err); ok {
 		return statusRefused, refusal.Decision
 	}
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return statusError, Error{Code: e.Code, Text: e.Text}
 	}
 	return statusError, Error{Code: CodeInternal, Text: err.Error()}

@@ -29,8 +29,7 @@ func Example() {
 	client := trem.NewClient(host)
 	defer client.Close()
 	_, err := client.Begin(context.Background(), trem.Ask{Content: "lares-film", Action: permission.Play})
-	var refusal *trem.RefusalError
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*trem.RefusalError](err); ok {
 		for _, r := range refusal.Decision.Reasons {
 			fmt.Println(r.Code, r.Remedy)
 		}

@@ -57,13 +57,6 @@ func (c *clock) setRTC(to time.Time) {
 	c.rtc = to
 }
 
-// reboot starts a new boot, with the RTC as it is.
-func (c *clock) reboot() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.id, c.boot = c.id+1, time.Second
-}
-
 // box is one module, running in this process behind its stream.
 type box struct {
 	*trem.Client
@@ -116,7 +109,8 @@ type house struct {
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	d := pkitest.New(t, pkitest.Start())
-	h := &house{t: t, pki: d, state: d.Party(pki.StateSigner), times: d.Party(pki.TimeSigner), builder: revocation.NewBuilder(nil), now: pkitest.Start().Add(time.Hour),
+	h := &house{
+		t: t, pki: d, state: d.Party(pki.StateSigner), times: d.Party(pki.TimeSigner), builder: revocation.NewBuilder(nil), now: pkitest.Start().Add(time.Hour),
 		sold: map[ident.Request]trem.Prepared{}, open: map[ident.Transfer]trem.Prepared{},
 	}
 	for class := range d.CAs {

@@ -151,7 +151,7 @@ func (c *Core) replied(ev sltp.EventReply, r Reading) ([]sltp.Message, *trem.Eve
 	if ev.Reply.Status != sltp.StatusDone {
 		out.Kind = trem.EventRefused
 		if e, err := sltp.ParseError(ev.Reply.Body); err == nil {
-			out.Code, out.RetryMS = e.Code.String(), int64(min(e.RetryMS, 1<<52)) //nolint:gosec // bounded
+			out.Code, out.RetryMS = e.Code.String(), int64(min(e.RetryMS, 1<<52))
 		}
 		return nil, out, nil
 	}
@@ -191,7 +191,7 @@ func (c *Core) install(h sltp.Handle, from *pki.Peer, data []byte, out *trem.Eve
 	x, err := transfer.ParseXFER(data)
 	if err != nil {
 		out.Kind, out.Text = trem.EventFailed, err.Error()
-		return nil, out, nil
+		return nil, out, nil //nolint:nilerr // the event carries it
 	}
 	if x.TID.Src != from.ID() || x.TID.Dst != c.self {
 		out.Kind, out.Text = trem.EventFailed, "transfer: it is not between these two"

@@ -28,9 +28,10 @@ func (c *Core) run(cmd trem.Command, body, payload []byte, r Reading) (out any, 
 		return with2(body, func(in trem.Part) (any, []byte, error) { return c.track(in, payload, r) })
 	case trem.CmdDecrypt:
 		return with2(body, func(in trem.Part) (any, []byte, error) { return c.decrypt(in, payload, r) })
+	default:
+		out, err = c.plain(cmd, body, r)
+		return out, nil, err
 	}
-	out, err = c.plain(cmd, body, r)
-	return out, nil, err
 }
 
 // plain runs the commands that carry no payload.
@@ -58,8 +59,9 @@ func (c *Core) plain(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in ident.Device) (any, error) { return trem.None{}, c.remove(in) })
 	case trem.CmdKeys:
 		return with(body, func(in []byte) (any, error) { return c.registerKeys(in) })
+	default:
+		return c.exchange(cmd, body, r)
 	}
-	return c.exchange(cmd, body, r)
 }
 
 // exchange runs the commands of SLTP and of playback.
@@ -72,7 +74,7 @@ func (c *Core) exchange(cmd trem.Command, body []byte, r Reading) (any, error) {
 	case trem.CmdReceive:
 		return with(body, func(in trem.SLTPMessage) (any, error) { return c.receive(in, r) })
 	case trem.CmdPrepare:
-		return with(body, func(in trem.Terms) (any, error) { return c.prepare(in, r) })
+		return with(body, func(in trem.Terms) (any, error) { return c.prepare(in) })
 	case trem.CmdRelease:
 		return with(body, func(in trem.Release) (any, error) { return c.release(in, r) })
 	case trem.CmdDone:
@@ -89,8 +91,9 @@ func (c *Core) exchange(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in trem.Part) (any, error) { return trem.None{}, c.end(in.Session, r) })
 	case trem.CmdLinkKeys:
 		return with(body, func(in trem.Part) (any, error) { return c.linkKeys(in.Session) })
+	default:
+		return nil, malformed(fmt.Errorf("unknown command %d", cmd))
 	}
-	return nil, malformed(fmt.Errorf("unknown command %d", cmd))
 }
 
 func with[In any](body []byte, f func(In) (any, error)) (any, error) {

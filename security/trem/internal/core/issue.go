@@ -25,7 +25,7 @@ type prepared struct {
 
 // prepare builds an issuer's answer. Nothing leaves and nothing is stored here:
 // the host's transaction is this transfer's PREPARE.
-func (c *Core) prepare(in trem.Terms, r Reading) (trem.Prepared, error) {
+func (c *Core) prepare(in trem.Terms) (trem.Prepared, error) {
 	if err := c.need(pki.LicenseIssuer); err != nil {
 		return trem.Prepared{}, err
 	}
@@ -82,7 +82,7 @@ func (c *Core) write1(in trem.Terms, k *content) (*instance, error) {
 	}
 	info.Keys = refs
 	if info.Policy.Duration == 0 {
-		info.Policy.Duration = int64(min(k.durationMS, 1<<52)) //nolint:gosec // bounded
+		info.Policy.Duration = int64(min(k.durationMS, 1<<52))
 	}
 	link, lic, err := c.sign(&info)
 	if err != nil {

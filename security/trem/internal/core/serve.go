@@ -45,7 +45,7 @@ func (c *Core) answer(ev sltp.EventRequest, r Reading) (body sltp.Body, code slt
 		return nil, sltp.ErrorBadRequest, nil //nolint:nilerr // a refusal is the answer to a malformed request
 	}
 	if c.currentMember(req.Membership, ev.Peer.ID()) != nil {
-		return nil, sltp.ErrorNotMember, nil
+		return nil, sltp.ErrorNotMember, nil //nolint:nilerr // the same
 	}
 	best := c.find(req.What, r)
 	if best == nil {

@@ -20,7 +20,7 @@ func (c *Core) input(inst *instance, in trem.Ask, r Reading) license.Input {
 			RevEpoch: c.epoch(), StatusAge: c.statusAge(r), Level: c.cfg.Keystore.Level(), Anchor: uint8(c.peer.Anchor()),
 		},
 		Request: license.Request{
-			Action: in.Action, Tier: license.Tier(in.Tier), Output: output(in.Output), //nolint:gosec // a tier that does not exist grants nothing
+			Action: in.Action, Tier: license.Tier(in.Tier), Output: output(in.Output),
 			Confirm: in.Confirm, From: in.FromMS, Again: in.Again,
 		},
 	}

@@ -37,11 +37,11 @@ func openDir(name string) (FS, error) {
 	if err := makeDir(name); err != nil {
 		return nil, err
 	}
-	dir, err := os.Open(name) //nolint:gosec // the caller's own directory
+	dir, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
-	err = syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // descriptors are small
+	err = syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		err = ErrLocked
 	}
@@ -58,7 +58,7 @@ func makeDir(name string) error {
 	if err := os.MkdirAll(name, 0o700); err != nil {
 		return fmt.Errorf("vault: %w", err)
 	}
-	parent, err := os.Open(filepath.Dir(name)) //nolint:gosec // the caller's own directory
+	parent, err := os.Open(filepath.Dir(name))
 	if err == nil {
 		err = errors.Join(parent.Sync(), parent.Close())
 	}
