@@ -74,6 +74,6 @@ func deviceOf(chain [][]byte) (ident.Device, error) {
 // newMark is 32 random bytes.
 func newMark() []byte {
 	b := make([]byte, 32)
-	rand.Read(b) //nolint:gosec // crypto/rand.Read never returns an error
+	rand.Read(b) // never returns an error
 	return b
 }

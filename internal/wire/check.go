@@ -91,7 +91,7 @@ func (c *checker) item(depth int) error {
 }
 
 func (c *checker) text(major byte, n uint64) error {
-	if n > uint64(len(c.in)-c.off) { //nolint:gosec // Items > 0 by orDefault
+	if n > uint64(len(c.in)-c.off) { //nolint:gosec // off <= len(in)
 		return c.short()
 	}
 	s := c.in[c.off : c.off+int(n)] //nolint:gosec // n <= len(in) was just checked
