@@ -7,6 +7,7 @@
 //	license                     license, evaluation of its conditions, signature
 //	license/ident               the common IDs (IEC 62227, ITU-T H.751)
 //	license/permission          the permission code (IEC 62227), unit by unit
+//	license/profile             defaults for home, mobile, automotive and cloud
 //
 // Security model:
 //

@@ -38,6 +38,7 @@ func commands() []command {
 		{groupIssuer, newCACmd},
 		{groupIssuer, newIssuerCmd},
 		{groupIssuer, newPackCmd},
+		{groupBuilder, newLicenseCmd},
 		{groupBuilder, newContentCmd},
 		{groupBuilder, newTREMCmd},
 		{groupBuilder, newStandardCmd},
