@@ -36,8 +36,7 @@ demo-check: build ## the story of the demo, unattended, with what each step prov
 test: setup build format vet lint models demo-check ## every test; lists what could not run (25 minutes at most on two cores)
 	@go run ./internal/testsum \
 		-- -timeout=20m -skip-dirs "$(RACE)" ./... \
-		-- -timeout=20m -race $(RACE) \
-		-- -timeout=20m -count=1 -tags=pkcs11 ./security/keystore/...
+		-- -timeout=20m -race $(RACE)
 
 check: format vet lint floors ## before every commit, under 60 s: format, vet, lint, floors, short tests
 	@go run ./internal/testsum -- -short ./...
@@ -62,7 +61,7 @@ faults: ## crashes and lost messages, N of them (N=1000)
 	LARES_FAULTS=$(N) go test -count=1 -timeout=0 -run 'Fault|Crash|Kill' ./security/... ./service/... ./internal/store/... ./internal/cli/...
 
 interop: ## other people's implementations and files: ffmpeg, EDHOC and COSE vectors, browsers
-	@go run ./internal/testsum -- -count=1 -timeout=20m -run 'FFmpeg|Interop|Vector|RFC|Oracle|Browser|SoftHSM|PKCS11' -tags=pkcs11 ./...
+	@go run ./internal/testsum -- -count=1 -timeout=20m -run 'FFmpeg|Interop|Vector|RFC|Oracle|Browser' ./...
 
 models: ## check the models of the protocols with spin
 	@docs/model/run.sh

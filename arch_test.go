@@ -35,10 +35,9 @@ const (
 
 // external lists what packages of floors 0-3 import from other modules.
 var external = map[string][]string{
-	"internal/wire":            {"github.com/fxamacker/cbor/v2"},
-	"security/keystore/pkcs11": {"github.com/miekg/pkcs11", "golang.org/x/sys/unix"},
-	"security/keystore/tpm":    {"github.com/google/go-tpm", "golang.org/x/sys/unix"},
-	"security/keystore/soft":   {"golang.org/x/sys/unix"},
+	"internal/wire":          {"github.com/fxamacker/cbor/v2"},
+	"security/keystore/tpm":  {"github.com/google/go-tpm", "golang.org/x/sys/unix"},
+	"security/keystore/soft": {"golang.org/x/sys/unix"},
 }
 
 // Sealed packages decide or hold secrets: they reach no network, disk

@@ -360,7 +360,7 @@ func finish(a, b *party, total uint64) error {
 	}
 	for _, p := range []*party{a, b} {
 		if e, err := p.queries(); err != nil || len(e.send) > 0 {
-			return fmt.Errorf("%d rights stay unconfirmed, %v", len(e.send), err)
+			return fmt.Errorf("%d rights stay unconfirmed, %w", len(e.send), err)
 		}
 	}
 	return nil
