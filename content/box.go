@@ -112,20 +112,21 @@ func find(bs []box, typ string) (box, bool) {
 	return box{}, false
 }
 
-// path descends through container boxes, the first of each type.
-func path(seg []byte, b box, types ...string) (box, []box, error) {
+// path descends through container boxes, the first of each type, and lists
+// what the last one holds.
+func path(seg []byte, b box, types ...string) ([]box, error) {
 	kids, err := boxes(seg, b.body, b.end)
 	for _, t := range types {
 		if err != nil {
-			return box{}, nil, err
+			return nil, err
 		}
 		var ok bool
 		if b, ok = find(kids, t); !ok {
-			return box{}, nil, fmt.Errorf("%w: no %s box", ErrMalformed, t)
+			return nil, fmt.Errorf("%w: no %s box", ErrMalformed, t)
 		}
 		kids, err = boxes(seg, b.body, b.end)
 	}
-	return b, kids, err
+	return kids, err
 }
 
 // edit renames the box at an offset.

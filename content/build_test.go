@@ -98,8 +98,7 @@ type part struct {
 	tfhd    int // further flags of tfhd
 	tfhdAdd [][]byte
 	traf    [][]byte // further boxes of traf: senc, saiz, …
-	tfdt    []byte
-	at      int // decode time
+	at      int      // decode time
 	moof    [][]byte
 	extra   int // added to the data offset
 	noTfdt  bool

@@ -89,7 +89,7 @@ func (in *Init) entry(seg []byte, b box, handler string) (Entry, error) {
 }
 
 func (e *Entry) sinf(seg []byte, b box) (fourCC, error) {
-	_, kids, err := path(seg, b)
+	kids, err := path(seg, b)
 	if err != nil {
 		return 0, err
 	}
@@ -105,7 +105,7 @@ func (e *Entry) sinf(seg []byte, b box) (fourCC, error) {
 	if !e.Scheme.Known() {
 		return 0, fmt.Errorf("%w: protection scheme %v", ErrUnsupported, e.Scheme)
 	}
-	_, kids, err = path(seg, b, "schi")
+	kids, err = path(seg, b, "schi")
 	if err != nil {
 		return 0, err
 	}

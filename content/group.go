@@ -96,7 +96,7 @@ func (t *traf) sbgp(b box, local []protection) error {
 	at := 0
 	for range r.U32() {
 		n, index := r.U32(), r.U32()
-		if r.Err() != nil || version > 1 || uint64(n) > uint64(len(t.samples)-at) { //nolint:gosec // at <= len(samples)
+		if r.Err() != nil || version > 1 || uint64(n) > uint64(len(t.samples)-at) { // at <= len(samples)
 			return fmt.Errorf("%w: sbgp box", ErrMalformed)
 		}
 		p, err := t.described(index, local)

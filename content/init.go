@@ -128,7 +128,7 @@ func (in *Init) trak(seg []byte, b box) error {
 		return fmt.Errorf("%w: over %d tracks", ErrMalformed, maxTracks)
 	}
 	var t Track
-	_, kids, err := path(seg, b)
+	kids, err := path(seg, b)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (in *Init) trak(seg []byte, b box) error {
 	if err := t.tkhd(seg[tkhd.body:tkhd.end]); err != nil {
 		return err
 	}
-	_, kids, err = path(seg, b, "mdia")
+	kids, err = path(seg, b, "mdia")
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (in *Init) trak(seg []byte, b box) error {
 	if err := t.mdia(seg[mdhd.body:mdhd.end], seg[hdlr.body:hdlr.end]); err != nil {
 		return err
 	}
-	_, stbl, err := path(seg, b, "mdia", "minf", "stbl")
+	stbl, err := path(seg, b, "mdia", "minf", "stbl")
 	if err != nil {
 		return err
 	}
@@ -191,7 +191,7 @@ func (t *Track) tkhd(b []byte) error {
 	r.Bytes(2 * wide)
 	t.ID = r.U32()
 	r.Bytes(4 + wide + 8 + 8 + 36)
-	t.Width, t.Height = uint16(r.U32()>>16), uint16(r.U32()>>16) //nolint:gosec // 16.16 fixed point: the whole part
+	t.Width, t.Height = uint16(r.U32()>>16), uint16(r.U32()>>16) // 16.16 fixed point: the whole part
 	if r.Err() != nil || version > 1 || t.ID == 0 {
 		return fmt.Errorf("%w: tkhd box", ErrMalformed)
 	}

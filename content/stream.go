@@ -138,6 +138,7 @@ func Clear(dst io.Writer, src io.Reader, in *Init, keys Keys) error {
 			}
 		case FragmentPart:
 			err = in.clear(p, keys)
+		default: // the rest stays as it is
 		}
 		if err != nil {
 			return err

@@ -58,7 +58,9 @@ func TestEvaluator_E1_GraceByChargeModelAndProfile(t *testing.T) {
 		grace   int64
 		profile map[permission.Charge]int64
 	}{
-		{"RENTAL", 24 * hour, nil}, {"SUBSCRIPTION", 72 * hour, nil}, {"LOAN", 0, nil},
+		{"RENTAL", 24 * hour, nil},
+		{"SUBSCRIPTION", 72 * hour, nil},
+		{"LOAN", 0, nil},
 		{"RENTAL", 30 * day, map[permission.Charge]int64{permission.ChargeRental: 30 * day}},
 		{"LOAN", 0, map[permission.Charge]int64{permission.ChargeLoan: 30 * day}}, // a profile never widens a loan
 	} {

@@ -35,6 +35,7 @@ func (t Tier) String() string {
 		return "HD"
 	case TierUHD:
 		return "UHD"
+	default: // below
 	}
 	return fmt.Sprintf("CUSTOM_%d", uint64(t))
 }
@@ -70,6 +71,7 @@ func (t Tier) pixels() uint64 {
 		return 442_368
 	case TierHD:
 		return 2_073_600
+	default: // below
 	}
 	return math.MaxUint64
 }

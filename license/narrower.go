@@ -29,8 +29,15 @@ func Narrower(child, parent *Info) error {
 		what string
 		ok   func() bool
 	}{
-		{"derivation", n.derivation}, {"issuer or content", n.identity}, {"keys", n.keys}, {"usage", n.usage}, {"management, loan or export", n.rights},
-		{"classification", n.classification}, {"policy", n.policy}, {"revocation", n.revocation}, {"unknown conditions", n.unknown},
+		{"derivation", n.derivation},
+		{"issuer or content", n.identity},
+		{"keys", n.keys},
+		{"usage", n.usage},
+		{"management, loan or export", n.rights},
+		{"classification", n.classification},
+		{"policy", n.policy},
+		{"revocation", n.revocation},
+		{"unknown conditions", n.unknown},
 	} {
 		if !part.ok() {
 			return fmt.Errorf("%w: %s", ErrNotNarrower, part.what)

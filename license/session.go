@@ -272,7 +272,7 @@ func (l *License) media(tracks []track) int64 {
 			other = max(other, ms)
 		}
 	}
-	return int64(min(max(picture, other), maxTime)) //nolint:gosec // <= 2^53
+	return int64(min(max(picture, other), maxTime)) // <= 2^53
 }
 
 // mulDiv is a*b/c rounded up, saturating.

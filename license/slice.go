@@ -71,7 +71,7 @@ func (x *extension) slice(length, media int64) {
 	ses := &x.step.Session
 	s := Slice{MS: length, Until: plus(x.est, length), Bytes: math.MaxUint64}
 	if ref := x.l.key(x.f.KID); x.terms.stateful() && ref.BPS != 0 {
-		left := uint64(max(ses.reserved-media, 0)) //nolint:gosec // not negative
+		left := uint64(max(ses.reserved-media, 0)) // not negative
 		s.Bytes = min(mulDiv(left, ref.BPS, 1000), mulDiv(uint64(max(length, 0)), ref.BPS+ref.BPS/4, 1000)+sliceSlack)
 	}
 	x.step.Slice = s

@@ -47,7 +47,7 @@ func (s Scheme) Known() bool {
 
 // String gives the four letters; a code with unprintable bytes in hexadecimal.
 func (s Scheme) String() string {
-	b := []byte{byte(s >> 24), byte(s >> 16), byte(s >> 8), byte(s)}
+	b := []byte{byte(s >> 24), byte(s >> 16), byte(s >> 8), byte(s)} //nolint:gosec // one byte of four
 	for _, c := range b {
 		if c < 0x20 || c > 0x7e {
 			return fmt.Sprintf("0x%08x", uint32(s))

@@ -272,7 +272,7 @@ func (p *packer) poster() error {
 	if err != nil {
 		return err
 	}
-	name := ""
+	var name string
 	switch {
 	case bytes.HasPrefix(b, []byte("\xff\xd8\xff")):
 		name = "poster.jpg"

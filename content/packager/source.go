@@ -49,7 +49,7 @@ type track struct {
 }
 
 func open(path string) (*source, error) {
-	f, err := os.Open(path) //nolint:gosec // the caller's own file
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func (t *track) flags(stbl *mp4.StblBox) {
 	for i := range t.samples {
 		var f mp4.SampleFlags
 		if key != nil {
-			t.samples[i].sync = key[uint32(i)+1] //nolint:gosec // a count of 32 bits
+			t.samples[i].sync = key[uint32(i)+1] // a count of 32 bits
 			f.SampleIsNonSync = !t.samples[i].sync
 			f.SampleDependsOn = 1
 		}
@@ -176,7 +176,7 @@ func (t *track) offsets(stbl *mp4.StblBox) error {
 	}
 	i, e := 0, 0
 	for c, off := range chunks {
-		for e+1 < len(stbl.Stsc.Entries) && uint64(stbl.Stsc.Entries[e+1].FirstChunk) <= uint64(c)+1 { //nolint:gosec // an index
+		for e+1 < len(stbl.Stsc.Entries) && uint64(stbl.Stsc.Entries[e+1].FirstChunk) <= uint64(c)+1 { // an index
 			e++
 		}
 		if stbl.Stsc.GetSampleDescriptionID(c+1) != 1 {

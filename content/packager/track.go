@@ -54,7 +54,7 @@ func newOutput(t *track) (*output, error) {
 
 func random(n int) []byte {
 	b := make([]byte, n)
-	rand.Read(b) //nolint:errcheck,gosec // crypto/rand.Read never returns an error
+	rand.Read(b)
 	return b
 }
 
@@ -286,5 +286,5 @@ func (r *peak) add(protected, size int, ms int64) {
 }
 
 func (r *peak) result() (bps uint64, bandwidth int64) {
-	return uint64(max(r.bps, 1)), max(r.bandwidth, 1) //nolint:gosec // positive
+	return uint64(max(r.bps, 1)), max(r.bandwidth, 1) // positive
 }

@@ -110,8 +110,7 @@ func execute(ctx context.Context, root *cobra.Command, env *Env) int {
 		return statusDone
 	}
 	code := statusError
-	var ee *exitError
-	if errors.As(err, &ee) {
+	if ee, ok := errors.AsType[*exitError](err); ok {
 		code = ee.code
 		if ee.err == nil {
 			return code

@@ -139,6 +139,7 @@ func inspect(file, initFile string) (*inspection, error) {
 				if err == nil {
 					err = out.fragment(in, p)
 				}
+			default: // the rest holds no samples
 			}
 		}
 		if err != nil {
@@ -247,8 +248,7 @@ content never leave the TREM. The result has the same length as the input.`,
 			}
 			defer src.Close() //nolint:errcheck // read only
 			err = writeFile(env, args[1], func(w io.Writer) error { return content.Clear(w, src, in, find) })
-			var missing *missingKey
-			if errors.As(err, &missing) {
+			if _, ok := errors.AsType[*missingKey](err); ok {
 				return refused("%s: %w", args[0], err)
 			}
 			if err != nil {

@@ -90,7 +90,7 @@ func hasGo(dir string) bool {
 
 func hasCommand(root *cobra.Command, words string) bool {
 	at := root
-	for _, word := range strings.Fields(words) {
+	for word := range strings.FieldsSeq(words) {
 		i := slices.IndexFunc(at.Commands(), func(c *cobra.Command) bool { return c.Name() == word })
 		if i < 0 {
 			return false

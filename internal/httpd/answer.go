@@ -63,16 +63,13 @@ func readJSON(w http.ResponseWriter, r *http.Request, limit int64, v any) bool {
 // problemOf says in one place what each error is to a client. Errors it does
 // not know are logged, and the client learns nothing of them.
 func (s *server) problemOf(r *http.Request, err error) Problem {
-	var refusal *trem.RefusalError
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*trem.RefusalError](err); ok {
 		return s.refusalOf(&refusal.Decision)
 	}
-	var stopped *home.Stopped
-	if errors.As(err, &stopped) {
+	if stopped, ok := errors.AsType[*home.Stopped](err); ok {
 		return Problem{Status: http.StatusGone, Code: "stopped", Detail: stopWords(stopped), Decision: stopped.Decision}
 	}
-	var shop *home.ShopError
-	if errors.As(err, &shop) {
+	if shop, ok := errors.AsType[*home.ShopError](err); ok {
 		return Problem{Status: http.StatusForbidden, Code: "shop_refused", Detail: shopWords(shop), RetryMS: shop.RetryMS}
 	}
 	for _, k := range []struct {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -88,7 +89,7 @@ func TestHTTP_OwnersSideIsForThisMachineOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"/", "/api/v1/library", "/devices", "/play/x/manifest.mpd", "/static/app.js"} {
-		r := httptest.NewRequest("GET", path, nil) // from 192.0.2.1
+		r := httptest.NewRequestWithContext(t.Context(), "GET", path, nil) // from 192.0.2.1
 		r.Host = "localhost"
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, r)
@@ -96,7 +97,7 @@ func TestHTTP_OwnersSideIsForThisMachineOnly(t *testing.T) {
 			t.Errorf("%s from another machine: %d, want 403 not_local", path, w.Code)
 		}
 	}
-	r := httptest.NewRequest("GET", "/content/"+filmPath+"/content.json", nil)
+	r := httptest.NewRequestWithContext(t.Context(), "GET", "/content/"+filmPath+"/content.json", nil)
 	w := httptest.NewRecorder()
 	if handler.ServeHTTP(w, r); w.Code != http.StatusOK {
 		t.Errorf("content for a device: %d, want 200", w.Code)
@@ -107,9 +108,7 @@ func TestHTTP_ForeignPagesCannotAct(t *testing.T) {
 	srv, h, _ := house(t, cenc.SchemeCENC)
 	for _, header := range []http.Header{{"Origin": {"https://evil.example"}}, {"Sec-Fetch-Site": {"cross-site"}}} {
 		res, data := get(t, "POST", srv.URL+"/api/v1/sessions", httpd.PlayBody{Content: filmPath}, func(r *http.Request) {
-			for k, v := range header {
-				r.Header[k] = v
-			}
+			maps.Copy(r.Header, header)
 		})
 		if res.StatusCode != http.StatusForbidden || code(t, data) != "cross_origin" {
 			t.Errorf("%v: %d %s, want 403 cross_origin", header, res.StatusCode, data)

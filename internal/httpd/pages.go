@@ -112,8 +112,7 @@ type watchView struct {
 func (s *server) pageWatch(w http.ResponseWriter, r *http.Request) {
 	p, err := s.Home.Playing(r.PathValue("session"))
 	if err != nil {
-		var stopped *home.Stopped
-		if errors.As(err, &stopped) {
+		if stopped, ok := errors.AsType[*home.Stopped](err); ok {
 			s.render(w, r, http.StatusGone, "watch", "Playback", watchView{Ended: stopWords(stopped)})
 			return
 		}
@@ -162,7 +161,7 @@ func (s *server) pageHealth(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) checks(st trem.Status) []check {
-	player := check{"Secure player", "ok", "It runs in a process of its own and holds " + count(uint64(max(st.Licenses, 0)), "copy, rental or loan.", "copies, rentals and loans.")} //nolint:gosec // not negative
+	player := check{"Secure player", "ok", "It runs in a process of its own and holds " + count(uint64(max(st.Licenses, 0)), "copy, rental or loan.", "copies, rentals and loans.")} // not negative
 	if len(st.Leaf) == 0 {
 		player = check{"Secure player", "fail", wordsNotReady}
 	}

@@ -149,7 +149,7 @@ func leftOf(d *license.Decision) []string {
 		out = append(out, count(*n, "play", "plays")+" left")
 	}
 	if ms := d.Counters.MSLeft; ms != nil {
-		out = append(out, count(uint64(max(*ms, 0)/60_000), "minute", "minutes")+" left") //nolint:gosec // not negative
+		out = append(out, count(uint64(max(*ms, 0)/60_000), "minute", "minutes")+" left") // not negative
 	}
 	if d.Allow && d.ValidUntil != 0 {
 		out = append(out, "until "+moment(d.ValidUntil))
@@ -196,6 +196,7 @@ func stopWords(s *home.Stopped) string {
 			}
 		}
 		return wordsNotAllowed
+	default: // below
 	}
 	return "The stream failed. Try again."
 }
@@ -248,7 +249,7 @@ func stamp(t time.Time) string { return t.Local().Format("2 Jan 2006, 15:04") }
 
 // span prints a duration in the largest sensible unit.
 func span(ms int64) string {
-	switch s := uint64(max(ms, 0)) / 1000; { //nolint:gosec // not negative
+	switch s := uint64(max(ms, 0)) / 1000; { // not negative
 	case s < 90:
 		return count(max(s, 1), "second", "seconds")
 	case s < 90*60:

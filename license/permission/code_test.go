@@ -85,7 +85,7 @@ func TestTR62636_Scenarios(t *testing.T) {
 			if d := cmp.Diff(u, again); d != "" {
 				t.Error(d)
 			}
-			for _, statement := range strings.Split(tc.text, "; ") {
+			for statement := range strings.SplitSeq(tc.text, "; ") {
 				if !slices.Contains(strings.Split(u.Text(), "; "), statement) {
 					t.Errorf("%q is not in %q", statement, u.Text())
 				}

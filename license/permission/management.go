@@ -62,7 +62,7 @@ func (m *ManagementUnit) decode(items []Item) error {
 	for _, it := range items {
 		switch it.Tag {
 		case itemCopyMode:
-			m.Copy = CopyMode(r.num(it, uint64(CopyNever)))
+			m.Copy = CopyMode(r.num(it, uint64(CopyNever))) //nolint:gosec // checked against the registry
 		case itemCopyCount:
 			m.CopyCount = r.num(it, math.MaxUint32)
 			if m.Copy != CopyCounted {
@@ -71,7 +71,7 @@ func (m *ManagementUnit) decode(items []Item) error {
 		case itemGeneration:
 			m.MaxGeneration = r.num(it, math.MaxUint8)
 		case itemMove:
-			m.Move = MoveScope(r.num(it, uint64(MoveAny)))
+			m.Move = MoveScope(r.num(it, uint64(MoveAny))) //nolint:gosec // checked against the registry
 		case itemTransfer:
 			m.Transfer = r.num(it, math.MaxUint32)
 		default:

@@ -47,7 +47,7 @@ func (p Permission) MarshalText() ([]byte, error) { return []byte(p.String()), n
 func (p *Permission) UnmarshalText(s []byte) error {
 	for i, n := range names {
 		if n != "" && n == string(s) {
-			*p = Permission(i) //nolint:gosec // names has 8 entries
+			*p = Permission(i) // names has 8 entries
 			return nil
 		}
 	}

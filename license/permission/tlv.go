@@ -44,16 +44,17 @@ type shortLong struct{}
 func (shortLong) put(dst []byte, n int) []byte {
 	switch {
 	case n < 0x80:
-		return append(dst, byte(n))
+		return append(dst, byte(n)) //nolint:gosec // bounded by the case
 	case n < 0x100:
 		return append(dst, 0x81, byte(n))
 	default:
-		return append(dst, 0x82, byte(n>>8), byte(n))
+		return append(dst, 0x82, byte(n>>8), byte(n)) //nolint:gosec // a unit is at most 65,535 bytes
 	}
 }
 
 func (shortLong) get(r *wire.Reader) (int, error) {
-	first, n, least := r.U8(), 0, 0
+	var n, least int
+	first := r.U8()
 	switch first {
 	case 0x81:
 		n, least = int(r.U8()), 0x80
@@ -110,7 +111,7 @@ func (w *itemWriter) num(tag uint8, v uint64) {
 	}
 }
 
-func (w *itemWriter) ms(tag uint8, v int64) { w.num(tag, uint64(max(v, 0))) } //nolint:gosec // not negative
+func (w *itemWriter) ms(tag uint8, v int64) { w.num(tag, uint64(max(v, 0))) } // not negative
 
 func (w *itemWriter) bytes(tag uint8, v []byte) {
 	if len(v) > 0 {

@@ -21,6 +21,7 @@ func (k UsageKind) Permission() Permission {
 		return Play
 	case Print:
 		return Render
+	default: // below
 	}
 	return 0
 }
@@ -101,7 +102,7 @@ func (u *UsageUnit) decode(items []Item) error {
 		case itemResolution:
 			u.MaxPixels = r.num(it, math.MaxUint32)
 		case itemOutput:
-			u.Output = Protection(r.num(it, uint64(ProtectHDCP23)))
+			u.Output = Protection(r.num(it, uint64(ProtectHDCP23))) //nolint:gosec // checked against the registry
 		case itemAccumulated:
 			u.Accumulated = r.ms(it)
 		case itemPart:

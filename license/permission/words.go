@@ -95,12 +95,14 @@ func (m *ManagementUnit) words(say func(string, ...any)) {
 		say("May be copied once; the copy may not be copied.")
 	case CopyNoMore, CopyNever:
 		say("May not be copied.")
+	default: // nothing is said
 	}
 	switch m.Move {
 	case MoveDomain:
 		say("May be moved between the devices of the household.")
 	case MoveAny:
 		say("May be moved to another device.")
+	default: // nothing is said
 	}
 	if m.Transfer != 0 {
 		say("May be given away %s.", number(m.Transfer, "time"))

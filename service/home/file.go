@@ -14,7 +14,7 @@ const maxFile = 16 << 20
 
 // load reads a state file into v; a file that is not there leaves v alone.
 func load(dir, name string, v any) error {
-	f, err := os.Open(filepath.Join(dir, name)) //nolint:gosec // our own folder, names are constants
+	f, err := os.Open(filepath.Join(dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -63,7 +63,7 @@ func writeAtomic(dir, name string, data []byte) error {
 }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // our own folder
+	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("sync folder: %w", err)
 	}

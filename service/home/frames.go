@@ -68,6 +68,7 @@ func (h *Home) note(ctx context.Context, events []trem.Event) {
 			h.publish(Event{Kind: EventLibrary})
 		case trem.EventRefused, trem.EventFailed:
 			h.log.LogAttrs(ctx, slog.LevelInfo, "device refused", slog.Any("device", e.Peer), slog.String("code", e.Code), slog.String("rule", e.Text))
+		default: // the rest is between the modules
 		}
 	}
 }

@@ -51,7 +51,7 @@ func Join(ctx context.Context, j Joining) (trem.Admission, error) {
 		return trem.Admission{}, errors.New("home: Joining needs Chain and Show")
 	}
 	var nonce [NonceSize]byte
-	rand.Read(nonce[:]) //nolint:errcheck,gosec // crypto/rand.Read never returns an error
+	rand.Read(nonce[:])
 	commit := Commit(nonce)
 	var open PairingOpening
 	offer := PairingOffer{Chain: j.Chain, Commit: commit[:], Hardware: j.Hardware, Name: j.Name}
@@ -105,6 +105,7 @@ func (j *Joining) wait(ctx context.Context, path string) (*Admission, error) {
 			return a.Admission, nil
 		case PairingRefused, PairingExpired:
 			return nil, fmt.Errorf("%w: %s", ErrNotPaired, a.State)
+		default: // not answered yet
 		}
 		select {
 		case <-ctx.Done():

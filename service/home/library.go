@@ -72,7 +72,7 @@ func (l *library) scan() {
 }
 
 func readTitle(folder string) (*Title, error) {
-	f, err := os.Open(filepath.Join(folder, content.ManifestName)) //nolint:gosec // the owner's own folder
+	f, err := os.Open(filepath.Join(folder, content.ManifestName))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFolder, err)
 	}
@@ -210,8 +210,7 @@ func (h *Home) Rights(ctx context.Context, id ident.Content) (Rights, error) {
 // decide evaluates PLAY. Having no license at all is a decision, not an error.
 func (h *Home) decide(ctx context.Context, id ident.Content, output string) (license.Decision, error) {
 	d, err := h.cfg.Module.Evaluate(ctx, trem.Ask{Content: id, Action: permission.Play, Output: output})
-	var refusal *trem.RefusalError
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*trem.RefusalError](err); ok {
 		return refusal.Decision, nil
 	}
 	var e *trem.Error

@@ -111,8 +111,8 @@ func (h *Home) OpenPairing(ctx context.Context, o PairingOffer) (PairingOpening,
 	}
 	var id [pairingIDLen]byte
 	nonce := make([]byte, NonceSize)
-	rand.Read(id[:]) //nolint:errcheck,gosec // crypto/rand.Read never returns an error
-	rand.Read(nonce) //nolint:errcheck,gosec // the same
+	rand.Read(id[:])
+	rand.Read(nonce)
 	now := h.cfg.Now()
 	p := &Pairing{
 		ID: hex.EncodeToString(id[:]), Device: ident.DeviceOf(spki), Name: cleanName(o.Name),

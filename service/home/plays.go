@@ -122,7 +122,7 @@ func (h *Home) Play(ctx context.Context, r PlayRequest) (*Playback, error) {
 		return nil, errors.Join(err, h.cfg.Module.End(context.WithoutCancel(ctx), s.Handle))
 	}
 	var id [sessionIDLen]byte
-	rand.Read(id[:]) //nolint:errcheck,gosec // crypto/rand.Read never returns an error
+	rand.Read(id[:])
 	p.ID = hex.EncodeToString(id[:])
 	h.plays.mu.Lock()
 	h.plays.open[p.ID] = p
@@ -229,8 +229,7 @@ func (h *Home) Segment(ctx context.Context, id, track string, n int) ([]byte, er
 	if err == nil {
 		return out, nil
 	}
-	var refusal *trem.RefusalError
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*trem.RefusalError](err); ok {
 		return nil, h.stop(context.WithoutCancel(ctx), id, &Stopped{Reason: StopRefused, Decision: &refusal.Decision})
 	}
 	if _, gone := h.Playing(id); gone != nil { // stopped meanwhile

@@ -194,6 +194,7 @@ func read(events []trem.Event) (o outcome) {
 			o.refused = e
 		case trem.EventFailed:
 			o.failed = e
+		default: // the rest is between the modules
 		}
 	}
 	return o

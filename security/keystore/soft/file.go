@@ -22,7 +22,7 @@ func deviceSecret(dir string) ([]byte, error) {
 	if err != nil && !errors.Is(err, keystore.ErrExists) {
 		return nil, err
 	}
-	secret, err = os.ReadFile(filepath.Join(dir, secretFile)) //nolint:gosec // the caller's own directory
+	secret, err = os.ReadFile(filepath.Join(dir, secretFile))
 	if err != nil {
 		return nil, fmt.Errorf("keystore: %w", err)
 	}
@@ -56,7 +56,7 @@ func writeNew(dir, name string, data []byte) (err error) {
 }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the caller's own directory
+	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("keystore: %w", err)
 	}

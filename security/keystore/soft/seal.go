@@ -54,7 +54,7 @@ func seal(head, secret []byte, info string, data, aad []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return aead.Seal(out, out[len(head)+saltLen:], data, join(head, aad)), nil
+	return aead.Seal(out, out[len(head)+saltLen:], data, join(head, aad)), nil //nolint:gosec // the nonce was read from crypto/rand above
 }
 
 func unseal(head, secret []byte, info string, sealed, aad []byte) ([]byte, error) {

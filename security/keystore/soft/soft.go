@@ -97,14 +97,14 @@ func Create(dir string) (*Store, error) {
 
 // Open opens the keys in dir. Where there are none the error is keystore.ErrNone.
 func Open(dir string) (*Store, error) {
-	sealed, err := os.ReadFile(filepath.Join(dir, keysFile)) //nolint:gosec // the caller's own directory
+	sealed, err := os.ReadFile(filepath.Join(dir, keysFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, keystore.ErrNone
 	}
 	if err != nil {
 		return nil, fmt.Errorf("keystore: %w", err)
 	}
-	secret, err := os.ReadFile(filepath.Join(dir, secretFile)) //nolint:gosec // the caller's own directory
+	secret, err := os.ReadFile(filepath.Join(dir, secretFile))
 	if err != nil {
 		return nil, fmt.Errorf("%w: device secret: %w", keystore.ErrDamaged, err)
 	}
