@@ -40,11 +40,11 @@ func TestMain_Statuses(t *testing.T) {
 		{"help", "", "", 0},
 		{"help of a command", "help version", "", 0},
 		{"version", "version", "", 0},
-		{"unknown command", "version", `lares: unknown command "version" for "lares"; did you mean version? (see 'lares --help')` + "\n", 2},
+		{"unknown command", "versiom", `lares: unknown command "versiom" for "lares"; did you mean version? (see 'lares --help')` + "\n", 2},
 		{"unknown flag", "version --loud", "lares: unknown flag: --loud (see 'lares version --help')\n", 2},
 		{"unknown argument", "version 2", `lares: unknown command "2" for "lares version" (see 'lares version --help')` + "\n", 2},
 		{"unknown sub-command", "completion korn", `lares: unknown command "korn" for "lares completion" (see 'lares completion --help')` + "\n", 2},
-		{"unknown help topic", "help version", `lares: unknown command "version" for "lares"; did you mean version? (see 'lares help --help')` + "\n", 2},
+		{"unknown help topic", "help versiom", `lares: unknown command "versiom" for "lares"; did you mean version? (see 'lares help --help')` + "\n", 2},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			out, errs, code := run(t, strings.Fields(tc.args)...)
