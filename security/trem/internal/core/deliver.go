@@ -66,7 +66,9 @@ func (c *Core) receive(in trem.SLTPMessage, r Reading) (trem.Received, error) {
 	if c.sltp == nil {
 		return trem.Received{}, stateError("this module is not enrolled yet")
 	}
+	late := c.sltp.Tick(c.certTime(r)) // what was never answered is forgotten
 	msgs, events := c.sltp.Receive(sltp.Message{CID: in.CID, Bytes: in.Bytes}, c.certTime(r))
+	events = append(late, events...)
 	var out trem.Received
 	for _, ev := range events {
 		more, e, err := c.react(ev, r)
