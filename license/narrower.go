@@ -216,8 +216,8 @@ func (n *narrowing) classification() bool {
 }
 
 func (n *narrowing) policy() bool {
-	var any permission.UsageUnit
-	c, p := termsOf(n.c, n.cu, &any), termsOf(n.p, n.pu, &any)
+	var none permission.UsageUnit
+	c, p := termsOf(n.c, n.cu, &none), termsOf(n.p, n.pu, &none)
 	cp, pp := &n.c.Policy, &n.p.Policy
 	return cp.Duration == pp.Duration &&
 		(p.finish() || !c.finish()) && (!c.finish() || tailAtMost(cp.FinishTail, pp.FinishTail)) &&

@@ -35,7 +35,7 @@ func (i *Info) Words() ([]string, error) {
 		say("Says something that this version ignores (%s).", name)
 	}
 	if i.Parent != nil {
-		kind := [...]string{KindCopy: "copy", KindLoan: "loan", KindAllowance: "allowance", KindExport: "export", KindRebind: "re-binding"}[i.Parent.Kind]
+		kind := map[DerivedKind]string{KindCopy: "copy", KindLoan: "loan", KindAllowance: "allowance", KindExport: "export", KindRebind: "re-binding"}[i.Parent.Kind]
 		say("Derived from another license: %s number %d of it.", kind, i.Parent.Index+1)
 	}
 	return out, nil

@@ -6,14 +6,16 @@ import (
 	"github.com/lares-drm/lares/license/ident"
 )
 
-// IDs print in the form that players and manifests write, and are compared as values.
+// A key ID prints as players write it; text and bytes read back.
 func Example() {
 	var kid ident.Key
-	if err := kid.UnmarshalText([]byte("1077efec-c0b2-4d02-ace3-3c1e52e2fb4b")); err != nil {
+	if err := kid.UnmarshalText([]byte("0123456789abcdef0123456789abcdef")); err != nil {
 		fmt.Println(err)
 		return
 	}
-	film, other := ident.Content("lares-film"), ident.Content("\x01\x02")
-	fmt.Println(kid, film, other, film == "lares-film")
-	// Output: 1077efec-c0b2-4d02-ace3-3c1e52e2fb4b lares-film 0x0102 true
+	fmt.Println(kid)
+	fmt.Println(ident.Content("film-1"), ident.Issuer("\x00\xff"))
+	// Output:
+	// 01234567-89ab-cdef-0123-456789abcdef
+	// film-1 0x00ff
 }

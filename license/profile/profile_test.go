@@ -1,6 +1,7 @@
 package profile_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -38,6 +39,10 @@ func TestEvaluator_E18_ProfilesAreThePage(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
+	}
+	grace, err := json.Marshal(profile.Home().Grace)
+	if err != nil || !strings.Contains(string(md), "`"+string(grace)+"`") {
+		t.Errorf("the page does not show %s (%v)", grace, err)
 	}
 }
 
