@@ -198,6 +198,8 @@ func TestLicense_2_Narrower(t *testing.T) {
 		{"end added", "PLAY", "PLAY" + end, nil, true},
 		{"interval kept", "PLAY; INTERVAL=48h", "PLAY; INTERVAL=48h", nil, true},
 		{"interval longer", "PLAY; INTERVAL=48h", "PLAY; INTERVAL=49h", nil, false},
+		{"interval shorter, to be begun later", "PLAY; INTERVAL=48h; END_TIME=2026-01-10T00:00:00Z", "PLAY; INTERVAL=24h; END_TIME=2026-01-11T00:00:00Z", nil, false},
+		{"interval shorter, to be begun earlier", "PLAY; INTERVAL=48h; END_TIME=2026-01-10T00:00:00Z", "PLAY; INTERVAL=24h; END_TIME=2026-01-09T00:00:00Z", nil, true},
 		{"interval dropped", "PLAY; INTERVAL=48h", "PLAY", nil, false},
 		{"interval to an end in time", "PLAY; INTERVAL=48h", "PLAY; END_TIME=2026-01-03T00:00:00Z", nil, true},
 		{"interval to an end too late", "PLAY; INTERVAL=48h", "PLAY; END_TIME=2026-01-03T00:00:00.001Z", nil, false},

@@ -175,6 +175,28 @@ func TestEvaluator_E17_V6_PreviewBelowTheThreshold(t *testing.T) {
 	}
 }
 
+// A peek of 29 s does not start the interval; the reserve of its last slice is
+// given back.
+func TestEvaluator_E3_PeekBelowTheThreshold(t *testing.T) {
+	v := newViewer(t, rental(t), day0)
+	v.must(v.begin(0))
+	v.must(v.play(0, 29*second))
+	v.end()
+	if v.durable.FirstUse != 0 || v.durable.Pending != 29*second {
+		t.Fatalf("after 29 s: %+v", v.durable)
+	}
+	v.must(v.begin(29 * second))
+	v.must(v.play(29*second, 31*second))
+	v.crash()
+	if v.durable.FirstUse == 0 || v.durable.Slice == nil {
+		t.Fatalf("crash after 31 s in all: %+v, want the first use and the slice", v.durable)
+	}
+	v.must(v.begin(31 * second))
+	if v.durable.Slice != nil {
+		t.Errorf("the crashed session's slice is still there: %+v", v.durable)
+	}
+}
+
 func TestEvaluator_E17_V7_ThresholdAddsUpOverSessions(t *testing.T) {
 	v := newViewer(t, rental(t), day0+day)
 	v.must(v.begin(0))

@@ -154,7 +154,7 @@ func (n *narrowing) ends(cx, px *permission.UsageUnit) bool {
 		return false
 	}
 	if px.Interval == 0 {
-		return c.storeEnd() <= p.storeEnd() || c.latestEnd() <= p.storeEnd()
+		return true
 	}
 	if cx.Interval == 0 {
 		return c.latestEnd() <= plus(n.c.IssuedAt, px.Interval)
