@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/security/trem"
 )
@@ -72,59 +73,13 @@ func moment(ms int64) string { return time.UnixMilli(ms).UTC().Format("2 Jan 200
 
 // reason is one line: the code for programs and manuals, then the words.
 func reason(r license.Reason) string {
-	s := fmt.Sprintf("%s: %s", r.Code, words(r))
-	if r.Earliest > 0 {
-		s += " From " + moment(r.Earliest) + "."
+	w := httpd.WordsOf(r)
+	s := fmt.Sprintf("%s: %s", r.Code, w.Sentence)
+	if r.Have != "" || r.Need != "" {
+		s += fmt.Sprintf(" (there is %q, needed is %q)", r.Have, r.Need)
 	}
-	if help := remedies()[r.Remedy]; help != "" {
-		s += " " + help
+	if w.Help != "" {
+		s += " What helps: " + w.Help
 	}
 	return s
-}
-
-func words(r license.Reason) string {
-	text, ok := reasons()[r.Code]
-	if !ok {
-		text = "the conditions of your copy do not hold."
-	}
-	if r.Have != "" || r.Need != "" {
-		text += fmt.Sprintf(" (there is %q, needed is %q)", r.Have, r.Need)
-	}
-	return text
-}
-
-func reasons() map[license.Code]string {
-	return map[license.Code]string{
-		license.NoGrant:            "this device holds no copy that allows it.",
-		license.NotYet:             "the time for it has not come.",
-		license.Expired:            "its time is over.",
-		license.IntervalOver:       "the period that began with the first play is over.",
-		license.CountExhausted:     "all plays are used.",
-		license.TimeExhausted:      "all of its playing time is used.",
-		license.ClockStale:         "I do not know the time: connect to the house once.",
-		license.StateClockConflict: "the time is before this copy's own first use.",
-		license.StateRolledBack:    "an old state came back and was brought up to date.",
-		license.Region:             "it is not for this region.",
-		license.OutputCode:         "the display or connection is not protected enough.",
-		license.KeyNotGranted:      "this picture quality is not part of your copy.",
-		license.TREMLevel:          "it needs a more secure player than this device has.",
-		license.RevokedCode:        "it was withdrawn by the safety list.",
-		license.SubjectMismatch:    "this copy belongs to another house or device.",
-		license.NeedsConfirm:       "it needs your consent first.",
-		license.UnknownCritical:    "it has a condition that this version does not know.",
-		license.StatusStale:        "the safety list here is old.",
-		license.BadSignature:       "this copy is not genuine.",
-	}
-}
-
-func remedies() map[license.Remedy]string {
-	return map[license.Remedy]string{
-		license.SyncTime:       "What helps: connect once, so that the time is known.",
-		license.Renew:          "What helps: renew it.",
-		license.ConnectDisplay: "What helps: a protected display or connection.",
-		license.WaitUntil:      "What helps: waiting.",
-		license.Buy:            "What helps: get it (lares device get), or buy or rent it again.",
-		license.Contact:        "What helps: ask the shop.",
-		license.MoveInstead:    "What helps: move it instead of copying.",
-	}
 }

@@ -72,7 +72,13 @@ func withDevice(dir string, do func(*device) error) error {
 		return err
 	}
 	d.trem = module
-	return errors.Join(do(d), stop())
+	err = do(d)
+	if e, ok := errors.AsType[*trem.Error](err); ok && e.Code == trem.CodeState {
+		if st, failed := module.Status(context.Background()); failed == nil && st.Role == "" {
+			err = fmt.Errorf("this device has no certificate yet: lares device init --dir %s", dir)
+		}
+	}
+	return errors.Join(err, stop())
 }
 
 func (d *device) file() string { return filepath.Join(d.dir, "device.json") }

@@ -83,20 +83,26 @@ var confirmWords = map[license.ConfirmKind]string{
 	license.Metered:        "The shop wants to be told that you watch it.",
 }
 
+// WordsOf puts one reason into words for people, and what would help. It is the
+// one table for pages and commands.
+func WordsOf(r license.Reason) Why {
+	w := Why{Sentence: cmp.Or(reasonWords[r.Code], wordsNotAllowed), Help: remedyWords[r.Remedy], Warning: !r.Closed}
+	switch {
+	case r.Code == license.OutputCode && r.Constraint == permission.SystemClearKey:
+		w.Sentence, w.Help = "It may not be played in a browser.", "Play it on a paired device."
+	case r.Earliest != 0 && r.Code == license.NotYet:
+		w.Sentence = "It can be watched from " + moment(r.Earliest) + "."
+	case r.Earliest != 0:
+		w.Help = strings.TrimSpace(w.Help + " It works again from " + moment(r.Earliest) + ".")
+	}
+	return w
+}
+
 // reasonsOf puts a decision's reasons into words, those that stop it first.
 func reasonsOf(d *license.Decision) []Why {
 	var out []Why
 	for _, r := range d.Reasons {
-		w := Why{Sentence: cmp.Or(reasonWords[r.Code], wordsNotAllowed), Help: remedyWords[r.Remedy], Warning: !r.Closed}
-		switch {
-		case r.Code == license.OutputCode && r.Constraint == permission.SystemClearKey:
-			w.Sentence, w.Help = "It may not be played in a browser.", "Play it on a paired device."
-		case r.Earliest != 0 && r.Code == license.NotYet:
-			w.Sentence = "It can be watched from " + moment(r.Earliest) + "."
-		case r.Earliest != 0:
-			w.Help = strings.TrimSpace(w.Help + " It works again from " + moment(r.Earliest) + ".")
-		}
-		if !slices.Contains(out, w) {
+		if w := WordsOf(r); !slices.Contains(out, w) {
 			out = append(out, w)
 		}
 	}
