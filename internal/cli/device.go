@@ -216,7 +216,10 @@ func (d *device) get(ctx context.Context, env *Env, id ident.Content, plays uint
 	events, err := d.ask(ctx, courier, req)
 	for _, e := range events {
 		switch e.Kind {
-		case trem.EventInstalled:
+		case trem.EventInstalled, trem.EventClosed: // closed alone: a repetition of what was installed before
+			if e.License == (ident.License{}) {
+				continue
+			}
 			return d.holding(ctx, e.License, id)
 		case trem.EventRefused:
 			return gotten{}, refused("the house refused: %s", shopWords(e.Code))

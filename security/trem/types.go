@@ -105,7 +105,8 @@ const (
 	EventRefused EventKind = 3
 	// EventReceipt: the destination's verified receipt; the host closes its transfer.
 	EventReceipt EventKind = 4
-	// EventClosed: the source has closed the transfer (DONE).
+	// EventClosed: the source has closed the transfer (DONE). License is what came
+	// by it, also when a repeated request is answered by DONE alone.
 	EventClosed EventKind = 5
 	// EventQuery: a destination asks an issuer what became of Transfer; the host
 	// answers with Release of the stored answer, or with Done.

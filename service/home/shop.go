@@ -190,6 +190,9 @@ func read(events []trem.Event) (o outcome) {
 			o.closed = o.closed || e.Transfer.Seq == 0
 		case trem.EventClosed:
 			o.closed = true
+			if o.installed == nil && e.License != (ident.License{}) { // a repetition: it was installed before
+				o.installed = e
+			}
 		case trem.EventRefused:
 			o.refused = e
 		case trem.EventFailed:

@@ -261,6 +261,11 @@ func (h *house) host(b *box, e trem.Event, g grant) []trem.SLTPMessage {
 		return m
 	case e.Kind == trem.EventRequest:
 		p, repeated := h.sold[e.Request]
+		if _, open := h.open[p.Transfer]; repeated && !open {
+			m, err := b.Done(ctx, trem.Done{Handle: e.Handle, Transfer: p.Transfer, Low: p.Transfer.Seq})
+			h.must(err)
+			return m
+		}
 		if !repeated {
 			var err error
 			p, err = b.Prepare(ctx, g(e))

@@ -196,3 +196,42 @@ func TestWalls_Stand(t *testing.T) {
 		t.Errorf("the kernel says otherwise:\n%s", status)
 	}
 }
+
+// TestStory_9_RepeatAfterTheEnd repeats requests whose transfers are closed:
+// the answer names the license that is there, and nothing is given twice.
+func TestStory_9_RepeatAfterTheEnd(t *testing.T) {
+	h := newHouse(t)
+	h.stock(cenc.SchemeCENC, filmID)
+	h.must(h.pair(h.tablet))
+	ctx := context.Background()
+	for _, leg := range []struct {
+		name     string
+		from, to *box
+		req      trem.LicenseRequest
+		left     uint64
+	}{
+		{"shop to house", h.home, h.issuer, trem.LicenseRequest{Peer: h.issuer.id, Request: ident.NewRequest(), Content: filmID, Issuer: h.issuerID}, 2},
+		{"house to tablet", h.tablet, h.home, trem.LicenseRequest{Peer: h.home.id, Request: ident.NewRequest(), Content: filmID, Plays: 1}, 1},
+	} {
+		t.Run(leg.name, func(t *testing.T) {
+			var first ident.License
+			for range 3 {
+				o, err := leg.from.Open(ctx, leg.req)
+				h.must(err)
+				for _, e := range h.carry(leg.from, leg.to, o, h.sell(rental, filmID)) {
+					if e.Kind == trem.EventInstalled {
+						first = e.License
+					}
+					if e.License != first || first == (ident.License{}) {
+						t.Errorf("event %d names license %v, want %v", e.Kind, e.License, first)
+					}
+				}
+			}
+			held, err := leg.from.Licenses(ctx)
+			h.must(err)
+			if len(held) != 1 || *held[0].Counters.PlaysLeft != leg.left {
+				t.Errorf("held: %+v", held)
+			}
+		})
+	}
+}

@@ -86,7 +86,11 @@ func (c *Core) closed(h sltp.Handle, from *pki.Peer, body []byte) (*trem.Event, 
 	if err := c.write(true, records(c.dest.Done(done))...); err != nil {
 		return nil, err
 	}
-	return &trem.Event{Kind: trem.EventClosed, Handle: uint64(h), Peer: from.ID(), Transfer: done.TID}, nil
+	out := &trem.Event{Kind: trem.EventClosed, Handle: uint64(h), Peer: from.ID(), Transfer: done.TID}
+	if inst, ok := c.held[c.came[done.TID]]; ok { // it may be the first that the host hears of it
+		out.License, out.Hash, out.Content = inst.leaf().Info().ID, inst.leaf().Hash(), string(inst.leaf().Info().Content)
+	}
+	return out, nil
 }
 
 // receipt closes a transfer at the source. An issuer's transfers are its

@@ -38,10 +38,8 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	if err := c.snapshotHeld(&s); err != nil {
 		return nil, err
 	}
-	for tid := range c.came {
-		if c.dest.Unconfirmed(tid) {
-			s.add(kindCame, cameRecord{TID: tid})
-		}
+	for tid, hash := range c.came {
+		s.add(kindCame, cameRecord{TID: tid, Hash: hash})
 	}
 	out, err := c.source.Snapshot()
 	if err != nil {
@@ -81,10 +79,11 @@ func (c *Core) snapshotHeld(s *log) error {
 	return nil
 }
 
-// cameRecord names a transfer that was installed here and is not closed there.
+// cameRecord names a transfer that was installed here and its license.
 type cameRecord struct {
-	_   struct{} `cbor:",toarray"`
-	TID ident.Transfer
+	_    struct{} `cbor:",toarray"`
+	TID  ident.Transfer
+	Hash [32]byte
 }
 
 // log collects records.

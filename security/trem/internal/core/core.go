@@ -48,7 +48,7 @@ type Core struct {
 	manager         [][]byte
 
 	held     map[[32]byte]*instance
-	came     map[ident.Transfer]struct{} // transfers that were installed here
+	came     map[ident.Transfer][32]byte // transfers that were installed here, and the license of each
 	contents map[ident.Content]*content
 
 	sltp     *sltp.Endpoint
@@ -79,7 +79,7 @@ func Open(cfg Config, now Reading) (*Core, error) {
 	c := &Core{
 		cfg: cfg, signer: signer, self: ident.DeviceOf(spki),
 		clock:   clock{Lo: cfg.BuildMS, Boot: now.Boot, BootID: now.BootID},
-		members: map[ident.Device]memberRecord{}, held: map[[32]byte]*instance{}, came: map[ident.Transfer]struct{}{}, contents: map[ident.Content]*content{},
+		members: map[ident.Device]memberRecord{}, held: map[[32]byte]*instance{}, came: map[ident.Transfer][32]byte{}, contents: map[ident.Content]*content{},
 		asked: map[sltp.Handle]*asked{}, sessions: map[uint64]*session{},
 		dest: transfer.NewDestination(ident.DeviceOf(spki)),
 	}
@@ -150,7 +150,7 @@ func (c *Core) replay(r vault.Record) error {
 	case kindCame:
 		var rec cameRecord
 		err := wire.Unmarshal(r.Body, &rec, recordLimit)
-		c.came[rec.TID] = struct{}{}
+		c.came[rec.TID] = rec.Hash
 		return err
 	}
 	if r.Kind < kindForeign {

@@ -225,7 +225,7 @@ func (c *Core) install(h sltp.Handle, from *pki.Peer, data []byte, out *trem.Eve
 		return nil, nil, err
 	}
 	if res.New && res.Installed {
-		c.held[inst.leaf().Hash()], c.came[x.TID] = inst, struct{}{}
+		c.held[inst.leaf().Hash()], c.came[x.TID] = inst, inst.leaf().Hash()
 	} else if why == nil {
 		inst, why = c.outcome(res) // a repetition of what was decided before
 	}
@@ -285,7 +285,9 @@ func (c *Core) replayTransfer(rec vault.Record) error {
 	if err := wire.Unmarshal(rec.Body, &install, recordLimit); err != nil {
 		return err
 	}
-	c.came[install.TID] = struct{}{}
+	if _, lic, err := parseLink(body.Chain[0]); err == nil {
+		c.came[install.TID] = lic.Hash()
+	}
 	var state license.State
 	if len(body.State) > 0 {
 		if state, err = license.ParseState(body.State); err != nil {
