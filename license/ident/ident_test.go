@@ -48,7 +48,11 @@ func TestLicense_1_DeviceIDIsOfTheKey(t *testing.T) {
 }
 
 func TestLicense_1_RandomIDsDiffer(t *testing.T) {
-	if ident.NewLicense() == ident.NewLicense() || ident.NewIncarnation() == ident.NewIncarnation() || ident.NewKey() == (ident.Key{}) {
+	licenses, incarnations, keys := map[ident.License]bool{}, map[ident.Incarnation]bool{}, map[ident.Key]bool{}
+	for range 8 {
+		licenses[ident.NewLicense()], incarnations[ident.NewIncarnation()], keys[ident.NewKey()] = true, true, true
+	}
+	if len(licenses) != 8 || len(incarnations) != 8 || len(keys) != 8 || keys[ident.Key{}] {
 		t.Error("not random")
 	}
 }
