@@ -30,6 +30,7 @@ func encode(t *testing.T, args ...string) string {
 // TestPack_OtherInputs packs what others make: fragmented files, absolute
 // offsets, B-frames without an edit list, other codecs.
 func TestPack_OtherInputs(t *testing.T) {
+	needs.Long(t)
 	needs.Tool(t, "ffmpeg")
 	for name, tc := range map[string]struct {
 		args  []string

@@ -122,6 +122,7 @@ func hash(t testing.TB, stream string, args ...string) string {
 // the source: decrypted by us, decrypted by ffmpeg, and re-encrypted by us
 // under a session key and then decrypted by ffmpeg.
 func TestContent_1_FFmpegAgreesOnEveryTier(t *testing.T) {
+	needs.Long(t)
 	needs.Tool(t, "ffmpeg")
 	src, _ := inputs(t)
 	for _, scheme := range []cenc.Scheme{cenc.SchemeCENC, cenc.SchemeCBCS} {

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/lares-drm/lares/internal/httpd/browsertest"
+	"github.com/lares-drm/lares/internal/needs"
 )
 
 // programs builds lares and lares-trem once, as they are shipped.
@@ -43,9 +44,7 @@ func TestMain(m *testing.M) {
 
 func program(t *testing.T) string {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("NOT RUN: whole processes are not part of the short tests")
-	}
+	needs.Long(t)
 	dir, err := programs()
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lares-drm/lares/internal/needs"
+
 	"github.com/lares-drm/lares/content/cenc"
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
 	"github.com/lares-drm/lares/internal/httpd"
@@ -47,6 +49,7 @@ func serve(t *testing.T, h *home.Home) *httptest.Server {
 // TestPlayback_BrowserPlaysAndStops: real Chromium plays the link-encrypted
 // stream, shows a picture, and loses it when the home server stops it.
 func TestPlayback_BrowserPlaysAndStops(t *testing.T) {
+	needs.Long(t)
 	for _, scheme := range []cenc.Scheme{cenc.SchemeCENC, cenc.SchemeCBCS} {
 		t.Run(scheme.String(), func(t *testing.T) {
 			srv, _, module := house(t, scheme)

@@ -38,3 +38,12 @@ func NotRun(t testing.TB, reason string) {
 	}
 	t.Skipf("NOT RUN: %s: %s", t.Name(), reason)
 }
+
+// Long ends a test of more than a few seconds as NOT RUN under -short, which is
+// for `make check`; the whole suite runs it.
+func Long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skipf("NOT RUN: %s: it is long, and these are the short tests", t.Name())
+	}
+}

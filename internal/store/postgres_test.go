@@ -141,6 +141,7 @@ func (c *cluster) reopen(t *testing.T, name string) *store.Store {
 }
 
 func TestPostgres_Spec3_Suite(t *testing.T) {
+	needs.Long(t)
 	c := newCluster(t)
 	storetest.Run(t, func(t *testing.T) issuer.Store { return c.open(t) })
 }
@@ -148,6 +149,7 @@ func TestPostgres_Spec3_Suite(t *testing.T) {
 // A server that crashes and comes back under load loses nothing acknowledged,
 // counts nothing twice, and the store goes on by itself.
 func TestPostgres_Spec4_CrashOfTheServerLosesNothing(t *testing.T) {
+	needs.Long(t)
 	c := newCluster(t)
 	s := c.open(t)
 	const have = 1 << 20
@@ -235,6 +237,7 @@ func claimOnce(id ident.License, fn func(context.Context, issuer.Tx) error) func
 }
 
 func TestPostgres_Spec4_LossySettingsAreRefused(t *testing.T) {
+	needs.Long(t)
 	c := newCluster(t)
 	c.run("createdb", "-h", c.dir, "-U", "lares", "lossy")
 	_, err := store.OpenPostgres(t.Context(), c.dsn("lossy")+" options='-c synchronous_commit=off'")

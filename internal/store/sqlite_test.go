@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lares-drm/lares/internal/needs"
+
 	"github.com/lares-drm/lares/internal/store"
 	"github.com/lares-drm/lares/internal/store/storetest"
 	"github.com/lares-drm/lares/license/ident"
@@ -144,6 +146,7 @@ func TestSQLite_Spec4_AnErrorOfTheDiskEndsService(t *testing.T) {
 // TestSQLite_Spec4_KillLosesNothing kills a process that writes, with kill -9,
 // and looks for everything that it had acknowledged.
 func TestSQLite_Spec4_KillLosesNothing(t *testing.T) {
+	needs.Long(t)
 	for round := range 3 {
 		path := filepath.Join(t.TempDir(), "issuer.db")
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestChild$")

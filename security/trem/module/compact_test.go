@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/lares-drm/lares/internal/needs"
+
 	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/content/cenc"
 	"github.com/lares-drm/lares/license/ident"
@@ -16,6 +18,7 @@ import (
 // TestVault_CompactionKeepsEverything fills the logs of all three kinds of
 // module until they are compacted at a restart, and holds what they know.
 func TestVault_CompactionKeepsEverything(t *testing.T) {
+	needs.Long(t)
 	h := newHouse(t)
 	s := h.stock(cenc.SchemeCENC, filmID)
 	h.buy(filmID, h.sell(rental, filmID))
