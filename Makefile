@@ -15,9 +15,6 @@ N ?= 1000
 # Packages with goroutines run under the race detector, the others without it.
 RACE := ./service/... ./interconnect/lrp/... ./internal/store/... ./internal/httpd/... ./security/trem/module/...
 
-# What make check leaves to make test: seconds each, and other programs.
-SLOW := Browser|FFmpeg|Postgres|OtherInputs|Kill|Compaction|UnderFaults
-
 .PHONY: help setup build demo demo-check test check format vet lint floors fuzz faults interop models bench vuln clean
 
 help: ## this list
@@ -42,8 +39,7 @@ test: setup build format vet lint models demo-check ## every test; lists what co
 		-- -timeout=20m -race $(RACE)
 
 check: format vet lint floors ## before every commit, under 60 s: format, vet, lint, floors, short tests
-	@go run ./internal/testsum -- -short -skip '$(SLOW)' ./...
-	@echo "left to make test: whole processes, and tests named $(SLOW)"
+	@go run ./internal/testsum -- -short ./...
 
 format:
 	@bad=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go' | xargs -r ls -d 2>/dev/null)); \
