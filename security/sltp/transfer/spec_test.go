@@ -48,8 +48,8 @@ func TestTransfer_1_WorkedExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := [][]byte{body, x, done}
-	want := pageExamples(t)
-	if len(want) != len(got) {
+	want := pageExamples(t) // the signed ones come after them
+	if len(want) < len(got) {
 		t.Fatalf("%d examples on the page, want %d", len(want), len(got))
 	}
 	for i, name := range []string{"body", "XFER", "DONE"} {

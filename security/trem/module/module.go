@@ -61,5 +61,8 @@ func serve(cfg Config, c *core.Core) error {
 		if err := trem.WriteMessage(cfg.Conn, out); err != nil {
 			return err
 		}
+		if err := c.Failed(); err != nil {
+			return err
+		}
 	}
 }

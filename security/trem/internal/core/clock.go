@@ -31,7 +31,7 @@ type clock struct {
 	BootID   [16]byte
 	Signed   bool  // lo was ever moved by a signed statement
 	Secure   bool  // est was authenticated in the boot BootID, at Boot
-	Est      int64 // best estimate at Boot; meaningful while Secure
+	Est      int64 // best estimate at Boot without the RTC; meaningful in the boot BootID
 	Unsynced int64 // powered-on ms since the last SECURE sync, settled at Boot
 }
 
@@ -64,6 +64,9 @@ func (c *clock) judge(r Reading) license.Clock {
 		// No RTC, one that was set back, or one far ahead: time goes on from
 		// the floor by what this boot has run.
 		out.Est, out.Q = c.Lo+e, license.Free
+		if r.BootID == c.BootID {
+			out.Est = max(c.Est, c.Lo) + e
+		}
 		out.Behind = out.Lo-r.RTC > behind
 	}
 	return out
@@ -73,8 +76,9 @@ func (c *clock) judge(r Reading) license.Clock {
 func (c *clock) settle(r Reading) {
 	now := c.judge(r)
 	c.Lo, c.Unsynced = now.Lo, now.Unsynced
-	if c.Secure = now.Q == license.Secure; c.Secure {
-		c.Est = now.Est
+	c.Secure, c.Est = now.Q == license.Secure, now.Est
+	if now.Q == license.Anchored {
+		c.Est = now.Lo // an RTC leaves no trace
 	}
 	c.Boot, c.BootID = r.Boot, r.BootID
 }

@@ -151,7 +151,9 @@ func (c *Core) restoreAborted(res transfer.Outcome) ([]vault.Record, error) {
 		return nil, err
 	}
 	rec, err := newRecord(kindState, stateRecord{Hash: parent.Hash(), State: state, Epoch: inst.epoch})
-	inst.state = next
+	if err == nil {
+		inst.state = next // a commit that fails ends the module
+	}
 	return []vault.Record{rec}, err
 }
 

@@ -57,6 +57,7 @@ type Core struct {
 	asked    map[sltp.Handle]*asked
 	sessions map[uint64]*session
 	last     uint64 // newest session handle
+	failed   error  // the store's failure: what is in memory may not be on disk, so nothing leaves any more
 }
 
 type nonce struct {
@@ -197,10 +198,14 @@ func (c *Core) ready(now Reading) error {
 // write commits records; after a failure the module is of no use any more.
 func (c *Core) write(anchored bool, recs ...vault.Record) error {
 	if err := c.vault.Commit(anchored, recs...); err != nil {
-		return &trem.Error{Code: trem.CodeBroken, Text: "the store failed; restart the module: " + err.Error()}
+		c.failed = &trem.Error{Code: trem.CodeBroken, Text: "the store failed; restart the module: " + err.Error()}
+		return c.failed
 	}
 	return nil
 }
+
+// Failed is the failure of the store that ended this module's use, or nil.
+func (c *Core) Failed() error { return c.failed }
 
 func (c *Core) commit(kind uint8, body any) error {
 	rec, err := newRecord(kind, body)

@@ -82,7 +82,7 @@ func (c *Core) vacate(inst *instance, r Reading) error {
 func (c *Core) keep(inst *instance, step license.Step, r Reading) error {
 	if !step.Commit {
 		inst.state = step.State
-		return nil
+		return c.tick(r)
 	}
 	enc, err := step.State.Encode()
 	if err != nil {
@@ -102,6 +102,29 @@ func (c *Core) keep(inst *instance, step license.Step, r Reading) error {
 		return err
 	}
 	inst.state, c.clock = step.State, next
+	return nil
+}
+
+// tickEvery is how much use without a durable state may pass before the clock
+// is made durable on its own, in ms. Source: local, docs/spec/time.md.
+const tickEvery = 10 * 60_000
+
+// tick keeps what this boot has run, also where a license has no state: reboots
+// do not stop the grace of a clock.
+func (c *Core) tick(r Reading) error {
+	if r.BootID == c.clock.BootID && r.Boot-c.clock.Boot < tickEvery {
+		return nil
+	}
+	next := c.clock
+	next.settle(r)
+	rec, err := newRecord(kindClock, next)
+	if err != nil {
+		return err
+	}
+	if err := c.write(false, rec); err != nil {
+		return err
+	}
+	c.clock = next
 	return nil
 }
 

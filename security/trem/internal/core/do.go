@@ -13,9 +13,12 @@ func (c *Core) Do(m trem.Message, r Reading) (trem.Message, error) {
 	cmd, body, err := trem.ParseRequest(m.Header)
 	var out any = struct{}{}
 	var payload []byte
-	if err == nil {
+	switch {
+	case c.failed != nil:
+		err = c.failed
+	case err == nil:
 		out, payload, err = c.run(cmd, body, m.Payload, r)
-	} else {
+	default:
 		err = malformed(err)
 	}
 	header, err := trem.NewReply(out, err)

@@ -19,8 +19,9 @@ const objectPrepared = "lares/1/prepared"
 // prepared is what an issuer's host keeps, sealed, between Prepare and the
 // transfer's end. Source: local, docs/spec/trem.md.
 type prepared struct {
-	_    struct{} `cbor:",toarray"`
-	Body []byte   // the reply's body: LICENSE or XFER
+	_    struct{}     `cbor:",toarray"`
+	Dst  ident.Device // whom it was prepared for
+	Body []byte       // the reply's body: LICENSE or XFER
 }
 
 // prepare builds an issuer's answer. Nothing leaves and nothing is stored here:
@@ -41,7 +42,10 @@ func (c *Core) prepare(in trem.Terms) (trem.Prepared, error) {
 	if err != nil {
 		return trem.Prepared{}, rejected(err)
 	}
-	bundle, err := inst.bundle(inst.leaf())
+	if need := inst.leaf().Info().Policy.MinLevel; uint64(a.peer.Level()) < need {
+		return trem.Prepared{}, rejected(fmt.Errorf("terms: the license needs SL%d, the asking module is %v", need, a.peer.Level()))
+	}
+	bundle, err := inst.bundleFor(inst.leaf(), a.peer)
 	if err != nil {
 		return trem.Prepared{}, err
 	}
@@ -59,7 +63,7 @@ func (c *Core) prepare(in trem.Terms) (trem.Prepared, error) {
 	if err != nil {
 		return trem.Prepared{}, err
 	}
-	plain, err := wire.Marshal(prepared{Body: body})
+	plain, err := wire.Marshal(prepared{Dst: a.peer.ID(), Body: body})
 	if err != nil {
 		return trem.Prepared{}, err
 	}
@@ -138,10 +142,8 @@ func (c *Core) release(in trem.Release, r Reading) ([]trem.SLTPMessage, error) {
 	if err := wire.Unmarshal(plain, &p, recordLimit); err != nil {
 		return nil, rejected(err)
 	}
-	if x, err := transfer.ParseXFER(p.Body); err == nil {
-		if a, ok := c.asked[sltp.Handle(in.Handle)]; !ok || x.TID.Dst != a.peer.ID() {
-			return nil, rejected(fmt.Errorf("prepared answer: it is for another module"))
-		}
+	if a, ok := c.asked[sltp.Handle(in.Handle)]; ok && p.Dst != a.peer.ID() {
+		return nil, rejected(fmt.Errorf("prepared answer: it is for another module"))
 	}
 	msgs, err := c.reply(sltp.Handle(in.Handle), sltp.StatusDone, p.Body, r)
 	return couriered(msgs), err

@@ -59,6 +59,9 @@ func (c *Core) enroll(in trem.Enrollment, r Reading) error {
 	if c.identity != nil && !slices.EqualFunc(c.identity.Roots, in.Roots, bytes.Equal) {
 		return rejected(fmt.Errorf("enrollment: the roots differ from those this module trusts"))
 	}
+	if len(in.Roots) != 1 { // the host may not add a root of its own beside it
+		return rejected(fmt.Errorf("enrollment: %d roots; a module trusts the one that its own certificate is under", len(in.Roots)))
+	}
 	trust, err := pki.NewTrustStore(in.Roots...)
 	if err != nil {
 		return rejected(err)

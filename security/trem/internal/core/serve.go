@@ -54,7 +54,10 @@ func (c *Core) answer(ev sltp.EventRequest, r Reading) (body sltp.Body, code slt
 	if !best.leaf().Info().Stateless() {
 		return c.setAside(ev, req.What, 1, r)
 	}
-	bundle, err := best.bundle(best.leaf())
+	if code := unfit(best, ev); code != 0 {
+		return nil, code, nil
+	}
+	bundle, err := best.bundleFor(best.leaf(), ev.Peer)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -114,6 +117,15 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 	if parent == nil || parent.leaf().Info().Stateless() {
 		return nil, sltp.ErrorUnknown, nil
 	}
+	if c.unclosed(parent) {
+		return nil, sltp.ErrorTryLater, nil
+	}
+	if old, err := c.unfinished(ev.Peer.ID(), parent); old != nil || err != nil {
+		return old, 0, err
+	}
+	if code := unfit(parent, ev); code != 0 {
+		return nil, code, nil
+	}
 	info, err := license.Derive(parent.leaf(), license.Derivation{
 		Device: ev.Peer.ID(), Plays: n, Index: parent.state.NextIndex, Now: c.clock.judge(r).Est, State: parent.state,
 	})
@@ -133,7 +145,7 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 		return nil, 0, err
 	}
 	child := &instance{links: links, chain: append([]*license.License{lic}, parent.chain...), keys: parent.keys}
-	bundle, err := child.bundle(lic)
+	bundle, err := child.bundleFor(lic, ev.Peer)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -142,6 +154,9 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 		return nil, 0, err
 	}
 	x, recs, err := c.source.Prepare(transfer.Order{Dst: ev.Peer.ID(), Leaf: ev.Peer.Leaf(), Request: ev.Request.ReqID, Body: body})
+	if errors.Is(err, transfer.ErrFull) {
+		return nil, sltp.ErrorTryLater, nil
+	}
 	if err != nil {
 		return nil, 0, rejected(err)
 	}
@@ -159,6 +174,61 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 	parent.state = next
 	data, err := x.Encode()
 	return data, 0, err
+}
+
+// unclosed reports whether a license came by a transfer that its source has not
+// closed: it may be played, and nothing else.
+func (c *Core) unclosed(inst *instance) bool {
+	for tid, hash := range c.came {
+		if hash == inst.leaf().Hash() && c.dest.Unconfirmed(tid) {
+			return true
+		}
+	}
+	return false
+}
+
+// unfinished is a transfer of plays of parent to the same member that is still
+// open. What a member asks for meanwhile is answered with it: its plays would
+// be lost with the request that opened it.
+func (c *Core) unfinished(peer ident.Device, parent *instance) (sltp.Body, error) {
+	for _, tid := range c.source.Open() {
+		if tid.Dst != peer {
+			continue
+		}
+		m, err := c.source.Answer(tid)
+		if err != nil {
+			return nil, err
+		}
+		x, ok := m.(*transfer.XFER)
+		if !ok {
+			continue
+		}
+		b, err := transfer.ParseBody(x.Body)
+		if err != nil {
+			return nil, err
+		}
+		if len(b.Chain) < 2 {
+			continue
+		}
+		if _, lic, err := parseLink(b.Chain[1]); err == nil && lic.Hash() == parent.leaf().Hash() {
+			return x.Encode()
+		}
+	}
+	return nil, nil
+}
+
+// unfit refuses before anything is set aside what the asker could only refuse:
+// its revocation state is too old, or its level too low for the keys.
+func unfit(inst *instance, ev sltp.EventRequest) sltp.ErrorCode {
+	info := inst.leaf().Info()
+	epoch, err := sltp.EpochToWire(ev.Request.Epoch)
+	if err != nil || epoch < info.RevMinEpoch {
+		return sltp.ErrorStaleEpoch
+	}
+	if uint64(ev.Peer.Level()) < info.Policy.MinLevel {
+		return sltp.ErrorLevel
+	}
+	return 0
 }
 
 // refusalCode is what the asker is told of a derivation that is not possible.

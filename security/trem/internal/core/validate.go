@@ -166,6 +166,22 @@ func (i *instance) bundle(lic *license.License) ([]byte, error) {
 	return b.Encode()
 }
 
+// bundleFor is the key bundle of lic for another module: without the keys of
+// tiers that need a higher level than its own.
+func (i *instance) bundleFor(lic *license.License, peer *pki.Peer) ([]byte, error) {
+	b := license.KeyBundle{License: lic.Hash()}
+	for _, ref := range lic.Info().Keys {
+		rules, err := ref.Rules()
+		if err != nil {
+			return nil, err
+		}
+		if k, ok := i.keys[ref.KID]; ok && uint64(peer.Level()) >= rules.MinLevel {
+			b.Keys = append(b.Keys, license.BundleKey{KID: ref.KID, Key: k})
+		}
+	}
+	return b.Encode()
+}
+
 // renewed takes the renewed membership that a home server put beside the
 // license it gives to its member.
 func (c *Core) renewed(link []byte, from *pki.Peer, r Reading) error {
