@@ -30,30 +30,32 @@ func (e *Env) decided(cmd *cobra.Command, err error) error {
 	return said(statusRefused)
 }
 
-// explain says in words what a decision means.
+// explain says in words what a decision means. What was there and what was
+// needed is for --json: it is in the standard's terms.
 func explain(w io.Writer, d *license.Decision) error {
 	p := printer{w: w}
-	if d.Allow {
-		p.line("Allowed: %v, %v.", d.Action, d.Tier)
-	} else {
+	switch {
+	case d.Allow && d.Tier != 0:
+		p.line("It plays here, in %v.", d.Tier)
+	case d.Allow:
+		p.line("It plays here.")
+	default:
 		p.line("Not now. Why:")
 	}
 	for _, r := range d.Reasons {
 		p.line("  %s", reason(r))
 	}
-	for _, c := range d.Confirm {
-		if c.Kind == license.StartsInterval && c.Until > 0 {
-			p.line("  Playing starts a period that ends %s; add --yes to begin.", moment(c.Until))
-		}
+	for _, s := range httpd.ConfirmsOf(d) {
+		p.line("  %s", s)
+	}
+	if d.Has(license.NeedsConfirm) {
+		p.line("  Add --yes to begin.")
 	}
 	for _, u := range d.WouldUnlock {
 		p.line("  %v would play with %s.", u.Tier, u.Need)
 	}
-	for _, n := range d.Notes {
-		p.line("  Note: %s", n)
-	}
-	if d.Counters.PlaysLeft != nil {
-		p.line("  Plays left: %d.", *d.Counters.PlaysLeft)
+	if n := d.Counters.PlaysLeft; n != nil {
+		p.line("  Plays left: %d.", *n)
 	}
 	return p.err
 }
@@ -75,9 +77,6 @@ func moment(ms int64) string { return time.UnixMilli(ms).UTC().Format("2 Jan 200
 func reason(r license.Reason) string {
 	w := httpd.WordsOf(r)
 	s := fmt.Sprintf("%s: %s", r.Code, w.Sentence)
-	if r.Have != "" || r.Need != "" {
-		s += fmt.Sprintf(" (there is %q, needed is %q)", r.Have, r.Need)
-	}
 	if w.Help != "" {
 		s += " What helps: " + w.Help
 	}

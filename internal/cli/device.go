@@ -11,11 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lares-drm/lares/interconnect/lrp/http"
+	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
-	"github.com/lares-drm/lares/security/sltp"
 	"github.com/lares-drm/lares/security/trem"
 )
 
@@ -42,10 +41,12 @@ func defaultDir(kind string) string {
 	return filepath.Join(base, "lares", kind)
 }
 
-// deviceConfig is device.json: where the house is. Nothing in it is secret or trusted.
+// deviceConfig is device.json: where the house is, and what it was asked for.
+// Nothing in it is secret or trusted.
 type deviceConfig struct {
-	Home   string       `json:"home"`   // URL
-	Server ident.Device `json:"server"` // the home server's ID
+	Home   string       `json:"home"`           // URL
+	Server ident.Device `json:"server"`         // the home server's ID
+	Asked  []wish       `json:"asked,omitzero"` // of this house, without a final answer yet
 }
 
 // device is an open device folder with its running module.
@@ -83,16 +84,26 @@ func withDevice(dir string, do func(*device) error) error {
 
 func (d *device) file() string { return filepath.Join(d.dir, "device.json") }
 
+// save replaces device.json: after it returns, a crash shows the new one,
+// before that the old one.
 func (d *device) save() error {
 	data, err := json.MarshalIndent(d.cfg, "", "  ")
 	if err != nil {
-		return err
-	}
-	tmp := d.file() + ".new"
-	if err := os.WriteFile(tmp, append(data, '\n'), 0o600); err != nil {
 		return fmt.Errorf("save device: %w", err)
 	}
-	return os.Rename(tmp, d.file())
+	tmp, err := os.CreateTemp(d.dir, ".device.json-*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("save device: %w", err)
+	}
+	defer os.Remove(tmp.Name()) //nolint:errcheck // gone after the rename
+	_, err = tmp.Write(append(data, '\n'))
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), d.file())
+	}
+	if err != nil {
+		return fmt.Errorf("save device: %w", err)
+	}
+	return nil
 }
 
 func contentArg(s string) (ident.Content, error) {
@@ -128,10 +139,14 @@ func listHeld(w io.Writer, held []trem.Held) error {
 	}
 	for _, h := range held {
 		left := "no limit"
-		if h.Counters.PlaysLeft != nil {
-			left = fmt.Sprintf("%d plays left", *h.Counters.PlaysLeft)
+		switch n := h.Counters.PlaysLeft; {
+		case n == nil:
+		case *n == 1:
+			left = "1 play left"
+		default:
+			left = fmt.Sprintf("%d plays left", *n)
 		}
-		p.line("%-24v %-14s %s", h.Content, left, h.Terms)
+		p.line("%-24v %-14s %s", h.Content, left, httpd.KindOf(h))
 	}
 	return p.err
 }
@@ -197,88 +212,4 @@ func newDeviceGetCmd(env *Env, dir *string) *cobra.Command {
 	}
 	cmd.Flags().Uint64Var(&plays, "plays", 0, "plays to set aside here, for a counted title (default 1)")
 	return cmd
-}
-
-// get renews what this device knows of its house, then asks for a license.
-func (d *device) get(ctx context.Context, env *Env, id ident.Content, plays uint64) (gotten, error) {
-	if d.cfg.Home == "" {
-		return gotten{}, errors.New("this device belongs to no house yet: lares device pair")
-	}
-	if err := d.renew(ctx); err != nil {
-		return gotten{}, err
-	}
-	st, err := d.trem.Status(ctx)
-	if err != nil {
-		return gotten{}, err
-	}
-	req := trem.LicenseRequest{Peer: d.cfg.Server, Request: ident.NewRequest(), Content: id, Plays: plays}
-	courier := &http.Courier{Module: d.trem, Link: &http.Client{URL: d.cfg.Home}, Src: st.Device, Dst: d.cfg.Server, Now: env.Now}
-	events, err := d.ask(ctx, courier, req)
-	for _, e := range events {
-		switch e.Kind {
-		case trem.EventInstalled, trem.EventClosed: // closed alone: a repetition of what was installed before
-			if e.License == (ident.License{}) {
-				continue
-			}
-			return d.holding(ctx, e.License, id)
-		case trem.EventRefused:
-			return gotten{}, refused("the house refused: %s", shopWords(e.Code))
-		case trem.EventFailed:
-			if e.Code == sltp.AlertCertificate.String() {
-				return gotten{}, refused("the house does not accept this device: its certificate was withdrawn by the safety list, or has run out (%s)", e.Text)
-			}
-			err = errors.Join(err, fmt.Errorf("the exchange failed: %s", e.Text))
-		default: // the rest is between the modules
-		}
-	}
-	if err == nil {
-		err = errors.New("the house sent no copy")
-	}
-	return gotten{}, later("nothing came (%w); it may be asked again", err)
-}
-
-// ask repeats a request under one request ID until it is answered: a house
-// that was restarted in the middle answers the repetition as it would have.
-func (d *device) ask(ctx context.Context, courier *http.Courier, req trem.LicenseRequest) (events []trem.Event, err error) {
-	for range 3 {
-		var opened trem.Opened
-		if opened, err = d.trem.Open(ctx, req); err != nil {
-			return nil, err
-		}
-		if events, err = courier.Fetch(ctx, opened); len(events) > 0 {
-			return events, err
-		}
-	}
-	return nil, err
-}
-
-func (d *device) holding(ctx context.Context, lic ident.License, id ident.Content) (gotten, error) {
-	held, err := d.trem.Licenses(ctx)
-	if err != nil {
-		return gotten{}, err
-	}
-	for _, h := range held {
-		if h.License == lic {
-			return gotten{License: lic, Content: id, Counters: h.Counters}, nil
-		}
-	}
-	return gotten{}, errors.New("the license was installed and is not held")
-}
-
-// shopWords says a source's refusal in words.
-func shopWords(code string) string {
-	words := map[string]string{
-		"NO_GRANT":      "nothing was bought or rented for this house",
-		"UNKNOWN":       "the house has no such title",
-		"EXHAUSTED":     "all plays are used or set aside for other devices",
-		"NOT_MEMBER":    "this device is not (or no longer) a member of the house: pair it again",
-		"REVOKED":       "this device was withdrawn by the safety list",
-		"STALE_EPOCH":   "the safety list here is old: connect to the house once",
-		"LEVEL_TOO_LOW": "it needs a more secure player than this device has",
-		"CONFLICT":      "the request was used for something else",
-	}
-	if w, ok := words[code]; ok {
-		return code + ": " + w
-	}
-	return code
 }

@@ -35,7 +35,10 @@ func newDeviceInitCmd(env *Env, dir *string) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return env.print(cmd, st, func(w io.Writer) error { return describe(w, &st) })
+				return env.print(cmd, st, func(w io.Writer) error {
+					_, err := fmt.Fprintf(w, "This device's secure player is ready: %v.\nNext: lares device pair --dir %s --home URL\n", st.Device, *dir)
+					return err
+				})
 			})
 		},
 	}
@@ -109,7 +112,9 @@ func (d *device) pair(ctx context.Context, env *Env, name string) error {
 	if err != nil {
 		return err
 	}
-	d.cfg.Server = server
+	if d.cfg.Server != server { // what another house was asked for, this one does not owe
+		d.cfg.Server, d.cfg.Asked = server, nil
+	}
 	return d.save()
 }
 

@@ -46,12 +46,12 @@ func (s *server) view(r *http.Request, t *home.Title) (TitleView, error) {
 		Content: t.Content, Title: t.Title, DurationMS: t.DurationMS,
 		Held: rights.Held, Browser: rights.Browser, Device: rights.Device,
 		Words: TitleWords{
-			Length: length(t.DurationMS), Left: leftOf(&rights.Browser), Confirm: confirmsOf(&rights.Browser),
+			Length: length(t.DurationMS), Left: leftOf(&rights.Browser), Confirm: ConfirmsOf(&rights.Browser),
 			Why: reasonsOf(&rights.Browser), Device: reasonsOf(&rights.Device),
 		},
 	}
 	if len(rights.Held) > 0 {
-		v.Words.Kind = kindOf(rights.Held[0])
+		v.Words.Kind = KindOf(rights.Held[0])
 	}
 	if t.Poster != nil {
 		v.Poster = "/content/" + url.PathEscape(t.Content.String()) + "/" + t.Poster.Name

@@ -21,7 +21,7 @@ const posterColors = 6
 
 func (s *server) parsePages() error {
 	base, err := template.New("layout.html").Funcs(template.FuncMap{
-		"tier": tierWords, "stamp": stamp, "kind": kindOf, "length": length,
+		"tier": tierWords, "stamp": stamp, "kind": KindOf, "length": length,
 		"path":  func(c fmt.Stringer) string { return url.PathEscape(c.String()) },
 		"color": func(c fmt.Stringer) string { return colorOf(c.String()) }, "initial": initial,
 		"lines": func(l []string) string { return strings.Join(l, "\n") },

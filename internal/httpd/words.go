@@ -11,6 +11,7 @@ import (
 	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/permission"
+	"github.com/lares-drm/lares/security/sltp"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/home"
 )
@@ -76,6 +77,30 @@ var remedyWords = map[license.Remedy]string{
 	license.Contact:        "Ask the shop or library.",
 }
 
+// sourceWords maps each code with which a shop, or the house towards a device,
+// answers a request to a sentence.
+var sourceWords = map[sltp.ErrorCode]string{
+	sltp.ErrorRefused:     "It is not given.",
+	sltp.ErrorBadRequest:  "The request was not understood; one side may need an update.",
+	sltp.ErrorUnknown:     "There is no such title.",
+	sltp.ErrorNoGrant:     "Nothing was bought, rented or borrowed for this house.",
+	sltp.ErrorExhausted:   "All of it was given out or used already.",
+	sltp.ErrorNotMember:   "This device does not belong to the house, or no longer: pair it again.",
+	sltp.ErrorRevoked:     "It is on the safety list and may not be used.",
+	sltp.ErrorStaleEpoch:  "The safety list here is old: connect once, then ask again.",
+	sltp.ErrorSuiteFloor:  "It needs a stronger protection on the way.",
+	sltp.ErrorLevel:       "This player is not secure enough for it.",
+	sltp.ErrorTryLater:    "Ask again a little later.",
+	sltp.ErrorConflict:    "The request was used for something else.",
+	sltp.ErrorUnavailable: "The other side failed; nothing was given or counted.",
+}
+
+// SourceWords says why a shop, or the house towards a device, gave nothing.
+func SourceWords(code string) string {
+	c, _ := sltp.ErrorCodeOf(code)
+	return cmp.Or(sourceWords[c], "It is not given.")
+}
+
 // confirmWords maps each thing that wants a yes to its sentence.
 var confirmWords = map[license.ConfirmKind]string{
 	license.StartsInterval: "Starting it begins your viewing time.",
@@ -135,8 +160,8 @@ func onlyConfirm(d *license.Decision) bool {
 	return d.Has(license.NeedsConfirm)
 }
 
-// confirmsOf says what one should know before the use.
-func confirmsOf(d *license.Decision) []string {
+// ConfirmsOf says what one should know before the use.
+func ConfirmsOf(d *license.Decision) []string {
 	var out []string
 	for _, c := range d.Confirm {
 		s := cmp.Or(confirmWords[c.Kind], "It needs your yes first.")
@@ -163,8 +188,8 @@ func leftOf(d *license.Decision) []string {
 	return out
 }
 
-// kindOf says what the house has, in one word for people.
-func kindOf(h trem.Held) string {
+// KindOf says what is held, in one word for people.
+func KindOf(h trem.Held) string {
 	switch h.Kind {
 	case 2:
 		return "Loan"
@@ -209,12 +234,7 @@ func stopWords(s *home.Stopped) string {
 
 // shopWords says why a shop gave nothing.
 func shopWords(e *home.ShopError) string {
-	s := "The shop or library gave nothing: "
-	if w, ok := reasonWords[license.Code(e.Code)]; ok {
-		s += strings.ToLower(w[:1]) + w[1:]
-	} else {
-		s += "its answer was " + e.Code + "."
-	}
+	s := "The shop or library gave nothing. " + SourceWords(e.Code)
 	if e.RetryMS > 0 {
 		s += " Ask again in " + span(e.RetryMS) + "."
 	}
