@@ -36,38 +36,46 @@ type ActorUnit struct {
 	Extra    []Item
 }
 
-func (a *ActorUnit) items() []Item {
-	var w itemWriter
-	w.bytes(itemContent, []byte(a.Content))
-	w.bytes(itemIssuer, []byte(a.Issuer))
-	if a.Receiver.Kind != 0 {
-		w.bytes(itemReceiver, append([]byte{byte(a.Receiver.Kind)}, a.Receiver.ID[:]...))
+func (a *ActorUnit) code(c *coder) {
+	c.begin(TagActor, a.Extra)
+	text(c, itemContent, &a.Content)
+	if len(a.Content) > ident.MaxOpaque {
+		c.fail(itemContent, "longer than %d bytes", ident.MaxOpaque)
 	}
-	return w.with(a.Extra)
+	text(c, itemIssuer, &a.Issuer)
+	if len(a.Issuer) > ident.MaxOpaque {
+		c.fail(itemIssuer, "longer than %d bytes", ident.MaxOpaque)
+	}
+	a.Receiver.code(c)
+	c.end(&a.Extra)
 }
 
-func (a *ActorUnit) decode(items []Item) error {
-	var r itemReader
-	for _, it := range items {
-		switch it.Tag {
-		case itemContent:
-			if err := a.Content.UnmarshalBinary(r.bytes(it)); err != nil {
-				r.fail(it, "content ID")
-			}
-		case itemIssuer:
-			if err := a.Issuer.UnmarshalBinary(r.bytes(it)); err != nil {
-				r.fail(it, "issuer ID")
-			}
-		case itemReceiver:
-			b := r.bytes(it)
-			if len(b) != 1+ident.Size || b[0] < 1 || b[0] > 3 {
-				r.fail(it, "receiver ID")
-				continue
-			}
-			a.Receiver = Receiver{ReceiverKind(b[0]), [ident.Size]byte(b[1:])}
-		default:
-			a.Extra = append(a.Extra, it)
+func (r *Receiver) code(c *coder) {
+	if c.reading {
+		b := c.once(itemReceiver)
+		if b == nil {
+			return
 		}
+		if len(b) != 1+ident.Size || b[0] == 0 {
+			c.fail(itemReceiver, "not a kind and %d bytes", ident.Size)
+			return
+		}
+		*r = Receiver{ReceiverKind(b[0]), [ident.Size]byte(b[1:])}
 	}
-	return r.err
+	if r.Kind > ReceiverUser {
+		c.fail(itemReceiver, "kind %d is more than %d", r.Kind, ReceiverUser)
+	}
+	if c.reading {
+		return
+	}
+	c.before(itemReceiver)
+	switch {
+	case r.Kind != 0:
+		var b [1 + ident.Size]byte
+		b[0] = byte(r.Kind)
+		copy(b[1:], r.ID[:])
+		put(c, itemReceiver, b[:])
+	case r.ID != [ident.Size]byte{}:
+		c.fail(itemReceiver, "an ID without a kind")
+	}
 }

@@ -1,7 +1,10 @@
 package permission
 
 import (
+	"math"
 	"slices"
+	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -50,76 +53,53 @@ type ClassificationUnit struct {
 	Extra       []Item
 }
 
-func (c *ClassificationUnit) items() []Item {
-	var w itemWriter
-	w.num(itemDisclosure, uint64(c.Disclosure))
-	w.num(itemPurpose, uint64(c.Purpose))
-	w.num(itemCharge, uint64(c.Charge))
-	w.num(itemBilling, uint64(c.Billing))
-	w.num(itemApplication, uint64(c.Application))
-	w.bytes(itemSponsor, []byte(c.Sponsor))
-	var t []byte
-	for _, code := range c.Territory {
-		t = append(t, code...)
+func (u *ClassificationUnit) code(c *coder) {
+	c.begin(TagClassification, u.Extra)
+	c.code(itemDisclosure, &u.Disclosure, math.MaxUint8)
+	c.code(itemPurpose, &u.Purpose, math.MaxUint8)
+	c.code(itemCharge, (*uint8)(&u.Charge), math.MaxUint8)
+	c.code(itemBilling, &u.Billing, math.MaxUint8)
+	c.code(itemApplication, &u.Application, math.MaxUint8)
+	text(c, itemSponsor, &u.Sponsor)
+	if u.Sponsor != "" && !plainText(u.Sponsor) {
+		c.fail(itemSponsor, "not plain text")
 	}
-	w.bytes(itemTerritory, t)
-	w.num(itemUsageClass, uint64(c.UsageClass))
-	return w.with(c.Extra)
+	u.territory(c)
+	c.code(itemUsageClass, &u.UsageClass, math.MaxUint8)
+	c.end(&u.Extra)
 }
 
-func (c *ClassificationUnit) decode(items []Item) error {
-	var r itemReader
-	code := func(it Item) uint8 { return uint8(r.num(it, 255)) } //nolint:gosec // <= 255
-	for _, it := range items {
-		switch it.Tag {
-		case itemDisclosure:
-			c.Disclosure = code(it)
-		case itemPurpose:
-			c.Purpose = code(it)
-		case itemCharge:
-			c.Charge = Charge(code(it))
-		case itemBilling:
-			c.Billing = code(it)
-		case itemApplication:
-			c.Application = code(it)
-		case itemSponsor:
-			c.Sponsor = string(r.bytes(it))
-			if !utf8.ValidString(c.Sponsor) || !plainText(c.Sponsor) {
-				r.fail(it, "sponsor text")
-			}
-		case itemTerritory:
-			c.Territory = territory(&r, it)
-		case itemUsageClass:
-			c.UsageClass = code(it)
-		default:
-			c.Extra = append(c.Extra, it)
+// territory carries country codes, which stand in one item without separators.
+func (u *ClassificationUnit) territory(c *coder) {
+	if c.reading {
+		for code := range slices.Chunk(c.once(itemTerritory), 2) {
+			u.Territory = append(u.Territory, string(code))
 		}
 	}
-	return r.err
+	for i, code := range u.Territory {
+		if len(code) != 2 || !capital(code[0]) || !capital(code[1]) {
+			c.fail(itemTerritory, "%q is not a country code of two letters", code)
+		} else if i > 0 && u.Territory[i-1] >= code {
+			c.fail(itemTerritory, "%s repeated or not sorted", code)
+		}
+	}
+	if c.reading {
+		return
+	}
+	if c.before(itemTerritory); len(u.Territory) > 0 {
+		put(c, itemTerritory, strings.Join(u.Territory, ""))
+	}
 }
 
-func territory(r *itemReader, it Item) []string {
-	b := r.bytes(it)
-	var out []string
-	for ; len(b) >= 2; b = b[2:] {
-		if b[0] < 'A' || b[0] > 'Z' || b[1] < 'A' || b[1] > 'Z' {
-			r.fail(it, "country code")
-		}
-		out = append(out, string(b[:2]))
-	}
-	if len(b) > 0 || !slices.IsSorted(out) || len(slices.Compact(slices.Clone(out))) != len(out) {
-		r.fail(it, "country codes")
-	}
-	return out
-}
+func capital(b byte) bool { return b >= 'A' && b <= 'Z' }
 
 // plainText reports whether s may stand in the text form: printable, without
 // the separator, and without space at its ends.
 func plainText(s string) bool {
-	for _, c := range s {
-		if c < ' ' || c == ';' || c == 0x7f || c == utf8.RuneError {
+	for _, r := range s {
+		if r == ';' || r == utf8.RuneError || unicode.IsControl(r) {
 			return false
 		}
 	}
-	return s != "" && s[0] != ' ' && s[len(s)-1] != ' '
+	return s != "" && strings.TrimSpace(s) == s
 }

@@ -2,7 +2,11 @@ package permission
 
 import (
 	"fmt"
+	"iter"
+	"math"
 	"slices"
+
+	"github.com/lares-drm/lares/internal/wire"
 )
 
 // Profile1 is the only profile so far: lengths of one to three bytes and the
@@ -27,30 +31,44 @@ type Units struct {
 }
 
 // Parse decodes a code. Unknown units and items are kept; anything that would
-// not encode again to the same bytes is ErrMalformed.
-func Parse(c Code) (*Units, error) {
-	if len(c) == 0 || len(c) > MaxCode {
-		return nil, fmt.Errorf("%w: %d bytes", ErrMalformed, len(c))
+// not encode again to the same bytes is ErrMalformed, which names the field. The
+// units share no memory with c.
+func Parse(code Code) (*Units, error) {
+	if len(code) == 0 || len(code) > MaxCode {
+		return nil, fmt.Errorf("%w: %d bytes, want 1 to %d", ErrMalformed, len(code), MaxCode)
 	}
-	l := profileLengths(c[0])
-	if l == nil {
-		return nil, fmt.Errorf("%w: profile %d", ErrMalformed, c[0])
+	p, ok := profileOf(code[0])
+	if !ok {
+		return nil, fmt.Errorf("%w: profile %d", ErrMalformed, code[0])
 	}
-	raw, err := readItems(c[1:], l, MaxUnits)
-	if err != nil {
-		return nil, err
+	u := &Units{Profile: code[0]}
+	c := coder{lengths: p.lengths, reading: true}
+	r := wire.NewReader(code[1:])
+	last := -1 // before every tag
+	if r.Len() == 0 {
+		c.failUnit("missing") // of the unit at hand, VERSION
 	}
-	if len(raw) == 0 || raw[0].Tag != TagVersion {
-		return nil, fmt.Errorf("%w: no version unit", ErrMalformed)
-	}
-	u := &Units{Profile: c[0]}
-	for i, unit := range raw {
-		if i > 0 && unit.Tag == raw[i-1].Tag && !repeatable(unit.Tag) {
-			return nil, fmt.Errorf("%w: unit 0x%02x repeated", ErrMalformed, unit.Tag)
+	for n := 0; c.err == nil && r.Len() > 0; n++ {
+		unit, why := readItem(r, p.lengths)
+		c.unit, c.value = unit.Tag, unit.Value
+		switch tag := int(unit.Tag); {
+		case n == 0 && unit.Tag != TagVersion:
+			c.failUnit("does not begin the code: VERSION does")
+		case tag < last:
+			c.failUnit("out of order")
+		case tag == last && !repeatable(unit.Tag):
+			c.failUnit("repeated")
+		case n == MaxUnits:
+			c.failUnit("more than %d units", MaxUnits)
+		case why != "":
+			c.failUnit("%s", why)
+		default:
+			u.read(&c)
 		}
-		if err := u.decode(unit, l); err != nil {
-			return nil, fmt.Errorf("unit 0x%02x: %w", unit.Tag, err)
-		}
+		last = int(unit.Tag)
+	}
+	if c.err != nil {
+		return nil, c.err
 	}
 	return u, nil
 }
@@ -68,78 +86,88 @@ func known(tag uint8) bool {
 	return false
 }
 
-func (u *Units) decode(unit Item, l lengths) error {
-	if unit.Tag == TagVersion {
-		return u.Version.decode(unit.Value)
-	}
-	if !known(unit.Tag) {
-		u.Unknown = append(u.Unknown, unit)
-		return nil
-	}
-	items, err := readItems(unit.Value, l, MaxItems)
-	if err != nil {
-		return err
-	}
-	switch unit.Tag {
+// read adds the unit at hand.
+func (u *Units) read(c *coder) {
+	switch c.unit {
+	case TagVersion:
+		u.Version.code(c)
 	case TagActor:
 		u.Actor = new(ActorUnit)
-		return u.Actor.decode(items)
+		u.Actor.code(c)
 	case TagClassification:
 		u.Classification = new(ClassificationUnit)
-		return u.Classification.decode(items)
+		u.Classification.code(c)
+	case TagPlayback, TagPrint, TagExecute:
+		u.Usage = append(u.Usage, UsageUnit{Kind: UsageKind(c.unit)})
+		u.Usage[len(u.Usage)-1].code(c)
 	case TagLend:
-		u.Extended = append(u.Extended, ExtendedUnit{Kind: unit.Tag})
-		return u.Extended[len(u.Extended)-1].decode(items)
+		u.Extended = append(u.Extended, ExtendedUnit{Kind: c.unit})
+		u.Extended[len(u.Extended)-1].code(c)
 	case TagManagement:
 		u.Management = new(ManagementUnit)
-		return u.Management.decode(items)
+		u.Management.code(c)
 	case TagExport:
 		u.Export = new(ExportUnit)
-		return u.Export.decode(items)
+		u.Export.code(c)
 	default:
-		u.Usage = append(u.Usage, UsageUnit{Kind: UsageKind(unit.Tag)})
-		return u.Usage[len(u.Usage)-1].decode(items)
+		u.Unknown = append(u.Unknown, Item{c.unit, slices.Clone(c.value)})
 	}
 }
 
-// Encode writes the code: units by tag, repeats in their order. It fails on
-// values that Parse would not accept.
+// Encode writes the code: units by tag, repeats in their order. Values that
+// Parse would not accept are ErrInvalid, which names the field.
 func (u *Units) Encode() (Code, error) {
-	profile := u.Profile
-	if profile == 0 {
-		profile = Profile1
+	number := u.Profile
+	if number == 0 {
+		number = Profile1
 	}
-	l := profileLengths(profile)
-	if l == nil {
-		return nil, fmt.Errorf("%w: profile %d", ErrInvalid, profile)
+	p, ok := profileOf(number)
+	if !ok {
+		return nil, fmt.Errorf("%w: profile %d", ErrInvalid, number)
 	}
-	inner := func(tag uint8, items []Item) Item { return Item{tag, appendItems(nil, l, items)} }
-	units := []Item{{TagVersion, u.Version.encode()}}
+	c := coder{lengths: p.lengths, out: append(make([]byte, 0, usualCode), number), unknown: byTag(u.Unknown)}
+	u.write(&c)
+	if c.err != nil {
+		return nil, c.err
+	}
+	return c.out, nil
+}
+
+// usualCode is the room, in bytes, that most codes fit into.
+const usualCode = 128
+
+func (u *Units) write(c *coder) {
+	u.Version.code(c)
 	if u.Actor != nil {
-		units = append(units, inner(TagActor, u.Actor.items()))
+		u.Actor.code(c)
 	}
 	if u.Classification != nil {
-		units = append(units, inner(TagClassification, u.Classification.items()))
+		u.Classification.code(c)
 	}
-	for i := range u.Usage {
-		units = append(units, inner(uint8(u.Usage[i].Kind), u.Usage[i].items()))
+	for _, kind := range [...]UsageKind{Playback, Print, Execute} {
+		for i := range u.Usage {
+			if x := &u.Usage[i]; x.Kind == kind {
+				x.code(c)
+			} else if x.Kind.word() == "" {
+				c.unit = uint8(x.Kind)
+				c.failUnit("not a usage unit")
+			}
+		}
 	}
 	for i := range u.Extended {
-		units = append(units, inner(u.Extended[i].Kind, u.Extended[i].items()))
+		if e := &u.Extended[i]; e.Kind != TagLend {
+			c.unit = e.Kind
+			c.failUnit("not a unit of an extended use condition")
+		}
+		u.Extended[i].code(c)
 	}
 	if u.Management != nil {
-		units = append(units, inner(TagManagement, u.Management.items()))
+		u.Management.code(c)
 	}
 	if u.Export != nil {
-		units = append(units, inner(TagExport, u.Export.items()))
+		u.Export.code(c)
 	}
-	units = append(units, u.Unknown...)
-	slices.SortStableFunc(units, func(a, b Item) int { return int(a.Tag) - int(b.Tag) })
-	code := Code(appendItems([]byte{profile}, l, units))
-	if _, err := Parse(code); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	return code, nil
+	c.unknownBelow(math.MaxUint8 + 1)
 }
 
 // Grants reports whether some unit grants the permission, whatever its
@@ -165,12 +193,21 @@ func (u *Units) Grants(p Permission) bool {
 // UsageFor lists the usage units that grant p, which is Play or Render.
 func (u *Units) UsageFor(p Permission) []UsageUnit {
 	var out []UsageUnit
-	for _, x := range u.Usage {
-		if x.Kind.Permission() == p && p != 0 {
-			out = append(out, x)
-		}
+	for x := range u.EachUsage(p) {
+		out = append(out, *x)
 	}
 	return out
+}
+
+// EachUsage yields what UsageFor lists, in place and without allocating.
+func (u *Units) EachUsage(p Permission) iter.Seq[*UsageUnit] {
+	return func(yield func(*UsageUnit) bool) {
+		for i := range u.Usage {
+			if x := &u.Usage[i]; x.Kind.Permission() == p && p != 0 && !yield(x) {
+				return
+			}
+		}
+	}
 }
 
 // UnknownCritical names every unit and item that this package does not know
@@ -201,7 +238,7 @@ func (u *Units) UnknownCritical(p Permission) []string {
 		add(u.Extended[i].Kind, u.Extended[i].Extra, Lend)
 	}
 	if u.Management != nil {
-		add(TagManagement, u.Management.Extra, Copy, Move, Transfer)
+		add(TagManagement, u.Management.Extra) // TIMELINE shows that one may concern any permission
 	}
 	if u.Export != nil {
 		add(TagExport, u.Export.Extra, Export)

@@ -24,28 +24,26 @@ type ExportUnit struct {
 // Names reports whether the unit lists the system. A nil unit lists none.
 func (e *ExportUnit) Names(system string) bool { return e != nil && slices.Contains(e.Systems, system) }
 
-func (e *ExportUnit) items() []Item {
-	var w itemWriter
-	for _, s := range e.Systems {
-		w.bytes(itemSystem, []byte(s))
-	}
-	return w.with(e.Extra)
-}
-
-func (e *ExportUnit) decode(items []Item) error {
-	var r itemReader
-	for _, it := range items {
-		if it.Tag != itemSystem {
-			e.Extra = append(e.Extra, it)
-			continue
+func (e *ExportUnit) code(c *coder) {
+	c.begin(TagExport, e.Extra)
+	if c.reading {
+		for b := c.take(itemSystem); b != nil; b = c.take(itemSystem) {
+			e.Systems = append(e.Systems, string(b))
 		}
-		s := string(it.Value)
-		if !systemName(s) || len(e.Systems) > 0 && e.Systems[len(e.Systems)-1] >= s {
-			r.fail(it, "system name")
-		}
-		e.Systems = append(e.Systems, s)
+	} else {
+		c.before(itemSystem)
 	}
-	return r.err
+	for i, s := range e.Systems {
+		if !systemName(s) {
+			c.fail(itemSystem, "%q is not a system name", s)
+		} else if i > 0 && e.Systems[i-1] >= s {
+			c.fail(itemSystem, "%s repeated or not sorted", s)
+		}
+		if !c.reading {
+			put(c, itemSystem, s)
+		}
+	}
+	c.end(&e.Extra)
 }
 
 func systemName(s string) bool {

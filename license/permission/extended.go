@@ -17,24 +17,9 @@ type ExtendedUnit struct {
 	Extra       []Item
 }
 
-func (e *ExtendedUnit) items() []Item {
-	var w itemWriter
-	w.ms(itemLendDuration, e.MaxDuration)
-	w.num(itemLendCount, e.MaxLoans)
-	return w.with(e.Extra)
-}
-
-func (e *ExtendedUnit) decode(items []Item) error {
-	var r itemReader
-	for _, it := range items {
-		switch it.Tag {
-		case itemLendDuration:
-			e.MaxDuration = r.ms(it)
-		case itemLendCount:
-			e.MaxLoans = r.num(it, math.MaxUint32)
-		default:
-			e.Extra = append(e.Extra, it)
-		}
-	}
-	return r.err
+func (e *ExtendedUnit) code(c *coder) {
+	c.begin(e.Kind, e.Extra)
+	c.ms(itemLendDuration, &e.MaxDuration)
+	c.num(itemLendCount, &e.MaxLoans, math.MaxUint32)
+	c.end(&e.Extra)
 }

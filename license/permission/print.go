@@ -83,8 +83,7 @@ func (u *Units) Text() string {
 }
 
 func (u *UsageUnit) print(p *printer) {
-	name := map[UsageKind]string{Playback: "PLAY", Print: "RENDER", Execute: "EXECUTE"}[u.Kind]
-	p.out = append(p.out, name)
+	p.out = append(p.out, u.Kind.word())
 	p.time("START_TIME", u.StartTime)
 	p.time("END_TIME", u.EndTime)
 	p.duration("INTERVAL", u.Interval)
@@ -107,6 +106,9 @@ func (m *ManagementUnit) print(p *printer) {
 	p.num("MAX_GENERATION", m.MaxGeneration)
 	p.value("MOVE", TagManagement, itemMove, uint8(m.Move))
 	p.num("TRANSFER", m.Transfer)
+	p.value("TRANSCODE", TagManagement, itemTranscode, uint8(m.Transcode))
+	p.value("ENCRYPTION", TagManagement, itemEncryption, uint8(m.Encryption))
+	p.value("TIMELINE", TagManagement, itemTimeline, uint8(m.Timeline))
 	p.extra(TagManagement, m.Extra)
 	if len(p.out) == before {
 		p.out = append(p.out, "MANAGEMENT")

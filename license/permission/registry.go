@@ -1,5 +1,10 @@
 package permission
 
+import (
+	"fmt"
+	"slices"
+)
+
 // Origin says where a number of the code comes from.
 type Origin string
 
@@ -20,10 +25,45 @@ type Row struct {
 	Origin Origin
 }
 
-// Registry lists every number of profile 1 that has a name.
-func Registry() []Row { return append([]Row(nil), registry...) }
+// profile is what a profile number stands for: how lengths are written, and
+// the registry of the numbers.
+type profile struct {
+	number  uint8
+	lengths lengths
+	rows    []Row
+}
 
-var registry = []Row{
+var profiles = []profile{{Profile1, shortLong, registry1}}
+
+// profileOf finds a profile; one with an unknown number has no rows.
+func profileOf(number uint8) (profile, bool) {
+	for _, p := range profiles {
+		if p.number == number {
+			return p, true
+		}
+	}
+	return profile{}, false
+}
+
+// Profiles lists the profile numbers that have a registry, in their order.
+func Profiles() []uint8 {
+	var out []uint8
+	for _, p := range profiles {
+		out = append(out, p.number)
+	}
+	return out
+}
+
+// Registry lists every number of a profile that has a name; nil for a profile
+// that does not exist.
+func Registry(profile uint8) []Row {
+	p, _ := profileOf(profile)
+	return slices.Clone(p.rows)
+}
+
+// registry1 is the registry of Profile1. The text form and the errors speak its
+// words: there is no other profile yet.
+var registry1 = []Row{
 	{TagVersion, 0, 0, "VERSION", Standard},
 	{TagActor, 0, 0, "ACTOR", Standard},
 	{TagActor, itemContent, 0, "CONTENT", Local},
@@ -99,13 +139,23 @@ var registry = []Row{
 	{TagManagement, itemMove, uint8(MoveDomain), "DOMAIN", Local},
 	{TagManagement, itemMove, uint8(MoveAny), "ANY", Local},
 	{TagManagement, itemTransfer, 0, "TRANSFER", Local},
+	{TagManagement, itemTranscode, 0, "TRANSCODE", Local},
+	{TagManagement, itemTranscode, uint8(TranscodeDeny), "DENY", Local},
+	{TagManagement, itemTranscode, uint8(TranscodeLower), "LOWER", Local},
+	{TagManagement, itemTranscode, uint8(TranscodeFree), "FREE", Local},
+	{TagManagement, itemEncryption, 0, "ENCRYPTION", Local},
+	{TagManagement, itemEncryption, uint8(EncryptionKeep), "KEEP", Local},
+	{TagManagement, itemEncryption, uint8(EncryptionRelease), "RELEASE", Local},
+	{TagManagement, itemTimeline, 0, "TIMELINE", Local},
+	{TagManagement, itemTimeline, uint8(TimelineNoSkip), "NO_SKIP", Local},
+	{TagManagement, itemTimeline, uint8(TimelineFree), "FREE", Local},
 	{TagExport, 0, 0, "DATA_EXPORT", Standard},
 	{TagExport, itemSystem, 0, "EXPORT", Local},
 }
 
 // valueName gives the name of an item's value, or "" when it has none.
 func valueName(unit, item, value uint8) string {
-	for _, r := range registry {
+	for _, r := range registry1 {
 		if r.Unit == unit && r.Item == item && r.Value == value && value != 0 {
 			return r.Name
 		}
@@ -113,9 +163,43 @@ func valueName(unit, item, value uint8) string {
 	return ""
 }
 
+// valueWord is valueName for String: NONE for absent, digits without a name.
+func valueWord(unit, item, value uint8) string {
+	if value == 0 {
+		return "NONE"
+	}
+	if name := valueName(unit, item, value); name != "" {
+		return name
+	}
+	return fmt.Sprint(value)
+}
+
+// unitName names a unit for errors: by its keyword, or by its tag.
+func unitName(unit uint8) string {
+	for _, r := range registry1 {
+		if r.Unit == unit && r.Item == 0 && r.Value == 0 {
+			return r.Name
+		}
+	}
+	return fmt.Sprintf("unit 0x%02x", unit)
+}
+
+// itemName names an item for errors: by its keyword, or by its tag.
+func itemName(unit, item uint8) string {
+	if UsageKind(unit).word() != "" {
+		unit = TagPlayback // whose items the other usage units share
+	}
+	for _, r := range registry1 {
+		if r.Unit == unit && r.Item == item && item != 0 && r.Value == 0 {
+			return r.Name
+		}
+	}
+	return fmt.Sprintf("item 0x%02x", item)
+}
+
 // valueOf is the inverse of valueName; 0 means that there is no such name.
 func valueOf(unit, item uint8, name string) uint8 {
-	for _, r := range registry {
+	for _, r := range registry1 {
 		if r.Unit == unit && r.Item == item && r.Value != 0 && r.Name == name {
 			return r.Value
 		}

@@ -70,7 +70,7 @@ func TestSpec_RegistryIsThePage(t *testing.T) {
 			values[m[1]+" "+item+" "+v[1]+" "+v[2]] = true
 		}
 	}
-	for _, r := range permission.Registry() {
+	for _, r := range permission.Registry(permission.Profile1) {
 		if r.Value != 0 {
 			if k := fmt.Sprintf("0x%02x 0x%02x %d %s", r.Unit, r.Item, r.Value, r.Name); !values[k] {
 				t.Errorf("value %q is not on the page", k)
@@ -85,5 +85,21 @@ func TestSpec_RegistryIsThePage(t *testing.T) {
 	}
 	if len(rows) > 0 {
 		t.Errorf("on the page only: %v", rows)
+	}
+}
+
+// The errors that the page shows are those that the package gives.
+func TestSpec_ErrorsOfThePage(t *testing.T) {
+	md, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, malformed := permission.Parse(permission.Code{1, 0, 1, 1, 0x10, 3, 3, 1, 0})
+	_, invalid := (&permission.Units{Usage: []permission.UsageUnit{{Kind: permission.Playback, Interval: -48 * 3600_000}}}).Encode()
+	_, text := permission.ParseText("PLAY; INTERVAL=0h")
+	for name, err := range map[string]error{"ErrMalformed": malformed, "ErrInvalid": invalid, "ErrText": text} {
+		if m := regexp.MustCompile("(?m)^\\| " + name + " \\| .* \\| `(.*)` \\|$").FindSubmatch(md); m == nil || err == nil || string(m[1]) != err.Error() {
+			t.Errorf("%s: the page shows %q, the package gives %v", name, m, err)
+		}
 	}
 }

@@ -6,29 +6,39 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/lares-drm/lares/license/ident"
 )
 
-// maxText is the longest text form, in bytes. Source: local.
-const maxText = 4096
+// maxText is the longest text form, in bytes: no code of MaxCode prints longer.
+// Source: local.
+const maxText = 8192
 
 // ParseText reads the text form: statements separated by ';', KEY, KEY=value
 // or RESOLUTION<=value. PLAY, RENDER, EXECUTE and LEND begin a unit, and the
-// conditions behind one belong to it. Units come back in the order of Encode.
+// conditions behind one belong to it, each once. Units come back in the order of
+// Encode. What has no code is ErrText, which names the statement or the field.
 func ParseText(s string) (*Units, error) {
 	if len(s) > maxText {
 		return nil, fmt.Errorf("%w: longer than %d bytes", ErrText, maxText)
 	}
 	u := &Units{Profile: Profile1, Version: 1}
+	seen := map[place]bool{}
 	for i, part := range strings.Split(s, ";") {
 		part = strings.TrimSpace(part)
 		if part == "" {
 			continue
 		}
 		key, value, _ := strings.Cut(part, "=")
-		key = strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(key), "<"))
+		key = strings.TrimSpace(key)
+		if k := strings.TrimSpace(strings.TrimSuffix(key, "<")); k == "RESOLUTION" {
+			key = k
+		}
+		at := u.place(key)
+		if seen[at] && !strings.HasPrefix(key, "X.") {
+			return nil, fmt.Errorf("%w: statement %d (%s): repeated", ErrText, i+1, part)
+		}
+		seen[at] = true
 		if err := u.statement(key, strings.TrimSpace(value)); err != nil {
 			return nil, fmt.Errorf("%w: statement %d (%s): %w", ErrText, i+1, part, err)
 		}
@@ -39,6 +49,28 @@ func ParseText(s string) (*Units, error) {
 	}
 	return Parse(code)
 }
+
+// place is where a keyword may stand once: in the nth unit that repeats, or
+// (n = 0) in the code.
+type place struct {
+	key string
+	n   int
+}
+
+// place is the place of the next statement. Words that begin a unit that
+// repeats have a new place each time.
+func (u *Units) place(key string) place {
+	switch {
+	case key == "PLAY", key == "RENDER", key == "EXECUTE", slices.Contains(usageWords, key):
+		return place{key, len(u.Usage)}
+	case key == "LEND", key == "LEND_TIME", key == "LEND_COUNT":
+		return place{key, len(u.Extended)}
+	}
+	return place{key, 0}
+}
+
+// usageWords are the conditions of PLAY, RENDER and EXECUTE.
+var usageWords = []string{"START_TIME", "END_TIME", "INTERVAL", "PLAY_COUNT", "ACCUMULATED", "OUTPUT_PROTECTION", "RESOLUTION", "PART"}
 
 func (u *Units) statement(key, value string) error {
 	if done, err := u.begin(key, value); done || err != nil {
@@ -112,7 +144,7 @@ func (u *Units) actor() *ActorUnit {
 }
 
 func (u *Units) usageText(key, value string) (done bool, err error) {
-	if !slices.Contains([]string{"START_TIME", "END_TIME", "INTERVAL", "PLAY_COUNT", "ACCUMULATED", "OUTPUT_PROTECTION", "RESOLUTION", "PART"}, key) {
+	if !slices.Contains(usageWords, key) {
 		return false, nil
 	}
 	if len(u.Usage) == 0 {
@@ -131,9 +163,7 @@ func (u *Units) usageText(key, value string) (done bool, err error) {
 	case "ACCUMULATED":
 		x.Accumulated, err = parseDuration(value)
 	case "OUTPUT_PROTECTION":
-		var v uint8
-		v, err = parseValue(TagPlayback, itemOutput, value)
-		x.Output = Protection(v)
+		err = parseValue(&x.Output, TagPlayback, itemOutput, value)
 	case "RESOLUTION":
 		x.MaxPixels, err = parsePixels(value)
 	case "PART":
@@ -143,23 +173,31 @@ func (u *Units) usageText(key, value string) (done bool, err error) {
 }
 
 func (u *Units) managementText(key, value string) (done bool, err error) {
-	var v uint8
+	m := u.Management
+	if m == nil {
+		m = new(ManagementUnit)
+	}
 	switch key {
 	case "COPY":
-		v, err = parseValue(TagManagement, itemCopyMode, value)
-		u.management().Copy = CopyMode(v)
+		err = parseValue(&m.Copy, TagManagement, itemCopyMode, value)
 	case "COPY_COUNT":
-		u.management().CopyCount, err = parseNumber(value)
+		m.CopyCount, err = parseNumber(value)
 	case "MAX_GENERATION":
-		u.management().MaxGeneration, err = parseNumber(value)
+		m.MaxGeneration, err = parseNumber(value)
 	case "MOVE":
-		v, err = parseValue(TagManagement, itemMove, value)
-		u.management().Move = MoveScope(v)
+		err = parseValue(&m.Move, TagManagement, itemMove, value)
 	case "TRANSFER":
-		u.management().Transfer, err = parseNumber(value)
+		m.Transfer, err = parseNumber(value)
+	case "TRANSCODE":
+		err = parseValue(&m.Transcode, TagManagement, itemTranscode, value)
+	case "ENCRYPTION":
+		err = parseValue(&m.Encryption, TagManagement, itemEncryption, value)
+	case "TIMELINE":
+		err = parseValue(&m.Timeline, TagManagement, itemTimeline, value)
 	default:
 		return false, nil
 	}
+	u.Management = m
 	return true, err
 }
 
@@ -180,29 +218,32 @@ func (u *Units) lendText(key, value string) (done bool, err error) {
 }
 
 func (u *Units) classText(key, value string) (done bool, err error) {
-	var v uint8
+	c := u.Classification
+	if c == nil {
+		c = new(ClassificationUnit)
+	}
 	switch key {
 	case "DISCLOSURE":
-		u.classification().Disclosure, err = parseValue(TagClassification, itemDisclosure, value)
+		err = parseValue(&c.Disclosure, TagClassification, itemDisclosure, value)
 	case "PURPOSE":
-		u.classification().Purpose, err = parseValue(TagClassification, itemPurpose, value)
+		err = parseValue(&c.Purpose, TagClassification, itemPurpose, value)
 	case "CHARGE":
-		v, err = parseValue(TagClassification, itemCharge, value)
-		u.classification().Charge = Charge(v)
+		err = parseValue(&c.Charge, TagClassification, itemCharge, value)
 	case "BILLING":
-		u.classification().Billing, err = parseValue(TagClassification, itemBilling, value)
+		err = parseValue(&c.Billing, TagClassification, itemBilling, value)
 	case "APPLICATION":
-		u.classification().Application, err = parseValue(TagClassification, itemApplication, value)
+		err = parseValue(&c.Application, TagClassification, itemApplication, value)
 	case "SPONSOR":
-		u.classification().Sponsor = value
+		c.Sponsor = value
 	case "TERRITORY":
-		u.classification().Territory = list(value)
-		slices.Sort(u.Classification.Territory)
+		c.Territory = list(value)
+		slices.Sort(c.Territory)
 	case "USAGE_CLASS":
-		u.classification().UsageClass, err = parseValue(TagClassification, itemUsageClass, value)
+		err = parseValue(&c.UsageClass, TagClassification, itemUsageClass, value)
 	default:
 		return false, nil
 	}
+	u.Classification = c
 	return true, err
 }
 
@@ -283,75 +324,4 @@ func (u *Units) extraOf(unit uint8) *[]Item {
 		return &u.Usage[n-1].Extra
 	}
 	return nil
-}
-
-func list(s string) []string {
-	out := strings.Split(s, ",")
-	for i := range out {
-		out[i] = strings.TrimSpace(out[i])
-	}
-	return out
-}
-
-func parseNumber(s string) (uint64, error) {
-	n, err := strconv.ParseUint(s, 10, 32)
-	if err != nil || n == 0 {
-		return 0, fmt.Errorf("want a number above 0")
-	}
-	return n, nil
-}
-
-func parseValue(unit, item uint8, s string) (uint8, error) {
-	if v := valueOf(unit, item, s); v != 0 {
-		return v, nil
-	}
-	n, err := strconv.ParseUint(s, 10, 8)
-	if err != nil || n == 0 {
-		return 0, fmt.Errorf("no such value")
-	}
-	return uint8(n), nil
-}
-
-func parseTime(s string) (int64, error) {
-	if digits, ok := strings.CutPrefix(s, "@"); ok {
-		ms, err := strconv.ParseInt(digits, 10, 64)
-		if err != nil || ms <= 0 || ms > maxTime {
-			return 0, fmt.Errorf("want milliseconds since 1970 behind @")
-		}
-		return ms, nil
-	}
-	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil || t.UnixMilli() <= 0 || t.UnixMilli() > maxTime || t.Nanosecond()%1e6 != 0 {
-		return 0, fmt.Errorf("want a time such as 2026-11-24T18:00:00Z, in whole milliseconds")
-	}
-	return t.UnixMilli(), nil
-}
-
-func parseDuration(s string) (int64, error) {
-	i := strings.IndexFunc(s, func(r rune) bool { return r < '0' || r > '9' })
-	if i > 0 {
-		n, err := strconv.ParseInt(s[:i], 10, 64)
-		for _, u := range durationUnits {
-			if err == nil && u.name == s[i:] && n > 0 && n <= maxTime/u.ms {
-				return n * u.ms, nil
-			}
-		}
-	}
-	return 0, fmt.Errorf("want a duration such as 48h, 30d, 90m, 10s or 250ms")
-}
-
-func parsePixels(s string) (uint64, error) {
-	for _, p := range pictures {
-		if p.name == s {
-			return p.pixels, nil
-		}
-	}
-	if w, h, ok := strings.Cut(s, "x"); ok {
-		a, err1 := parseNumber(w)
-		b, err2 := parseNumber(h)
-		if err1 == nil && err2 == nil && a < 1<<16 && b < 1<<16 {
-			return a * b, nil
-		}
-	}
-	return parseNumber(s)
 }

@@ -26,6 +26,21 @@ func (k UsageKind) Permission() Permission {
 	return 0
 }
 
+// word is the keyword that begins such a unit in the text form, "" for kinds
+// that do not exist.
+func (k UsageKind) word() string {
+	switch k {
+	case Playback:
+		return "PLAY"
+	case Print:
+		return "RENDER"
+	case Execute:
+		return "EXECUTE"
+	default: // below
+	}
+	return ""
+}
+
 // Items of a general usage condition unit. Source: local; the names are those
 // of the usage constraints of IEC TS 62224, except ACCUMULATED and PART.
 const (
@@ -52,15 +67,11 @@ const (
 )
 
 // String is the keyword of the text form, such as HDCP_2_2; NONE for 0.
-func (p Protection) String() string {
-	if p == ProtectNone {
-		return "NONE"
-	}
-	return valueName(TagPlayback, itemOutput, uint8(p))
-}
+func (p Protection) String() string { return valueWord(TagPlayback, itemOutput, uint8(p)) }
 
 // UsageUnit is one grant of a usage and its conditions; 0 means that a
-// condition is absent. Times are Unix ms UTC below 2^53, durations ms.
+// condition is absent. Times are Unix ms UTC below 2^53, durations ms. A window
+// is not empty: EndTime is after StartTime.
 type UsageUnit struct {
 	Kind        UsageKind
 	StartTime   int64      // START_TIME: not before
@@ -74,42 +85,18 @@ type UsageUnit struct {
 	Extra       []Item     // unknown conditions, byte for byte
 }
 
-func (u *UsageUnit) items() []Item {
-	var w itemWriter
-	w.ms(itemStartTime, u.StartTime)
-	w.ms(itemEndTime, u.EndTime)
-	w.ms(itemInterval, u.Interval)
-	w.num(itemPlayCount, u.PlayCount)
-	w.num(itemResolution, u.MaxPixels)
-	w.num(itemOutput, uint64(u.Output))
-	w.ms(itemAccumulated, u.Accumulated)
-	w.bytes(itemPart, u.Part)
-	return w.with(u.Extra)
-}
-
-func (u *UsageUnit) decode(items []Item) error {
-	var r itemReader
-	for _, it := range items {
-		switch it.Tag {
-		case itemStartTime:
-			u.StartTime = r.ms(it)
-		case itemEndTime:
-			u.EndTime = r.ms(it)
-		case itemInterval:
-			u.Interval = r.ms(it)
-		case itemPlayCount:
-			u.PlayCount = r.num(it, math.MaxUint32)
-		case itemResolution:
-			u.MaxPixels = r.num(it, math.MaxUint32)
-		case itemOutput:
-			u.Output = Protection(r.num(it, uint64(ProtectHDCP23))) //nolint:gosec // checked against the registry
-		case itemAccumulated:
-			u.Accumulated = r.ms(it)
-		case itemPart:
-			u.Part = r.bytes(it)
-		default:
-			u.Extra = append(u.Extra, it)
-		}
+func (u *UsageUnit) code(c *coder) {
+	c.begin(uint8(u.Kind), u.Extra)
+	c.ms(itemStartTime, &u.StartTime)
+	c.ms(itemEndTime, &u.EndTime)
+	if u.EndTime != 0 && u.EndTime <= u.StartTime {
+		c.fail(itemEndTime, "not after START_TIME")
 	}
-	return r.err
+	c.ms(itemInterval, &u.Interval)
+	c.num(itemPlayCount, &u.PlayCount, math.MaxUint32)
+	c.num(itemResolution, &u.MaxPixels, math.MaxUint32)
+	c.code(itemOutput, (*uint8)(&u.Output), uint8(ProtectHDCP23))
+	c.ms(itemAccumulated, &u.Accumulated)
+	c.bytes(itemPart, &u.Part)
+	c.end(&u.Extra)
 }

@@ -1,7 +1,5 @@
 package permission
 
-import "fmt"
-
 // Unit tags. Source: IEC 62227 (the ranges as published about it); the place
 // of each condition inside its range is local.
 const (
@@ -23,17 +21,18 @@ const (
 // The zero value means 1. Source: IEC 62227 version unit; the value is local.
 type VersionUnit uint8
 
-func (v VersionUnit) encode() []byte {
-	if v == 0 {
-		v = 1
+func (v *VersionUnit) code(c *coder) {
+	if c.reading {
+		if c.unit = TagVersion; len(c.value) != 1 || c.value[0] != 1 {
+			c.failUnit("%x is not version 1", c.value)
+		}
+		*v = 1
+		return
 	}
-	return []byte{byte(v)}
-}
-
-func (v *VersionUnit) decode(b []byte) error {
-	if len(b) != 1 || b[0] != 1 {
-		return fmt.Errorf("%w: version", ErrMalformed)
+	c.begin(TagVersion, nil)
+	if *v > 1 {
+		c.failUnit("%d is not version 1", *v)
 	}
-	*v = VersionUnit(b[0])
-	return nil
+	c.out = append(c.out, 1)
+	c.end(nil)
 }

@@ -107,6 +107,29 @@ func (m *ManagementUnit) words(say func(string, ...any)) {
 	if m.Transfer != 0 {
 		say("May be given away %s.", number(m.Transfer, "time"))
 	}
+	switch m.Transcode {
+	case TranscodeDeny:
+		say("May not be converted to another format.")
+	case TranscodeLower:
+		say("May be converted to smaller pictures only.")
+	case TranscodeFree:
+		say("May be converted to other formats.")
+	default: // nothing is said
+	}
+	switch m.Encryption {
+	case EncryptionKeep:
+		say("Stays protected where it leaves for another system.")
+	case EncryptionRelease:
+		say("May leave for another system without protection.")
+	default: // nothing is said
+	}
+	switch m.Timeline {
+	case TimelineNoSkip:
+		say("What has not been seen may not be skipped.")
+	case TimelineFree:
+		say("May be skipped through.")
+	default: // nothing is said
+	}
 }
 
 func (c *ClassificationUnit) words(say func(string, ...any)) {
