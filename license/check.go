@@ -2,6 +2,7 @@ package license
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
@@ -16,7 +17,7 @@ func (i *Info) check() (*permission.Units, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	for _, step := range []func(*permission.Units) error{i.checkFields, i.checkActor, i.checkKeys, i.checkTimes, i.checkCounts, i.checkParent} {
+	for _, step := range []func(*permission.Units) error{i.checkFields, i.checkActor, i.checkKeys, i.checkTimes, i.checkCounts, i.checkUnits, i.checkRegion, i.checkParent} {
 		if err := step(u); err != nil {
 			return nil, err
 		}
@@ -30,6 +31,8 @@ func (i *Info) checkFields(*permission.Units) error {
 		return fmt.Errorf("%w: no license ID", ErrInvalid)
 	case i.Issuer == "" || i.Content == "":
 		return fmt.Errorf("%w: no issuer or content ID", ErrInvalid)
+	case i.Continues != nil && i.Continues.Issuer == i.Issuer && i.Continues.ID == i.ID:
+		return fmt.Errorf("%w: continues itself", ErrInvalid)
 	case i.IssuedAt <= 0 || i.IssuedAt > maxTime:
 		return fmt.Errorf("%w: issued at", ErrInvalid)
 	case i.Subject.Kind < SubjectDomain || i.Subject.Kind > SubjectUser || i.Subject.ID == [ident.Size]byte{}:
@@ -91,9 +94,50 @@ func (i *Info) checkTimes(u *permission.Units) error {
 		if i.Policy.StorageDuration != 0 {
 			end = earliest(end, i.IssuedAt+i.Policy.StorageDuration)
 		}
-		if end != 0 && end <= x.StartTime {
-			return fmt.Errorf("%w: the window ends before it starts", ErrInvalid)
+		if end != 0 && (end <= x.StartTime || end <= i.IssuedAt) {
+			return fmt.Errorf("%w: END_TIME, hard_end or storage_duration: the window ends before it starts", ErrInvalid)
 		}
+	}
+	return nil
+}
+
+// checkUnits: the state has one place for what is counted, so of each kind one
+// usage unit at most changes it, and a part has one unit.
+func (i *Info) checkUnits(u *permission.Units) error {
+	for n := range u.Usage {
+		a := termsOf(i, u, &u.Usage[n])
+		for k := range n {
+			b := termsOf(i, u, &u.Usage[k])
+			if a.usage.Kind != b.usage.Kind {
+				continue
+			}
+			if a.stateful() && b.stateful() {
+				return fmt.Errorf("%w: %v: two units with PLAY_COUNT, ACCUMULATED or INTERVAL", ErrInvalid, a.usage.Kind.Permission())
+			}
+			if len(a.usage.Part) > 0 && slices.Equal(a.usage.Part, b.usage.Part) {
+				return fmt.Errorf("%w: PART %x has two units", ErrInvalid, a.usage.Part)
+			}
+		}
+	}
+	return nil
+}
+
+// checkRegion refuses a country that is permitted and denied, and a stale
+// revocation state that would take away what was bought or borrowed.
+func (i *Info) checkRegion(u *permission.Units) error {
+	c := u.Classification
+	if c == nil {
+		return nil
+	}
+	if r := i.Policy.Region; r != nil {
+		for _, code := range r.Deny {
+			if slices.Contains(c.Territory, code) {
+				return fmt.Errorf("%w: region deny: %s stands in TERRITORY", ErrInvalid, code)
+			}
+		}
+	}
+	if i.Policy.Stale == StaleDeny && (c.Charge == permission.ChargePurchase || c.Charge == permission.ChargeLoan || c.Charge == permission.ChargeGift) {
+		return fmt.Errorf("%w: stale: DENY is not for purchases, gifts and loans", ErrInvalid)
 	}
 	return nil
 }

@@ -149,10 +149,10 @@ func TestEvaluator_E4_UnchargedOpenPlayHoldsTheLastUnit(t *testing.T) {
 	v := newViewer(t, lic, day0)
 	v.must(v.begin(0))
 	v.must(v.play(0, 20*second))
-	if _, err := lic.Give(v.durable, 2); err == nil {
+	if _, err := lic.Give(v.durable, license.Share{Plays: 2}); err == nil {
 		t.Error("both units handed out while a play is open")
 	}
-	if _, err := lic.Give(v.durable, 1); err != nil {
+	if _, err := lic.Give(v.durable, license.Share{Plays: 1}); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,6 +1,7 @@
 package license
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -93,7 +94,9 @@ const (
 // Confirm is one thing to show before the use.
 type Confirm struct {
 	Kind  ConfirmKind `cbor:"1,keyasint" json:"kind"`
-	Until int64       `cbor:"2,keyasint,omitempty" json:"until,omitempty"` // StartsInterval: the end if begun now, Unix ms
+	Until int64       `cbor:"2,keyasint,omitempty" json:"until,omitempty"` // StartsInterval: the end if begun now; Metered: of the reports; Unix ms
+	What  string      `cbor:"3,keyasint,omitempty" json:"what,omitempty"`  // Metered: STARTED or MINUTES
+	To    string      `cbor:"4,keyasint,omitempty" json:"to,omitempty"`    // Metered: who gets the reports
 }
 
 // Unlock says what would permit a better tier.
@@ -125,10 +128,12 @@ type Decision struct {
 	Notes       []string              `cbor:"11,keyasint,omitempty" json:"notes,omitempty"`
 	WouldUnlock []Unlock              `cbor:"12,keyasint,omitempty" json:"would_unlock,omitempty"`
 	Counters    Counters              `cbor:"13,keyasint" json:"counters"`
+	Blocked     []OutputClass         `cbor:"14,keyasint,omitempty" json:"blocked,omitempty"` // further outputs that stay dark
 }
 
-// maxDecision bounds an encoded decision. Source: local.
-func maxDecision() wire.Limit { return wire.Limit{Bytes: 1 << 15, Items: 64, Depth: 4} }
+// maxDecision bounds an encoded decision: 32 keys may each have a dozen
+// reasons. Source: local, docs/spec/license.md.
+func maxDecision() wire.Limit { return wire.Limit{Bytes: 1 << 17, Items: 1024, Depth: 4} }
 
 // Encode writes the decision as deterministic CBOR.
 func (d *Decision) Encode() ([]byte, error) { return wire.Marshal(d) }
@@ -167,7 +172,7 @@ func (d *Decision) change(now, at int64, what string) {
 
 // finish sorts the future and takes the decision's own end from it.
 func (d *Decision) finish() {
-	slices.SortStableFunc(d.Next, func(a, b Change) int { return int(min(max(a.At-b.At, -1), 1)) })
+	slices.SortStableFunc(d.Next, func(a, b Change) int { return cmp.Or(cmp.Compare(a.At, b.At), strings.Compare(a.Change, b.Change)) })
 	d.Next = slices.Compact(d.Next)
 	if len(d.Next) > 0 {
 		d.ValidUntil = d.Next[0].At

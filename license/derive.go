@@ -16,23 +16,42 @@ var ErrNoRight = errors.New("license: nothing to derive")
 
 // Derivation is what a child license is to be.
 type Derivation struct {
-	Device ident.Device // the child's subject
-	Plays  uint64       // 1 to what is left; 0 where the parent is not counted
-	Index  uint64       // State.NextIndex of the parent
-	Now    int64        // Unix ms, trusted
-	State  State        // the parent's, before the derivation
+	Kind    DerivedKind  // KindCopy, KindLoan or KindAllowance; 0 means KindAllowance
+	Device  ident.Device // the subject of an allowance
+	Subject Subject      // of a loan; a copy keeps its parent's
+	Plays   uint64       // 1 to what is left; 0 where the parent is not counted
+	MS      int64        // of ACCUMULATED, 1 to what is left; 0 where the parent has none
+	Copies  uint64       // copies that a copy may make itself, where the rule is INHERIT_LESS
+	For     int64        // ms, of a loan
+	Index   uint64       // State.NextIndex of the parent; for a copy how many were made before
+	Now     int64        // Unix ms, trusted
+	State   State        // the parent's, before the derivation
 }
 
-// Derive makes the information of an allowance (Parent.Kind 3): a part of the
-// parent for one device, PLAY and RENDER only. A started INTERVAL becomes an
-// absolute end. The child's ID follows from the parent's hash and the index, so
-// the same derivation is the same license. The caller debits the parent with
-// Give and signs.
+// Share is what of a counted license goes to a child.
+type Share struct {
+	Plays  uint64
+	MS     int64 // of ACCUMULATED
+	Copies uint64
+}
+
+// Share is what the child gets.
+func (d *Derivation) Share() Share { return Share{d.Plays, d.MS, d.Copies} }
+
+// Derive makes the information of a child license: an allowance (a part of the
+// parent for one device), a copy, or a loan (evaluator E4, E8, E11). A started
+// INTERVAL becomes an absolute end. The child's ID follows from the parent's
+// hash, the kind and the index, so the same derivation is the same license. The
+// caller evaluates the permission first, debits the parent with Give or Commit,
+// and signs.
 //
-// An INTERVAL that has not started is handed on as it is: each device starts
-// its own. HARD_END and STORAGE_DURATION bound them all.
+// An INTERVAL that has not started is handed on as it is: each child starts its
+// own. HARD_END and STORAGE_DURATION bound them all.
 func Derive(parent *License, d Derivation) (*Info, error) {
 	p, u := &parent.info, parent.units
+	if d.Kind == 0 {
+		d.Kind = KindAllowance
+	}
 	if d.State.Phase != Held || d.State.Tx != nil && d.State.Tx.Unconfirmed {
 		return nil, fmt.Errorf("%w: the parent is %v", ErrNoRight, d.State.Phase)
 	}
@@ -40,54 +59,197 @@ func Derive(parent *License, d Derivation) (*Info, error) {
 		return nil, fmt.Errorf("%w: %v", ErrUnknownCritical, bad)
 	}
 	child := &Info{
-		Format: Format, ID: childID(parent.Hash(), KindAllowance, d.Index), Issuer: p.Issuer, IssuedAt: d.Now, Content: p.Content,
-		Subject: DeviceSubject(d.Device), Policy: p.Policy, Keys: p.Keys, RevMinEpoch: p.RevMinEpoch, RevMaxAge: p.RevMaxAge, StatusURL: p.StatusURL, Version: 1,
+		Format: Format, ID: childID(parent.Hash(), d.Kind, d.Index), Issuer: p.Issuer, IssuedAt: d.Now, Content: p.Content,
+		Subject: p.Subject, Policy: p.Policy, Keys: p.Keys, RevMinEpoch: p.RevMinEpoch, RevMaxAge: p.RevMaxAge, StatusURL: p.StatusURL, Version: 1,
+		Parent: &Parent{Hash: parent.Hash(), Kind: d.Kind, Index: d.Index, CopyGeneration: parent.generation(&d.State)},
 	}
-	child.Policy.StorageDuration = 0
-	of := uint64(0)
-	cu := &permission.Units{Profile: u.Profile, Version: u.Version, Classification: u.Classification}
-	for i := range u.Usage {
-		x, err := share(parent, &u.Usage[i], d)
-		if err != nil {
-			return nil, err
-		}
-		if x == nil {
-			continue
-		}
-		if x.Kind == permission.Playback {
-			of = u.Usage[i].PlayCount
-		}
-		cu.Usage = append(cu.Usage, *x)
+	child.Policy.StorageDuration, child.Policy.Renew = 0, nil
+	var cu *permission.Units
+	var err error
+	switch d.Kind {
+	case KindAllowance:
+		cu, err = parent.allowance(child, &d)
+	case KindCopy:
+		cu, err = parent.copy(child, &d)
+	case KindLoan:
+		cu, err = parent.loan(child, &d)
+	default:
+		return nil, fmt.Errorf("%w: kind %d", ErrNoRight, d.Kind)
 	}
-	if !cu.Grants(permission.Play) {
+	if err != nil {
+		return nil, err
+	}
+	return parent.finish(child, cu)
+}
+
+// finish encodes the child's code and holds the child against its parent.
+func (l *License) finish(child *Info, u *permission.Units) (*Info, error) {
+	if !u.Grants(permission.Play) && (child.Parent.Kind != KindLoan || !u.Grants(permission.Render)) {
 		return nil, fmt.Errorf("%w: no PLAY", ErrNoRight)
 	}
-	code, err := cu.Encode()
+	code, err := u.Encode()
 	if err != nil {
-		return nil, fmt.Errorf("derive from license %v: %w", p.ID, err)
+		return nil, fmt.Errorf("derive from license %v: %w", l.info.ID, err)
 	}
 	child.Code = code
-	child.Parent = &Parent{Hash: parent.Hash(), Kind: KindAllowance, Index: d.Index, Of: of}
-	if p.Parent != nil {
-		child.Parent.CopyGeneration = p.Parent.CopyGeneration
-	}
-	if err := Narrower(child, p); err != nil {
-		return nil, fmt.Errorf("derive from license %v: %w", p.ID, err)
+	if err := Narrower(child, &l.info); err != nil {
+		return nil, fmt.Errorf("derive from license %v: %w", l.info.ID, err)
 	}
 	return child, nil
 }
 
-// share is one usage unit of the child, or nil where it gets none of it.
-func share(parent *License, x *permission.UsageUnit, d Derivation) (*permission.UsageUnit, error) {
+func (l *License) allowance(child *Info, d *Derivation) (*permission.Units, error) {
+	u := l.units
+	child.Subject, child.Parent.Of = DeviceSubject(d.Device), l.playCount()
+	cu := &permission.Units{Profile: u.Profile, Version: u.Version, Classification: u.Classification}
+	if m := u.Management; m != nil && m.Timeline != permission.TimelineAbsent {
+		cu.Management = &permission.ManagementUnit{Timeline: m.Timeline}
+	}
+	return cu, l.shares(cu, u.Usage, d, false)
+}
+
+func (l *License) copy(child *Info, d *Derivation) (*permission.Units, error) {
+	r := l.info.Policy.Copy
+	if r == nil {
+		r = &CopyRule{}
+	}
+	u := *l.units
+	if u.Management == nil || !u.Grants(permission.Copy) {
+		return nil, fmt.Errorf("%w: no COPY", ErrNoRight)
+	}
+	child.Parent.CopyGeneration++
+	child.Parent.Of = copies(u.Management)
+	usage := u.Usage
+	m := *u.Management
+	switch r.Child {
+	case ChildCustom:
+		custom, err := permission.Parse(r.Code)
+		if err != nil {
+			return nil, err
+		}
+		u, usage = *custom, custom.Usage
+		if custom.Management != nil {
+			m = *custom.Management
+		} else {
+			m = permission.ManagementUnit{Copy: permission.CopyNoMore}
+		}
+	case ChildInheritLess:
+		if d.Copies > d.State.left(permission.Copy, copies(&m)) && m.Copy == permission.CopyCounted {
+			return nil, fmt.Errorf("%w: %d copies to hand on", ErrNoRight, d.Copies)
+		}
+		if m.CopyCount = d.Copies; m.Copy != permission.CopyFree && d.Copies == 0 {
+			m.Copy, m.CopyCount = permission.CopyNoMore, 0
+		}
+	default:
+		m.Copy, m.CopyCount = permission.CopyNoMore, 0
+	}
+	if r.NoChildMove {
+		m.Move = permission.MoveNone
+	}
+	u.Actor, u.Management, u.Usage = nil, &m, nil
+	return &u, l.shares(&u, usage, d, r.PerInstance)
+}
+
+// LoanEnd is when a loan of so many ms that begins now is over: never behind
+// the lender's own end.
+func (l *License) LoanEnd(s State, now, duration int64) int64 {
+	end := int64(0)
+	for i := range l.units.Usage {
+		t := termsOf(&l.info, l.units, &l.units.Usage[i])
+		t.denied = true
+		end = max(end, t.end(s.FirstUse))
+	}
+	return min(end, plus(now, duration))
+}
+
+// loanGrace is the most clock_grace of a loan that the lender may go on beside,
+// in ms of powered-on time. Source: evaluator E1.
+const loanGrace = 24 * 3600_000
+
+func (l *License) loan(child *Info, d *Derivation) (*permission.Units, error) {
+	u, until := l.units, l.LoanEnd(d.State, d.Now, d.For)
+	if !u.Grants(permission.Lend) || d.For <= 0 {
+		return nil, fmt.Errorf("%w: no LEND", ErrNoRight)
+	}
+	r := l.info.Policy.Lend
+	if r == nil {
+		r = &LendRule{}
+	}
+	grace := int64(0)
+	if r.Overlap {
+		var none permission.UsageUnit
+		t := termsOf(&l.info, u, &none)
+		grace = min(t.grace(nil), loanGrace)
+	}
+	child.Subject = d.Subject
+	p := &child.Policy
+	p.HardEnd, p.ExpiryMode, p.FinishTail, p.ClockGrace, p.Copy, p.Transfer, p.Lend = until, ExpiryStop, nil, &grace, nil, nil, nil
+	cu := &permission.Units{Profile: u.Profile, Version: u.Version, Classification: u.Classification}
+	if m := u.Management; m != nil && m.Timeline != permission.TimelineAbsent {
+		cu.Management = &permission.ManagementUnit{Timeline: m.Timeline}
+	}
+	var usage []permission.UsageUnit
+	for i := range u.Usage {
+		if r.lends(u.Usage[i].Kind.Permission()) {
+			usage = append(usage, u.Usage[i])
+		}
+	}
+	if err := l.shares(cu, usage, d, false); err != nil {
+		return nil, err
+	}
+	for i := range cu.Usage {
+		x := &cu.Usage[i]
+		x.EndTime = min(orNever(x.EndTime), until)
+	}
+	return cu, nil
+}
+
+// lends reports whether a borrower gets a permission.
+func (r *LendRule) lends(p permission.Permission) bool {
+	if len(r.Grants) == 0 {
+		return p == permission.Play
+	}
+	for _, g := range r.Grants {
+		if g == p {
+			return true
+		}
+	}
+	return false
+}
+
+// shares fills the child's usage units: each one's part of the parent's.
+func (l *License) shares(cu *permission.Units, usage []permission.UsageUnit, d *Derivation, whole bool) error {
+	counted, accumulated := false, false
+	for i := range usage {
+		x, err := l.share(&usage[i], d, whole)
+		if err != nil {
+			return err
+		}
+		if x == nil {
+			continue
+		}
+		counted, accumulated = counted || x.PlayCount != 0, accumulated || x.Accumulated != 0
+		cu.Usage = append(cu.Usage, *x)
+	}
+	switch {
+	case !counted && d.Plays != 0 && !whole:
+		return fmt.Errorf("%w: not counted", ErrNoRight)
+	case !accumulated && d.MS != 0 && !whole:
+		return fmt.Errorf("%w: not accumulated", ErrNoRight)
+	}
+	return nil
+}
+
+// share is one usage unit of the child, or nil where it gets none of it. A
+// whole child has the counts of its parent, not a part of what is left.
+func (l *License) share(x *permission.UsageUnit, d *Derivation, whole bool) (*permission.UsageUnit, error) {
 	p := x.Kind.Permission()
-	if p == 0 || p == permission.Render && x.PlayCount != 0 {
+	if p == 0 || p == permission.Render && x.PlayCount != 0 && !whole {
 		return nil, nil //nolint:nilnil // nothing of this unit
 	}
-	if x.Accumulated != 0 {
-		return nil, fmt.Errorf("%w: ACCUMULATED cannot be split yet", ErrNoRight)
-	}
 	out := *x
-	t := termsOf(&parent.info, parent.units, x)
+	t := termsOf(&l.info, l.units, x)
+	t.denied = true // a child is not renewed: it ends with what was sold
 	end := t.storeEnd()
 	if x.Interval != 0 && d.State.FirstUse != 0 {
 		end, out.Interval = t.end(d.State.FirstUse), 0
@@ -98,13 +260,20 @@ func share(parent *License, x *permission.UsageUnit, d Derivation) (*permission.
 	if end <= d.Now || t.end(d.State.FirstUse) <= d.Now {
 		return nil, fmt.Errorf("%w: over", ErrNoRight)
 	}
-	if x.PlayCount != 0 {
-		if d.Plays == 0 || d.Plays > d.State.free(x.PlayCount) {
-			return nil, fmt.Errorf("%w: %d plays of %d left", ErrNoRight, d.Plays, d.State.free(x.PlayCount))
+	if whole {
+		return &out, nil
+	}
+	if n := x.PlayCount; n != 0 {
+		if d.Plays == 0 || d.Plays > d.State.free(n) {
+			return nil, fmt.Errorf("%w: %d plays of %d left", ErrNoRight, d.Plays, d.State.free(n))
 		}
 		out.PlayCount = d.Plays
-	} else if p == permission.Play && d.Plays != 0 {
-		return nil, fmt.Errorf("%w: not counted", ErrNoRight)
+	}
+	if x.Accumulated != 0 {
+		if left := t.accLeft(&d.State); d.MS <= 0 || d.MS > left {
+			return nil, fmt.Errorf("%w: %s of %s left", ErrNoRight, span(max(d.MS, 0)), span(left))
+		}
+		out.Accumulated = d.MS
 	}
 	return &out, nil
 }
@@ -128,39 +297,64 @@ func (s *State) free(n uint64) uint64 {
 	return left
 }
 
-// Give debits an allowance of so many plays (0 where not counted) and uses up
-// its index. The sum of allowances, remainder and consumed plays stays n.
-func (l *License) Give(s State, plays uint64) (State, error) {
-	for _, x := range l.units.UsageFor(permission.Play) {
-		if x.PlayCount != 0 && (plays == 0 || plays > s.free(x.PlayCount)) {
-			return s, fmt.Errorf("%w: %d plays of %d left", ErrNoRight, plays, s.free(x.PlayCount))
-		}
+// Give debits what goes to a child and uses up its index. The sum of what was
+// given, what is reserved, what was consumed and what is left stays n.
+func (l *License) Give(s State, x Share) (State, error) {
+	if n := l.playCount(); n != 0 && x.Plays > s.free(n) {
+		return s, fmt.Errorf("%w: %d plays of %d left", ErrNoRight, x.Plays, s.free(n))
+	}
+	if n := copies(l.units.Management); x.Copies > s.left(permission.Copy, n) {
+		return s, fmt.Errorf("%w: %d copies of %d left", ErrNoRight, x.Copies, s.left(permission.Copy, n))
+	}
+	if left := l.accLeft(&s); x.MS < 0 || x.MS > left {
+		return s, fmt.Errorf("%w: %s of %s left", ErrNoRight, span(max(x.MS, 0)), span(left))
 	}
 	s = s.clone()
-	if plays > 0 {
+	for p, n := range map[permission.Permission]uint64{permission.Play: x.Plays, permission.Copy: x.Copies} {
+		if n == 0 {
+			continue
+		}
 		if s.Given == nil {
 			s.Given = map[permission.Permission]uint64{}
 		}
-		s.Given[permission.Play] += plays
+		s.Given[p] += n
 	}
+	s.GivenMS += x.MS
 	s.NextIndex++
 	s.Ver++
 	return s, nil
 }
 
-// TakeBack credits plays of an allowance that was refused or returned; its
-// index stays used. More than was given is ErrNoRight.
-func (s State) TakeBack(plays uint64) (State, error) {
-	if plays > s.Given[permission.Play] {
-		return s, fmt.Errorf("%w: %d plays back, %d given", ErrNoRight, plays, s.Given[permission.Play])
+// accLeft is what is left of the accumulated time of the license, in ms.
+func (l *License) accLeft(s *State) int64 {
+	for i := range l.units.Usage {
+		if l.units.Usage[i].Accumulated != 0 {
+			t := termsOf(&l.info, l.units, &l.units.Usage[i])
+			return t.accLeft(s)
+		}
+	}
+	return 0
+}
+
+// TakeBack credits what of a child was refused or returned; its index stays
+// used. More than was given is ErrNoRight.
+func (s State) TakeBack(x Share) (State, error) {
+	if x.Plays > s.Given[permission.Play] || x.Copies > s.Given[permission.Copy] || x.MS < 0 || x.MS > s.GivenMS {
+		return s, fmt.Errorf("%w: more comes back than was given", ErrNoRight)
 	}
 	s = s.clone()
-	if s.Given[permission.Play] -= plays; s.Given[permission.Play] == 0 {
-		delete(s.Given, permission.Play)
+	for p, n := range map[permission.Permission]uint64{permission.Play: x.Plays, permission.Copy: x.Copies} {
+		if n == 0 {
+			continue
+		}
+		if s.Given[p] -= n; s.Given[p] == 0 {
+			delete(s.Given, p)
+		}
 	}
 	if len(s.Given) == 0 {
 		s.Given = nil
 	}
+	s.GivenMS -= x.MS
 	s.Ver++
 	return s, nil
 }

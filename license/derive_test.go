@@ -280,7 +280,7 @@ func playCount(t *testing.T, i *license.Info) uint64 {
 func TestLicense_3_GiveAndTakeBack(t *testing.T) {
 	lic := newLicense(t, rentalText, rentalPolicy)
 	s := license.State{Consumed: map[permission.Permission]uint64{permission.Play: 1}}
-	one, err := lic.Give(s, 2)
+	one, err := lic.Give(s, license.Share{Plays: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,17 +292,17 @@ func TestLicense_3_GiveAndTakeBack(t *testing.T) {
 	if d := lic.Evaluate(in); d.Allow || *d.Counters.PlaysLeft != 0 {
 		t.Errorf("%+v, want nothing left", d)
 	}
-	if _, err := lic.Give(one, 1); !errors.Is(err, license.ErrNoRight) {
+	if _, err := lic.Give(one, license.Share{Plays: 1}); !errors.Is(err, license.ErrNoRight) {
 		t.Errorf("a fourth play: %v", err)
 	}
-	two, err := one.TakeBack(2)
+	two, err := one.TakeBack(license.Share{Plays: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if two.NextIndex != 1 || two.Given != nil {
 		t.Errorf("taken back: %+v, want the index used and nothing given", two)
 	}
-	if _, err := two.TakeBack(1); !errors.Is(err, license.ErrNoRight) {
+	if _, err := two.TakeBack(license.Share{Plays: 1}); !errors.Is(err, license.ErrNoRight) {
 		t.Errorf("back twice: %v", err)
 	}
 }

@@ -1,28 +1,26 @@
 package license
 
 import (
-	"fmt"
 	"slices"
-	"strconv"
 
-	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
 )
 
 // Evaluate decides whether the action is permitted, with every reason (E14,
 // E15). It is pure: the same license and input give the same decision. It
 // judges the beginning of a use; Extend judges one that runs. An allowed
-// decision with a Confirm of kind StartsInterval begins only with
-// Request.Confirm.
+// decision with a Confirm of kind StartsInterval or Metered begins only with
+// Request.Confirm or Request.Consent.
 func (l *License) Evaluate(in Input) Decision {
 	var d Decision
 	Evaluate(l, &in, &d)
 	return d
 }
 
-// Evaluate is License.Evaluate into a decision that the caller reuses.
+// Evaluate is License.Evaluate into a decision that the caller reuses: what
+// out held, its counters too, is overwritten.
 func Evaluate(l *License, in *Input, out *Decision) {
-	e := evaluation{l: l, in: in, out: out, est: in.Clock.Est}
+	e := evaluation{l: l, in: in, out: out}
 	e.run()
 }
 
@@ -32,175 +30,201 @@ type evaluation struct {
 	in    *Input
 	out   *Decision
 	est   int64
+	q     Quality
+	unit  int // index of the usage unit that is judged; of the one used, when it is over
 	terms terms
 	ses   *Session
+	place place
+	spare Counters // storage of the decision's earlier counters
+}
+
+// prepare empties the decision and takes the time (evaluator E1).
+func (e *evaluation) prepare() {
+	c, o := &e.in.Clock, e.out
+	e.est = max(c.Est, c.Lo, c.LoIss, e.in.State.LoLic)
+	e.q = c.Q
+	if e.q == Secure && c.Relayed != 0 && uint64(c.Relayed) < max(e.l.info.Policy.MinLevel, 1) {
+		e.q = Anchored
+	}
+	e.spare = o.Counters
+	*o = Decision{
+		Allow: true, Action: e.in.Request.Action, License: e.l.info.ID,
+		KIDs: o.KIDs[:0], Next: o.Next[:0], Reasons: o.Reasons[:0], Confirm: o.Confirm[:0], Notes: o.Notes[:0], WouldUnlock: o.WouldUnlock[:0], Blocked: o.Blocked[:0],
+	}
 }
 
 func (e *evaluation) run() {
-	e.est = max(e.in.Clock.Est, e.in.Clock.Lo, e.in.State.LoLic)
-	*e.out = Decision{Allow: true, Action: e.in.Request.Action, License: e.l.info.ID}
+	e.prepare()
 	e.signature()
 	e.subject()
 	e.revocation()
+	e.sunset()
+	e.renewal()
 	e.phase()
-	if e.grant() {
-		e.critical()
-		e.clock()
-		e.times()
-		e.counts()
-		e.levels()
-		e.outputs()
+	if e.granted() {
+		if e.use() {
+			e.units()
+		} else {
+			e.handling()
+		}
 		e.confirms()
 	}
 	e.out.finish()
 }
 
-func (e *evaluation) signature() {
-	if !e.in.Env.Accepted {
-		e.out.refuse(BadSignature, "SIGNATURE", "not verified", "verified at acceptance", Contact)
-	}
+// use reports whether the action uses the content; the others hand it on.
+func (e *evaluation) use() bool {
+	a := e.in.Request.Action
+	return a == permission.Play || a == permission.Render
 }
 
-// subject: does the license name this device, its domain or its user?
-func (e *evaluation) subject() {
-	s := e.l.info.Subject
-	switch s.Kind {
-	case SubjectDevice:
-		if ident.Device(s.ID) != e.in.Env.Device {
-			e.out.refuse(SubjectMismatch, "SUBJECT", "this device", "another device", "")
-		}
-	case SubjectUser:
-		if !slices.Contains(e.in.Env.Users, ident.User(s.ID)) {
-			e.out.refuse(SubjectMismatch, "SUBJECT", "no such user here", "the user of the license", "")
-		}
+// granted reports whether anything grants the action.
+func (e *evaluation) granted() bool {
+	action, m := e.in.Request.Action, e.l.units.Management
+	switch {
+	case e.l.units.Grants(action):
+		return true
+	case action == permission.Copy && m != nil && m.Copy == permission.CopyNoMore:
+		e.out.refuse(Generation, "COPY", "a copy", "an instance that may be copied", e.moveInstead(""))
 	default:
-		e.domain(s)
-	}
-}
-
-func (e *evaluation) domain(s Subject) {
-	i := slices.IndexFunc(e.in.Env.Domains, func(m Membership) bool { return m.Domain == s.ID })
-	if i < 0 {
-		e.out.refuse(SubjectMismatch, "SUBJECT", "not a member", "a member of the domain", Contact)
-		return
-	}
-	m := e.in.Env.Domains[i]
-	if m.Generation < s.Generation {
-		e.out.refuse(SubjectMismatch, "SUBJECT", "domain generation "+strconv.FormatUint(m.Generation, 10), strconv.FormatUint(s.Generation, 10), Renew)
-	}
-	if m.Removed {
-		e.out.refuse(SubjectMismatch, "SUBJECT", "removed from the domain", "a member", Contact)
-	}
-}
-
-func (e *evaluation) revocation() {
-	for _, what := range e.in.Env.Revoked {
-		e.out.refuse(RevokedCode, what, "revoked", "not revoked", Contact)
-	}
-	i := &e.l.info
-	if e.in.Env.RevEpoch < i.RevMinEpoch {
-		e.out.refuse(StatusStale, "REV_MIN_EPOCH", strconv.FormatUint(e.in.Env.RevEpoch, 10), strconv.FormatUint(i.RevMinEpoch, 10), Renew)
-	}
-	if i.RevMaxAge != 0 && e.in.Env.StatusAge > i.RevMaxAge {
-		e.out.add(Reason{Code: StatusStale, Constraint: "REV_MAX_AGE", Have: span(e.in.Env.StatusAge), Need: span(i.RevMaxAge), Closed: i.Policy.Stale == StaleDeny, Remedy: Renew})
-	}
-}
-
-func (e *evaluation) phase() {
-	s := &e.in.State
-	switch s.Phase {
-	case Held:
-	case Escrow:
-		have := s.Phase.String()
-		if s.Tx != nil {
-			have = s.Tx.ID.String()
-		}
-		e.out.refuse(LockedInMove, "PHASE", have, Held.String(), ResumeMove)
-	case Lent:
-		r := Reason{Code: LentOut, Constraint: "PHASE", Have: s.Phase.String(), Need: Held.String(), Closed: true, Remedy: WaitUntil}
-		if s.Loan != nil {
-			r.Earliest = s.Loan.Until
-		}
-		e.out.add(r)
-	default:
-		e.out.refuse(MovedAway, "PHASE", s.Phase.String(), Held.String(), Contact)
-	}
-	if s.Phase == Held && s.Tx != nil && s.Tx.Unconfirmed {
-		e.unconfirmed(s.Tx)
-	}
-}
-
-// unconfirmed: what is installed and not closed may only be played, and with a
-// hold only in proven time before it (docs/spec/transfer.md).
-func (e *evaluation) unconfirmed(tx *Tx) {
-	if e.in.Request.Action != permission.Play {
-		e.out.refuse(LockedInMove, "UNCONFIRMED", tx.ID.String(), "closed by the source", ResumeMove)
-	}
-	if tx.HoldUntil == 0 {
-		return
-	}
-	e.out.change(e.est, tx.HoldUntil-startSkew, "HOLD_UNTIL")
-	if e.in.Clock.Q != Secure || plus(e.est, startSkew) >= tx.HoldUntil {
-		e.out.refuse(LockedInMove, "HOLD_UNTIL", when(e.est), "< "+when(tx.HoldUntil), ResumeMove)
-	}
-}
-
-// grant finds the unit that grants the action and reports whether its
-// constraints can be judged.
-func (e *evaluation) grant() bool {
-	action := e.in.Request.Action
-	if !e.l.units.Grants(action) {
 		e.out.refuse(NoGrant, action.String(), "not granted", "a license that grants it", Buy)
-		return false
 	}
-	if action != permission.Play {
-		e.out.refuse(UnknownCritical, action.String(), "not evaluated by this version", "", Contact)
-		return false
-	}
-	units := e.l.units.UsageFor(action)
-	if len(units) > 1 {
-		e.out.refuse(UnknownCritical, "several PLAY units", "not evaluated by this version", "", Contact)
-	}
-	e.terms = termsOf(&e.l.info, e.l.units, &units[0])
-	return true
+	return false
 }
 
+// units judges the usage units that cover the request and settles on the one
+// that is used: of those that allow the one that burns least, else the one with
+// the fewest closed reasons. The times of all stay in next (evaluator E2).
+func (e *evaluation) units() {
+	if e.ses != nil && e.ses.unit > 0 {
+		e.judge(e.ses.unit - 1)
+		return
+	}
+	best, score, n := -1, 0, 0
+	for i := range e.l.units.Usage {
+		if e.covers(i) {
+			best = i
+			n++
+		}
+	}
+	switch n {
+	case 0:
+		e.out.refuse(NoGrant, "PART", "another part", "a unit for this part", Buy)
+		return
+	case 1:
+		e.judge(best)
+		return
+	}
+	best = -1
+	for i := range e.l.units.Usage {
+		if !e.covers(i) {
+			continue
+		}
+		before := e.mark()
+		e.judge(i)
+		s := e.score(before.reasons)
+		e.reset(before)
+		if best < 0 || s < score {
+			best, score = i, s
+		}
+	}
+	e.judge(best)
+}
+
+// covers reports whether a usage unit is of the action and covers the part.
+func (e *evaluation) covers(i int) bool {
+	x := &e.l.units.Usage[i]
+	return x.Kind.Permission() == e.in.Request.Action && (len(x.Part) == 0 || slices.Equal(x.Part, e.in.Request.Part))
+}
+
+// score orders the alternatives: an allowed one by what it burns, below every
+// one that is refused.
+func (e *evaluation) score(from int) int {
+	closed := 0
+	for i := from; i < len(e.out.Reasons); i++ {
+		if e.out.Reasons[i].Closed {
+			closed++
+		}
+	}
+	if closed > 0 {
+		return int(burnsInterval) + closed
+	}
+	return int(e.terms.burns(&e.in.State))
+}
+
+// marked is how far a decision had come.
+type marked struct {
+	reasons, confirm, notes, unlock, kids, blocked int
+	allow                                          bool
+}
+
+func (e *evaluation) mark() marked {
+	o := e.out
+	return marked{len(o.Reasons), len(o.Confirm), len(o.Notes), len(o.WouldUnlock), len(o.KIDs), len(o.Blocked), o.Allow}
+}
+
+// reset takes back what a unit said, except the times at which it changes.
+func (e *evaluation) reset(m marked) {
+	o := e.out
+	o.Reasons, o.Confirm, o.Notes = o.Reasons[:m.reasons], o.Confirm[:m.confirm], o.Notes[:m.notes]
+	o.WouldUnlock, o.KIDs, o.Blocked = o.WouldUnlock[:m.unlock], o.KIDs[:m.kids], o.Blocked[:m.blocked]
+	o.Allow, o.Tier, o.Counters = m.allow, 0, Counters{}
+}
+
+// judge is the evaluation of one usage unit, in the order of E15.
+func (e *evaluation) judge(unit int) {
+	e.unit = unit
+	e.terms = termsOf(&e.l.info, e.l.units, &e.l.units.Usage[unit])
+	e.terms.denied = e.in.State.Denied != 0
+	e.critical()
+	e.clock()
+	e.start()
+	e.firstUse()
+	e.membership()
+	e.end()
+	e.counts()
+	e.timeline()
+	e.region()
+	e.concurrency()
+	e.renderer()
+	e.levels()
+	e.outputs()
+	e.overlay()
+}
+
+// critical refuses what is not known here and concerns the action.
 func (e *evaluation) critical() {
-	unknown := append(e.l.units.UnknownCritical(permission.Play), e.l.info.Policy.unknown(true)...)
-	x := e.terms.usage
-	if len(x.Part) > 0 {
-		unknown = append(unknown, "PART")
+	if !e.l.unknown {
+		return
 	}
-	if x.Accumulated != 0 && e.in.Env.Anchor >= 2 {
-		unknown = append(unknown, "ACCUMULATED under an NV anchor")
-	}
-	for _, name := range unknown {
+	for _, name := range e.l.units.UnknownCritical(e.in.Request.Action) {
 		e.out.refuse(UnknownCritical, name, "unknown to this version", "", Contact)
 	}
-	for _, name := range append(e.l.units.UnknownOther(), e.l.info.Policy.unknown(false)...) {
+	for _, name := range e.l.info.Policy.unknown(true) {
+		e.out.refuse(UnknownCritical, name, "unknown to this version", "", Contact)
+	}
+	for _, name := range e.l.units.UnknownOther() {
+		e.out.Notes = append(e.out.Notes, "ignored: "+name)
+	}
+	for _, name := range e.l.info.Policy.unknown(false) {
 		e.out.Notes = append(e.out.Notes, "ignored: "+name)
 	}
 }
 
-func (e *evaluation) levels() {
-	t, p, env := &e.terms, &e.l.info.Policy, &e.in.Env
-	if uint64(env.Level) < p.MinLevel {
-		e.out.refuse(TREMLevel, "MIN_LEVEL", fmt.Sprintf("SL%d", env.Level), fmt.Sprintf("SL%d", p.MinLevel), Contact)
-	}
-	if uint64(env.Anchor) < t.minAnchor() {
-		e.out.refuse(TREMLevel, "MIN_ANCHOR", fmt.Sprintf("A%d", env.Anchor), fmt.Sprintf("A%d", t.minAnchor()), Contact)
-	}
-}
-
+// confirms says what the user must or should know before the use.
 func (e *evaluation) confirms() {
-	t, s := &e.terms, &e.in.State
-	if e.ses != nil || !e.out.Allow {
+	t, s, o := &e.terms, &e.in.State, e.out
+	if e.ses != nil || !o.Allow || !e.use() {
 		return
 	}
 	if t.usage.Interval != 0 && s.FirstUse == 0 {
-		e.out.Confirm = append(e.out.Confirm, Confirm{Kind: StartsInterval, Until: t.end(e.est)})
+		o.Confirm = append(o.Confirm, Confirm{Kind: StartsInterval, Until: t.end(e.est)})
 	}
-	if n := t.usage.PlayCount; n != 0 && !e.resumes() && s.left(permission.Play, n) == 1 {
-		e.out.Confirm = append(e.out.Confirm, Confirm{Kind: LastPlay})
+	if n := t.usage.PlayCount; n != 0 && o.Action == permission.Play && !e.resumes() && s.left(permission.Play, n) == 1 {
+		o.Confirm = append(o.Confirm, Confirm{Kind: LastPlay})
+	}
+	if r := e.l.info.Policy.Report; r != nil && !s.Consented && (r.Until == 0 || e.est < r.Until) {
+		o.change(e.est, r.Until, "REPORT_ENDS")
+		o.Confirm = append(o.Confirm, Confirm{Kind: Metered, Until: r.Until, What: r.What.String(), To: r.To})
 	}
 }

@@ -57,5 +57,5 @@ func Example() {
 	//   NOT_YET 2026-11-24T17:00:00Z >= 2026-11-24T18:00:00Z WAIT_UNTIL
 	// true HD 2
 	// false HD 0
-	//   COUNT_EXHAUSTED 2 played fewer than 2 BUY
+	//   COUNT_EXHAUSTED 2 used fewer than 2 BUY
 }

@@ -154,7 +154,24 @@ type OutputRules struct {
 	Constrain   uint64                `cbor:"6,keyasint,omitempty" json:"constrain_pixels,omitempty"` // default 520,000
 	MinLevel    uint64                `cbor:"7,keyasint,omitempty" json:"min_trem_level,omitempty"`
 	MaxPixels   uint64                `cbor:"8,keyasint,omitempty" json:"max_pixels,omitempty"` // no picture under this key is larger; default the tier's
-	MaxFPS      uint64                `cbor:"9,keyasint,omitempty" json:"max_fps,omitempty"`
+	MaxFPS      uint64                `cbor:"9,keyasint,omitempty" json:"max_fps,omitempty"`    // pictures a second, rounded up
+	Settle      int64                 `cbor:"10,keyasint,omitempty" json:"settle,omitempty"`    // ms after an output came up; default 3 s
+}
+
+// keyRule is the decoded output rules of one key of a license.
+type keyRule struct {
+	OutputRules
+	unknown bool // they could not be decoded: the key is not used
+}
+
+// defaultSettle is how long protection of an output that came up may take, in ms. Source: evaluator E7.
+const defaultSettle = 3000
+
+func (r *keyRule) settle() int64 {
+	if r.Settle == 0 {
+		return defaultSettle
+	}
+	return r.Settle
 }
 
 // defaultConstrain is the pixel bound for outputs of unknown capability. Source: evaluator E7.
@@ -179,7 +196,7 @@ func (k *KeyRef) Rules() (OutputRules, error) {
 		return OutputRules{}, fmt.Errorf("output rules: %w", err)
 	}
 	if r.Digital > permission.ProtectHDCP23 || r.Analog > RuleCGMSNever || r.Wireless > RuleProtected || r.Wireless == RuleSDOnly || r.Wireless == RuleCGMSNever ||
-		r.OnViolation > Stop || r.MinLevel > 3 {
+		r.OnViolation > Stop || r.MinLevel > 3 || r.Settle < 0 || r.Settle > maxTime {
 		return OutputRules{}, fmt.Errorf("output rules: %w", ErrInvalid)
 	}
 	if u := value(r.Unknown); u != RuleAllow && u != RuleDeny && u != RuleConstrain {

@@ -34,6 +34,10 @@ type License struct {
 	units *permission.Units
 	sig   *wire.Sign1
 	raw   []byte
+
+	// What every evaluation needs, read once.
+	rules   []keyRule // of the keys, in their order
+	unknown bool      // something in code or policy is not known here
 }
 
 // Parse reads a license of at most MaxSize bytes. It refuses one that is not
@@ -64,7 +68,18 @@ func Inspect(data []byte) (*License, error) {
 	if l.units, err = l.info.check(); err != nil {
 		return nil, err
 	}
+	l.prepare()
 	return l, nil
+}
+
+// prepare reads what evaluations need.
+func (l *License) prepare() {
+	l.rules = make([]keyRule, len(l.info.Keys))
+	for i := range l.info.Keys {
+		r, err := l.info.Keys[i].Rules()
+		l.rules[i] = keyRule{r, err != nil}
+	}
+	l.unknown = len(l.info.Policy.Other) > 0 || len(l.units.UnknownCritical(0)) > 0 || len(l.units.UnknownOther()) > 0
 }
 
 // Sign checks info and signs it as a license with the key whose certificate is

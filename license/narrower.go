@@ -36,6 +36,7 @@ func Narrower(child, parent *Info) error {
 		{"management, loan or export", n.rights},
 		{"classification", n.classification},
 		{"policy", n.policy},
+		{"rules", n.policyRules},
 		{"revocation", n.revocation},
 		{"unknown conditions", n.unknown},
 	} {
@@ -172,9 +173,12 @@ func (n *narrowing) rights() bool {
 			return false
 		}
 	}
+	if !n.restrictions() {
+		return false
+	}
 	if c, p := n.cu.Management, n.pu.Management; c != nil && p != nil {
 		copies := c.Copy == p.Copy && c.CopyCount <= p.CopyCount || !n.cu.Grants(permission.Copy) || p.Copy == permission.CopyFree
-		if !copies || c.MaxGeneration > p.MaxGeneration || c.Move > p.Move || c.Transfer > p.Transfer || !sameItems(c.Extra, p.Extra) {
+		if !copies || max(c.MaxGeneration, 1) > max(p.MaxGeneration, 1) || c.Move > p.Move || c.Transfer > p.Transfer || !sameItems(c.Extra, p.Extra) {
 			return false
 		}
 	}
@@ -195,6 +199,21 @@ func (n *narrowing) rights() bool {
 	return true
 }
 
+// restrictions: TIMELINE, ENCRYPTION and TRANSCODE restrict what other units
+// grant, so a child without them must not be wider.
+func (n *narrowing) restrictions() bool {
+	var c, p permission.ManagementUnit
+	if n.cu.Management != nil {
+		c = *n.cu.Management
+	}
+	if n.pu.Management != nil {
+		p = *n.pu.Management
+	}
+	return (p.Timeline != permission.TimelineNoSkip || c.Timeline == permission.TimelineNoSkip) &&
+		(c.Encryption != permission.EncryptionRelease || p.Encryption == permission.EncryptionRelease) &&
+		max(c.Transcode, permission.TranscodeDeny) <= max(p.Transcode, permission.TranscodeDeny)
+}
+
 // classification: the region at most, and what defaults hang on unchanged.
 func (n *narrowing) classification() bool {
 	var c, p permission.ClassificationUnit
@@ -213,44 +232,6 @@ func (n *narrowing) classification() bool {
 		}
 	}
 	return true
-}
-
-func (n *narrowing) policy() bool {
-	var none permission.UsageUnit
-	c, p := termsOf(n.c, n.cu, &none), termsOf(n.p, n.pu, &none)
-	cp, pp := &n.c.Policy, &n.p.Policy
-	return cp.Duration == pp.Duration &&
-		(p.finish() || !c.finish()) && (!c.finish() || tailAtMost(cp.FinishTail, pp.FinishTail)) &&
-		c.firstUseThreshold() <= p.firstUseThreshold() && c.countThreshold() <= p.countThreshold() && c.resumeWindow() <= p.resumeWindow() && c.slice() <= p.slice() &&
-		c.grace(nil) <= p.grace(nil) && (cp.EmbargoStrict || !pp.EmbargoStrict) &&
-		anchorAtLeast(n, &c, &p) && max(cp.OutputEvidence, EvidenceHost) >= max(pp.OutputEvidence, EvidenceHost) && cp.MinLevel >= pp.MinLevel &&
-		max(cp.Stale, StaleWarn) >= max(pp.Stale, StaleWarn)
-}
-
-// anchorAtLeast compares with the defaults of counted and lent content.
-func anchorAtLeast(n *narrowing, c, p *terms) bool {
-	least := func(t *terms, u *permission.Units) uint64 {
-		out := t.minAnchor()
-		for i := range u.Usage {
-			x := *t
-			x.usage = &u.Usage[i]
-			out = max(out, x.minAnchor())
-		}
-		return out
-	}
-	return least(c, n.cu) >= least(p, n.pu)
-}
-
-// tailAtMost: without a value the tail depends on the film, so only none, 0 or
-// an equal one is known to be at most that.
-func tailAtMost(c, p *int64) bool {
-	switch {
-	case c == nil:
-		return p == nil
-	case *c == 0:
-		return true
-	}
-	return p != nil && *c <= *p
 }
 
 func (n *narrowing) revocation() bool {

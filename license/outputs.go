@@ -1,41 +1,54 @@
 package license
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
 )
 
+// number prints a count.
+func number(n uint64) string { return strconv.FormatUint(n, 10) }
+
+// verdict is what was found about one key.
+type verdict struct {
+	from, to int  // its reasons in the decision
+	usable   bool //
+	settling bool // an output comes up: no reason is given
+}
+
 // outputs chooses the keys that may be used on the outputs at hand (evaluator
 // E7): the best picture tier that is usable on all of them, and every lower one.
 func (e *evaluation) outputs() {
 	e.export()
-	type failure struct {
-		key     *KeyRef
-		reasons []Reason
-	}
-	var failed []failure
-	var usable []*KeyRef
-	for i := range e.l.info.Keys {
-		k := &e.l.info.Keys[i]
-		reasons := e.key(k)
-		if len(reasons) == 0 {
-			usable = append(usable, k)
-			continue
-		}
-		failed = append(failed, failure{k, reasons})
-		e.out.WouldUnlock = append(e.out.WouldUnlock, Unlock{k.Tier, reasons[0].Need})
-	}
-	e.choose(usable)
-	closed := !e.enough(usable)
-	for _, f := range failed {
-		for _, r := range f.reasons {
-			r.Closed = closed || f.key.KID == e.in.Request.KID || e.stops(f.key, r.Code)
-			e.out.add(r)
+	var store [MaxKeys]verdict
+	keys := e.l.info.Keys
+	found := store[:len(keys)]
+	usable := 0
+	for i := range keys {
+		v := &found[i]
+		v.from = len(e.out.Reasons)
+		e.key(i, v)
+		v.to = len(e.out.Reasons)
+		if v.usable = v.to == v.from && !v.settling; v.usable {
+			usable++
+		} else if v.to > v.from {
+			e.out.WouldUnlock = append(e.out.WouldUnlock, Unlock{keys[i].Tier, e.out.Reasons[v.from].Need})
 		}
 	}
+	e.choose(found)
+	closed := !e.enough(found, usable)
+	for i := range found {
+		v := &found[i]
+		for n := v.from; n < v.to; n++ {
+			r := &e.out.Reasons[n]
+			if closed || keys[i].KID == e.in.Request.KID || e.stops(i, r.Code) {
+				r.Closed, e.out.Allow = true, false
+			}
+		}
+	}
+	e.blocked(found)
 	if len(e.in.Env.Outputs) > 0 {
 		e.out.Notes = append(e.out.Notes, "MIN_OVER_OUTPUTS")
 	}
@@ -43,103 +56,155 @@ func (e *evaluation) outputs() {
 
 // export: a household's browser is an output only where the code says so (E18).
 func (e *evaluation) export() {
-	for _, o := range e.watching() {
-		if o.Class != OutputLink {
-			continue
-		}
-		x := e.l.units.Export
-		if !x.Names(permission.SystemClearKey) {
-			e.out.refuse(OutputCode, "EXPORT", string(OutputLink), permission.SystemClearKey, ConnectDisplay)
-		} else if len(x.Extra) > 0 {
-			e.out.refuse(UnknownCritical, fmt.Sprintf("unit 0x%02x", permission.TagExport), "unknown to this version", "", Contact)
-		}
+	link := e.in.Request.Output.Class == OutputLink
+	for i := range e.in.Env.Outputs {
+		link = link || e.in.Env.Outputs[i].Class == OutputLink
+	}
+	if !link {
 		return
+	}
+	x := e.l.units.Export
+	if !x.Names(permission.SystemClearKey) {
+		e.out.refuse(OutputCode, "EXPORT", string(OutputLink), permission.SystemClearKey, ConnectDisplay)
+	} else if len(x.Extra) > 0 {
+		e.out.refuse(UnknownCritical, "unit 0x40", "unknown to this version", "", Contact)
 	}
 }
 
-func (e *evaluation) watching() []Output {
-	return append([]Output{e.in.Request.Output}, e.in.Env.Outputs...)
+// overlay: a player that does not draw the mark does not satisfy the condition.
+func (e *evaluation) overlay() {
+	if e.l.info.Policy.Overlay != nil && !e.in.Request.Overlay {
+		e.out.refuse(OutputCode, "OVERLAY", "a player without marks", "a player that draws the visible mark", Contact)
+	}
 }
 
 // choose sets the decision's tier and keys.
-func (e *evaluation) choose(usable []*KeyRef) {
-	want := e.in.Request.Tier
-	for _, k := range usable {
+func (e *evaluation) choose(found []verdict) {
+	want, o := e.in.Request.Tier, e.out
+	for i := range found {
+		k := &e.l.info.Keys[i]
 		ordered := k.Tier < TierCustom
-		if ordered && want != 0 && want < TierCustom && k.Tier > want || !ordered && want != 0 && k.Tier != want {
+		if !found[i].usable || ordered && want != 0 && want < TierCustom && k.Tier > want || !ordered && want != 0 && k.Tier != want {
 			continue
 		}
-		if e.out.Tier == 0 || ordered && (k.Tier > e.out.Tier || e.out.Tier >= TierCustom) || k.Tier == want {
-			e.out.Tier = k.Tier
+		if o.Tier == 0 || ordered && (k.Tier > o.Tier || o.Tier >= TierCustom) || k.Tier == want {
+			o.Tier = k.Tier
 		}
-		e.out.KIDs = append(e.out.KIDs, k.KID)
+		o.KIDs = append(o.KIDs, k.KID)
 	}
 }
 
 // enough reports whether what is usable makes a use. For one key it is that
 // key alone: a picture's violation does not mute the sound. Else it is a
 // picture tier, where the license has one and more than sound is wanted.
-func (e *evaluation) enough(usable []*KeyRef) bool {
-	r := &e.in.Request
+func (e *evaluation) enough(found []verdict, usable int) bool {
+	r, keys := &e.in.Request, e.l.info.Keys
 	if r.KID != (ident.Key{}) {
-		beyond := slices.ContainsFunc(usable, func(k *KeyRef) bool { return k.KID == r.KID }) && !slices.Contains(e.out.KIDs, r.KID)
+		i := slices.IndexFunc(keys, func(k KeyRef) bool { return k.KID == r.KID })
+		beyond := i >= 0 && found[i].usable && !slices.Contains(e.out.KIDs, r.KID)
 		if beyond {
 			e.out.refuse(KeyNotGranted, "TIER", "a key of another tier", r.Tier.String(), "")
 		}
+		if i >= 0 && found[i].settling {
+			e.out.refuse(OutputCode, keys[i].Tier.String(), "an output that comes up", "a moment", WaitUntil)
+		}
 		return !beyond
 	}
-	pictures := slices.ContainsFunc(e.l.info.Keys, func(k KeyRef) bool { return k.Tier.picture() })
+	pictures := slices.ContainsFunc(keys, func(k KeyRef) bool { return k.Tier.picture() })
 	ok := len(e.out.KIDs) > 0 && (!pictures || r.Tier == TierAudio || r.Tier >= TierCustom || e.out.Tier.picture())
-	if !ok && len(usable) == len(e.l.info.Keys) {
+	if !ok && !e.settle(found) && usable == len(keys) {
 		e.out.refuse(KeyNotGranted, "TIER", "no such tier", r.Tier.String(), Contact)
 	}
 	return ok
 }
 
-// stops reports whether a violation of the key's output rules stops the use.
-func (e *evaluation) stops(k *KeyRef, c Code) bool {
-	rules, err := k.Rules()
-	wanted := e.in.Request.Tier == 0 || k.Tier <= e.in.Request.Tier
-	return c == OutputCode && err == nil && rules.OnViolation == Stop && wanted
+// settle refuses where an output that comes up leaves nothing to show.
+func (e *evaluation) settle(found []verdict) bool {
+	i := slices.IndexFunc(found, func(v verdict) bool { return v.settling })
+	if i < 0 {
+		return false
+	}
+	e.out.refuse(OutputCode, e.l.info.Keys[i].Tier.String(), "an output that comes up", "a moment", WaitUntil)
+	return true
 }
 
-// key lists why a key cannot be used here; nothing means it can.
-func (e *evaluation) key(k *KeyRef) []Reason {
-	name := k.Tier.String()
-	var out []Reason
-	fail := func(c Code, have, need string, r Remedy) {
-		out = append(out, Reason{Code: c, Constraint: name, Have: have, Need: need, Remedy: r})
-	}
-	if !slices.Contains(e.in.Env.Keys, k.KID) {
-		fail(KeyNotGranted, "no key", "a key from the issuer", Contact)
-	}
-	if e.terms.counted() && k.BPS == 0 {
-		fail(KeyNotGranted, "no bps", "bps, for counted use", Contact)
-	}
-	rules, err := k.Rules()
-	if err != nil {
-		fail(UnknownCritical, "unknown output rule", "a version that knows it", Contact)
-		return out
-	}
-	if uint64(e.in.Env.Level) < rules.MinLevel {
-		fail(TREMLevel, fmt.Sprintf("SL%d", e.in.Env.Level), fmt.Sprintf("TREM_LEVEL_%d", rules.MinLevel), Contact)
-	}
-	if rules.MaxFPS != 0 {
-		fail(UnknownCritical, "max_fps", "a version that evaluates it", Contact)
-	}
-	if most := e.terms.usage.MaxPixels; most != 0 && k.Tier != TierAudio && pixels(k, &rules) > most {
-		fail(OutputCode, "more pixels", fmt.Sprintf("RESOLUTION<=%d", most), "")
-	}
-	for _, o := range e.watching() {
-		if need := e.violates(k, &rules, o); need != "" {
-			fail(OutputCode, string(o.Class), need, ConnectDisplay)
+// stops reports whether a violation of the key's output rules stops the use.
+func (e *evaluation) stops(i int, c Code) bool {
+	k, rule := &e.l.info.Keys[i], &e.l.rules[i]
+	wanted := e.in.Request.Tier == 0 || k.Tier <= e.in.Request.Tier
+	return c == OutputCode && !rule.unknown && rule.OnViolation == Stop && wanted
+}
+
+// blocked lists the further outputs that stay dark under the tier chosen.
+func (e *evaluation) blocked(found []verdict) {
+	for n := range e.in.Env.Outputs {
+		o := &e.in.Env.Outputs[n]
+		for i := range found {
+			k, rule := &e.l.info.Keys[i], &e.l.rules[i]
+			if found[i].usable && k.Tier == e.out.Tier && rule.OnViolation == BlockOutput && e.violates(k, rule, o) != "" {
+				e.out.Blocked = append(e.out.Blocked, o.Class)
+				break
+			}
 		}
 	}
-	return out
+}
+
+// fail records why a key cannot be used; whether it refuses is known later.
+func (e *evaluation) fail(c Code, k *KeyRef, have, need string, r Remedy) {
+	e.out.Reasons = append(e.out.Reasons, Reason{Code: c, Constraint: k.Tier.String(), Have: have, Need: need, Remedy: r})
+}
+
+// key records why a key cannot be used here; no reason means that it can.
+func (e *evaluation) key(i int, v *verdict) {
+	k, rule, env, r := &e.l.info.Keys[i], &e.l.rules[i], &e.in.Env, &e.in.Request
+	if !slices.Contains(env.Keys, k.KID) {
+		e.fail(KeyNotGranted, k, "no key", "a key from the issuer", Contact)
+	}
+	if e.terms.counted() && k.BPS == 0 {
+		e.fail(KeyNotGranted, k, "no bps", "bps, for counted use", Contact)
+	}
+	if rule.unknown {
+		e.fail(UnknownCritical, k, "unknown output rule", "a version that knows it", Contact)
+		return
+	}
+	if uint64(env.Level) < rule.MinLevel {
+		e.fail(TREMLevel, k, level(uint64(env.Level)), needLevel(rule.MinLevel), Contact)
+	}
+	if rule.MaxFPS != 0 && (r.FPS == 0 || r.FPS > rule.MaxFPS) {
+		e.fail(OutputCode, k, number(r.FPS)+" pictures a second", "at most "+number(rule.MaxFPS), Contact)
+	}
+	if most := e.terms.usage.MaxPixels; most != 0 && k.Tier != TierAudio && pixels(k, rule) > most {
+		e.fail(OutputCode, k, "more pixels", "RESOLUTION<="+number(most), "")
+	}
+	e.shows(k, rule, &r.Output, v)
+	for n := range env.Outputs {
+		if rule.OnViolation != BlockOutput {
+			e.shows(k, rule, &env.Outputs[n], v)
+		}
+	}
+}
+
+// shows judges a key on one output. One that has just come up gives no reason
+// while it settles.
+func (e *evaluation) shows(k *KeyRef, rule *keyRule, o *Output, v *verdict) {
+	need := e.violates(k, rule, o)
+	if need == "" {
+		return
+	}
+	settled := plus(o.Plugged, rule.settle())
+	if o.Plugged == 0 || e.est >= settled {
+		e.fail(OutputCode, k, string(o.Class), need, ConnectDisplay)
+		return
+	}
+	if !slices.Contains(e.out.Notes, "SETTLING") {
+		e.out.Notes = append(e.out.Notes, "SETTLING")
+	}
+	e.out.change(e.est, settled, "SETTLED")
+	v.settling = true
 }
 
 // pixels is the most pixels a picture under the key has.
-func pixels(k *KeyRef, r *OutputRules) uint64 {
+func pixels(k *KeyRef, r *keyRule) uint64 {
 	if r.MaxPixels != 0 {
 		return r.MaxPixels
 	}
@@ -148,7 +213,7 @@ func pixels(k *KeyRef, r *OutputRules) uint64 {
 
 // violates names what the output would need, or nothing. OUTPUT_PROTECTION of
 // the code holds for pictures; the key's own rules hold for the key.
-func (e *evaluation) violates(k *KeyRef, r *OutputRules, o Output) string {
+func (e *evaluation) violates(k *KeyRef, r *keyRule, o *Output) string {
 	if k.Tier == TierUHD && e.l.info.Policy.OutputEvidence == EvidenceTREM && o.Evidence != EvidenceTREM {
 		return "TREM evidence of the output"
 	}
@@ -177,7 +242,7 @@ func (e *evaluation) violates(k *KeyRef, r *OutputRules, o Output) string {
 
 // analog: no analog output of this version can assert CGMS, and none has the
 // protection that a digital one must have.
-func analog(k *KeyRef, r *OutputRules, need permission.Protection) string {
+func analog(k *KeyRef, r *keyRule, need permission.Protection) string {
 	switch {
 	case r.Analog == RuleDeny:
 		return "a digital output"
@@ -191,7 +256,7 @@ func analog(k *KeyRef, r *OutputRules, need permission.Protection) string {
 	return ""
 }
 
-func unknownOutput(k *KeyRef, r *OutputRules, need permission.Protection) string {
+func unknownOutput(k *KeyRef, r *keyRule, need permission.Protection) string {
 	demanding := need > 0 || r.Analog != RuleAllow || r.Wireless != RuleAllow
 	rule := RuleConstrain
 	if r.Unknown != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/license/ident"
 )
 
 // OnFirstUse says how INTERVAL and the store window combine (evaluator E3).
@@ -67,6 +68,18 @@ type Policy struct {
 	MinLevel          uint64     `cbor:"29,keyasint,omitempty" json:"min_level,omitempty"`           // 1 to 3, of the TREM
 	Stale             Staleness  `cbor:"31,keyasint,omitempty" json:"stale,omitempty"`               // when field 12 is exceeded
 
+	AccumulatedBy AccumulatedBy    `cbor:"33,keyasint,omitempty" json:"accumulated_by,omitempty"`
+	Region        *RegionRule      `cbor:"35,keyasint,omitempty" json:"region,omitempty"`
+	Copy          *CopyRule        `cbor:"37,keyasint,omitempty" json:"copy,omitempty"`
+	Transfer      *TransferRule    `cbor:"39,keyasint,omitempty" json:"transfer,omitempty"`
+	Lend          *LendRule        `cbor:"41,keyasint,omitempty" json:"lend,omitempty"`
+	Concurrency   *ConcurrencyRule `cbor:"43,keyasint,omitempty" json:"concurrency,omitempty"`
+	Report        *ReportRule      `cbor:"45,keyasint,omitempty" json:"report,omitempty"`
+	Overlay       *OverlayRule     `cbor:"47,keyasint,omitempty" json:"overlay,omitempty"`
+	Renew         *RenewRule       `cbor:"2,keyasint,omitempty" json:"renew,omitempty"`
+	Backup        Backup           `cbor:"4,keyasint,omitempty" json:"backup,omitempty"`
+	Arbiter       []byte           `cbor:"6,keyasint,omitempty" json:"arbiter,omitempty"` // device ID of who may arbitrate transfers
+
 	// Other holds the keys that this package does not evaluate, as received.
 	Other map[uint64]wire.RawMessage `cbor:"-" json:"other,omitempty"`
 }
@@ -125,18 +138,15 @@ func (p *Policy) UnmarshalCBOR(data []byte) error {
 	return nil
 }
 
-// lastPolicyKey is the highest odd key with a field in Policy; all odd keys up
-// to it have one, and no even key has.
-const lastPolicyKey = 31
+// Every odd key up to lastCritical and every even one up to lastOther has a
+// field in Policy.
+const (
+	lastCritical = 47
+	lastOther    = 6
+)
 
-func knownPolicy(k uint64) bool { return k%2 == 1 && k <= lastPolicyKey }
-
-// policyNames are the keys that docs/spec/license.md gives a name and that
-// this package does not evaluate yet.
-var policyNames = map[uint64]string{
-	2: "renew", 4: "backup", 6: "arbiter",
-	33: "accumulated_by", 35: "region", 37: "copy", 39: "transfer", 41: "lend",
-	43: "concurrency", 45: "report", 47: "overlay",
+func knownPolicy(k uint64) bool {
+	return k%2 == 1 && k <= lastCritical || k%2 == 0 && k >= 2 && k <= lastOther
 }
 
 // unknown lists the keys that are not evaluated, named, critical or not.
@@ -146,37 +156,44 @@ func (p *Policy) unknown(critical bool) []string {
 		if (k%2 == 1) != critical {
 			continue
 		}
-		name := policyNames[k]
-		if name == "" {
-			name = fmt.Sprintf("policy %d", k)
-		}
-		out = append(out, name)
+		out = append(out, fmt.Sprintf("policy %d", k))
 	}
 	return out
 }
 
-// check refuses values that no issuer may write: 0 and negative durations
-// cannot be told from absent and are caught by the encoding.
+// check refuses values that no issuer may write and names the field: 0 and
+// negative durations cannot be told from absent and are caught by the encoding.
 func (p *Policy) check() error {
-	for name, v := range map[string]int64{
-		"duration_ms": p.Duration, "storage_duration": p.StorageDuration, "hard_end": p.HardEnd, "count_threshold": p.CountThreshold,
-		"resume_window": p.ResumeWindow, "finish_tail": value(p.FinishTail), "first_use_threshold": value(p.FirstUseThreshold), "clock_grace": value(p.ClockGrace),
+	if err := durations("duration_ms", p.Duration, "storage_duration", p.StorageDuration, "hard_end", p.HardEnd, "finish_tail", value(p.FinishTail),
+		"first_use_threshold", value(p.FirstUseThreshold), "count_threshold", p.CountThreshold, "resume_window", p.ResumeWindow, "clock_grace", value(p.ClockGrace)); err != nil {
+		return err
+	}
+	for _, x := range []struct {
+		name string
+		bad  bool
+	}{
+		{"slice_ms", p.Slice != 0 && (p.Slice < minSlice || p.Slice > maxSlice)}, {"on_first_use", p.OnFirstUse > OnFirstCap}, {"expiry_mode", p.ExpiryMode > ExpiryStop},
+		{"output_evidence", p.OutputEvidence > EvidenceTREM}, {"stale", p.Stale > StaleDeny}, {"min_level", p.MinLevel > 3}, {"min_anchor", value(p.MinAnchor) > 2},
+		{"accumulated_by", p.AccumulatedBy > AccumulatedMedia}, {"backup", p.Backup > BackupHousehold}, {"arbiter", len(p.Arbiter) != 0 && len(p.Arbiter) != ident.Size},
+		{"keys", len(p.Other) > 32},
 	} {
-		if v < 0 || v > maxTime {
-			return fmt.Errorf("%w: %s", ErrInvalid, name)
+		if x.bad {
+			return bad(x.name)
 		}
 	}
-	if p.Slice != 0 && (p.Slice < 1000 || p.Slice > 60_000) {
-		return fmt.Errorf("%w: slice_ms", ErrInvalid)
-	}
-	if p.OnFirstUse > OnFirstCap || p.ExpiryMode > ExpiryStop || p.OutputEvidence > EvidenceTREM || p.Stale > StaleDeny || p.MinLevel > 3 || value(p.MinAnchor) > 2 {
-		return fmt.Errorf("%w: policy value", ErrInvalid)
-	}
-	if len(p.Other) > 32 {
-		return fmt.Errorf("%w: policy keys", ErrInvalid)
+	for _, rule := range []interface{ check() error }{p.Region, p.Copy, p.Transfer, p.Lend, p.Concurrency, p.Report, p.Overlay, p.Renew} {
+		if err := rule.check(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
+
+// Bounds of slice_ms, in ms. Source: evaluator E4.
+const (
+	minSlice = 1000
+	maxSlice = 60_000
+)
 
 // value is *p, or the zero value for nil.
 func value[T any](p *T) T {

@@ -257,7 +257,7 @@ func TestEvaluator_E16_I6_I7_Allowances(t *testing.T) {
 			if err := license.Narrower(info, lic.Info()); err != nil {
 				rt.Fatal(err)
 			}
-			next, err := lic.Give(v.in.State, plays)
+			next, err := lic.Give(v.in.State, license.Share{Plays: plays})
 			if err != nil {
 				rt.Fatal(err)
 			}

@@ -125,7 +125,7 @@ func TestEvaluator_E2_ClosedWorld(t *testing.T) {
 	lic := newLicense(t, "PLAY; MOVE=DOMAIN")
 	for p, want := range map[permission.Permission]license.Code{
 		permission.Render: license.NoGrant, permission.Copy: license.NoGrant, permission.Lend: license.NoGrant, permission.Export: license.NoGrant, 0: license.NoGrant,
-		permission.Move: license.UnknownCritical, // granted, and not evaluated yet
+		permission.Move: license.DestNotAllowed, // granted, but nowhere to go
 	} {
 		in := at(day0)
 		in.Request.Action = p

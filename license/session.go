@@ -24,11 +24,14 @@ type Session struct {
 	StopAt    int64 // Unix ms: judge again at the latest
 	Tier      Tier
 	KIDs      []ident.Key
+	unit      int   // 1 + index of the usage unit; 0 = not begun
 	wallDone  int64 // ms of wall time in slices that are over
 	wallFrom  int64 // the running slice, in ms since Begin
 	wallLen   int64
 	reserved  int64 // ms taken in advance by all slices so far
+	accTaken  int64 // ms taken of ACCUMULATED, reserve and advance included
 	noStart   bool  // resumed behind the start of a play seen to its end
+	charged   bool  // a counted RENDER has taken its unit
 	tracks    []track
 }
 
@@ -36,6 +39,7 @@ type Session struct {
 type track struct {
 	kid   ident.Key
 	bytes uint64
+	durMS int64 // of all fragments, repeats included
 	mark  int64 // media ms: the furthest end of a fragment
 	last  int64 // media ms of the last fragment
 	stale bool  // still in the play before the restart
@@ -60,9 +64,10 @@ type Step struct {
 	Anchor   bool
 }
 
-// Begin opens a session (evaluator E4). The open play is resumed, or closed and
-// a new one opened, which needs a unit. The first use of a license with
-// INTERVAL needs Request.Confirm.
+// Begin opens a session of PLAY or RENDER (evaluator E4). The open play is
+// resumed, or closed and a new one opened, which needs a unit. The first use of
+// a license with INTERVAL needs Request.Confirm, one with a report
+// Request.Consent.
 //
 // One instance has one session at a time: the caller ends or drops the one
 // before.
@@ -71,13 +76,10 @@ func (l *License) Begin(in Input) Step {
 	e := evaluation{l: l, in: &in, out: &step.Decision}
 	e.run()
 	d := &step.Decision
-	if d.Allow && !in.Request.Confirm {
-		for _, c := range d.Confirm {
-			if c.Kind == StartsInterval {
-				d.add(Reason{Code: NeedsConfirm, Constraint: string(c.Kind), Need: when(c.Until), Closed: true})
-			}
-		}
+	if d.Allow && !e.use() {
+		d.refuse(NoGrant, in.Request.Action.String(), "not a use", "Reserve, or the transfer", "")
 	}
+	e.confirmed()
 	if !d.Allow {
 		return step
 	}
@@ -85,8 +87,8 @@ func (l *License) Begin(in Input) Step {
 	st := in.State.clone()
 	step.Commit = st.Slice != nil
 	st.Slice = nil // of a session that crashed: its reserve is used
-	step.Session = Session{Start: e.est, StopAt: e.stopsAt(), Tier: d.Tier, KIDs: d.KIDs, At: in.Request.From}
-	if t.usage.PlayCount != 0 {
+	step.Session = Session{Start: e.est, StopAt: e.stopsAt(), Tier: d.Tier, KIDs: d.KIDs, At: in.Request.From, unit: e.unit + 1}
+	if in.Request.Action == permission.Play && t.usage.PlayCount != 0 {
 		resumed := e.resumes()
 		if !resumed {
 			st.open(e.est)
@@ -95,13 +97,43 @@ func (l *License) Begin(in Input) Step {
 		step.Session.noStart = resumed && t.nearEnd(st.OpenPlay.Seen)
 		step.Commit, step.Anchor = true, true
 	}
-	if t.stateful() && step.Commit {
+	if e.remember(&st) {
+		step.Commit = true
+	}
+	if step.Commit {
 		st.LastUse = e.est
 		st.Ver++
 	}
 	d.SliceMS = t.slice()
 	step.State = st
 	return step
+}
+
+// confirmed refuses what the user was to be shown or asked before, and was not.
+func (e *evaluation) confirmed() {
+	d, r := e.out, &e.in.Request
+	if !d.Allow {
+		return
+	}
+	for _, c := range d.Confirm {
+		switch {
+		case c.Kind == StartsInterval && !r.Confirm:
+			d.add(Reason{Code: NeedsConfirm, Constraint: string(c.Kind), Need: when(c.Until), Closed: true})
+		case c.Kind == Metered && !r.Consent:
+			d.add(Reason{Code: NeedsConfirm, Constraint: string(c.Kind), Need: c.What + " to " + c.To, Closed: true})
+		}
+	}
+}
+
+// remember writes into the state what a new session found out: consent, and
+// the region. It reports whether anything changed.
+func (e *evaluation) remember(st *State) bool {
+	p := &e.l.info.Policy
+	changed := false
+	if p.Report != nil && !st.Consented && slices.ContainsFunc(e.out.Confirm, func(c Confirm) bool { return c.Kind == Metered }) {
+		st.Consented, changed = true, true
+	}
+	return st.remember(e.place, p.Region, e.est) || changed
 }
 
 // open closes the open play and opens the next; the caller has checked that a
@@ -159,9 +191,14 @@ func (x *extension) run() bool {
 	if !x.step.Decision.Allow {
 		return false
 	}
+	x.step.Session.unit = x.unit + 1
 	x.step.Session.KIDs, x.step.Session.Tier = x.step.Decision.KIDs, x.step.Decision.Tier
 	st := x.in.State.clone()
-	if x.terms.usage.PlayCount != 0 && x.restarts(&st) && !x.again(&st) {
+	if x.terms.noSkip && f.MediaMS > plus(max(st.Seen, x.step.Session.At), x.terms.slice()) {
+		x.skipped(f.MediaMS)
+		return false
+	}
+	if x.in.Request.Action == permission.Play && x.terms.usage.PlayCount != 0 && x.restarts(&st) && !x.again(&st) {
 		return false
 	}
 	if !x.release(&st) {
@@ -215,19 +252,26 @@ func (x *extension) again(st *State) bool {
 func (x *extension) settle(st *State) {
 	ses := &x.step.Session
 	ses.wallDone, ses.wallFrom, ses.wallLen = ses.wall(x.f.WallMS), x.f.WallMS, 0
-	ses.refund(&x.terms, st, x.l.media(ses.tracks))
+	ses.refund(&x.terms, st, x.l)
 	st.Slice = nil
 }
 
 // refund gives back the part of the reserve that neither wall time nor media
-// have used.
-func (s *Session) refund(t *terms, st *State, media int64) {
-	ms := max(s.reserved-max(s.wallDone, media), 0)
+// have used, and of accumulated time its own.
+func (s *Session) refund(t *terms, st *State, l *License) {
+	used := max(s.wallDone, l.media(s.tracks))
+	ms := max(s.reserved-used, 0)
 	s.reserved -= ms
 	t.grow(st, -ms)
+	if t.usage.Accumulated != 0 {
+		back := max(s.accTaken-t.accUsed(used, s.tracks, l), 0)
+		s.accTaken -= back
+		st.Acc = max(st.Acc-back, 0)
+	}
 }
 
-// grow adds ms, which may be negative, to everything that counts rendered time.
+// grow adds ms, which may be negative, to the rendered time that thresholds are
+// judged by.
 func (t *terms) grow(st *State, ms int64) {
 	if st.OpenPlay != nil {
 		st.OpenPlay.Rendered = max(st.OpenPlay.Rendered+ms, 0)
@@ -235,9 +279,19 @@ func (t *terms) grow(st *State, ms int64) {
 	if st.FirstUse == 0 {
 		st.Pending = max(st.Pending+ms, 0)
 	}
-	if t.usage.Accumulated != 0 {
-		st.Acc = max(st.Acc+ms, 0)
+}
+
+// accUsed is what a session has used of ACCUMULATED: used, or by MEDIA the
+// fragments' own time, at least their bytes at peak rate.
+func (t *terms) accUsed(used int64, tracks []track, l *License) int64 {
+	if t.info.Policy.AccumulatedBy != AccumulatedMedia {
+		return used
 	}
+	ms := l.media(tracks)
+	for i := range tracks {
+		ms = max(ms, tracks[i].durMS)
+	}
+	return ms
 }
 
 // wall is the wall time used at a time since Begin, in ms: pauses behind the

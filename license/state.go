@@ -2,8 +2,8 @@ package license
 
 import (
 	"fmt"
-	"maps"
 	"math"
+	"slices"
 
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license/ident"
@@ -52,6 +52,20 @@ type State struct {
 	NextIndex      uint64                           `cbor:"14,keyasint,omitempty"` // of the next derived license
 	CopyGeneration uint64                           `cbor:"15,keyasint,omitempty"` //
 	LoLic          int64                            `cbor:"16,keyasint,omitempty"` // lower bound of time that travels with the license
+	Reserved       map[permission.Permission]uint64 `cbor:"17,keyasint,omitempty"` // taken by what is in progress: neither consumed nor free
+	Region         *RegionState                     `cbor:"18,keyasint,omitempty"` //
+	Denied         int64                            `cbor:"19,keyasint,omitempty"` // Unix ms of the issuer's signed refusal to renew
+	LastTransfer   int64                            `cbor:"20,keyasint,omitempty"` // Unix ms of the last change of subject
+	Consented      bool                             `cbor:"21,keyasint,omitempty"` // to the report that the license asks for
+	GivenMS        int64                            `cbor:"22,keyasint,omitempty"` // ms of ACCUMULATED handed out as allowances, and not back
+	Seen           int64                            `cbor:"23,keyasint,omitempty"` // media ms: the furthest point played, where TIMELINE does not let skip
+}
+
+// RegionState is what the license remembers of regions (evaluator E6).
+type RegionState struct {
+	Home   string   `cbor:"1,keyasint,omitempty"` // last permitted country of use, ISO 3166-1 alpha-2
+	Sealed bool     `cbor:"2,keyasint,omitempty"` // FIRST_USE was judged: never judged again
+	Away   []uint64 `cbor:"3,keyasint,omitempty"` // days since 1970 of use elsewhere, ascending, within roamWindow
 }
 
 // OpenPlay is the play that is not over: its unit is reserved, or charged.
@@ -89,10 +103,10 @@ func (s State) Encode() ([]byte, error) { return wire.Marshal(s) }
 // ParseState reads what Encode writes.
 func ParseState(data []byte) (State, error) {
 	var s State
-	if err := wire.Unmarshal(data, &s, wire.Limit{Bytes: MaxState, Items: 32, Depth: 4}); err != nil {
+	if err := wire.Unmarshal(data, &s, wire.Limit{Bytes: MaxState, Items: 96, Depth: 4}); err != nil {
 		return State{}, fmt.Errorf("%w: state: %w", ErrMalformed, err)
 	}
-	times := []int64{s.FirstUse, s.LastUse, s.Acc, s.Uncharged, s.Pending, s.LoLic}
+	times := []int64{s.FirstUse, s.LastUse, s.Acc, s.Uncharged, s.Pending, s.LoLic, s.Denied, s.LastTransfer, s.GivenMS, s.Seen}
 	if p := s.OpenPlay; p != nil {
 		times = append(times, p.Rendered, p.Touched, p.Seen)
 	}
@@ -110,17 +124,13 @@ func ParseState(data []byte) (State, error) {
 			return State{}, fmt.Errorf("%w: state: time", ErrMalformed)
 		}
 	}
+	if r := s.Region; r != nil && (len(r.Away) > roamWindow || !slices.IsSorted(r.Away) || r.Home != "" && len(r.Home) != 2) {
+		return State{}, fmt.Errorf("%w: state: region", ErrMalformed)
+	}
 	if s.Phase > Closed {
 		return State{}, fmt.Errorf("%w: state: phase", ErrMalformed)
 	}
 	return s, nil
-}
-
-// clone copies what the pointers and maps hold.
-func (s State) clone() State {
-	s.Consumed, s.Given = maps.Clone(s.Consumed), maps.Clone(s.Given)
-	s.OpenPlay, s.Slice, s.Tx, s.Loan = copyOf(s.OpenPlay), copyOf(s.Slice), copyOf(s.Tx), copyOf(s.Loan)
-	return s
 }
 
 func copyOf[T any](p *T) *T {
@@ -133,19 +143,14 @@ func copyOf[T any](p *T) *T {
 
 // left is what remains of a count of n for a permission.
 func (s *State) left(p permission.Permission, n uint64) uint64 {
-	used := add(s.Consumed[p], s.Given[p])
+	used := add(add(s.Consumed[p], s.Given[p]), s.Reserved[p])
 	if used >= n {
 		return 0
 	}
 	return n - used
 }
 
-func (s *State) consume(p permission.Permission) {
-	if s.Consumed == nil {
-		s.Consumed = map[permission.Permission]uint64{}
-	}
-	s.Consumed[p]++
-}
+func (s *State) consume(p permission.Permission) { s.Consumed = add1(s.Consumed, p) }
 
 // add is saturating.
 func add(a, b uint64) uint64 {

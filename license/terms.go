@@ -26,6 +26,8 @@ type terms struct {
 	usage  *permission.UsageUnit
 	charge permission.Charge
 	live   bool
+	noSkip bool
+	denied bool // the issuer refused to renew, or renewal is not looked at: no recovery
 }
 
 func termsOf(i *Info, u *permission.Units, x *permission.UsageUnit) terms {
@@ -33,7 +35,35 @@ func termsOf(i *Info, u *permission.Units, x *permission.UsageUnit) terms {
 	if c := u.Classification; c != nil {
 		t.charge, t.live = c.Charge, c.UsageClass == permission.UsageClassLive
 	}
+	t.noSkip = u.Management != nil && u.Management.Timeline == permission.TimelineNoSkip
 	return t
+}
+
+// burn orders licenses, and alternatives in one, by what a use costs (evaluator
+// E13).
+type burn int
+
+// The classes, cheapest first.
+const (
+	burnsNothing     burn = 1
+	burnsWindow      burn = 2 // a window that runs already
+	burnsAccumulated burn = 4
+	burnsCount       burn = 5
+	burnsInterval    burn = 6 // it would start a window
+)
+
+func (t *terms) burns(s *State) burn {
+	switch {
+	case t.usage.Interval != 0 && s.FirstUse == 0:
+		return burnsInterval
+	case t.usage.PlayCount != 0:
+		return burnsCount
+	case t.usage.Accumulated != 0:
+		return burnsAccumulated
+	case t.usage.Interval != 0:
+		return burnsWindow
+	}
+	return burnsNothing
 }
 
 // orNever gives the absent time 0 its meaning as an end.
@@ -61,15 +91,42 @@ func (t *terms) timed() bool {
 // counted reports whether use is charged against a number or a total.
 func (t *terms) counted() bool { return t.usage.PlayCount != 0 || t.usage.Accumulated != 0 }
 
-// stateful reports whether use changes the state at all.
+// stateful reports whether use is paid for in slices that must be durable.
 func (t *terms) stateful() bool { return t.counted() || t.usage.Interval != 0 }
 
-func (t *terms) storeEnd() int64 {
+// sold is min(END_TIME, issued_at + STORAGE_DURATION).
+func (t *terms) sold() int64 {
 	end := orNever(t.usage.EndTime)
 	if d := t.info.Policy.StorageDuration; d != 0 {
 		end = min(end, plus(t.info.IssuedAt, d))
 	}
 	return end
+}
+
+// storeEnd is what was sold, and the recovery behind it while a renewal is not
+// answered (evaluator E3, E5).
+func (t *terms) storeEnd() int64 {
+	end := t.sold()
+	if r := t.info.Policy.Renew; r != nil && !t.denied && end != never {
+		end = plus(end, t.recovery(r, end))
+	}
+	return end
+}
+
+// Defaults of renew.recovery, in ms. Source: evaluator E5.
+const (
+	recoveryStreaming    = 15 * 60_000
+	recoverySubscription = 72 * 3600_000
+)
+
+func (t *terms) recovery(r *RenewRule, end int64) int64 {
+	switch {
+	case r.Recovery != 0:
+		return r.Recovery
+	case t.charge == permission.ChargeSubscription:
+		return recoverySubscription
+	}
+	return max(min(end-t.info.IssuedAt, recoveryStreaming), 0)
 }
 
 // end is win.end of evaluator E3 for a first use at the given time; 0 = unused.

@@ -4,19 +4,19 @@ import "github.com/lares-drm/lares/license/permission"
 
 // clock judges how well the time is known (evaluator E1).
 func (e *evaluation) clock() {
-	c := e.in.Clock
+	c := &e.in.Clock
 	if c.Behind {
 		e.out.add(Reason{Code: ClockBehind, Constraint: "CLOCK", Have: "the system's clock is behind proven time", Remedy: SyncTime})
 	}
-	if !e.terms.timed() || c.Q == Secure {
+	if !e.terms.timed() || e.q == Secure {
 		return
 	}
 	grace := e.terms.grace(e.in.Env.Grace)
 	// A TREM that was never synced has been unsynced for ever.
-	if c.Q == Unset || c.Unsynced > grace {
-		have := span(c.Unsynced) + " since the last sync"
-		if c.Q == Unset {
-			have = "never synced"
+	if e.q == Unset || c.Unsynced > grace {
+		have := "never synced"
+		if e.q != Unset {
+			have = span(c.Unsynced) + " since the last sync"
 		}
 		e.out.refuse(ClockStale, "CLOCK_GRACE", have, span(grace), SyncTime)
 		return
@@ -24,58 +24,15 @@ func (e *evaluation) clock() {
 	e.out.change(e.est, plus(e.est, grace-c.Unsynced+1), string(ClockStale))
 }
 
-// times judges START_TIME, END_TIME, STORAGE_DURATION, INTERVAL, HARD_END and
-// the membership's end (evaluator E3).
-func (e *evaluation) times() {
-	t, s, est := &e.terms, &e.in.State, e.est
-	e.start()
-	if s.FirstUse != 0 && est < s.FirstUse {
-		e.out.change(est, s.FirstUse, "FIRST_USE")
-		e.out.refuse(StateClockConflict, "FIRST_USE", when(est), ">= "+when(s.FirstUse), Contact)
-	}
-	e.membership()
-	end := t.end(s.FirstUse)
-	if end == never {
-		return
-	}
-	e.out.change(est, end, "END")
-	if est < end || e.inTail(end) {
-		return
-	}
-	code, constraint := Expired, e.expired(end)
-	if constraint == "INTERVAL" {
-		code = IntervalOver
-	}
-	remedy := Buy
-	if t.charge == permission.ChargeSubscription {
-		remedy = Renew
-	}
-	e.out.refuse(code, constraint, when(est), "< "+when(end), remedy)
-}
-
-// expired names the constraint that ended the window.
-func (e *evaluation) expired(end int64) string {
-	t, s := &e.terms, &e.in.State
-	p := &e.l.info.Policy
-	switch {
-	case end == p.HardEnd:
-		return "HARD_END"
-	case s.FirstUse != 0 && t.usage.Interval != 0 && end == plus(s.FirstUse, t.usage.Interval):
-		return "INTERVAL"
-	case end == t.usage.EndTime:
-		return "END_TIME"
-	}
-	return "STORAGE_DURATION"
-}
-
+// start judges START_TIME (evaluator E3).
 func (e *evaluation) start() {
 	start := e.terms.usage.StartTime
 	if start == 0 {
 		return
 	}
 	strict := e.l.info.Policy.EmbargoStrict
-	if strict && e.in.Clock.Q != Secure {
-		e.out.refuse(ClockStale, "EMBARGO_STRICT", e.in.Clock.Q.String(), Secure.String(), SyncTime)
+	if strict && e.q != Secure {
+		e.out.refuse(ClockStale, "EMBARGO_STRICT", e.q.String(), Secure.String(), SyncTime)
 	}
 	from := start
 	if !strict {
@@ -87,21 +44,65 @@ func (e *evaluation) start() {
 	}
 }
 
+// firstUse: a state of the future was tampered with, because lo travels with it.
+func (e *evaluation) firstUse() {
+	if first := e.in.State.FirstUse; e.est < first {
+		e.out.change(e.est, first, "FIRST_USE")
+		e.out.refuse(StateClockConflict, "FIRST_USE", when(e.est), ">= "+when(first), Contact)
+	}
+}
+
 // membership: it bounds new sessions of time-limited licenses.
 func (e *evaluation) membership() {
-	s := e.l.info.Subject
+	s := &e.l.info.Subject
 	if e.ses != nil || s.Kind != SubjectDomain || !e.terms.timed() {
 		return
 	}
-	for _, m := range e.in.Env.Domains {
-		if m.Domain != s.ID || m.NotAfter == 0 {
-			continue
-		}
-		e.out.change(e.est, m.NotAfter, "MEMBERSHIP")
-		if e.est >= m.NotAfter {
-			e.out.refuse(SubjectMismatch, "MEMBERSHIP", when(e.est), "< "+when(m.NotAfter), Renew)
-		}
+	m := e.in.Env.membership(s.ID)
+	if m == nil || m.NotAfter == 0 {
+		return
 	}
+	e.out.change(e.est, m.NotAfter, "MEMBERSHIP")
+	if e.est >= m.NotAfter {
+		e.out.refuse(SubjectMismatch, "MEMBERSHIP", when(e.est), "< "+when(m.NotAfter), Renew)
+	}
+}
+
+// end judges END_TIME, STORAGE_DURATION, INTERVAL, HARD_END and recovery.
+func (e *evaluation) end() {
+	end := e.terms.end(e.in.State.FirstUse)
+	if end == never {
+		return
+	}
+	e.out.change(e.est, end, "END")
+	if e.est < end || e.inTail(end) {
+		return
+	}
+	code, constraint := Expired, e.expired(end)
+	if constraint == "INTERVAL" {
+		code = IntervalOver
+	}
+	remedy := Buy
+	if e.terms.charge == permission.ChargeSubscription {
+		remedy = Renew
+	}
+	e.out.refuse(code, constraint, when(e.est), "< "+when(end), remedy)
+}
+
+// expired names the constraint that ended the window.
+func (e *evaluation) expired(end int64) string {
+	t, s, p := &e.terms, &e.in.State, &e.l.info.Policy
+	switch {
+	case end == p.HardEnd:
+		return "HARD_END"
+	case s.FirstUse != 0 && t.usage.Interval != 0 && end == plus(s.FirstUse, t.usage.Interval):
+		return "INTERVAL"
+	case end == t.usage.EndTime:
+		return "END_TIME"
+	case p.StorageDuration != 0 && end == plus(e.l.info.IssuedAt, p.StorageDuration):
+		return "STORAGE_DURATION"
+	}
+	return "RECOVERY"
 }
 
 // inTail reports whether a session that began inside the window may finish
@@ -121,7 +122,10 @@ func (e *evaluation) inTail(end int64) bool {
 func (e *evaluation) stopsAt() int64 {
 	end := e.terms.end(e.in.State.FirstUse)
 	if e.est >= end && e.ses != nil && e.ses.TailFor == end {
-		return e.ses.TailUntil
+		end = e.ses.TailUntil
+	}
+	if at := e.in.State.Denied; at != 0 {
+		end = min(end, plus(at, deniedGrace))
 	}
 	return end
 }

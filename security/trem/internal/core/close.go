@@ -1,6 +1,7 @@
 package core
 
 import (
+	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
 	"github.com/lares-drm/lares/security/pki"
@@ -142,7 +143,7 @@ func (c *Core) restoreAborted(res transfer.Outcome) ([]vault.Record, error) {
 	if !ok {
 		return nil, nil
 	}
-	next, err := inst.state.TakeBack(b.Amounts[uint64(permission.Play)])
+	next, err := inst.state.TakeBack(license.Share{Plays: b.Amounts[uint64(permission.Play)]})
 	if err != nil {
 		return nil, err
 	}

@@ -132,7 +132,7 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 	if err != nil {
 		return nil, refusalCode(err), nil
 	}
-	next, err := parent.leaf().Give(parent.state, n)
+	next, err := parent.leaf().Give(parent.state, license.Share{Plays: n})
 	if err != nil {
 		return nil, refusalCode(err), nil
 	}

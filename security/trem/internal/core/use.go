@@ -69,51 +69,24 @@ func (c *Core) evaluate(in trem.Ask, r Reading) (license.Decision, error) {
 	return d, nil
 }
 
-// choose picks, of the licenses that allow the ask, the one that burns least
-// (evaluator E13); where none allows, the one that comes closest, for its
-// reasons; without any, NO_GRANT.
+// choose picks the license for the ask (license.Choose); without any it is
+// NO_GRANT.
 func (c *Core) choose(in trem.Ask, r Reading) (*instance, license.Decision) {
-	var best *instance
-	var bestD license.Decision
+	var list []license.Candidate
+	var held []*instance
 	for _, inst := range c.sorted() {
 		info := inst.leaf().Info()
 		if in.Content != "" && info.Content != in.Content || in.License != (ident.License{}) && info.ID != in.License {
 			continue
 		}
 		d := c.judge(inst, in, r)
-		if best == nil || better(inst, d, best, bestD) {
-			best, bestD = inst, d
-		}
+		list, held = append(list, license.Candidate{License: inst.leaf(), State: inst.state, Decision: &d}), append(held, inst)
 	}
-	if best == nil {
-		bestD = license.Decision{Action: in.Action, Reasons: []license.Reason{{Code: license.NoGrant, Closed: true, Remedy: license.Buy}}}
+	best := license.Choose(list)
+	if best < 0 {
+		return nil, license.Decision{Action: in.Action, Reasons: []license.Reason{{Code: license.NoGrant, Closed: true, Remedy: license.Buy}}}
 	}
-	return best, bestD
-}
-
-// better says whether a is to be used rather than b.
-func better(a *instance, ad license.Decision, b *instance, bd license.Decision) bool {
-	if ad.Allow != bd.Allow {
-		return ad.Allow
-	}
-	if !ad.Allow {
-		return len(ad.Reasons) < len(bd.Reasons)
-	}
-	return burns(a, ad) < burns(b, bd)
-}
-
-// burns orders licenses by what a use costs: nothing, a window that runs
-// already, a count, the start of a window.
-func burns(i *instance, d license.Decision) int {
-	switch {
-	case slices.ContainsFunc(d.Confirm, func(c license.Confirm) bool { return c.Kind == license.StartsInterval }):
-		return 3
-	case d.Counters.PlaysLeft != nil:
-		return 2
-	case !i.leaf().Info().Stateless():
-		return 1
-	}
-	return 0
+	return held[best], *list[best].Decision
 }
 
 // sorted lists the instances in an order that does not change.
