@@ -42,6 +42,7 @@ func commands() []command {
 		{groupBuilder, newContentCmd},
 		{groupBuilder, newTREMCmd},
 		{groupBuilder, newStandardCmd},
+		{groupBuilder, newBenchCmd},
 		{groupBuilder, newVersionCmd},
 	}
 }
