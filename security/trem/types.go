@@ -190,11 +190,15 @@ type Ask struct {
 	Content ident.Content         `cbor:"1,keyasint,omitzero"`
 	License ident.License         `cbor:"2,keyasint"` // zero: the module chooses (evaluator E13)
 	Action  permission.Permission `cbor:"3,keyasint"`
-	Tier    uint64                `cbor:"4,keyasint"` // best tier wanted; 0 = the best allowed
-	Output  string                `cbor:"5,keyasint"` // OutputInternal or OutputLink
-	Confirm bool                  `cbor:"6,keyasint"` // the user was shown the decision's confirms
-	FromMS  int64                 `cbor:"7,keyasint"` // media position to start at
-	Again   bool                  `cbor:"8,keyasint"` // watch again: close the open play first
+	Tier    uint64                `cbor:"4,keyasint"`            // best tier wanted; 0 = the best allowed
+	Output  string                `cbor:"5,keyasint"`            // OutputInternal or OutputLink
+	Confirm bool                  `cbor:"6,keyasint"`            // the user was shown the decision's confirms
+	FromMS  int64                 `cbor:"7,keyasint"`            // media position to start at
+	Again   bool                  `cbor:"8,keyasint"`            // watch again: close the open play first
+	Part    []byte                `cbor:"9,keyasint,omitempty"`  // a part of the content; empty = all of it
+	FPS     uint64                `cbor:"10,keyasint,omitempty"` // pictures a second of the tracks, rounded up; 0 = unknown
+	Consent bool                  `cbor:"11,keyasint,omitempty"` // the user consented to the report that the license asks for
+	Overlay bool                  `cbor:"12,keyasint,omitempty"` // the player draws the visible mark
 }
 
 // Session is an open use. KIDs are the keys it may use.

@@ -139,22 +139,16 @@ func (c *Core) restoreAborted(res transfer.Outcome) ([]vault.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	inst, ok := c.held[parent.Hash()]
-	if !ok {
+	inst := c.successor(parent)
+	if inst == nil {
 		return nil, nil
 	}
 	next, err := inst.state.TakeBack(license.Share{Plays: b.Amounts[uint64(permission.Play)]})
 	if err != nil {
 		return nil, err
 	}
-	state, err := next.Encode()
-	if err != nil {
-		return nil, err
-	}
-	rec, err := newRecord(kindState, stateRecord{Hash: parent.Hash(), State: state, Epoch: inst.epoch})
-	if err == nil {
-		inst.state = next // a commit that fails ends the module
-	}
+	inst.state = next // a commit that fails ends the module
+	rec, err := inst.record()
 	return []vault.Record{rec}, err
 }
 

@@ -70,11 +70,11 @@ func (c *Core) snapshotHeld(s *log) error {
 			return err
 		}
 		s.add(kindLicense, licenseRecord{Chain: inst.links, Bundle: bundle, Epoch: inst.epoch})
-		state, err := inst.state.Encode()
+		rec, err := inst.record()
 		if err != nil {
 			return err
 		}
-		s.add(kindState, stateRecord{Hash: inst.leaf().Hash(), State: state, Epoch: inst.epoch})
+		s.recs = append(s.recs, rec)
 	}
 	return nil
 }

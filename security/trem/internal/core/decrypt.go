@@ -84,11 +84,9 @@ func (c *Core) keep(inst *instance, step license.Step, r Reading) error {
 		inst.state = step.State
 		return c.tick(r)
 	}
-	enc, err := step.State.Encode()
-	if err != nil {
-		return err
-	}
-	rec, err := newRecord(kindState, stateRecord{Hash: inst.leaf().Hash(), State: enc, Epoch: inst.epoch})
+	paid := *inst
+	paid.state = step.State
+	rec, err := paid.record()
 	if err != nil {
 		return err
 	}

@@ -211,11 +211,7 @@ func (c *Core) install(h sltp.Handle, from *pki.Peer, data []byte, out *trem.Eve
 	}
 	recs := records(res.Records)
 	if res.New && res.Installed {
-		state, err := inst.state.Encode()
-		if err != nil {
-			return nil, nil, err
-		}
-		rec, err := newRecord(kindState, stateRecord{Hash: inst.leaf().Hash(), State: state, Epoch: inst.epoch})
+		rec, err := inst.record()
 		if err != nil {
 			return nil, nil, err
 		}
@@ -225,7 +221,8 @@ func (c *Core) install(h sltp.Handle, from *pki.Peer, data []byte, out *trem.Eve
 		return nil, nil, err
 	}
 	if res.New && res.Installed {
-		c.held[inst.leaf().Hash()], c.came[x.TID] = inst, inst.leaf().Hash()
+		c.hold(inst)
+		c.came[x.TID] = inst.leaf().Hash()
 	} else if why == nil {
 		inst, why = c.outcome(res) // a repetition of what was decided before
 	}
@@ -254,9 +251,11 @@ func (c *Core) acceptTransfer(b *transfer.Body, from *pki.Peer, r Reading) (*ins
 		return nil, fmt.Errorf("transfer: this license is already here")
 	}
 	if len(b.State) > 0 {
-		inst.state, err = license.ParseState(b.State)
+		if inst.state, err = license.ParseState(b.State); err != nil {
+			return nil, err
+		}
 	}
-	return inst, err
+	return inst, c.takeOver(inst, r)
 }
 
 // outcome finds what an earlier receipt spoke of.

@@ -16,12 +16,12 @@ func (c *Core) input(inst *instance, in trem.Ask, r Reading) license.Input {
 		State: inst.state,
 		Clock: c.clock.judge(r),
 		Env: license.Env{
-			Accepted: true, Device: c.self, Domains: c.memberships(inst.leaf().Info().Issuer), Keys: inst.kids(),
+			Accepted: true, AcceptedEpoch: inst.epoch, Device: c.self, Domains: c.memberships(inst.leaf().Info().Issuer), Keys: inst.kids(),
 			RevEpoch: c.epoch(), StatusAge: c.statusAge(r), Level: c.cfg.Keystore.Level(), Anchor: uint8(c.peer.Anchor()),
 		},
 		Request: license.Request{
 			Action: in.Action, Tier: license.Tier(in.Tier), Output: output(in.Output),
-			Confirm: in.Confirm, From: in.FromMS, Again: in.Again,
+			Confirm: in.Confirm, From: in.FromMS, Again: in.Again, Part: in.Part, FPS: in.FPS, Consent: in.Consent, Overlay: in.Overlay,
 		},
 	}
 }

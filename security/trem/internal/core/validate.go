@@ -9,6 +9,7 @@ import (
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/trem/internal/vault"
 )
 
 // Link is one license of a chain with what its signature is judged by. A chain
@@ -221,11 +222,88 @@ func (c *Core) holdStateless(links [][]byte, bundle []byte, from *pki.Peer, r Re
 	if err := c.oneIdentity(inst.leaf()); err != nil {
 		return nil, err
 	}
-	if err := c.commit(kindLicense, licenseRecord{Chain: links, Bundle: bundle, Epoch: c.epoch()}); err != nil {
+	if err := c.takeOver(inst, r); err != nil {
 		return nil, err
 	}
-	c.held[inst.leaf().Hash()] = inst
+	install, err := newRecord(kindLicense, licenseRecord{Chain: links, Bundle: bundle, Epoch: c.epoch()})
+	if err != nil {
+		return nil, err
+	}
+	recs := []vault.Record{install}
+	if inst.state.Ver > 0 {
+		rec, err := inst.record()
+		if err != nil {
+			return nil, err
+		}
+		recs = append(recs, rec)
+	}
+	if err := c.write(false, recs...); err != nil {
+		return nil, err
+	}
+	c.hold(inst)
 	return inst, nil
+}
+
+// record is the instance's STATE record.
+func (i *instance) record() (vault.Record, error) {
+	state, err := i.state.Encode()
+	if err != nil {
+		return vault.Record{}, err
+	}
+	return newRecord(kindState, stateRecord{Hash: i.leaf().Hash(), State: state, Epoch: i.epoch})
+}
+
+// takeOver gives a renewal or a continuation the state of the license that it
+// supersedes here, and ends that one's sessions. A license that has been
+// superseded is refused: the highest version is kept.
+func (c *Core) takeOver(inst *instance, r Reading) error {
+	for _, old := range c.sorted() {
+		if old.leaf().Supersedes(inst.leaf()) == nil {
+			return fmt.Errorf("license: a newer version of it is here")
+		}
+		if inst.leaf().Supersedes(old.leaf()) != nil {
+			continue
+		}
+		if c.unclosed(old) {
+			return fmt.Errorf("license: the version before it is not closed yet")
+		}
+		for handle, s := range c.sessions {
+			if s.inst == old {
+				if err := c.end(handle, r); err != nil {
+					return err
+				}
+			}
+		}
+		state, err := inst.leaf().Continue(old.leaf(), old.state)
+		if err != nil {
+			return err
+		}
+		inst.state = state
+	}
+	return nil
+}
+
+// hold takes an instance in, in the place of what it supersedes.
+func (c *Core) hold(inst *instance) {
+	for hash, old := range c.held {
+		if inst.leaf().Supersedes(old.leaf()) == nil {
+			delete(c.held, hash)
+		}
+	}
+	c.held[inst.leaf().Hash()] = inst
+}
+
+// successor is the instance of a license, or of what has superseded it.
+func (c *Core) successor(lic *license.License) *instance {
+	if inst, ok := c.held[lic.Hash()]; ok {
+		return inst
+	}
+	for _, inst := range c.held {
+		if inst.leaf().Supersedes(lic) == nil {
+			return inst
+		}
+	}
+	return nil
 }
 
 // oneIdentity refuses a second hash for one (issuer, license ID, version).
@@ -261,7 +339,7 @@ func (c *Core) restore(links [][]byte, bundle []byte, epoch uint64, state licens
 	if err := inst.open(bundle); err != nil {
 		return err
 	}
-	c.held[inst.leaf().Hash()] = inst
+	c.hold(inst)
 	return nil
 }
 

@@ -1,0 +1,76 @@
+package module_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/lares-drm/lares/content"
+	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/security/trem"
+)
+
+// renewed is a grant with another version of the same license.
+func renewed(g grant, version uint64) grant {
+	return func(e trem.Event) trem.Terms {
+		t := g(e)
+		t.Info.ID, t.Info.Version = license.Info{}.ID, version
+		t.Info.ID[0] = 0x77
+		return t
+	}
+}
+
+func (h *house) held(b *box) []trem.Held {
+	h.t.Helper()
+	held, err := b.Licenses(context.Background())
+	h.must(err)
+	return held
+}
+
+// A renewal takes the place of the version before it, keeps what was counted,
+// and survives a restart; a version that was superseded does not come back.
+func TestEvaluator_E5_RenewalTakesOver(t *testing.T) {
+	h := newHouse(t)
+	h.stock(cenc.SchemeCENC, filmID)
+	h.must(h.pair(h.tablet))
+	counted := h.sell("PLAY; PLAY_COUNT=3", filmID)
+	h.wantKinds(h.buy(filmID, renewed(counted, 1)), trem.EventInstalled, trem.EventClosed)
+	h.wantKinds(h.get(h.tablet, filmID, 1), trem.EventInstalled, trem.EventClosed)
+	h.wantKinds(h.buy(filmID, renewed(counted, 2)), trem.EventInstalled, trem.EventClosed)
+	h.wantKinds(h.buy(filmID, renewed(counted, 1)), trem.EventFailed, trem.EventClosed)
+	for range 2 {
+		held := h.held(h.home)
+		if len(held) != 1 || *held[0].Counters.PlaysLeft != 2 {
+			t.Fatalf("%d licenses, %+v; want the renewed one with 2 plays left", len(held), held)
+		}
+		lic, err := license.Parse(held[0].Bytes)
+		h.must(err)
+		if lic.Info().Version != 2 {
+			t.Errorf("version %d is held, want 2", lic.Info().Version)
+		}
+		h.home.restart()
+	}
+}
+
+// A stateless license is renewed in the same way: its end moves, and the old
+// end is gone.
+func TestEvaluator_E5_SubscriptionIsRenewed(t *testing.T) {
+	h := newHouse(t)
+	h.stock(cenc.SchemeCENC, filmID)
+	until := func(days int) grant {
+		end := h.now.Add(time.Duration(days) * 24 * time.Hour)
+		return renewed(h.sell("PLAY; CHARGE=SUBSCRIPTION; END_TIME="+end.UTC().Format(time.RFC3339), filmID), uint64(days))
+	}
+	h.wantKinds(h.buy(filmID, until(10)), trem.EventInstalled)
+	h.wantKinds(h.buy(filmID, until(40)), trem.EventInstalled)
+	h.home.restart()
+	h.pass(20 * 24 * time.Hour)
+	h.learn(h.home)
+	d, err := h.home.Evaluate(context.Background(), playAsk(content.HD))
+	h.must(err)
+	if held := h.held(h.home); !d.Allow || len(held) != 1 {
+		t.Errorf("after 20 days: %+v, %d licenses; want the renewed one, which plays", d, len(held))
+	}
+	h.wantKinds(h.buy(filmID, until(5)), trem.EventFailed) // an older version, late
+}
