@@ -27,6 +27,7 @@ func (i *Info) Words() ([]string, error) {
 	if p.OutputEvidence == EvidenceTREM {
 		say("UHD needs outputs that the module itself knows.")
 	}
+	i.ruleWords(u, say)
 	i.tierWords(say)
 	for _, name := range p.unknown(true) {
 		say("Has a condition that this version does not evaluate (%s): it is refused.", name)
@@ -68,6 +69,118 @@ func (i *Info) timeWords(u *permission.Units, say func(string, ...any)) {
 			}
 			say("When the time is over, %s. Without a synchronized clock it plays for %s of powered-on time.", end, span(t.grace(nil)))
 		}
+	}
+}
+
+// ruleWords says what the rules of field 8 add.
+func (i *Info) ruleWords(u *permission.Units, say func(string, ...any)) {
+	p := &i.Policy
+	if p.EmbargoStrict {
+		say("Its start needs a clock that was just proven.")
+	}
+	if p.AccumulatedBy == AccumulatedMedia {
+		say("The total counts what is played; a pause costs nothing.")
+	}
+	if r := p.Renew; r != nil {
+		t := termsOf(i, u, &permission.UsageUnit{})
+		for n := range u.Usage {
+			t = termsOf(i, u, &u.Usage[n])
+			break
+		}
+		if end := t.sold(); end != never {
+			say("Is renewed by its issuer; without an answer it goes on for %s after its end.", span(t.recovery(r, end)))
+		}
+	}
+	if r := p.Region; r != nil {
+		r.words(say)
+	}
+	if r := p.Concurrency; r != nil {
+		then := map[OnFull]string{BlockNew: "a further one waits", TakeoverOldest: "a further one ends the oldest"}[r.OnFull]
+		if then == "" {
+			then = "a further one asks whether to end the oldest"
+		}
+		say("May run on %d devices at a time; %s.", r.Max, then)
+	}
+	i.handlingWords(u, say)
+	if r := p.Report; r != nil {
+		say("Asks for your consent to tell %s %s.", r.To, map[ReportKind]string{ReportStarted: "that it was begun", ReportMinutes: "how many minutes were played"}[r.What])
+	}
+	if p.Overlay != nil {
+		say("Needs a player that draws a visible mark on the picture.")
+	}
+	switch p.Backup {
+	case BackupIssuer:
+		say("Can be restored by its issuer.")
+	case BackupHousehold:
+		say("Can be restored with the household's recovery code.")
+	default: // nothing is said
+	}
+	if s := i.Sunset; s != nil {
+		say("When its issuer is gone, %s.", map[uint64]string{1: "the household may bind it to new devices", 2: "it becomes an ordinary file"}[s.Mode])
+		if s.FreeAfter != 0 {
+			say("That is so from %s in any case.", when(s.FreeAfter))
+		}
+	}
+	if c := i.Continues; c != nil {
+		say("Continues another license of %s: what was used of it stays used.", c.Issuer)
+	}
+}
+
+func (r *RegionRule) words(say func(string, ...any)) {
+	at := map[RegionPhase]string{RegionFirstUse: "at the first use", RegionEachUse: "at each use"}[r.Phase]
+	if at == "" {
+		at = "when it is issued"
+	}
+	if len(r.Areas) > 0 {
+		say("Is for the areas %s, judged %s.", strings.Join(r.Areas, ", "), at)
+	}
+	if len(r.Deny) > 0 {
+		say("Is not for %s, judged %s.", strings.Join(r.Deny, ", "), at)
+	}
+	if r.Phase >= RegionFirstUse {
+		days := uint64(roamDays)
+		if r.RoamDays != nil {
+			days = *r.RoamDays
+		}
+		say("Elsewhere it plays on %d of 90 days.", days)
+	}
+}
+
+// handlingWords says what bounds copies, gifts and loans.
+func (i *Info) handlingWords(u *permission.Units, say func(string, ...any)) {
+	p := &i.Policy
+	where := func(d Dests) string {
+		return map[Dests]string{DestAny: "to any device", DestList: "to listed devices only"}[d]
+	}
+	if u.Grants(permission.Copy) {
+		r := value(p.Copy)
+		to := where(r.dests())
+		if to == "" {
+			to = "within the household"
+		}
+		say("Copies go %s%s.", to, countersignWords(r.countersign()))
+	}
+	if u.Grants(permission.Transfer) {
+		r := value(p.Transfer)
+		say("Between two gifts lie at least %s%s.", span(r.cooldown()), countersignWords(r.countersign()))
+	}
+	if u.Grants(permission.Lend) {
+		if r := value(p.Lend); r.Overlap {
+			say("While it is lent the lender may go on using it.")
+		} else {
+			say("While it is lent the lender does not use it; it comes back by itself.")
+		}
+	}
+}
+
+func countersignWords(c Countersigned) string {
+	switch c {
+	case CountersignDomain:
+		return "; the household agrees to each"
+	case CountersignIssuer:
+		return "; the issuer agrees to each"
+	default:
+		return ""
 	}
 }
 

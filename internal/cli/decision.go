@@ -48,8 +48,13 @@ func explain(w io.Writer, d *license.Decision) error {
 	for _, s := range httpd.ConfirmsOf(d) {
 		p.line("  %s", s)
 	}
-	if d.Has(license.NeedsConfirm) {
-		p.line("  Add --yes to begin.")
+	for _, r := range d.Reasons {
+		switch {
+		case r.Code == license.NeedsConfirm && r.Constraint == string(license.Metered):
+			p.line("  Add --consent to begin.")
+		case r.Code == license.NeedsConfirm:
+			p.line("  Add --yes to begin.")
+		}
 	}
 	for _, u := range d.WouldUnlock {
 		p.line("  %v would play with %s.", u.Tier, u.Need)

@@ -31,6 +31,7 @@ type playFlags struct {
 	tier, out, dir string
 	fromMS         int64
 	confirm, again bool
+	consent        bool
 }
 
 func newDevicePlayCmd(env *Env, dir *string) *cobra.Command {
@@ -59,6 +60,7 @@ a folder, so that a trip needs no network.`,
 	cmd.Flags().StringVar(&f.dir, "content", "", "folder with the protected files; default: from the house")
 	cmd.Flags().Int64Var(&f.fromMS, "from", 0, "start at this position, in ms")
 	cmd.Flags().BoolVar(&f.confirm, "yes", false, "start a period that begins with the first play")
+	cmd.Flags().BoolVar(&f.consent, "consent", false, "let the shop be told what your copy asks to tell; 'lares device why TITLE' says what")
 	cmd.Flags().BoolVar(&f.again, "again", false, "watch again from the start, even if the last play could be resumed")
 	_ = cmd.MarkFlagRequired("out")
 	return cmd
@@ -83,7 +85,7 @@ func (d *device) play(cmd *cobra.Command, env *Env, id ident.Content, f playFlag
 		return err
 	}
 	s, err := d.trem.Begin(ctx, trem.Ask{
-		Content: id, Action: permission.Play, Tier: uint64(tier), Output: trem.OutputInternal, Confirm: f.confirm, FromMS: f.fromMS, Again: f.again,
+		Content: id, Action: permission.Play, Tier: uint64(tier), Output: trem.OutputInternal, Confirm: f.confirm, Consent: f.consent, FromMS: f.fromMS, Again: f.again,
 	})
 	if err != nil {
 		return env.decided(cmd, err)

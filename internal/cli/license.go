@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -22,7 +23,7 @@ sent around. Neither command checks who signed it; a module does when it accepts
 		Example: `  lares license show film.license
   lares license explain --code 'PLAY; PLAY_COUNT=2; INTERVAL=48h'`,
 	}
-	cmd.AddCommand(newLicenseShowCmd(env), newLicenseExplainCmd(env))
+	cmd.AddCommand(newLicenseShowCmd(env), newLicenseExplainCmd(env), newLicenseSimulateCmd(env))
 	return cmd
 }
 
@@ -46,6 +47,8 @@ type shownLicense struct {
 	MinEpoch   uint64          `json:"rev_min_epoch"`
 	MaxAge     int64           `json:"rev_max_age,omitempty"`
 	StatusURL  string          `json:"status_url,omitempty"`
+	Sunset     *license.Sunset `json:"sunset,omitempty"`
+	Continues  string          `json:"continues,omitempty"` // issuer and license ID
 	Stateless  bool            `json:"stateless"`
 	Unverified bool            `json:"signature_not_checked"`
 }
@@ -123,7 +126,7 @@ func shown(lic *license.License) *shownLicense {
 			ID:   hex.EncodeToString(i.Subject.ID[:]), Generation: i.Subject.Generation,
 		},
 		Code: hex.EncodeToString(i.Code), Terms: lic.Units().Text(), Policy: &i.Policy,
-		MinEpoch: i.RevMinEpoch, MaxAge: i.RevMaxAge, StatusURL: i.StatusURL, Stateless: i.Stateless(), Unverified: true,
+		MinEpoch: i.RevMinEpoch, MaxAge: i.RevMaxAge, StatusURL: i.StatusURL, Sunset: i.Sunset, Stateless: i.Stateless(), Unverified: true,
 	}
 	for n := range i.Keys {
 		k := &i.Keys[n]
@@ -132,6 +135,9 @@ func shown(lic *license.License) *shownLicense {
 			v.Outputs = &rules
 		}
 		s.Keys = append(s.Keys, v)
+	}
+	if c := i.Continues; c != nil {
+		s.Continues = c.Issuer.String() + " " + c.ID.String()
 	}
 	if p := i.Parent; p != nil {
 		s.Parent = &shownParent{hex.EncodeToString(p.Hash[:]), p.CopyGeneration, uint64(p.Kind), p.Index, p.Of}
@@ -149,11 +155,20 @@ func (s *shownLicense) text(w io.Writer) error {
 	p.line("subject   %s %s, generation %d", s.Subject.Kind, s.Subject.ID, s.Subject.Generation)
 	p.line("terms     %s", s.Terms)
 	p.line("code      %s", s.Code)
+	if policy, err := json.Marshal(s.Policy); err == nil && len(policy) > 2 {
+		p.line("policy    %s", policy)
+	}
 	for _, k := range s.Keys {
 		p.line("key       %s %v, %d bytes/s", k.KID, k.Tier, k.BPS)
 	}
 	if s.Parent != nil {
 		p.line("parent    %s, kind %d, index %d of %d", s.Parent.Hash, s.Parent.Kind, s.Parent.Index, s.Parent.Of)
+	}
+	if s.Continues != "" {
+		p.line("continues %s", s.Continues)
+	}
+	if s.Sunset != nil {
+		p.line("sunset    mode %d, after %d days of silence", s.Sunset.Mode, s.Sunset.SilenceMS/86400_000)
 	}
 	if s.StatusURL != "" {
 		p.line("status    %s", s.StatusURL)

@@ -63,6 +63,29 @@ var reasonWords = map[license.Code]string{
 	license.SunsetCode:         "The shop has announced its end for this title.",
 }
 
+// constraintWords says it more exactly for a code with one constraint.
+var constraintWords = map[string]string{
+	"OUTPUT/EXPORT":                "It may not be played in a browser.",
+	"OUTPUT/OVERLAY":               "It wants a visible mark on the picture, and this player draws none.",
+	"NO_GRANT/PART":                "This part is not in what you have.",
+	"NO_GRANT/TIMELINE":            "What was not seen yet cannot be skipped.",
+	"NO_GRANT/LEND_TIME":           "It may not be lent for so long.",
+	"EXPIRED/RENEWAL":              "The shop has said that it does not go on.",
+	"NOT_YET/TRANSFER_COOLDOWN":    "It was given away a short while ago.",
+	"COUNT_EXHAUSTED/COPY_COUNT":   "All copies were made.",
+	"COUNT_EXHAUSTED/TRANSFER":     "It was given away as often as it may be.",
+	"TREM_LEVEL/DEST_LEVEL":        "The other device is not secure enough for it.",
+	"TREM_LEVEL/DEST_ANCHOR":       "The other device cannot keep it safely enough.",
+	"DEST_NOT_ALLOWED/COUNTERSIGN": "The house or the shop must agree to it first.",
+	"DEST_NOT_ALLOWED/ENCRYPTION":  "It may not leave without protection.",
+	"DEST_NOT_ALLOWED/RENDERER":    "Say where or how it is to be shown.",
+	"SUBJECT_MISMATCH/MEMBERSHIP":  "This device has not been with the house for too long.",
+	"REGION/UNKNOWN":               "It is not proven in which country this is.",
+	"REGION/ROAM_DAYS":             "It was used abroad on as many days as it may be.",
+	"NEEDS_CONFIRM/METERED":        "The shop wants to be told that you watch it: it needs your yes first.",
+	"LENT_OUT/LEND_COUNT":          "It is lent already.",
+}
+
 // remedyWords maps each remedy to what one can do.
 var remedyWords = map[license.Remedy]string{
 	license.SyncTime:       "Connect the home server to the Internet for a moment.",
@@ -111,11 +134,11 @@ var confirmWords = map[license.ConfirmKind]string{
 // WordsOf puts one reason into words for people, and what would help. It is the
 // one table for pages and commands.
 func WordsOf(r license.Reason) Why {
-	w := Why{Sentence: cmp.Or(reasonWords[r.Code], wordsNotAllowed), Help: remedyWords[r.Remedy], Warning: !r.Closed}
+	w := Why{Sentence: cmp.Or(constraintWords[string(r.Code)+"/"+r.Constraint], reasonWords[r.Code], wordsNotAllowed), Help: remedyWords[r.Remedy], Warning: !r.Closed}
 	switch {
-	case r.Code == license.OutputCode && r.Constraint == permission.SystemClearKey:
-		w.Sentence, w.Help = "It may not be played in a browser.", "Play it on a paired device."
-	case r.Earliest != 0 && r.Code == license.NotYet:
+	case r.Code == license.OutputCode && r.Constraint == "EXPORT":
+		w.Help = "Play it on a paired device."
+	case r.Earliest != 0 && r.Code == license.NotYet && r.Constraint == "START_TIME":
 		w.Sentence = "It can be watched from " + moment(r.Earliest) + "."
 	case r.Earliest != 0:
 		w.Help = strings.TrimSpace(w.Help + " It works again from " + moment(r.Earliest) + ".")
@@ -165,12 +188,29 @@ func ConfirmsOf(d *license.Decision) []string {
 	var out []string
 	for _, c := range d.Confirm {
 		s := cmp.Or(confirmWords[c.Kind], "It needs your yes first.")
+		if c.Kind == license.Metered {
+			out = append(out, s+" "+reportWords(c))
+			continue
+		}
 		if c.Until != 0 {
 			s += " You can watch it until " + moment(c.Until) + "."
 		}
 		out = append(out, s)
 	}
 	return out
+}
+
+// reportWords says what is told to whom, and until when.
+func reportWords(c license.Confirm) string {
+	what := "that you began it"
+	if c.What == license.ReportMinutes.String() {
+		what = "how many minutes you watch"
+	}
+	s := fmt.Sprintf("It is told %s: %s", cmp.Or(c.To, "the shop"), what)
+	if c.Until != 0 {
+		s += ", until " + moment(c.Until)
+	}
+	return s + "."
 }
 
 // leftOf says what is left: plays, minutes, and until when.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
@@ -46,10 +47,40 @@ func everything() license.Decision {
 	for _, r := range []license.Remedy{license.Renew, license.ConnectDisplay, license.Takeover, license.MoveInstead, license.ReturnFirst, license.ResumeMove, license.WaitUntil, license.Buy, license.Contact} {
 		d.Reasons = append(d.Reasons, license.Reason{Code: license.OutputCode, Closed: true, Remedy: r})
 	}
+	for _, x := range []license.Reason{
+		{Code: license.OutputCode, Constraint: "EXPORT"}, {Code: license.OutputCode, Constraint: "OVERLAY"}, {Code: license.NoGrant, Constraint: "PART"},
+		{Code: license.NoGrant, Constraint: "TIMELINE"}, {Code: license.NoGrant, Constraint: "LEND_TIME"}, {Code: license.Expired, Constraint: "RENEWAL"},
+		{Code: license.NotYet, Constraint: "TRANSFER_COOLDOWN"}, {Code: license.CountExhausted, Constraint: "COPY_COUNT"}, {Code: license.CountExhausted, Constraint: "TRANSFER"},
+		{Code: license.TREMLevel, Constraint: "DEST_LEVEL"}, {Code: license.TREMLevel, Constraint: "DEST_ANCHOR"}, {Code: license.DestNotAllowed, Constraint: "COUNTERSIGN"},
+		{Code: license.DestNotAllowed, Constraint: "ENCRYPTION"}, {Code: license.DestNotAllowed, Constraint: "RENDERER"}, {Code: license.SubjectMismatch, Constraint: "MEMBERSHIP"},
+		{Code: license.Region, Constraint: "UNKNOWN"}, {Code: license.Region, Constraint: "ROAM_DAYS"}, {Code: license.NeedsConfirm, Constraint: "METERED"}, {Code: license.LentOut, Constraint: "LEND_COUNT"},
+	} {
+		x.Closed, x.Earliest = true, 1_800_000_000_000
+		d.Reasons = append(d.Reasons, x)
+	}
 	for _, k := range []license.ConfirmKind{license.StartsInterval, license.LastPlay, license.Metered} {
-		d.Confirm = append(d.Confirm, license.Confirm{Kind: k, Until: 1_800_000_000_000})
+		d.Confirm = append(d.Confirm, license.Confirm{Kind: k, Until: 1_800_000_000_000, What: "MINUTES", To: "the shop"})
 	}
 	return d
+}
+
+// Every constraint that has words of its own is said by them, not by its code's.
+func TestWords_ConstraintsAreSaidExactly(t *testing.T) {
+	said := map[string]bool{}
+	d := everything()
+	for _, r := range d.Reasons {
+		w := httpd.WordsOf(r)
+		if w.Sentence == "" || internalWords.MatchString(w.Sentence+" "+w.Help) {
+			t.Errorf("%s/%s: %q %q", r.Code, r.Constraint, w.Sentence, w.Help)
+		}
+		said[w.Sentence] = true
+	}
+	if len(said) != 27+19 {
+		t.Errorf("%d different sentences for 27 codes and 19 constraints", len(said))
+	}
+	if got := strings.Join(httpd.ConfirmsOf(&d), " "); !strings.Contains(got, "It is told the shop: how many minutes you watch, until ") {
+		t.Errorf("confirms: %s", got)
+	}
 }
 
 func TestHTTP_PagesSpeakToPeople(t *testing.T) {

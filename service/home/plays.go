@@ -109,7 +109,7 @@ func (h *Home) Play(ctx context.Context, r PlayRequest) (*Playback, error) {
 	}
 	s, err := h.cfg.Module.Begin(ctx, trem.Ask{
 		Content: r.Content, Action: permission.Play, Output: trem.OutputLink,
-		Confirm: r.Confirm, Again: r.Again, FromMS: r.FromMS,
+		Confirm: r.Confirm, Consent: r.Confirm, Again: r.Again, FromMS: r.FromMS, // what asks for consent is among the confirms that were shown
 	})
 	if err != nil {
 		return nil, err
