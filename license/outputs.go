@@ -78,16 +78,19 @@ func (e *evaluation) overlay() {
 	}
 }
 
-// choose sets the decision's tier and keys.
+// choose sets the decision's tier and keys: the best picture tier that is
+// usable and wanted, and what lies below it; of the issuer's own tiers the one
+// that is wanted, with the sound.
 func (e *evaluation) choose(found []verdict) {
 	want, o := e.in.Request.Tier, e.out
 	for i := range found {
 		k := &e.l.info.Keys[i]
 		ordered := k.Tier < TierCustom
-		if !found[i].usable || ordered && want != 0 && want < TierCustom && k.Tier > want || !ordered && want != 0 && k.Tier != want {
+		switch {
+		case !found[i].usable, want != 0 && want < TierCustom && (!ordered || k.Tier > want), want >= TierCustom && k.Tier != want && k.Tier != TierAudio:
 			continue
 		}
-		if o.Tier == 0 || ordered && (k.Tier > o.Tier || o.Tier >= TierCustom) || k.Tier == want {
+		if o.Tier == 0 || k.Tier == want || o.Tier != want && ordered && (k.Tier > o.Tier || o.Tier >= TierCustom) {
 			o.Tier = k.Tier
 		}
 		o.KIDs = append(o.KIDs, k.KID)
@@ -111,7 +114,13 @@ func (e *evaluation) enough(found []verdict, usable int) bool {
 		return !beyond
 	}
 	pictures := slices.ContainsFunc(keys, func(k KeyRef) bool { return k.Tier.picture() })
-	ok := len(e.out.KIDs) > 0 && (!pictures || r.Tier == TierAudio || r.Tier >= TierCustom || e.out.Tier.picture())
+	ok := len(e.out.KIDs) > 0
+	switch {
+	case r.Tier >= TierCustom:
+		ok = e.out.Tier == r.Tier
+	case pictures && r.Tier != TierAudio:
+		ok = e.out.Tier.picture()
+	}
 	if !ok && !e.settle(found) && usable == len(keys) {
 		e.out.refuse(KeyNotGranted, "TIER", "no such tier", r.Tier.String(), Contact)
 	}

@@ -161,7 +161,7 @@ func (e *evaluation) concurrency() {
 		return
 	}
 	if env.Offline {
-		if r.Offline {
+		if r.Offline && e.ses == nil {
 			e.out.refuse(SlotFull, "CONCURRENCY", "no keeper of the slots in reach", "one", Contact)
 		}
 		return
