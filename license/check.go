@@ -17,7 +17,7 @@ func (i *Info) check() (*permission.Units, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	for _, step := range []func(*permission.Units) error{i.checkFields, i.checkActor, i.checkKeys, i.checkTimes, i.checkCounts, i.checkUnits, i.checkRegion, i.checkParent} {
+	for _, step := range []func(*permission.Units) error{i.checkFields, i.checkActor, i.checkKeys, i.checkTimes, i.checkCounts, i.checkUnits, i.checkRegion, i.checkBackup, i.checkParent} {
 		if err := step(u); err != nil {
 			return nil, err
 		}
@@ -118,6 +118,25 @@ func (i *Info) checkUnits(u *permission.Units) error {
 				return fmt.Errorf("%w: PART %x has two units", ErrInvalid, a.usage.Part)
 			}
 		}
+	}
+	return nil
+}
+
+// checkBackup: who holds the household's code holds the keys, so the code opens
+// only what asks for no stronger module and is neither counted, timed nor lent,
+// and the household's own content.
+func (i *Info) checkBackup(u *permission.Units) error {
+	own := i.Subject.Kind == SubjectDomain && ident.Issuer(i.Subject.ID[:]) == i.Issuer
+	if i.Policy.Backup != BackupHousehold || own {
+		return nil
+	}
+	demanding := i.Policy.MinLevel > 1
+	for n := range u.Usage {
+		t := termsOf(i, u, &u.Usage[n])
+		demanding = demanding || t.stateful() || t.timed() || t.loan()
+	}
+	if demanding {
+		return fmt.Errorf("%w: policy backup: HOUSEHOLD is not for what is counted, timed, lent or needs a level above SL1", ErrInvalid)
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func TestLicense_1_RoundTrip(t *testing.T) {
 			Report:      &license.ReportRule{What: license.ReportMinutes, To: "the shop", Until: day0 + day},
 			Overlay:     &license.OverlayRule{Text: 1, Opacity: 20, EveryS: 60},
 			Renew:       &license.RenewRule{After: day, Retry: 1, Recovery: 2, Expired: true},
-			Backup:      license.BackupHousehold, Arbiter: make([]byte, ident.Size),
+			Backup:      license.BackupIssuer, Arbiter: make([]byte, ident.Size),
 			Other: map[uint64]wire.RawMessage{50: {0x01}, 52: {0xa1, 0x01, 0x02}},
 		}
 		i.RevMinEpoch, i.RevMaxAge, i.StatusURL, i.Version = 7, day, "https://shop.example/status", 3
