@@ -17,8 +17,8 @@ var ErrNoRight = errors.New("license: nothing to derive")
 // Derivation is what a child license is to be.
 type Derivation struct {
 	Kind    DerivedKind  // KindCopy, KindLoan or KindAllowance; 0 means KindAllowance
-	Device  ident.Device // the subject of an allowance
-	Subject Subject      // of a loan; a copy keeps its parent's
+	Device  ident.Device // the subject of an allowance, and of a copy of a device's license; other copies keep their parent's
+	Subject Subject      // of a loan
 	Plays   uint64       // 1 to what is left; 0 where the parent is not counted
 	MS      int64        // of ACCUMULATED, 1 to what is left; 0 where the parent has none
 	Copies  uint64       // copies that a copy may make itself, where the rule is INHERIT_LESS
@@ -116,6 +116,9 @@ func (l *License) copy(child *Info, d *Derivation) (*permission.Units, error) {
 	u := *l.units
 	if u.Management == nil || !u.Grants(permission.Copy) {
 		return nil, fmt.Errorf("%w: no COPY", ErrNoRight)
+	}
+	if child.Subject.Kind == SubjectDevice {
+		child.Subject = DeviceSubject(d.Device)
 	}
 	child.Parent.CopyGeneration++
 	child.Parent.Of = copies(u.Management)

@@ -61,19 +61,28 @@ func (n *narrowing) derivation() bool {
 	if n.p.Parent != nil {
 		before = n.p.Parent.CopyGeneration
 	}
-	if link.Kind == KindCopy && link.CopyGeneration != before+1 || link.Kind != KindCopy && link.CopyGeneration != before {
+	if link.Kind != KindCopy && link.CopyGeneration != before {
 		return false
 	}
-	if link.Kind == KindAllowance {
+	switch link.Kind {
+	case KindCopy:
+		m := n.pu.Management
+		return n.pu.Grants(permission.Copy) && link.CopyGeneration == before+1 && before < max(m.MaxGeneration, 1) && link.Of == copies(m)
+	case KindLoan:
+		return n.pu.Grants(permission.Lend) && n.c.Policy.HardEnd != 0
+	case KindExport:
+		return n.pu.Grants(permission.Export)
+	case KindAllowance:
 		if n.c.Subject.Kind != SubjectDevice {
 			return false
 		}
 		// index < parent's count; check has already held index against of.
-		for _, x := range n.pu.UsageFor(permission.Play) {
+		for x := range n.pu.EachUsage(permission.Play) {
 			if x.PlayCount != 0 && link.Of != x.PlayCount {
 				return false
 			}
 		}
+	default: // KindRebind
 	}
 	return true
 }

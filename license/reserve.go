@@ -21,13 +21,25 @@ func (l *License) Reserve(in Input) Step {
 		step.Decision.refuse(NoGrant, action.String(), "a session", "Begin", "")
 	}
 	e.confirmed()
-	if !step.Decision.Allow || l.count(action, e.unit) == 0 {
+	if !step.Decision.Allow {
 		return step
 	}
-	step.State = in.State.clone()
-	step.State.Reserved = add1(step.State.Reserved, action)
-	step.State.Ver++
-	step.Commit, step.Anchor = true, true
+	st := in.State.clone()
+	if e.use() { // a rendition is a use at once
+		step.Commit = e.remember(&st)
+		if e.terms.usage.Interval != 0 && st.FirstUse == 0 {
+			st.FirstUse, st.Pending = e.est, 0
+			step.Commit, step.Anchor = true, true
+		}
+	}
+	if l.count(action, e.unit) != 0 {
+		st.Reserved = add1(st.Reserved, action)
+		step.Commit, step.Anchor = true, true
+	}
+	if step.Commit {
+		st.Ver++
+		step.State = st
+	}
 	return step
 }
 
