@@ -8,6 +8,7 @@
 //	license/ident               the common IDs (IEC 62227, ITU-T H.751)
 //	license/permission          the permission code (IEC 62227), unit by unit
 //	license/profile             defaults for home, mobile, automotive and cloud
+//	license/scenario            stories about licenses: the simulator and the conformance vectors
 //
 // Security model:
 //
