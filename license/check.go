@@ -60,12 +60,13 @@ func (i *Info) checkActor(u *permission.Units) error {
 	if a == nil {
 		return nil
 	}
-	same := (a.Content == "" || a.Content == i.Content) && (a.Issuer == "" || a.Issuer == i.Issuer)
-	if r := a.Receiver; r.Kind != 0 {
-		same = same && SubjectKind(r.Kind) == i.Subject.Kind && r.ID == i.Subject.ID
-	}
-	if !same {
-		return fmt.Errorf("%w: the code's actor is not the license's", ErrInvalid)
+	switch r := a.Receiver; {
+	case a.Content != "" && a.Content != i.Content:
+		return fmt.Errorf("%w: ACTOR: CONTENT is not the license's content ID", ErrInvalid)
+	case a.Issuer != "" && a.Issuer != i.Issuer:
+		return fmt.Errorf("%w: ACTOR: ISSUER is not the license's issuer ID", ErrInvalid)
+	case r.Kind != 0 && (SubjectKind(r.Kind) != i.Subject.Kind || r.ID != i.Subject.ID):
+		return fmt.Errorf("%w: ACTOR: RECEIVER is not the license's subject", ErrInvalid)
 	}
 	return nil
 }

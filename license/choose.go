@@ -130,6 +130,7 @@ func EvaluateChain(chain []*License, in *Input, out *Decision) {
 		e.ancestor()
 		out.and(&d)
 	}
+	chain[0].tier(in.Request.Tier, out)
 	out.finish()
 }
 
@@ -139,11 +140,15 @@ func (e *evaluation) ancestor() {
 	if !e.use() || !e.granted() {
 		return
 	}
+	before, judged := e.mark(), false
 	for i := range e.l.units.Usage {
 		if !e.covers(i) {
 			continue
 		}
-		before := e.mark()
+		if judged {
+			e.reset(before)
+		}
+		judged = true
 		e.terms = termsOf(&e.l.info, e.l.units, &e.l.units.Usage[i])
 		e.start()
 		if end := e.terms.latestEnd(); e.est >= end {
@@ -156,9 +161,9 @@ func (e *evaluation) ancestor() {
 		if e.out.Allow {
 			return
 		}
-		if i+1 < len(e.l.units.Usage) {
-			e.reset(before)
-		}
+	}
+	if !judged {
+		e.out.refuse(NoGrant, "PART", "another part", "a unit for this part", Buy)
 	}
 }
 
@@ -172,8 +177,15 @@ func (d *Decision) and(o *Decision) {
 	}
 	d.Allow = d.Allow && o.Allow
 	d.KIDs = slices.DeleteFunc(d.KIDs, func(k ident.Key) bool { return !slices.Contains(o.KIDs, k) })
-	if o.Tier.picture() && o.Tier < d.Tier {
-		d.Tier = o.Tier
-	}
 	d.Next = append(d.Next, o.Next...)
+}
+
+// tier sets a decision's tier again, to the best of the keys that are left.
+func (l *License) tier(want Tier, d *Decision) {
+	d.Tier = 0
+	for _, kid := range d.KIDs {
+		if t := l.key(kid).Tier; t.better(d.Tier, want) {
+			d.Tier = t
+		}
+	}
 }

@@ -101,11 +101,17 @@ func (l *License) finish(child *Info, u *permission.Units) (*Info, error) {
 func (l *License) allowance(child *Info, d *Derivation) (*permission.Units, error) {
 	u := l.units
 	child.Subject, child.Parent.Of = DeviceSubject(d.Device), l.playCount()
-	cu := &permission.Units{Profile: u.Profile, Version: u.Version, Classification: u.Classification}
-	if m := u.Management; m != nil && m.Timeline != permission.TimelineAbsent {
-		cu.Management = &permission.ManagementUnit{Timeline: m.Timeline}
-	}
+	cu := &permission.Units{Profile: u.Profile, Version: u.Version, Classification: u.Classification, Management: timelineOf(u)}
 	return cu, l.shares(cu, u.Usage, d, false)
+}
+
+// timelineOf is what a child that may not be handed on keeps of the management
+// unit.
+func timelineOf(u *permission.Units) *permission.ManagementUnit {
+	if m := u.Management; m != nil && m.Timeline != permission.TimelineAbsent {
+		return &permission.ManagementUnit{Timeline: m.Timeline}
+	}
+	return nil
 }
 
 func (l *License) copy(child *Info, d *Derivation) (*permission.Units, error) {
@@ -187,10 +193,7 @@ func (l *License) loan(child *Info, d *Derivation) (*permission.Units, error) {
 	child.Subject = d.Subject
 	p := &child.Policy
 	p.HardEnd, p.ExpiryMode, p.FinishTail, p.ClockGrace, p.Copy, p.Transfer, p.Lend = until, ExpiryStop, nil, &grace, nil, nil, nil
-	cu := &permission.Units{Profile: u.Profile, Version: u.Version, Classification: u.Classification}
-	if m := u.Management; m != nil && m.Timeline != permission.TimelineAbsent {
-		cu.Management = &permission.ManagementUnit{Timeline: m.Timeline}
-	}
+	cu := &permission.Units{Profile: u.Profile, Version: u.Version, Classification: u.Classification, Management: timelineOf(u)}
 	var usage []permission.UsageUnit
 	for i := range u.Usage {
 		if r.lends(u.Usage[i].Kind.Permission()) {

@@ -197,7 +197,11 @@ func (e *evaluation) critical() {
 	if !e.l.unknown {
 		return
 	}
-	for _, name := range e.l.units.UnknownCritical(e.in.Request.Action) {
+	names := e.l.units.UnknownCritical(e.in.Request.Action)
+	if e.use() {
+		names = e.l.units.UnknownInUsage(e.unit)
+	}
+	for _, name := range names {
 		e.out.refuse(UnknownCritical, name, "unknown to this version", "", Contact)
 	}
 	for _, name := range e.l.info.Policy.unknown(true) {

@@ -57,11 +57,11 @@ func (e *evaluation) longest() terms {
 func (e *evaluation) copying() {
 	m, s := e.l.units.Management, &e.in.State
 	most := max(m.MaxGeneration, 1)
-	if g := e.l.generation(s); g >= most {
-		e.out.refuse(Generation, "MAX_GENERATION", "copy generation "+number(g), "below "+number(most), e.moveInstead(""))
-	}
 	if n := copies(m); n != 0 && s.left(permission.Copy, n) == 0 {
 		e.exhausted(permission.Copy, "COPY_COUNT", n, e.moveInstead(Buy))
+	}
+	if g := e.l.generation(s); g >= most {
+		e.out.refuse(Generation, "MAX_GENERATION", "copy generation "+number(g), "below "+number(most), e.moveInstead(""))
 	}
 	r := e.l.info.Policy.Copy
 	if r == nil {
@@ -105,9 +105,9 @@ func (e *evaluation) transferring() {
 	if !r.Region || d == nil {
 		return
 	}
-	rule := e.l.info.Policy.Region
+	rule := value(e.l.info.Policy.Region)
 	known := e.l.named(d.Country)
-	if !known && rule != nil && rule.denies(e.terms.live) || known && !e.l.permits(d.Country) {
+	if !known && rule.denies(e.terms.live) || known && !e.l.permits(d.Country) {
 		e.out.refuse(Region, "REGION", d.Country, "a country of the license", Contact)
 	}
 }
@@ -127,14 +127,16 @@ func (r *TransferRule) countersign() Countersigned {
 }
 
 func (e *evaluation) lending() {
-	s, u := &e.in.State, e.l.units.Extended
-	i := slices.IndexFunc(u, func(x permission.ExtendedUnit) bool { return x.Kind == permission.TagLend })
+	s := &e.in.State
 	if s.Loan != nil && s.Phase == Held {
 		e.out.add(Reason{Code: LentOut, Constraint: "LEND_COUNT", Have: "1 loan out", Need: "none", Closed: true, Earliest: s.Loan.Until, Remedy: WaitUntil})
-		e.out.change(e.est, s.Loan.Until, "LOAN_ENDS")
 	}
-	if f := e.in.Request.For; f <= 0 || f > longestLoan(&u[i]) {
-		e.out.refuse(NoGrant, "LEND_TIME", span(max(f, 0)), "at most "+span(longestLoan(&u[i])), "")
+	longest := int64(0) // several units are alternatives
+	for i := range e.l.units.Extended {
+		longest = max(longest, longestLoan(&e.l.units.Extended[i]))
+	}
+	if f := e.in.Request.For; f <= 0 || f > longest {
+		e.out.refuse(NoGrant, "LEND_TIME", span(max(f, 0)), "at most "+span(longest), "")
 	}
 	r := e.l.info.Policy.Lend
 	if r == nil {

@@ -97,7 +97,7 @@ func (n *narrowing) keys() bool {
 			return false
 		}
 		p := &n.p.Keys[at]
-		if c.Check != p.Check || c.Tier != p.Tier || !atMost(c.BPS, p.BPS) || !rulesAtLeast(c, p) {
+		if c.Check != p.Check || c.Tier != p.Tier || !atMost(c.BPS, p.BPS) || c.BPS != 0 && p.BPS == 0 || !rulesAtLeast(c, p) {
 			return false
 		}
 	}
@@ -128,8 +128,15 @@ func rulesAtLeast(a, b *KeyRef) bool {
 		}
 		return r.Constrain
 	}
+	settle := func(r OutputRules) int64 { return (&keyRule{OutputRules: r}).settle() }
 	return x.Digital >= y.Digital && stricter(x.Analog, y.Analog) && stricter(x.Wireless, y.Wireless) && stricter(unknown(x.Unknown), unknown(y.Unknown)) &&
-		x.OnViolation >= y.OnViolation && constrain(&x) <= constrain(&y) && x.MinLevel >= y.MinLevel && x.MaxPixels == y.MaxPixels && atMost(x.MaxFPS, y.MaxFPS)
+		x.OnViolation.rank() >= y.OnViolation.rank() && settle(x) <= settle(y) && constrain(&x) <= constrain(&y) && x.MinLevel >= y.MinLevel && x.MaxPixels == y.MaxPixels && atMost(x.MaxFPS, y.MaxFPS)
+}
+
+// rank orders what a violation does: a key with BLOCK_OUTPUT stays usable where
+// others do not.
+func (v OnViolation) rank() int {
+	return [...]int{Downgrade: 1, BlockOutput: 0, Stop: 2}[v] // Rules lets no other pass
 }
 
 // atMost compares limits of which 0 means unlimited.
@@ -151,15 +158,16 @@ func (n *narrowing) unit(c, p *permission.UsageUnit) bool {
 	if c.Kind != p.Kind || !bytes.Equal(c.Part, p.Part) || !sameItems(c.Extra, p.Extra) {
 		return false
 	}
-	return c.StartTime >= p.StartTime && n.ends(c, p) && atMost(c.PlayCount, p.PlayCount) && atMost(c.Accumulated, p.Accumulated) &&
+	ct, pt := termsOf(n.c, n.cu, c), termsOf(n.p, n.pu, p)
+	return c.StartTime >= p.StartTime && n.ends(&ct, &pt) && ct.minAnchor() >= pt.minAnchor() && atMost(c.PlayCount, p.PlayCount) && atMost(c.Accumulated, p.Accumulated) &&
 		atMost(c.MaxPixels, p.MaxPixels) && c.Output >= p.Output
 }
 
 // ends compares the windows. A child without INTERVAL of a parent with one is
 // from a started interval: its end is absolute, and since the interval began
 // before the child was issued, at most INTERVAL behind that.
-func (n *narrowing) ends(cx, px *permission.UsageUnit) bool {
-	c, p := termsOf(n.c, n.cu, cx), termsOf(n.p, n.pu, px)
+func (n *narrowing) ends(c, p *terms) bool {
+	cx, px := c.usage, p.usage
 	if c.latestEnd() > p.latestEnd() {
 		return false
 	}
@@ -170,6 +178,17 @@ func (n *narrowing) ends(cx, px *permission.UsageUnit) bool {
 		return c.latestEnd() <= plus(n.c.IssuedAt, px.Interval)
 	}
 	return cx.Interval <= px.Interval && c.storeEnd() <= p.storeEnd()
+}
+
+// conditions are the unknown units that stand where conditions do.
+func conditions(units []permission.Item) []permission.Item {
+	var out []permission.Item
+	for _, u := range units {
+		if u.Tag >= permission.TagPlayback && u.Tag <= permission.TagExport {
+			out = append(out, u)
+		}
+	}
+	return out
 }
 
 func sameItems(a, b []permission.Item) bool {
@@ -187,18 +206,18 @@ func (n *narrowing) rights() bool {
 	}
 	if c, p := n.cu.Management, n.pu.Management; c != nil && p != nil {
 		copies := c.Copy == p.Copy && c.CopyCount <= p.CopyCount || !n.cu.Grants(permission.Copy) || p.Copy == permission.CopyFree
-		if !copies || max(c.MaxGeneration, 1) > max(p.MaxGeneration, 1) || c.Move > p.Move || c.Transfer > p.Transfer || !sameItems(c.Extra, p.Extra) {
+		if !copies || max(c.MaxGeneration, 1) > max(p.MaxGeneration, 1) || c.Move > p.Move || c.Transfer > p.Transfer {
 			return false
 		}
 	}
 	for _, c := range n.cu.Extended {
 		if !slices.ContainsFunc(n.pu.Extended, func(p permission.ExtendedUnit) bool {
-			return c.Kind == p.Kind && c.MaxDuration <= p.MaxDuration && c.MaxLoans <= p.MaxLoans && sameItems(c.Extra, p.Extra)
+			return c.Kind == p.Kind && longestLoan(&c) <= longestLoan(&p) && max(c.MaxLoans, 1) <= max(p.MaxLoans, 1) && sameItems(c.Extra, p.Extra)
 		}) {
 			return false
 		}
 	}
-	if c := n.cu.Export; c != nil {
+	if c := n.cu.Export; c != nil && len(c.Systems) > 0 {
 		for _, s := range c.Systems {
 			if !n.pu.Export.Names(s) {
 				return false
@@ -211,36 +230,24 @@ func (n *narrowing) rights() bool {
 // restrictions: TIMELINE, ENCRYPTION and TRANSCODE restrict what other units
 // grant, so a child without them must not be wider.
 func (n *narrowing) restrictions() bool {
-	var c, p permission.ManagementUnit
-	if n.cu.Management != nil {
-		c = *n.cu.Management
-	}
-	if n.pu.Management != nil {
-		p = *n.pu.Management
-	}
+	c, p := value(n.cu.Management), value(n.pu.Management)
 	return (p.Timeline != permission.TimelineNoSkip || c.Timeline == permission.TimelineNoSkip) &&
 		(c.Encryption != permission.EncryptionRelease || p.Encryption == permission.EncryptionRelease) &&
 		max(c.Transcode, permission.TranscodeDeny) <= max(p.Transcode, permission.TranscodeDeny)
 }
 
-// classification: the region at most, and what defaults hang on unchanged.
+// classification: TERRITORY and areas permit at most what the parent's do. What
+// defaults hang on is compared where they are.
 func (n *narrowing) classification() bool {
-	var c, p permission.ClassificationUnit
-	if n.cu.Classification != nil {
-		c = *n.cu.Classification
+	c, p := value(n.cu.Classification).Territory, value(n.pu.Classification).Territory
+	ca, pa := value(n.c.Policy.Region).Areas, value(n.p.Policy.Region).Areas
+	if len(p) == 0 && len(pa) == 0 {
+		return true
 	}
-	if n.pu.Classification != nil {
-		p = *n.pu.Classification
+	within := func(country string) bool {
+		return slices.Contains(p, country) || slices.ContainsFunc(pa, func(area string) bool { return inRegion(country, area) })
 	}
-	if len(p.Territory) > 0 && len(c.Territory) == 0 {
-		return false
-	}
-	for _, t := range c.Territory {
-		if len(p.Territory) > 0 && !slices.Contains(p.Territory, t) {
-			return false
-		}
-	}
-	return true
+	return len(c)+len(ca) > 0 && !slices.ContainsFunc(c, func(t string) bool { return !within(t) }) && subset(ca, pa)
 }
 
 func (n *narrowing) revocation() bool {
@@ -260,5 +267,9 @@ func (n *narrowing) unknown() bool {
 			return false
 		}
 	}
-	return sameItems(n.cu.Unknown, n.pu.Unknown)
+	if n.cu.Export != nil && len(n.cu.Export.Systems) > 0 && !sameItems(n.cu.Export.Extra, n.pu.Export.Extra) {
+		return false // rights has seen that the parent has one
+	}
+	return sameItems(conditions(n.cu.Unknown), conditions(n.pu.Unknown)) && sameItems(value(n.cu.Management).Extra, value(n.pu.Management).Extra) &&
+		sameItems(value(n.cu.Actor).Extra, value(n.pu.Actor).Extra)
 }

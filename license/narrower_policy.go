@@ -15,22 +15,8 @@ func (n *narrowing) policy() bool {
 		(p.finish() || !c.finish()) && (!c.finish() || tailAtMost(cp.FinishTail, pp.FinishTail)) &&
 		c.firstUseThreshold() <= p.firstUseThreshold() && c.countThreshold() <= p.countThreshold() && c.resumeWindow() <= p.resumeWindow() && c.slice() <= p.slice() &&
 		c.grace(nil) <= p.grace(nil) && (cp.EmbargoStrict || !pp.EmbargoStrict) &&
-		anchorAtLeast(n, &c, &p) && max(cp.OutputEvidence, EvidenceHost) >= max(pp.OutputEvidence, EvidenceHost) && cp.MinLevel >= pp.MinLevel &&
+		c.minAnchor() >= p.minAnchor() && max(cp.OutputEvidence, EvidenceHost) >= max(pp.OutputEvidence, EvidenceHost) && cp.MinLevel >= pp.MinLevel &&
 		max(cp.Stale, StaleWarn) >= max(pp.Stale, StaleWarn)
-}
-
-// anchorAtLeast compares with the defaults of counted and lent content.
-func anchorAtLeast(n *narrowing, c, p *terms) bool {
-	least := func(t *terms, u *permission.Units) uint64 {
-		out := t.minAnchor()
-		for i := range u.Usage {
-			x := *t
-			x.usage = &u.Usage[i]
-			out = max(out, x.minAnchor())
-		}
-		return out
-	}
-	return least(c, n.cu) >= least(p, n.pu)
 }
 
 // tailAtMost: without a value the tail depends on the film, so only none, 0 or
@@ -76,11 +62,7 @@ func (n *narrowing) region() bool {
 		return u.Classification != nil && u.Classification.UsageClass == permission.UsageClassLive
 	}
 	return max(c.Phase, RegionIssue) >= max(p.Phase, RegionIssue) && roam(c) <= roam(p) && (c.denies(live(n.cu)) || !p.denies(live(n.pu))) &&
-		subset(p.Deny, c.Deny) && (len(p.Areas) == 0 || len(c.Areas) > 0 || territory(n.cu)) && subset(c.Areas, p.Areas)
-}
-
-func territory(u *permission.Units) bool {
-	return u.Classification != nil && len(u.Classification.Territory) > 0
+		subset(p.Deny, c.Deny)
 }
 
 // subset reports whether everything in a is in b.
@@ -131,8 +113,9 @@ func (r *ConcurrencyRule) atLeast(p *ConcurrencyRule) bool {
 	if p == nil {
 		return true
 	}
+	asks := func(x *ConcurrencyRule) bool { return x.OnFull != TakeoverOldest }
 	blocks := func(x *ConcurrencyRule) bool { return x.OnFull == BlockNew }
-	return r != nil && r.Max <= p.Max && (blocks(r) || !blocks(p)) && (r.Offline || !p.Offline)
+	return r != nil && r.Max <= p.Max && (blocks(r) || !blocks(p)) && (asks(r) || !asks(p)) && (r.Offline || !p.Offline)
 }
 
 // renew: a child is not renewed for longer than its parent goes on.

@@ -25,20 +25,17 @@ func (e *evaluation) outputs() {
 	var store [MaxKeys]verdict
 	keys := e.l.info.Keys
 	found := store[:len(keys)]
-	usable := 0
 	for i := range keys {
 		v := &found[i]
 		v.from = len(e.out.Reasons)
 		e.key(i, v)
 		v.to = len(e.out.Reasons)
-		if v.usable = v.to == v.from && !v.settling; v.usable {
-			usable++
-		} else if v.to > v.from {
+		if v.usable = v.to == v.from && !v.settling; v.to > v.from {
 			e.out.WouldUnlock = append(e.out.WouldUnlock, Unlock{keys[i].Tier, e.out.Reasons[v.from].Need})
 		}
 	}
 	e.choose(found)
-	closed := !e.enough(found, usable)
+	closed := !e.enough(found)
 	for i := range found {
 		v := &found[i]
 		for n := v.from; n < v.to; n++ {
@@ -90,28 +87,35 @@ func (e *evaluation) choose(found []verdict) {
 		case !found[i].usable, want != 0 && want < TierCustom && (!ordered || k.Tier > want), want >= TierCustom && k.Tier != want && k.Tier != TierAudio:
 			continue
 		}
-		if o.Tier == 0 || k.Tier == want || o.Tier != want && ordered && (k.Tier > o.Tier || o.Tier >= TierCustom) {
+		if k.Tier.better(o.Tier, want) {
 			o.Tier = k.Tier
 		}
 		o.KIDs = append(o.KIDs, k.KID)
 	}
 }
 
+// better reports whether a tier takes another's place as the one of a decision:
+// the tier wanted is the best, an issuer's own one where there is no other.
+func (t Tier) better(than, want Tier) bool {
+	return than == 0 || t == want || than != want && t < TierCustom && (t > than || than >= TierCustom)
+}
+
 // enough reports whether what is usable makes a use. For one key it is that
 // key alone: a picture's violation does not mute the sound. Else it is a
 // picture tier, where the license has one and more than sound is wanted.
-func (e *evaluation) enough(found []verdict, usable int) bool {
+func (e *evaluation) enough(found []verdict) bool {
 	r, keys := &e.in.Request, e.l.info.Keys
 	if r.KID != (ident.Key{}) {
 		i := slices.IndexFunc(keys, func(k KeyRef) bool { return k.KID == r.KID })
-		beyond := i >= 0 && found[i].usable && !slices.Contains(e.out.KIDs, r.KID)
-		if beyond {
+		switch {
+		case i < 0:
+			e.out.refuse(KeyNotGranted, "KID", r.KID.String(), "a key of the license", "")
+		case found[i].settling:
+			e.out.refuse(OutputCode, keys[i].Tier.String(), "an output that comes up", "a moment", WaitUntil)
+		case found[i].usable && !slices.Contains(e.out.KIDs, r.KID):
 			e.out.refuse(KeyNotGranted, "TIER", "a key of another tier", r.Tier.String(), "")
 		}
-		if i >= 0 && found[i].settling {
-			e.out.refuse(OutputCode, keys[i].Tier.String(), "an output that comes up", "a moment", WaitUntil)
-		}
-		return !beyond
+		return true
 	}
 	pictures := slices.ContainsFunc(keys, func(k KeyRef) bool { return k.Tier.picture() })
 	ok := len(e.out.KIDs) > 0
@@ -121,10 +125,21 @@ func (e *evaluation) enough(found []verdict, usable int) bool {
 	case pictures && r.Tier != TierAudio:
 		ok = e.out.Tier.picture()
 	}
-	if !ok && !e.settle(found) && usable == len(keys) {
+	if !ok && !e.settle(found) && !slices.ContainsFunc(keys, func(k KeyRef) bool { return r.serves(k.Tier, pictures) }) {
 		e.out.refuse(KeyNotGranted, "TIER", "no such tier", r.Tier.String(), Contact)
 	}
 	return ok
+}
+
+// serves reports whether a tier could be what is wanted, were it usable.
+func (r *Request) serves(t Tier, pictures bool) bool {
+	switch {
+	case r.Tier >= TierCustom:
+		return t == r.Tier
+	case pictures && r.Tier != TierAudio:
+		return t.picture() && (r.Tier == 0 || t <= r.Tier)
+	}
+	return r.Tier == 0 || t <= r.Tier
 }
 
 // settle refuses where an output that comes up leaves nothing to show.

@@ -50,7 +50,7 @@ func Relay(parent *License, d Derivation, to Target) (child *Info, lost []string
 	}
 	q := &child.Policy
 	q.StorageDuration, q.Renew, q.Copy, q.Transfer, q.Lend = 0, nil, nil, nil, nil
-	cu := &permission.Units{Profile: u.Profile, Version: u.Version, Classification: u.Classification, Usage: []permission.UsageUnit{*x}}
+	cu := &permission.Units{Profile: u.Profile, Version: u.Version, Classification: u.Classification, Usage: []permission.UsageUnit{*x}, Management: timelineOf(u)}
 	child, err = parent.finish(child, cu)
 	return child, lost, err
 }
@@ -62,6 +62,9 @@ func (l *License) narrow(x *permission.UsageUnit, d *Derivation, to *Target) (*p
 	t := termsOf(&l.info, l.units, x)
 	t.denied = true
 	end := t.end(d.State.FirstUse)
+	if end <= d.Now {
+		return nil, nil, fmt.Errorf("%w: over", ErrNoRight)
+	}
 	if x.Interval != 0 && (d.State.FirstUse != 0 || !to.holds("INTERVAL")) {
 		if d.State.FirstUse == 0 {
 			end = min(t.latestEnd(), plus(d.Now, x.Interval))
@@ -72,10 +75,7 @@ func (l *License) narrow(x *permission.UsageUnit, d *Derivation, to *Target) (*p
 	if out.EndTime = 0; end != never {
 		out.EndTime = end
 	}
-	switch {
-	case end <= d.Now:
-		return nil, nil, fmt.Errorf("%w: over", ErrNoRight)
-	case end != never && !to.holds("END_TIME"):
+	if end != never && !to.holds("END_TIME") {
 		return nil, nil, fmt.Errorf("%w: %s does not hold END_TIME", ErrNoRight, to.System)
 	}
 	if n := x.PlayCount; n != 0 {

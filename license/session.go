@@ -97,6 +97,12 @@ func (l *License) Begin(in Input) Step {
 		step.Session.noStart = resumed && t.nearEnd(st.OpenPlay.Seen)
 		step.Commit, step.Anchor = true, true
 	}
+	if t.usage.Accumulated != 0 && in.Env.Anchor >= 2 {
+		step.Session.accTaken = min(advance, t.accLeft(&st))
+		st.Acc += step.Session.accTaken
+		st.Slice = &Reserve{Until: e.est, MS: step.Session.accTaken}
+		step.Commit, step.Anchor = true, true
+	}
 	if e.remember(&st) {
 		step.Commit = true
 	}
@@ -201,7 +207,7 @@ func (x *extension) run() bool {
 	if x.in.Request.Action == permission.Play && x.terms.usage.PlayCount != 0 && x.restarts(&st) && !x.again(&st) {
 		return false
 	}
-	if !x.release(&st) {
+	if !x.pays(&st) || !x.release(&st) {
 		return false
 	}
 	x.mark(&st)
@@ -211,6 +217,17 @@ func (x *extension) run() bool {
 	}
 	x.step.State = st
 	return true
+}
+
+// pays refuses the first slice of a counted RENDER session where the unit that
+// was left at Begin has gone elsewhere since.
+func (x *extension) pays(st *State) bool {
+	n := x.terms.usage.PlayCount
+	if x.in.Request.Action != permission.Render || n == 0 || x.step.Session.charged || st.left(permission.Render, n) > 0 {
+		return true
+	}
+	x.exhausted(permission.Render, "PLAY_COUNT", n, Buy)
+	return false
 }
 
 // restarts reports whether the fragment begins the content again after at
@@ -273,7 +290,7 @@ func (s *Session) refund(t *terms, st *State, l *License) {
 // grow adds ms, which may be negative, to the rendered time that thresholds are
 // judged by.
 func (t *terms) grow(st *State, ms int64) {
-	if st.OpenPlay != nil {
+	if st.OpenPlay != nil && t.usage.Kind == permission.Playback && t.usage.PlayCount != 0 {
 		st.OpenPlay.Rendered = max(st.OpenPlay.Rendered+ms, 0)
 	}
 	if st.FirstUse == 0 {

@@ -106,7 +106,7 @@ func (x *extension) reserve(st *State, ms, used int64) {
 	if t.counted() || st.Pending > 0 || x.step.Anchor || t.noSkip {
 		ahead := ses.reserved - used
 		if t.usage.Accumulated != 0 {
-			ahead = max(ahead, ses.accTaken-t.accUsed(used, ses.tracks, x.l))
+			ahead = ses.accTaken - t.accUsed(used, ses.tracks, x.l)
 		}
 		st.Slice = &Reserve{Until: plus(x.est, ses.wallLen), MS: max(ahead, 0)}
 		x.step.Commit = true

@@ -71,7 +71,11 @@ func (e *evaluation) revocation() {
 	if env.RevEpoch < i.RevMinEpoch {
 		e.out.refuse(StatusStale, "REV_MIN_EPOCH", strconv.FormatUint(env.RevEpoch, 10), strconv.FormatUint(i.RevMinEpoch, 10), Renew)
 	}
-	if i.RevMaxAge != 0 && env.StatusAge > i.RevMaxAge {
+	if i.RevMaxAge == 0 {
+		return
+	}
+	e.out.change(e.est, e.passed(i.RevMaxAge-env.StatusAge+1), string(StatusStale))
+	if env.StatusAge > i.RevMaxAge {
 		e.out.add(Reason{
 			Code: StatusStale, Constraint: "REV_MAX_AGE", Have: span(env.StatusAge), Need: "at most " + span(i.RevMaxAge),
 			Closed: i.Policy.Stale == StaleDeny, Remedy: Renew,

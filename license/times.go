@@ -21,7 +21,17 @@ func (e *evaluation) clock() {
 		e.out.refuse(ClockStale, "CLOCK_GRACE", have, span(grace), SyncTime)
 		return
 	}
-	e.out.change(e.est, plus(e.est, grace-c.Unsynced+1), string(ClockStale))
+	e.out.change(e.est, e.passed(grace-c.Unsynced+1), string(ClockStale))
+}
+
+// passed is what the time will be when the power has been on for ms more: the
+// clock goes on from its own estimate, which may lie behind a floor.
+func (e *evaluation) passed(ms int64) int64 {
+	if ms <= 0 {
+		return e.est
+	}
+	c := &e.in.Clock
+	return max(plus(max(c.Est, c.Lo), ms), e.est+1)
 }
 
 // start judges START_TIME (evaluator E3).
@@ -108,7 +118,7 @@ func (e *evaluation) expired(end int64) string {
 // inTail reports whether a session that began inside the window may finish
 // behind its end. The tail is fixed when the end is first found crossed.
 func (e *evaluation) inTail(end int64) bool {
-	if e.ses == nil || !e.terms.finish() || e.ses.Start >= end {
+	if e.ses == nil || !e.terms.finish() || e.ses.Start >= end || e.in.State.Denied != 0 {
 		return false
 	}
 	if e.ses.TailFor != end {

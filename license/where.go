@@ -1,6 +1,7 @@
 package license
 
 import (
+	"math"
 	"slices"
 
 	"github.com/lares-drm/lares/license/permission"
@@ -137,8 +138,9 @@ func (s *State) remember(p place, r *RegionRule, now int64) bool {
 	if p.away {
 		today := day(now)
 		next.Away = slices.Clone(recent(next.Away, today))
-		if !slices.Contains(next.Away, today) {
-			next.Away = append(next.Away, today)
+		// A day may lie ahead of today: the estimate of the time can go back.
+		if at, there := slices.BinarySearch(next.Away, today); !there {
+			next.Away = slices.Insert(next.Away, at, today)
 		}
 	} else {
 		next.Home = p.country
@@ -204,7 +206,7 @@ func (e *evaluation) busy(s *Slot) bool {
 
 // frees is when the n-th of the busy slots, by their last heartbeats, lapses.
 func (e *evaluation) frees(n int) int64 {
-	last := int64(-1)
+	last := int64(math.MinInt64)
 	for n > 0 { // n is small: the lapse after the one before
 		next, same := int64(never), 0
 		for i := range e.in.Env.Slots {

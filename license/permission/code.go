@@ -214,7 +214,13 @@ func (u *Units) EachUsage(p Permission) iter.Seq[*UsageUnit] {
 // and that stands where conditions of p stand: units of tags 0x10 to 0x40, and
 // items of the actor unit and of the units that grant p. A permission with one
 // of them must not be used. With p = 0 it names those of all permissions.
-func (u *Units) UnknownCritical(p Permission) []string {
+func (u *Units) UnknownCritical(p Permission) []string { return u.unknown(p, -1) }
+
+// UnknownInUsage is UnknownCritical for the permission of one usage unit, by
+// its index in Usage: what other usage units say does not concern it.
+func (u *Units) UnknownInUsage(i int) []string { return u.unknown(u.Usage[i].Kind.Permission(), i) }
+
+func (u *Units) unknown(p Permission, usage int) []string {
 	var out []string
 	for _, it := range u.Unknown {
 		if it.Tag >= tagUsageFirst && it.Tag <= TagExport {
@@ -232,7 +238,9 @@ func (u *Units) UnknownCritical(p Permission) []string {
 		add(TagActor, u.Actor.Extra)
 	}
 	for i := range u.Usage {
-		add(uint8(u.Usage[i].Kind), u.Usage[i].Extra, u.Usage[i].Kind.Permission())
+		if usage < 0 || usage == i {
+			add(uint8(u.Usage[i].Kind), u.Usage[i].Extra, u.Usage[i].Kind.Permission())
+		}
 	}
 	for i := range u.Extended {
 		add(u.Extended[i].Kind, u.Extended[i].Extra, Lend)

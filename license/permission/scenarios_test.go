@@ -65,7 +65,7 @@ func TestTR62636_Scenarios(t *testing.T) {
 		"content purchase": "PLAY MOVE TRANSFER LEND", "rental with time limit": "PLAY", "rental with play limit": "PLAY", "subscription": "PLAY", "direct retrieval from a device": "PLAY",
 		"unlimited play": "PLAY", "preview": "PLAY", "several permissions for one multipart content": "PLAY RENDER", "inheritance": "PLAY COPY TRANSFER LEND",
 		"export of OMA DRM content": "PLAY EXPORT", "combined constraints": "PLAY", "FairPlay-style rules": "PLAY MOVE EXPORT", "CPRM-style rules": "PLAY COPY MOVE", "SAFIA-style rules": "PLAY MOVE",
-		"ringtones": "PLAY", "download free with advertising": "PLAY COPY", "streaming free with advertising": "PLAY", "giveaways": "PLAY COPY MOVE", "coupons or points": "PLAY",
+		"ringtones": "PLAY", "download free with advertising": "PLAY COPY", "streaming free with advertising": "PLAY", "giveaways": "PLAY COPY MOVE TRANSFER", "coupons or points": "PLAY",
 		"disclosure of private data": "PLAY RENDER", "nine copies with unlimited moves": "PLAY COPY MOVE", "game subscription": "",
 	}
 	got := map[string]string{}
