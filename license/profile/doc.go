@@ -6,7 +6,9 @@
 // evaluator serves them. The values are local.
 //
 // It decides nothing and overrides no license: a clock grace that a license
-// names wins, and loans and live content have none whatever a profile says.
+// names wins, and loans and live content have none whatever a profile says. It
+// knows no license.Env: who makes one (the trusted module, a story) copies Grace,
+// Level, Anchor and Alone into it, and asks Output for the class of a connector.
 //
 // The promise: profiles are values, equal ones behave equally, and every value
 // is in docs/spec/profile.md.

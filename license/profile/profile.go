@@ -10,7 +10,8 @@ import (
 // ErrUnknown is returned for a name that is no profile's.
 var ErrUnknown = errors.New("profile: unknown")
 
-// RegionPhase says when a region is judged unless the license says otherwise.
+// RegionPhase says when the region of a license for such a device is judged. It is
+// for who issues: a license that names no phase means ISSUE on every device.
 type RegionPhase string
 
 // The phases (evaluator E6).
@@ -38,9 +39,10 @@ type Profile struct {
 	Grace      map[permission.Charge]int64 `json:"clock_grace"` // for license.Env.Grace: powered-on ms by charge model
 	RTC        bool                        `json:"rtc"`         // has a clock that runs without power
 	PowerCut   bool                        `json:"power_cut"`   // power may go at any instant, without notice
-	Region     RegionPhase                 `json:"region"`      // default phase
+	Region     RegionPhase                 `json:"region"`      // phase that an issuer writes who sells to such devices
 	Households int                         `json:"households"`  // most in one process; 0 = no bound
 	Sale       Transfer                    `json:"sale"`
+	Alone      bool                        `json:"alone"` // for license.Env.Offline: as a rule no keeper of slots is in reach
 	// Outputs maps what the platform calls a connector to the class of output
 	// that the evaluator knows; what is missing is of unknown class.
 	Outputs map[string]string `json:"outputs"`
@@ -50,6 +52,18 @@ const (
 	hour = int64(3600_000)
 	day  = 24 * hour
 )
+
+// UnknownOutput is the class of a connector that a profile does not name.
+const UnknownOutput = "UNKNOWN"
+
+// Output is the class of output, for license.Output.Class, that one of the
+// platform's connectors has.
+func (p Profile) Output(connector string) string {
+	if class, ok := p.Outputs[connector]; ok {
+		return class
+	}
+	return UnknownOutput
+}
 
 // All lists the profiles: home, mobile, automotive, cloud.
 func All() []Profile { return []Profile{Home(), Mobile(), Automotive(), Cloud()} }
@@ -76,7 +90,7 @@ func Home() Profile {
 // Mobile is a device that travels: 30 days offline, no domain manager near.
 func Mobile() Profile {
 	return Profile{
-		Name: "mobile", For: "phones and tablets that travel", Offline: 30 * day, Level: 2, Anchor: 1, RTC: true, Region: AtIssue, Households: 1, Sale: WithHousehold,
+		Name: "mobile", For: "phones and tablets that travel", Offline: 30 * day, Level: 2, Anchor: 1, RTC: true, Region: AtIssue, Households: 1, Sale: WithHousehold, Alone: true,
 		Grace:   map[permission.Charge]int64{permission.ChargeSubscription: 30 * day, permission.ChargeRental: 72 * hour},
 		Outputs: map[string]string{"panel": "INTERNAL", "speaker": "INTERNAL", "usb-c": "DIGITAL", "cast": "WIRELESS"},
 	}
@@ -86,7 +100,7 @@ func Mobile() Profile {
 // region is judged at the first use, and its sale is a TRANSFER or a wipe.
 func Automotive() Profile {
 	return Profile{
-		Name: "automotive", For: "cars", Offline: 30 * day, Level: 2, Anchor: 2, PowerCut: true, Region: AtFirstUse, Households: 1, Sale: WithDevice,
+		Name: "automotive", For: "cars", Offline: 30 * day, Level: 2, Anchor: 2, PowerCut: true, Region: AtFirstUse, Households: 1, Sale: WithDevice, Alone: true,
 		Grace:   map[permission.Charge]int64{permission.ChargeSubscription: 72 * hour, permission.ChargeRental: 24 * hour},
 		Outputs: map[string]string{"dashboard": "INTERNAL", "rear-seat": "INTERNAL", "cabin-audio": "INTERNAL", "phone-projection": "WIRELESS"},
 	}

@@ -28,7 +28,7 @@ type header struct {
 }
 
 // headers lists the words that begin a header line, as people are told.
-const headers = "title, shows, license, policy, keys, subject, parent, info"
+const headers = "title, shows, profile, license, policy, keys, subject, parent, info"
 
 // spec is one license of a story.
 type spec struct {
@@ -95,6 +95,8 @@ func (s *Scenario) header(h header) error {
 	case "shows":
 		s.shows = append(s.shows, tokens(h.value)...)
 		return nil
+	case "profile":
+		return s.profileOf(h)
 	case "license":
 		return s.license(h)
 	case "policy", "keys", "subject", "parent", "info":

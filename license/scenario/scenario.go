@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/profile"
 )
 
 // Scenario is a story that was read: licenses, and steps in order. It is not
@@ -16,7 +17,8 @@ type Scenario struct {
 	headers []header
 	specs   []*spec
 	steps   []step
-	loose   bool // expectations are not judged: another license was put in
+	device  *profile.Profile // the kind of device; nil = none in particular
+	loose   bool             // expectations are not judged: another license was put in
 }
 
 // step is one line of the story.

@@ -50,6 +50,9 @@ func newWorld(s *Scenario) world {
 		},
 		display: license.Output{Class: license.OutputInternal, Evidence: license.EvidenceHost},
 	}
+	if s.device != nil {
+		w.bring(s.device)
+	}
 	if !s.loose {
 		return w
 	}
