@@ -22,8 +22,9 @@ func (t *Target) holds(name string) bool { return slices.Contains(t.Holds, name)
 // information of a child of kind 4, and what is lost. An INTERVAL that the
 // system does not know becomes an absolute end, a PLAY_COUNT becomes one play
 // with an end; everything else that it does not hold refuses. The caller has
-// evaluated EXPORT, and debits one play with Give where the parent is counted,
-// before the child leaves.
+// evaluated EXPORT, and debits the child's plays with Give where the parent is
+// counted, before the child leaves: d.Plays, where the system holds PLAY_COUNT,
+// else one.
 func Relay(parent *License, d Derivation, to Target) (child *Info, lost []string, err error) {
 	if !parent.units.Export.Names(to.System) {
 		return nil, nil, fmt.Errorf("%w: EXPORT to %q", ErrNoRight, to.System)
@@ -79,10 +80,13 @@ func (l *License) narrow(x *permission.UsageUnit, d *Derivation, to *Target) (*p
 		return nil, nil, fmt.Errorf("%w: %s does not hold END_TIME", ErrNoRight, to.System)
 	}
 	if n := x.PlayCount; n != 0 {
-		if d.State.free(n) == 0 {
-			return nil, nil, fmt.Errorf("%w: no play is left", ErrNoRight)
+		if out.PlayCount = max(d.Plays, 1); !to.holds("PLAY_COUNT") {
+			out.PlayCount = 1
 		}
-		if out.PlayCount = 1; !to.holds("PLAY_COUNT") {
+		if out.PlayCount > d.State.free(n) {
+			return nil, nil, fmt.Errorf("%w: %d plays of %d left", ErrNoRight, out.PlayCount, d.State.free(n))
+		}
+		if !to.holds("PLAY_COUNT") {
 			if end == never {
 				return nil, nil, fmt.Errorf("%w: %s holds neither PLAY_COUNT nor an end", ErrNoRight, to.System)
 			}

@@ -1,9 +1,12 @@
 package license
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
+	"slices"
 
+	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
 )
 
@@ -139,6 +142,24 @@ func (l *License) Continue(old *License, s State) (State, error) {
 	s.Denied = 0
 	s.Ver++
 	return s, nil
+}
+
+// Carry moves a session that runs under old to l, which supersedes it, so that
+// a renewal interrupts nobody: to the first unit of the same kind and part. It
+// fails, and the session is over, where there is none or where a key that is in
+// use is not in l. A tail is fixed anew.
+func (l *License) Carry(old *License, ses Session) (Session, bool) {
+	if ses.unit == 0 {
+		return ses, false
+	}
+	was := &old.units.Usage[ses.unit-1]
+	i := slices.IndexFunc(l.units.Usage, func(x permission.UsageUnit) bool { return x.Kind == was.Kind && bytes.Equal(x.Part, was.Part) })
+	gone := func(kid ident.Key) bool { return l.key(kid) == nil }
+	if i < 0 || slices.ContainsFunc(ses.KIDs, gone) {
+		return ses, false
+	}
+	ses.unit, ses.TailFor, ses.TailUntil = i+1, 0, 0
+	return ses, true
 }
 
 // Bounds of the pauses between tries to renew, in ms. Source: evaluator E5.

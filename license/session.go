@@ -93,7 +93,7 @@ func (l *License) Begin(in Input) Step {
 		if !resumed {
 			st.open(e.est)
 		}
-		st.OpenPlay.Touched = e.est
+		st.OpenPlay.Touched = max(st.OpenPlay.Touched, e.est)
 		step.Session.noStart = resumed && t.nearEnd(st.OpenPlay.Seen)
 		step.Commit, step.Anchor = true, true
 	}

@@ -91,7 +91,7 @@ func (x *extension) reserve(st *State, ms, used int64) {
 		x.step.Anchor = true
 	}
 	if p := st.OpenPlay; p != nil && x.in.Request.Action == permission.Play {
-		p.Touched = x.est
+		p.Touched = max(p.Touched, x.est)
 		if !p.Charged && p.Rendered+st.Uncharged >= t.countThreshold() {
 			p.Charged, st.Uncharged = true, 0
 			st.consume(permission.Play)

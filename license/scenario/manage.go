@@ -150,8 +150,13 @@ func readRenew(words []string) (action, error) {
 		out.vec.Old = old.name
 		if out.err == nil {
 			in.keep(next)
-			in.ses, r.current = old.ses, in.name
-			old.ses = nil
+			if in.ses = old.ses; in.ses != nil {
+				use, on := in.lic.Carry(old.lic, in.ses.Session)
+				if in.ses.Session = use; !on {
+					in.ses = nil
+				}
+			}
+			r.current, old.ses = in.name, nil
 		}
 		return nil
 	}, nil

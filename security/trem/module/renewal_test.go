@@ -2,6 +2,7 @@ package module_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -73,4 +74,30 @@ func TestEvaluator_E5_SubscriptionIsRenewed(t *testing.T) {
 		t.Errorf("after 20 days: %+v, %d licenses; want the renewed one, which plays", d, len(held))
 	}
 	h.wantKinds(h.buy(filmID, until(5)), trem.EventFailed) // an older version, late
+}
+
+// A film that is being watched goes on while its license is renewed.
+func TestEvaluator_E5_RenewalInterruptsNobody(t *testing.T) {
+	h := newHouse(t)
+	s := h.stock(cenc.SchemeCENC, filmID)
+	counted := h.sell("PLAY; PLAY_COUNT=3", filmID)
+	h.wantKinds(h.buy(filmID, renewed(counted, 1)), trem.EventInstalled, trem.EventClosed)
+	ctx := context.Background()
+	session, err := h.home.Begin(ctx, playAsk(content.SD))
+	h.must(err)
+	film := s.m.Tracks[slices.IndexFunc(s.m.Tracks, func(t content.TrackFiles) bool { return t.Tier == content.SD })]
+	track, _, err := h.home.Track(ctx, session.Handle, s.read(t, film.Init))
+	h.must(err)
+	_, err = h.home.Decrypt(ctx, session.Handle, track, s.read(t, film.Segments[0].File))
+	h.must(err)
+	h.wantKinds(h.buy(filmID, renewed(counted, 2)), trem.EventInstalled, trem.EventClosed)
+	for _, seg := range film.Segments[1:] {
+		_, err = h.home.Decrypt(ctx, session.Handle, track, s.read(t, seg.File))
+		h.must(err)
+	}
+	h.must(h.home.End(ctx, session.Handle))
+	h.home.restart()
+	if held := h.held(h.home); len(held) != 1 || *held[0].Counters.PlaysLeft != 2 {
+		t.Errorf("%+v, want the renewed license with 2 plays left: one was charged across the renewal", held)
+	}
 }

@@ -254,7 +254,8 @@ func (i *instance) record() (vault.Record, error) {
 }
 
 // takeOver gives a renewal or a continuation the state of the license that it
-// supersedes here, and ends that one's sessions. A license that has been
+// supersedes here, and ends those of its sessions that cannot go on under the
+// new one. A license that has been
 // superseded is refused: the highest version is kept.
 func (c *Core) takeOver(inst *instance, r Reading) error {
 	for _, old := range c.sorted() {
@@ -268,10 +269,11 @@ func (c *Core) takeOver(inst *instance, r Reading) error {
 			return fmt.Errorf("license: the version before it is not closed yet")
 		}
 		for handle, s := range c.sessions {
-			if s.inst == old {
-				if err := c.end(handle, r); err != nil {
-					return err
-				}
+			if _, goes := inst.leaf().Carry(old.leaf(), s.use); s.inst != old || goes {
+				continue
+			}
+			if err := c.end(handle, r); err != nil {
+				return err
 			}
 		}
 		state, err := inst.leaf().Continue(old.leaf(), old.state)
@@ -286,9 +288,16 @@ func (c *Core) takeOver(inst *instance, r Reading) error {
 // hold takes an instance in, in the place of what it supersedes.
 func (c *Core) hold(inst *instance) {
 	for hash, old := range c.held {
-		if inst.leaf().Supersedes(old.leaf()) == nil {
-			delete(c.held, hash)
+		if inst.leaf().Supersedes(old.leaf()) != nil {
+			continue
 		}
+		for _, s := range c.sessions { // a renewal interrupts nobody
+			if s.inst == old {
+				s.use, _ = inst.leaf().Carry(old.leaf(), s.use)
+				s.inst = inst
+			}
+		}
+		delete(c.held, hash)
 	}
 	c.held[inst.leaf().Hash()] = inst
 }
