@@ -3,8 +3,8 @@
 // local, docs/spec/home-api.md.
 //
 // It translates between HTTP and service/home and decides nothing. Everything
-// that pages and commands say to people is in words.go, so that one file can be
-// translated. Pages and the API are for the owner: they answer only
+// that pages and commands say to people is in words.go and, for the simulator,
+// simulator_words.go, so that it can be translated. Pages and the API are for the owner: they answer only
 // requests from this machine, under a host name that is known, so that neither
 // another site nor a renamed address can use them. Devices reach pairing,
 // relay, content files and the authority's statements, which need no trust.

@@ -30,7 +30,7 @@ func (s *server) parsePages() error {
 		return fmt.Errorf("parse pages: %w", err)
 	}
 	s.pages = map[string]*template.Template{}
-	for _, name := range []string{"library", "title", "watch", "devices", "sessions", "health", "problem"} {
+	for _, name := range []string{"library", "title", "watch", "devices", "sessions", "health", "simulator", "problem"} {
 		t, err := template.Must(base.Clone()).ParseFS(templateFiles, "templates/"+name+".html")
 		if err != nil {
 			return fmt.Errorf("parse pages: %w", err)

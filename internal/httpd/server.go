@@ -110,6 +110,8 @@ func (s *server) ownerRoutes(m *http.ServeMux) {
 	m.HandleFunc("POST /api/v1/learn", s.apiLearn)
 	m.HandleFunc("GET /api/v1/pairwise", s.apiPairwise)
 	m.HandleFunc("GET /api/v1/events", s.events)
+	m.HandleFunc("GET /simulator", s.pageSimulator)
+	m.HandleFunc("POST /api/v1/simulate", s.apiSimulate)
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/api/") || strings.HasPrefix(r.URL.Path, "/play/") {
 			problem(w, http.StatusNotFound, "not_found", "There is nothing at this address.")

@@ -16,7 +16,8 @@ import (
 	"github.com/lares-drm/lares/service/home"
 )
 
-// Everything that pages and commands say to people is here or in templates/.
+// Everything that pages and commands say to people is here, in
+// simulator_words.go or in templates/.
 
 const (
 	wordsNotAllowed = "This is not possible now."

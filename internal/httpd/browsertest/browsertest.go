@@ -54,11 +54,8 @@ type Result struct {
 // what the house did is for the caller to judge.
 func Play(tb testing.TB, url string, o Options) *Result {
 	tb.Helper()
-	node, chromium := needs.Tool(tb, "node"), needs.Tool(tb, "chromium")
-	root := moduleRoot(tb)
-	needs.File(tb, filepath.Join(root, "node_modules", "playwright-core", "package.json"), "playwright-core is not installed (make setup installs it)")
 	shot := filepath.Join(tb.TempDir(), "playing.png")
-	opt := map[string]any{"url": url, "chromium": chromium, "shot": shot, "stop": !o.Keep, "modules": root}
+	opt := map[string]any{"url": url, "shot": shot, "stop": !o.Keep}
 	if o.Title != "" {
 		opt["title"] = o.Title
 	}
@@ -68,20 +65,8 @@ func Play(tb testing.TB, url string, o Options) *Result {
 	if o.Pages != "" {
 		opt["pages"] = o.Pages
 	}
-	arg, err := json.Marshal(opt)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	cmd := exec.CommandContext(tb.Context(), node, filepath.Join(root, "internal/httpd/browsertest/play.mjs"), string(arg))
-	cmd.Stderr = os.Stderr
-	data, err := cmd.Output()
-	if err != nil {
-		tb.Fatalf("node: %v", err)
-	}
 	res := &Result{}
-	if err := json.Unmarshal(data, res); err != nil {
-		tb.Fatalf("read the browser's result %q: %v", data, err)
-	}
+	script(tb, "play.mjs", opt, res)
 	if res.Error != "" {
 		tb.Fatalf("browser: %s\nconsole: %q\npage: %s", res.Error, res.Console, res.Ended)
 	}
@@ -89,6 +74,29 @@ func Play(tb testing.TB, url string, o Options) *Result {
 		res.Picture = readPNG(tb, shot)
 	}
 	return res
+}
+
+// script runs one of this package's scripts and reads the line of JSON that it
+// prints.
+func script(tb testing.TB, name string, opt map[string]any, into any) {
+	tb.Helper()
+	node, chromium := needs.Tool(tb, "node"), needs.Tool(tb, "chromium")
+	root := moduleRoot(tb)
+	needs.File(tb, filepath.Join(root, "node_modules", "playwright-core", "package.json"), "playwright-core is not installed (make setup installs it)")
+	opt["chromium"], opt["modules"] = chromium, root
+	arg, err := json.Marshal(opt)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cmd := exec.CommandContext(tb.Context(), node, filepath.Join(root, "internal/httpd/browsertest", name), string(arg))
+	cmd.Stderr = os.Stderr
+	data, err := cmd.Output()
+	if err != nil {
+		tb.Fatalf("node: %v", err)
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		tb.Fatalf("read the browser's result %q: %v", data, err)
+	}
 }
 
 func readPNG(tb testing.TB, name string) image.Image {

@@ -85,7 +85,7 @@ async function refresh() {
 
 if (!document.getElementById("player")) {
   const events = new EventSource("/api/v1/events");
-  const again = () => { if (!ask.open && !document.querySelector("details[open]")) refresh(); };
+  const again = () => { if (!ask.open && !document.querySelector("details[open], [data-keep]")) refresh(); };
   for (const kind of ["pairings", "library", "stopped"]) events.addEventListener(kind, again);
   addEventListener("pagehide", () => events.close());
 }
