@@ -17,11 +17,12 @@ import (
 func newLicenseCmd(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "license",
-		Short: "Show a license and explain what it permits",
-		Long: `Show and explain licenses. A license holds no secret: it may be shown, kept and
-sent around. Neither command checks who signed it; a module does when it accepts it.`,
+		Short: "Show a license, explain what it permits, and tell what would come of it",
+		Long: `Show and explain licenses, and tell stories about them. A license holds no secret: it may be shown, kept and
+sent around. None of the commands checks who signed it; a module does when it accepts it.`,
 		Example: `  lares license show film.license
-  lares license explain --code 'PLAY; PLAY_COUNT=2; INTERVAL=48h'`,
+  lares license explain --code 'PLAY; PLAY_COUNT=2; INTERVAL=48h'
+  lares license simulate evening.txt --license film.license`,
 	}
 	cmd.AddCommand(newLicenseShowCmd(env), newLicenseExplainCmd(env), newLicenseSimulateCmd(env))
 	return cmd
