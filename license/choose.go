@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/lares-drm/lares/license/ident"
-	"github.com/lares-drm/lares/license/permission"
 )
 
 // Candidate is one of several licenses for a content, with its state and what
@@ -71,25 +70,16 @@ func (d *Decision) closed() int {
 	return n
 }
 
-// terms is the reading of the unit that the decision is about: the first that
-// covers the whole content.
+// terms is the reading of the unit that the decision is about; of handling it
+// is the one whose time was judged.
 func (c *Candidate) terms() terms {
 	l := c.License
-	var none permission.UsageUnit
-	best := termsOf(&l.info, l.units, &none)
-	found := false
-	for i := range l.units.Usage {
-		x := &l.units.Usage[i]
-		if x.Kind.Permission() != c.Decision.Action {
-			continue
-		}
-		t := termsOf(&l.info, l.units, x)
+	if n := c.Decision.Unit; n > 0 && n <= len(l.units.Usage) {
+		t := termsOf(&l.info, l.units, &l.units.Usage[n-1])
 		t.denied = c.State.Denied != 0
-		if !found || t.burns(&c.State) < best.burns(&c.State) {
-			best, found = t, true
-		}
+		return t
 	}
-	return best
+	return l.longest(&c.State)
 }
 
 func (c *Candidate) class() burn {
@@ -140,31 +130,35 @@ func (e *evaluation) ancestor() {
 	if !e.use() || !e.granted() {
 		return
 	}
-	before, judged := e.mark(), false
+	before, best, least := e.mark(), -1, 0
 	for i := range e.l.units.Usage {
 		if !e.covers(i) {
 			continue
 		}
-		if judged {
-			e.reset(before)
+		e.above(i)
+		if n := e.out.closed(); best < 0 || n < least {
+			best, least = i, n
 		}
-		judged = true
-		e.terms = termsOf(&e.l.info, e.l.units, &e.l.units.Usage[i])
-		e.start()
-		if end := e.terms.latestEnd(); e.est >= end {
-			e.out.refuse(Expired, "PARENT", when(e.est), "< "+when(end), Buy)
-		} else {
-			e.out.change(e.est, end, "END")
-		}
-		e.levels()
-		e.outputs()
-		if e.out.Allow {
-			return
-		}
+		e.reset(before)
 	}
-	if !judged {
+	if best < 0 {
 		e.out.refuse(NoGrant, "PART", "another part", "a unit for this part", Buy)
+		return
 	}
+	e.above(best)
+}
+
+// above judges what of an ancestor's usage unit holds for those below it.
+func (e *evaluation) above(unit int) {
+	e.terms = termsOf(&e.l.info, e.l.units, &e.l.units.Usage[unit])
+	e.start()
+	if end := e.terms.latestEnd(); e.est >= end {
+		e.out.refuse(Expired, "PARENT", when(e.est), "< "+when(end), Buy)
+	} else {
+		e.out.change(e.est, end, "END")
+	}
+	e.levels()
+	e.outputs()
 }
 
 // and joins what an ancestor says: its closed reasons, the keys that both

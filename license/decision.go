@@ -129,6 +129,7 @@ type Decision struct {
 	WouldUnlock []Unlock              `cbor:"12,keyasint,omitempty" json:"would_unlock,omitempty"`
 	Counters    Counters              `cbor:"13,keyasint" json:"counters"`
 	Blocked     []OutputClass         `cbor:"14,keyasint,omitempty" json:"blocked,omitempty"` // further outputs that stay dark
+	Unit        int                   `cbor:"15,keyasint,omitempty" json:"unit,omitempty"`    // of a use: the usage unit that is used, from 1
 }
 
 // maxDecision bounds an encoded decision: 32 keys may each have a dozen

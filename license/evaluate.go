@@ -173,7 +173,7 @@ func (e *evaluation) reset(m marked) {
 
 // judge is the evaluation of one usage unit, in the order of E15.
 func (e *evaluation) judge(unit int) {
-	e.unit = unit
+	e.unit, e.out.Unit = unit, unit+1
 	e.terms = termsOf(&e.l.info, e.l.units, &e.l.units.Usage[unit])
 	e.terms.denied = e.in.State.Denied != 0
 	e.critical()

@@ -17,7 +17,7 @@ const (
 // usage unit with the latest end, then by the action's own rules (evaluator E3,
 // E8 to E12).
 func (e *evaluation) handling() {
-	e.terms = e.longest()
+	e.terms = e.l.longest(&e.in.State)
 	e.critical()
 	e.clock()
 	e.end()
@@ -41,13 +41,13 @@ func (e *evaluation) handling() {
 }
 
 // longest is the reading of the usage unit with the latest end.
-func (e *evaluation) longest() terms {
+func (l *License) longest(s *State) terms {
 	var none permission.UsageUnit
-	best := termsOf(&e.l.info, e.l.units, &none)
-	for i := range e.l.units.Usage {
-		t := termsOf(&e.l.info, e.l.units, &e.l.units.Usage[i])
-		t.denied = e.in.State.Denied != 0
-		if i == 0 || t.end(e.in.State.FirstUse) > best.end(e.in.State.FirstUse) {
+	best := termsOf(&l.info, l.units, &none)
+	for i := range l.units.Usage {
+		t := termsOf(&l.info, l.units, &l.units.Usage[i])
+		t.denied = s.Denied != 0
+		if i == 0 || t.end(s.FirstUse) > best.end(s.FirstUse) {
 			best = t
 		}
 	}

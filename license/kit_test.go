@@ -30,8 +30,14 @@ var (
 	domain   = ident.Domain{0: 0xd0, 15: 1}
 )
 
+// fataler is a test, or a property of one.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+}
+
 // fixedKey is the signing key of the worked examples: the scalar is 32 bytes of b.
-func fixedKey(tb testing.TB, b byte) *ecdsa.PrivateKey {
+func fixedKey(tb fataler, b byte) *ecdsa.PrivateKey {
 	tb.Helper()
 	d := make([]byte, 32)
 	for i := range d {
@@ -45,7 +51,7 @@ func fixedKey(tb testing.TB, b byte) *ecdsa.PrivateKey {
 }
 
 // code encodes a text form.
-func code(tb testing.TB, text string) permission.Code {
+func code(tb fataler, text string) permission.Code {
 	tb.Helper()
 	u, err := permission.ParseText(text)
 	if err != nil {
@@ -72,7 +78,7 @@ func keyRef(kid ident.Key, tier license.Tier, bps uint64) license.KeyRef {
 }
 
 // newInfo is a license for the tests' household; edits change it.
-func newInfo(tb testing.TB, text string, edit ...func(*license.Info)) *license.Info {
+func newInfo(tb fataler, text string, edit ...func(*license.Info)) *license.Info {
 	tb.Helper()
 	i := &license.Info{
 		Format: license.Format, ID: ident.License{0: 1, 15: 1}, Issuer: "shop.example", IssuedAt: day0, Content: "film-1",
@@ -86,7 +92,7 @@ func newInfo(tb testing.TB, text string, edit ...func(*license.Info)) *license.I
 }
 
 // newLicense signs and parses newInfo.
-func newLicense(tb testing.TB, text string, edit ...func(*license.Info)) *license.License {
+func newLicense(tb fataler, text string, edit ...func(*license.Info)) *license.License {
 	tb.Helper()
 	data, err := license.Sign(fixedKey(tb, 7), []byte("certificate"), newInfo(tb, text, edit...))
 	if err != nil {

@@ -16,6 +16,7 @@ type verdict struct {
 	from, to int  // its reasons in the decision
 	usable   bool //
 	settling bool // an output comes up: no reason is given
+	settled  int64
 }
 
 // outputs chooses the keys that may be used on the outputs at hand (evaluator
@@ -111,7 +112,7 @@ func (e *evaluation) enough(found []verdict) bool {
 		case i < 0:
 			e.out.refuse(KeyNotGranted, "KID", r.KID.String(), "a key of the license", "")
 		case found[i].settling:
-			e.out.refuse(OutputCode, keys[i].Tier.String(), "an output that comes up", "a moment", WaitUntil)
+			e.comesUp(&keys[i], &found[i])
 		case found[i].usable && !slices.Contains(e.out.KIDs, r.KID):
 			e.out.refuse(KeyNotGranted, "TIER", "a key of another tier", r.Tier.String(), "")
 		}
@@ -148,8 +149,13 @@ func (e *evaluation) settle(found []verdict) bool {
 	if i < 0 {
 		return false
 	}
-	e.out.refuse(OutputCode, e.l.info.Keys[i].Tier.String(), "an output that comes up", "a moment", WaitUntil)
+	e.comesUp(&e.l.info.Keys[i], &found[i])
 	return true
+}
+
+// comesUp refuses for the moment that an output takes to settle.
+func (e *evaluation) comesUp(k *KeyRef, v *verdict) {
+	e.out.add(Reason{Code: OutputCode, Constraint: k.Tier.String(), Have: "an output that comes up", Need: "a moment", Closed: true, Earliest: v.settled, Remedy: WaitUntil})
 }
 
 // stops reports whether a violation of the key's output rules stops the use.
@@ -224,7 +230,7 @@ func (e *evaluation) shows(k *KeyRef, rule *keyRule, o *Output, v *verdict) {
 		e.out.Notes = append(e.out.Notes, "SETTLING")
 	}
 	e.out.change(e.est, settled, "SETTLED")
-	v.settling = true
+	v.settling, v.settled = true, max(v.settled, settled)
 }
 
 // pixels is the most pixels a picture under the key has.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
 )
@@ -106,11 +107,39 @@ type TransferRule struct {
 
 // LendRule is policy key 41 (evaluator E11).
 type LendRule struct {
-	Overlap bool                    `cbor:"1,keyasint,omitempty" json:"overlap,omitempty"` // strict_overlap = false: the lender may go on
-	Plays   uint64                  `cbor:"2,keyasint,omitempty" json:"plays,omitempty"`   // lent with a counted license; default 1
-	Dests   Dests                   `cbor:"3,keyasint,omitempty" json:"dests,omitempty"`
-	List    []ident.Device          `cbor:"4,keyasint,omitempty" json:"list,omitempty"`   // sorted
-	Grants  []permission.Permission `cbor:"5,keyasint,omitempty" json:"grants,omitempty"` // of PLAY, RENDER; default PLAY
+	Overlap bool           `cbor:"1,keyasint,omitempty" json:"overlap,omitempty"` // strict_overlap = false: the lender may go on
+	Plays   uint64         `cbor:"2,keyasint,omitempty" json:"plays,omitempty"`   // lent with a counted license; default 1
+	Dests   Dests          `cbor:"3,keyasint,omitempty" json:"dests,omitempty"`
+	List    []ident.Device `cbor:"4,keyasint,omitempty" json:"list,omitempty"` // sorted
+	Grants  Permissions    `cbor:"5,keyasint,omitzero" json:"grants,omitzero"` // of PLAY, RENDER, ascending; default PLAY
+}
+
+// Permissions is a list that is an array on the wire, not a byte string.
+type Permissions []permission.Permission
+
+// MarshalCBOR writes the array of numbers.
+func (p Permissions) MarshalCBOR() ([]byte, error) {
+	list := make([]uint64, len(p))
+	for i, x := range p {
+		list[i] = uint64(x)
+	}
+	return wire.Marshal(list)
+}
+
+// UnmarshalCBOR reads what MarshalCBOR writes.
+func (p *Permissions) UnmarshalCBOR(data []byte) error {
+	var list []uint64
+	if err := wire.Unmarshal(data, &list, wire.Limit{Bytes: 16}); err != nil {
+		return err
+	}
+	*p = make(Permissions, len(list))
+	for i, n := range list {
+		if n == 0 || n > uint64(permission.Export) {
+			return fmt.Errorf("%w: permission %d", wire.ErrShape, n)
+		}
+		(*p)[i] = permission.Permission(n)
+	}
+	return nil
 }
 
 // OnFull says what happens when all slots are in use, in policy key 43.
@@ -275,7 +304,7 @@ func (r *LendRule) check() error {
 		return bad("lend plays")
 	case !destList(r.Dests, r.List):
 		return bad("lend dests")
-	case !slices.IsSorted(r.Grants) || len(slices.Compact(slices.Clone(r.Grants))) != len(r.Grants):
+	case r.Grants != nil && len(r.Grants) == 0 || !slices.IsSorted(r.Grants) || len(slices.Compact(slices.Clone(r.Grants))) != len(r.Grants):
 		return bad("lend grants")
 	}
 	for _, p := range r.Grants {

@@ -163,27 +163,17 @@ func (e *evaluation) levels() {
 	}
 }
 
-// level and anchor name the few levels there are without making a string.
-func level(n uint64) string {
-	if n < 4 {
-		return [...]string{"SL0", "SL1", "SL2", "SL3"}[n]
-	}
-	return "SL" + number(n)
-}
+// level and anchor name the few levels there are without making a string. What
+// they are given is a floor, or below one: check lets no floor above SL3 or A2
+// pass.
+func level(n uint64) string { return [...]string{"SL0", "SL1", "SL2", "SL3"}[n] }
 
-func anchor(n uint64) string {
-	if n < 3 {
-		return [...]string{"A0", "A1", "A2"}[n]
-	}
-	return "A" + number(n)
-}
+func anchor(n uint64) string { return [...]string{"A0", "A1", "A2"}[n] }
 
-// needLevel is the condition that a better tier would be unlocked by.
+// needLevel is the condition that a better tier would be unlocked by: Rules lets
+// no level above 3 pass.
 func needLevel(n uint64) string {
-	if n < 4 {
-		return [...]string{"", "TREM_LEVEL_1", "TREM_LEVEL_2", "TREM_LEVEL_3"}[n]
-	}
-	return "TREM_LEVEL_" + number(n)
+	return [...]string{"", "TREM_LEVEL_1", "TREM_LEVEL_2", "TREM_LEVEL_3"}[n]
 }
 
 // renderer: RENDER is on something that has a name, or in a form.

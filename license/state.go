@@ -127,6 +127,13 @@ func ParseState(data []byte) (State, error) {
 	if r := s.Region; r != nil && (len(r.Away) > roamWindow || !slices.IsSorted(r.Away) || r.Home != "" && len(r.Home) != 2) {
 		return State{}, fmt.Errorf("%w: state: region", ErrMalformed)
 	}
+	for _, counts := range []map[permission.Permission]uint64{s.Consumed, s.Given, s.Reserved} {
+		for p, n := range counts {
+			if n == 0 || p == 0 || p > permission.Export {
+				return State{}, fmt.Errorf("%w: state: counts", ErrMalformed)
+			}
+		}
+	}
 	if s.Phase > Closed {
 		return State{}, fmt.Errorf("%w: state: phase", ErrMalformed)
 	}

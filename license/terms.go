@@ -146,8 +146,8 @@ func (t *terms) end(firstUse int64) int64 {
 // latestEnd is the latest end that any first use can lead to (evaluator E12).
 func (t *terms) latestEnd() int64 {
 	e := t.storeEnd()
-	if t.usage.Interval != 0 && t.info.Policy.OnFirstUse != OnFirstCap {
-		e = plus(e, t.usage.Interval)
+	if t.usage.Interval != 0 && t.info.Policy.OnFirstUse != OnFirstCap && e != never {
+		e = plus(e-1, t.usage.Interval) // the last first use is 1 ms before
 	}
 	return min(e, orNever(t.info.Policy.HardEnd))
 }

@@ -28,12 +28,11 @@ func (e *evaluation) region() {
 	if r == nil || r.Phase < RegionFirstUse || e.ses != nil || s != nil && s.Sealed {
 		return
 	}
-	known := ev.Source == RegionIssuer
-	if ev.Source == RegionHome {
+	known := ev.Source != RegionNone && e.l.named(ev.Country)
+	if known && ev.Source == RegionHome {
 		e.out.change(e.est, plus(ev.At, homeTrust), "REGION_EVIDENCE")
 		known = e.est-ev.At < homeTrust
 	}
-	known = known && e.l.named(ev.Country)
 	switch {
 	case !known && r.denies(e.terms.live):
 		e.out.refuse(Region, "UNKNOWN", "no signed assertion of the country", "one", Contact)
