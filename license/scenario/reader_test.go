@@ -14,6 +14,7 @@ import (
 // The second reader was written from docs/spec alone, in another language. It
 // recomputes every step of every vector and reads the pages' own examples.
 func TestInterop_SecondReader(t *testing.T) {
+	needs.Long(t)
 	python := needs.Tool(t, "python3")
 	for _, tc := range []struct {
 		args  []string
@@ -37,6 +38,7 @@ func TestInterop_SecondReader(t *testing.T) {
 
 // Its own tests, of malformed input above all.
 func TestInterop_SecondReadersTests(t *testing.T) {
+	needs.Long(t)
 	cmd := exec.CommandContext(t.Context(), needs.Tool(t, "python3"), "-m", "unittest", "-q")
 	cmd.Dir = "../../tools/reader"
 	if out, err := cmd.CombinedOutput(); err != nil || strings.Contains(string(out), "Ran 0 tests") {

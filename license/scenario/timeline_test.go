@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/scenario"
 )
@@ -240,6 +241,7 @@ func holds(t teller, s *scenario.Scenario, line *scenario.Timeline, between func
 // I9: decisions flip only at the times listed; so at every time inside of a
 // segment a fresh evaluation says what the segment says.
 func TestTimeline_E16_I9_HoldsInAllStories(t *testing.T) {
+	needs.Long(t)
 	files, err := filepath.Glob("../../testdata/scenario/*.txt")
 	if err != nil || len(files) < 20 {
 		t.Fatalf("%d stories: %v", len(files), err)
