@@ -51,27 +51,39 @@ func X5T(der []byte) IDCred {
 	return IDCred{Hash: h[:]}
 }
 
-type hashOf struct {
-	_    struct{} `cbor:",toarray"`
-	Alg  int
-	Hash []byte
-}
-
 // header is ID_CRED_x as a COSE header map, which is what gets signed.
 func (id IDCred) header() ([]byte, error) {
 	switch {
-	case len(id.Chain) == 1 && id.Hash == nil && id.KID == nil:
-		return wire.Marshal(map[int][]byte{labelX5Chain: id.Chain[0]})
-	case len(id.Chain) > 1 && len(id.Chain) <= maxChain && id.Hash == nil && id.KID == nil:
-		return wire.Marshal(map[int][][]byte{labelX5Chain: id.Chain})
+	case len(id.Chain) >= 1 && len(id.Chain) <= maxChain && id.Hash == nil && id.KID == nil:
+		return appendChain(mapOf(labelX5Chain), id.Chain), nil
 	case len(id.Hash) == wire.X5TLen && id.Chain == nil && id.KID == nil:
-		return wire.Marshal(map[int]hashOf{labelX5T: {Alg: algSHA256_64, Hash: id.Hash}})
+		return appendBytes(appendInt(append(mapOf(labelX5T), pair), algSHA256_64), id.Hash), nil
 	case len(id.Hash) == 32 && id.Chain == nil && id.KID == nil:
-		return wire.Marshal(map[int]hashOf{labelX5T: {Alg: algSHA256, Hash: id.Hash}})
+		return appendBytes(appendInt(append(mapOf(labelX5T), pair), algSHA256), id.Hash), nil
 	case id.KID != nil && id.Chain == nil && id.Hash == nil:
-		return wire.Marshal(map[int][]byte{labelKID: id.KID})
+		return appendBytes(mapOf(labelKID), id.KID), nil
 	}
 	return nil, fmt.Errorf("edhoc: ID_CRED names not exactly one credential")
+}
+
+// Initial bytes of a map of one pair and of an array of two.
+const (
+	onePair = majorMap<<5 | 1
+	pair    = majorArray<<5 | 2
+)
+
+// mapOf begins a map of one pair.
+func mapOf(label int64) []byte { return appendInt(append(make([]byte, 0, 64), onePair), label) }
+
+// appendChain writes an x5chain: one certificate is not in an array (RFC 9360).
+func appendChain(dst []byte, chain [][]byte) []byte {
+	if len(chain) > 1 {
+		dst = appendHead(dst, majorArray, uint64(len(chain)))
+	}
+	for _, der := range chain {
+		dst = appendBytes(dst, der)
+	}
+	return dst
 }
 
 // plain is ID_CRED_x as it goes into a plaintext: a lone kid is shortened to a
@@ -83,53 +95,69 @@ func (id IDCred) plain() ([]byte, error) {
 	return id.header()
 }
 
+// parseIDCred reads an item that was checked before.
 func parseIDCred(item []byte) (IDCred, error) {
-	if len(item) > 0 && item[0]>>5 != 5 {
+	if majorOf(item) != majorMap {
 		kid, err := parseID(item)
 		return IDCred{KID: kid}, err
 	}
-	var m map[int]wire.RawMessage
-	if err := wire.Unmarshal(item, &m, wire.Limit{Bytes: MaxMessage, Items: maxChain}); err != nil || len(m) != 1 {
+	if item[0] != onePair {
 		return IDCred{}, fmt.Errorf("%w: ID_CRED", ErrMalformed)
 	}
-	for label, value := range m {
-		switch label {
-		case labelX5Chain:
-			return parseChain(value)
-		case labelX5T:
-			return parseHash(value)
-		}
+	label, value, err := next(item[1:])
+	if err != nil {
+		return IDCred{}, err
+	}
+	n, err := intOf(label)
+	switch {
+	case err == nil && n == labelX5Chain:
+		return parseChain(value)
+	case err == nil && n == labelX5T:
+		return parseHash(value)
 	}
 	return IDCred{}, fmt.Errorf("%w: type of ID_CRED", ErrRejected)
 }
 
 func parseChain(value []byte) (IDCred, error) {
-	var one []byte
-	if value[0]>>5 == 2 {
-		if err := wire.Unmarshal(value, &one, wire.Limit{Bytes: MaxMessage}); err != nil || len(one) == 0 {
+	n, list := 1, value
+	if majorOf(value) == majorArray {
+		arg, head := argOf(value)
+		if arg < 2 || arg > maxChain {
 			return IDCred{}, fmt.Errorf("%w: x5chain", ErrMalformed)
 		}
-		return IDCred{Chain: [][]byte{one}}, nil
+		n, list = int(arg), value[head:]
 	}
-	var all [][]byte
-	if err := wire.Unmarshal(value, &all, wire.Limit{Bytes: MaxMessage, Items: maxChain}); err != nil || len(all) < 2 {
-		return IDCred{}, fmt.Errorf("%w: x5chain", ErrMalformed)
+	items, _, err := take(list, n)
+	if err != nil {
+		return IDCred{}, err
 	}
-	for _, der := range all {
-		if len(der) == 0 {
+	id := IDCred{Chain: make([][]byte, n)}
+	for i, item := range items {
+		if id.Chain[i], err = bytesOf(item); err != nil || len(id.Chain[i]) == 0 {
 			return IDCred{}, fmt.Errorf("%w: x5chain", ErrMalformed)
 		}
 	}
-	return IDCred{Chain: all}, nil
+	return id, nil
 }
 
 func parseHash(value []byte) (IDCred, error) {
-	var h hashOf
-	if err := wire.Unmarshal(value, &h, wire.Limit{Bytes: 64, Items: 2}); err != nil {
+	if value[0] != pair {
 		return IDCred{}, fmt.Errorf("%w: x5t", ErrMalformed)
 	}
-	if h.Alg == algSHA256_64 && len(h.Hash) == wire.X5TLen || h.Alg == algSHA256 && len(h.Hash) == 32 {
-		return IDCred{Hash: h.Hash}, nil
+	items, _, err := take(value[1:], 2)
+	if err != nil {
+		return IDCred{}, err
+	}
+	alg, err := intOf(items[0])
+	if err != nil {
+		return IDCred{}, fmt.Errorf("%w: hash of x5t", ErrRejected)
+	}
+	hash, err := bytesOf(items[1])
+	if err != nil {
+		return IDCred{}, err
+	}
+	if alg == algSHA256_64 && len(hash) == wire.X5TLen || alg == algSHA256 && len(hash) == 32 {
+		return IDCred{Hash: hash}, nil
 	}
 	return IDCred{}, fmt.Errorf("%w: hash of x5t", ErrRejected)
 }

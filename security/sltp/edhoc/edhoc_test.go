@@ -78,6 +78,11 @@ func TestRFC9529_4_Invalid(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRFC9529_4_InvalidPlaintext has those whose fault is under encryption, and
+// a message_2 of two items.
+func TestRFC9529_4_InvalidPlaintext(t *testing.T) {
 	for _, tc := range []struct{ name, plain string }{
 		{"map around kid", "27 a1 04 42 32 10 48 fa 5e fa 2e bf 92 0b f3"},
 		{"bstr around short kid", "27 41 32 48 fa 5e fa 2e bf 92 0b f3"},
@@ -88,12 +93,13 @@ func TestRFC9529_4_Invalid(t *testing.T) {
 			t.Errorf("%s: accepted", tc.name)
 		}
 	}
-	ini, m1 := begun(t, Suite2)
-	_ = m1
+	ini, _ := begun(t, Suite2)
 	if _, err := ini.Message2(unhex(t, "58 20 41 97 01 d7 f0 0a 26 c2 dc 58 7a 36 dd 75 25 49 f3 37 63 c8 93 42 2c 8e a0 f9 55 a1 3a 4f f5 d5 4B 98 62 a1 1d e4 2a 95 d7 85 38 6a")); !errors.Is(err, ErrMalformed) {
 		t.Errorf("two items in message_2: %v", err)
 	}
 }
+
+func everySuite() []Suite { return []Suite{Suite0, Suite2, Suite3, Suite6, SuiteHybrid} }
 
 func testIdentity(t testing.TB, s Suite) Identity {
 	t.Helper()
@@ -182,7 +188,7 @@ func exchange(t testing.TB, s Suite, idI, idR Identity) (*Initiator, *Responder)
 
 func TestEDHOC_5_EverySuiteAndCredential(t *testing.T) {
 	der := bytes.Repeat([]byte{0x30}, 300)
-	for _, s := range []Suite{Suite0, Suite2, Suite3, Suite6} {
+	for _, s := range everySuite() {
 		for _, id := range []IDCred{
 			{KID: []byte{}},
 			{KID: []byte{0x17}},
@@ -227,6 +233,9 @@ func TestEDHOC_6_Acceptable(t *testing.T) {
 		{[]Suite{5, 6}, []Suite{5, 6}, false}, // 5 is preferred and supported
 		{[]Suite{6, 5}, []Suite{5}, true},
 		{[]Suite{2}, []Suite{6, 2}, true},
+		{[]Suite{SuiteHybrid}, []Suite{SuiteHybrid, 6, 3, 2}, true},
+		{[]Suite{SuiteHybrid, 6}, []Suite{SuiteHybrid, 6}, false}, // the downgrade of a forged error
+		{[]Suite{SuiteHybrid, 6}, []Suite{6, 3, 2}, true},
 	} {
 		wrong, ok := Acceptable(tc.list, tc.own)
 		if ok != tc.ok || !ok && !slices.Equal(wrong, tc.own) {
@@ -237,6 +246,8 @@ func TestEDHOC_6_Acceptable(t *testing.T) {
 		{[]Suite{6, 3, 2}, nil, []Suite{6}},
 		{[]Suite{6, 3, 2}, []Suite{2, 3}, []Suite{6, 3}},
 		{[]Suite{6, 3, 2}, []Suite{9}, nil},
+		{[]Suite{SuiteHybrid, 6, 3, 2}, nil, []Suite{SuiteHybrid}},
+		{[]Suite{SuiteHybrid, 6, 3, 2}, []Suite{2, 6}, []Suite{SuiteHybrid, 6}},
 	} {
 		if got := Propose(tc.own, tc.peer); !slices.Equal(got, tc.want) {
 			t.Errorf("Propose(%v, %v) = %v", tc.own, tc.peer, got)
@@ -324,9 +335,9 @@ func TestEDHOC_9_NoEADBeforeTheSignature(t *testing.T) {
 
 func TestEDHOC_KeysPrintRedacted(t *testing.T) {
 	ini, res := exchange(t, Suite2, testIdentity(t, Suite2), testIdentity(t, Suite2))
-	for _, v := range []any{ini, res, ini.sched, &ini.sched, ini.sched.prk} {
+	for _, v := range []any{ini, res, ini.sched, &ini.sched, ini.sched.out, ini.sched.exp} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
-			if got := fmt.Sprintf(verb, v); strings.Contains(got, hex.EncodeToString(ini.sched.prk.b[:4])) || !strings.HasPrefix(got, "[") {
+			if got := fmt.Sprintf(verb, v); strings.Contains(got, hex.EncodeToString(ini.sched.out.b[:4])) || !strings.HasPrefix(got, "[") {
 				t.Errorf("%T prints as %.60s", v, got)
 			}
 		}

@@ -63,7 +63,7 @@ func (e ErrorMessage) Encode() []byte {
 	case info == nil:
 		info = encode(true)
 	}
-	return slices.Concat(encode(e.Code), info)
+	return slices.Concat(appendInt(nil, int64(e.Code)), info)
 }
 
 // IsError reports whether a message that is no message_1 is an error message:

@@ -2,7 +2,10 @@ package edhoc
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdh"
+	"crypto/sha256"
+	"slices"
 	"testing"
 )
 
@@ -14,6 +17,7 @@ func stock(f *testing.F) map[string][]byte {
 func FuzzMessage1(f *testing.F) {
 	f.Add(stock(f)["m1"])
 	f.Add(vector(f, "testdata/rfc9529-chapter2.txt")["message_1"])
+	f.Add(vector(f, hybridFile)["message_1"])
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := parseMessage1(data)
 		if err != nil {
@@ -22,7 +26,7 @@ func FuzzMessage1(f *testing.F) {
 		if !bytes.Equal(m.encode(), data) {
 			t.Errorf("encodes as %x", m.encode())
 		}
-		for _, s := range []Suite{Suite0, Suite2, Suite3, Suite6} {
+		for _, s := range everySuite() {
 			res, err := NewResponder(Config{Suites: []Suite{s}})
 			if err != nil {
 				t.Fatal(err)
@@ -34,23 +38,67 @@ func FuzzMessage1(f *testing.F) {
 	})
 }
 
-// FuzzMessage2 gives an Initiator with a known key any message_2, and the
-// parser any PLAINTEXT_2.
-func FuzzMessage2(f *testing.F) {
-	v := stock(f)
-	f.Add(v["m2"])
-	f.Add(vector(f, "testdata/rfc9529-chapter2.txt")["PLAINTEXT_2"])
-	f.Fuzz(func(t *testing.T, data []byte) {
-		ini, err := NewInitiator(Config{Suites: []Suite{Suite2}, Ephemeral: recorded{t, v["eph_I"]}})
+// stage is an exchange up to message_3 for each kind of suite, keys known.
+type stage struct {
+	suite Suite
+	eph   Ephemeral // of the Initiator
+	sched schedule  // under TH_2
+	certI []byte
+	keyI  crypto.PublicKey
+}
+
+// fresh copies the schedule: a step wipes what it is done with.
+func (s stage) fresh() schedule {
+	c := s.sched
+	c.prk = newSecret(slices.Clone(s.sched.prk.b[:]))
+	return c
+}
+
+func stages(f *testing.F) []stage {
+	v, h := stock(f), values(vector(f, hybridFile))
+	var out []stage
+	for _, s := range []struct {
+		stage
+		m1, gx []byte
+		ephR   Ephemeral
+	}{
+		{stage{suite: Suite2, eph: recorded{f, v["eph_I"]}, certI: v["cert_I"], keyI: p256Key(f, v["sk_I"]).Public()}, v["m1"], v["m1"][4:36], recorded{f, v["eph_R"]}},
+		{stage{suite: SuiteHybrid, eph: fixedHybrid{f, h}, certI: h["cert_I"], keyI: p256Key(f, h["sk_I"]).Public()}, h["message_1"], h["G_X"], fixedHybrid{f, h}},
+	} {
+		p, _ := s.suite.params()
+		gy, gxy, err := s.ephR.Answer(s.suite, s.gx)
 		if err != nil {
-			t.Fatal(err)
+			f.Fatal(err)
 		}
-		if _, err := ini.Message1([]Suite{Suite2}, []byte{5}, nil); err != nil {
-			t.Fatal(err)
+		if s.sched, err = start(p, sha256.Sum256(s.m1), gy, gxy); err != nil {
+			f.Fatal(err)
 		}
-		if claim, err := ini.Message2(data); err == nil {
-			if _, err := claim.ID.header(); err != nil {
-				t.Errorf("claim without header: %v", err)
+		out = append(out, s.stage)
+	}
+	return out
+}
+
+// FuzzMessage2 gives an Initiator with known keys any message_2, and the parser
+// any PLAINTEXT_2.
+func FuzzMessage2(f *testing.F) {
+	f.Add(stock(f)["m2"])
+	f.Add(vector(f, "testdata/rfc9529-chapter2.txt")["PLAINTEXT_2"])
+	f.Add(vector(f, hybridFile)["message_2"])
+	f.Add(vector(f, hybridFile)["PLAINTEXT_2"])
+	all := stages(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, s := range all {
+			ini, err := NewInitiator(Config{Suites: []Suite{s.suite}, Ephemeral: s.eph})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := ini.Message1([]Suite{s.suite}, []byte{5}, nil); err != nil {
+				t.Fatal(err)
+			}
+			if claim, err := ini.Message2(data); err == nil {
+				if _, err := claim.ID.header(); err != nil {
+					t.Errorf("claim without header: %v", err)
+				}
 			}
 		}
 		roundPlaintext(t, data, true)
@@ -59,30 +107,26 @@ func FuzzMessage2(f *testing.F) {
 
 // FuzzMessage3 gives a Responder any message_3, also sealed with the right key.
 func FuzzMessage3(f *testing.F) {
-	v := stock(f)
-	f.Add(v["m3"])
+	f.Add(stock(f)["m3"])
 	f.Add(vector(f, "testdata/rfc9529-chapter2.txt")["PLAINTEXT_3"])
-	p, _ := Suite2.params()
-	gy, gxy, err := recorded{f, v["eph_R"]}.Answer(Suite2, v["m1"][4:36])
-	if err != nil {
-		f.Fatal(err)
-	}
+	f.Add(vector(f, hybridFile)["message_3"])
+	f.Add(vector(f, hybridFile)["PLAINTEXT_3"])
+	all := stages(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		roundPlaintext(t, data, false)
-		s, err := start(p, v["m1"], gy, gxy)
-		if err != nil {
-			t.Fatal(err)
-		}
-		res := &Responder{step: waiting3, suite: Suite2, sched: s}
-		if _, err := res.Message3(data); err == nil {
-			t.Error("a message_3 without the key was opened")
-		}
-		sealed, err := s.seal(kdfK3, kdfIV3, data)
-		if err != nil {
-			return
-		}
-		if _, err := res.Message3(sealed); err == nil {
-			if _, err := res.Authenticate(CertCred(v["cert_I"]), p256Key(t, v["sk_I"]).Public()); err == nil {
+		for _, s := range all {
+			res := &Responder{step: waiting3, suite: s.suite, sched: s.fresh()}
+			if _, err := res.Message3(data); err == nil {
+				t.Error("a message_3 without the key was opened")
+			}
+			sealed, err := res.sched.seal(kdfK3, kdfIV3, data)
+			if err != nil {
+				return
+			}
+			if _, err := res.Message3(sealed); err != nil {
+				continue
+			}
+			if _, err := res.Authenticate(CertCred(s.certI), s.keyI); err == nil {
 				t.Error("a message_3 without the signature was accepted")
 			}
 		}
@@ -91,29 +135,24 @@ func FuzzMessage3(f *testing.F) {
 
 // FuzzMessage4 gives an Initiator any message_4, also sealed with the right key.
 func FuzzMessage4(f *testing.F) {
-	v := stock(f)
-	f.Add(v["m4"])
+	f.Add(stock(f)["m4"])
 	f.Add([]byte{0x00, 0x41, 0x00, 0x20})
-	p, _ := Suite2.params()
-	gy, gxy, err := recorded{f, v["eph_R"]}.Answer(Suite2, v["m1"][4:36])
-	if err != nil {
-		f.Fatal(err)
-	}
+	f.Add(vector(f, hybridFile)["message_4"])
+	f.Add(vector(f, hybridFile)["PLAINTEXT_4"])
+	all := stages(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := start(p, v["m1"], gy, gxy)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ini := &Initiator{step: waiting4, suite: Suite2, sched: s}
-		if _, err := ini.Message4(data); err == nil {
-			t.Error("a message_4 without the key was opened")
-		}
-		sealed, err := s.seal(kdfK4, kdfIV4, data)
-		if err != nil {
-			return
-		}
-		if ead, err := ini.Message4(sealed); err == nil && !bytes.Equal(encodeEAD(ead), data) {
-			t.Errorf("EAD encodes as %x", encodeEAD(ead))
+		for _, s := range all {
+			ini := &Initiator{step: waiting4, suite: s.suite, sched: s.fresh()}
+			if _, err := ini.Message4(data); err == nil {
+				t.Error("a message_4 without the key was opened")
+			}
+			sealed, err := ini.sched.seal(kdfK4, kdfIV4, data)
+			if err != nil {
+				return
+			}
+			if ead, err := ini.Message4(sealed); err == nil && !bytes.Equal(encodeEAD(ead), data) {
+				t.Errorf("EAD encodes as %x", encodeEAD(ead))
+			}
 		}
 	})
 }
@@ -148,6 +187,37 @@ func FuzzShare(f *testing.F) {
 			t.Errorf("Agree = %x, %v", z, err)
 		}
 		_, _ = dhShareOf(t, Suite6).Agree(data)
+	})
+}
+
+// FuzzHybridShare reads any bytes as both shares of SuiteHybrid. Who answers a
+// share that was taken gets a secret of the right length, and who offered can
+// always agree with that answer.
+func FuzzHybridShare(f *testing.F) {
+	v := values(vector(f, hybridFile))
+	f.Add(v["G_X"])
+	f.Add(v["G_Y"])
+	f.Add(append(slices.Clone(v["ek_I"]), make([]byte, dhLen)...))
+	f.Add(append(slices.Repeat([]byte{0xff}, ekLen), v["X_I"]...))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		eph := fixedHybrid{t, v}
+		gy, gxy, err := eph.Answer(SuiteHybrid, data)
+		if (err == nil) != (len(gy) == answer && len(gxy) == agreed) {
+			t.Errorf("Answer = %d and %d bytes, %v", len(gy), len(gxy), err)
+		}
+		share, err := eph.Offer(SuiteHybrid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z, err := share.Agree(data)
+		if (err == nil) != (len(z) == agreed) {
+			t.Errorf("Agree = %d bytes, %v", len(z), err)
+		}
+		if len(gy) == answer {
+			if _, err := share.Agree(gy); err != nil {
+				t.Errorf("an answer of ours: %v", err)
+			}
+		}
 	})
 }
 

@@ -2,6 +2,7 @@ package edhoc
 
 import (
 	"crypto"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"slices"
@@ -50,7 +51,7 @@ type Initiator struct {
 	step  step
 	suite Suite
 	share Share
-	msg1  []byte
+	h1    [hashLen]byte // of message_1
 	sched schedule
 	peer  plaintext // PLAINTEXT_2 parsed
 	raw   []byte    // PLAINTEXT_2
@@ -84,12 +85,12 @@ func (i *Initiator) Message1(suites []Suite, cid []byte, ead []EAD) ([]byte, err
 		return nil, err
 	}
 	i.share = share
-	i.msg1 = message1{suites: suites, gx: share.Public(), ci: cid, ead: ead}.encode()
-	if len(i.msg1) > MaxMessage || len(ead) > maxEAD {
+	msg := message1{suites: suites, gx: share.Public(), ci: cid, ead: ead}.encode()
+	if len(msg) > MaxMessage || len(ead) > maxEAD {
 		return nil, fmt.Errorf("%w: message_1", ErrTooLong)
 	}
-	i.step = waiting2
-	return i.msg1, nil
+	i.h1, i.step = sha256.Sum256(msg), waiting2
+	return msg, nil
 }
 
 // Message2 decrypts message_2 and returns who the Responder claims to be.
@@ -98,22 +99,22 @@ func (i *Initiator) Message2(msg []byte) (Claim, error) {
 		return Claim{}, ErrStep
 	}
 	i.step = over
+	defer i.drop()
 	p, _ := i.suite.params()
 	body, err := only(msg)
 	if err != nil {
 		return Claim{}, err
 	}
-	if len(body) < p.shareLen {
+	if len(body) < p.gy {
 		return Claim{}, fmt.Errorf("%w: message_2", ErrMalformed)
 	}
-	gy, ct := body[:p.shareLen], body[p.shareLen:]
+	gy, ct := body[:p.gy], body[p.gy:]
 	gxy, err := i.share.Agree(gy)
-	i.share = nil
 	if err != nil {
 		return Claim{}, err
 	}
 	defer clear(gxy)
-	if i.sched, err = start(p, i.msg1, gy, gxy); err != nil {
+	if i.sched, err = start(p, i.h1, gy, gxy); err != nil {
 		return Claim{}, err
 	}
 	if i.raw, err = i.sched.crypt2(ct); err != nil {
@@ -141,6 +142,7 @@ func (i *Initiator) Authenticate(cred []byte, pub crypto.PublicKey) ([]EAD, erro
 		return nil, err
 	}
 	i.sched.advance(i.raw, cred)
+	i.forget()
 	i.step = verified2
 	return ead, nil
 }
@@ -193,6 +195,7 @@ func (i *Initiator) Message4(msg []byte) ([]EAD, error) {
 		return nil, err
 	}
 	i.step = over
+	i.sched.prk.wipe() // nothing is left to open: only PRK_out goes on
 	ead, err := parseEAD(plain)
 	if err != nil {
 		return nil, err
@@ -220,8 +223,34 @@ func (i *Initiator) Export(label uint64, context []byte, n int) ([]byte, error) 
 	return i.sched.export(label, context, n)
 }
 
+// KeyUpdate is EDHOC_KeyUpdate (RFC 9528 appendix H): exports after it have
+// other values, and nothing that is kept gives those before it. The Responder
+// must do the same with the same context. It works from Message4 on.
+func (i *Initiator) KeyUpdate(context []byte) error {
+	if i.step != done {
+		return ErrStep
+	}
+	return i.sched.update(context)
+}
+
 // Close wipes the keys and ends the exchange.
 func (i *Initiator) Close() {
 	i.sched.wipe()
-	i.share, i.step = nil, over
+	i.drop()
+	i.forget()
+	i.step = over
+}
+
+// drop gives up the share.
+func (i *Initiator) drop() {
+	if i.share != nil {
+		closeShare(i.share)
+	}
+	i.share = nil
+}
+
+// forget wipes what the peer said: what is handed out is a copy.
+func (i *Initiator) forget() {
+	clear(i.raw)
+	i.raw, i.peer = nil, plaintext{}
 }

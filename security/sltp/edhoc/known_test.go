@@ -9,12 +9,14 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 )
 
-// vector reads "name = hex" lines; "#" starts a comment.
+// vector reads "name = hex" lines; "#" starts a comment, "-" is empty. Plain
+// numbers of one digit (suite, method) are passed over.
 func vector(t testing.TB, name string) map[string][]byte {
 	t.Helper()
 	f, err := os.Open(name)
@@ -29,6 +31,9 @@ func vector(t testing.TB, name string) map[string][]byte {
 		if !ok || strings.HasPrefix(k, "#") {
 			continue
 		}
+		if v == "-" {
+			v = ""
+		}
 		if b, err := hex.DecodeString(v); err == nil {
 			m[k] = b
 		}
@@ -39,7 +44,7 @@ func vector(t testing.TB, name string) map[string][]byte {
 	return m
 }
 
-func same(t *testing.T, what string, got, want []byte) {
+func same(t testing.TB, what string, got, want []byte) {
 	t.Helper()
 	if !bytes.Equal(got, want) {
 		t.Errorf("%s = %x, want %x", what, got, want)
@@ -70,130 +75,28 @@ func (r recorded) Answer(s Suite, gx []byte) (gy, gxy []byte, err error) {
 	return share.Public(), gxy, err
 }
 
-func TestRFC9529_2_Intermediates(t *testing.T) {
+// TestRFC9529_2_EveryValue computes each value of RFC 9529 chapter 2.
+func TestRFC9529_2_EveryValue(t *testing.T) {
 	v := vector(t, "testdata/rfc9529-chapter2.txt")
-	share, err := recorded{t, v["X"]}.Offer(Suite0)
-	if err != nil {
-		t.Fatal(err)
+	c := script{
+		suite: Suite0, ci: v["C_I"], cr: v["C_R"],
+		idI: Identity{ed25519.NewKeyFromSeed(v["SK_I"]), X5T(v["cert_I"]), CertCred(v["cert_I"])},
+		idR: Identity{ed25519.NewKeyFromSeed(v["SK_R"]), X5T(v["cert_R"]), CertCred(v["cert_R"])},
+		eph: recorded{t, v["X"]}, update: v["context_KeyUpdate"],
 	}
-	same(t, "G_X", share.Public(), v["G_X"])
-	gy, gxy, err := recorded{t, v["Y"]}.Answer(Suite0, v["G_X"])
-	if err != nil {
-		t.Fatal(err)
+	c.ephR = recorded{t, v["Y"]}
+	out := c.trace(t)
+	out["OSCORE_sender_ID_client"], out["OSCORE_sender_ID_server"] = v["C_R"], v["C_I"] // RFC 9528 section 3.3.3
+	for _, end := range []string{"", "_updated"} {
+		out["OSCORE_Master_Secret"+end], out["OSCORE_Master_Salt"+end] = out["export_0"+end], out["export_1"+end]
 	}
-	same(t, "G_Y", gy, v["G_Y"])
-	same(t, "G_XY", gxy, v["G_XY"])
-	z, err := share.Agree(v["G_Y"])
-	if err != nil {
-		t.Fatal(err)
+	out["info_OSCORE_Master_Secret"], out["info_OSCORE_Master_Salt"] = info(0, nil, 16), info(1, nil, 8)
+	for _, key := range []struct{ sk, pk string }{{"SK_I", "PK_I"}, {"SK_R", "PK_R"}} {
+		out[key.sk] = v[key.sk]
+		out[key.pk] = ed25519.NewKeyFromSeed(v[key.sk]).Public().(ed25519.PublicKey) //nolint:errcheck,forcetypeassert // it is one
 	}
-	same(t, "G_XY of the Initiator", z, v["G_XY"])
-	same(t, "message_1", message1{suites: []Suite{Suite0}, gx: v["G_X"], ci: v["C_I"]}.encode(), v["message_1"])
-	h := sha256.Sum256(v["message_1"])
-	same(t, "H(message_1)", h[:], v["H_message_1"])
-
-	p, _ := Suite0.params()
-	s, err := start(p, v["message_1"], gy, gxy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	same(t, "TH_2", s.th[:], v["TH_2"])
-	same(t, "PRK_2e", s.prk.b[:], v["PRK_2e"])
-	idR := IDCred{Hash: v["ID_CRED_R"][6:]}
-	header, err := idR.header()
-	if err != nil {
-		t.Fatal(err)
-	}
-	same(t, "ID_CRED_R", header, v["ID_CRED_R"])
-	same(t, "x5t of CRED_R", X5T(v["CRED_R"][2:]).Hash, idR.Hash)
-	mac, err := s.mac(kdfMAC2, encodeID(v["C_R"]), header, v["CRED_R"], nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	same(t, "MAC_2", mac, v["MAC_2"])
-	sig, err := s.sign(Identity{Signer: ed25519.NewKeyFromSeed(v["SK_R"]), ID: idR, Cred: v["CRED_R"]}, kdfMAC2, encodeID(v["C_R"]), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	same(t, "Signature_2", sig, v["Signature_2"])
-	plain, err := plaintext{cr: v["C_R"], id: idR, sig: sig}.encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	same(t, "PLAINTEXT_2", plain, v["PLAINTEXT_2"])
-	stream, err := s.crypt2(make([]byte, len(plain)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	same(t, "KEYSTREAM_2", stream, v["KEYSTREAM_2"])
-	ct, err := s.crypt2(plain)
-	if err != nil {
-		t.Fatal(err)
-	}
-	same(t, "CIPHERTEXT_2", ct, v["CIPHERTEXT_2"])
-	intermediates3(t, v, &s, plain)
-}
-
-func intermediates3(t *testing.T, v map[string][]byte, s *schedule, plain2 []byte) {
-	s.advance(plain2, v["CRED_R"])
-	same(t, "TH_3", s.th[:], v["TH_3"])
-	idI := IDCred{Hash: v["ID_CRED_I"][6:]}
-	header, err := idI.header()
-	if err != nil {
-		t.Fatal(err)
-	}
-	same(t, "ID_CRED_I", header, v["ID_CRED_I"])
-	mac, err := s.mac(kdfMAC3, nil, header, v["CRED_I"], nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	same(t, "MAC_3", mac, v["MAC_3"])
-	sig, err := s.sign(Identity{Signer: ed25519.NewKeyFromSeed(v["SK_I"]), ID: idI, Cred: v["CRED_I"]}, kdfMAC3, nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	same(t, "Signature_3", sig, v["Signature_3"])
-	plain, err := plaintext{id: idI, sig: sig}.encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	same(t, "PLAINTEXT_3", plain, v["PLAINTEXT_3"])
-	key, iv, _, err := s.box(kdfK3, kdfIV3)
-	if err != nil {
-		t.Fatal(err)
-	}
-	same(t, "K_3", key, v["K_3"])
-	same(t, "IV_3", iv, v["IV_3"])
-	msg, err := s.seal(kdfK3, kdfIV3, plain)
-	if err != nil {
-		t.Fatal(err)
-	}
-	same(t, "message_3", msg, v["message_3"])
-	same(t, "CIPHERTEXT_3", msg[2:], v["CIPHERTEXT_3"])
-	s.advance(plain, v["CRED_I"])
-	same(t, "TH_4", s.th[:], v["TH_4"])
-	key, iv, _, err = s.box(kdfK4, kdfIV4)
-	if err != nil {
-		t.Fatal(err)
-	}
-	same(t, "K_4", key, v["K_4"])
-	same(t, "IV_4", iv, v["IV_4"])
-	msg, err = s.seal(kdfK4, kdfIV4, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	same(t, "message_4", msg, v["message_4"])
-	same(t, "CIPHERTEXT_4", msg[1:], v["CIPHERTEXT_4"])
-	out, err := kdf(s.prk, kdfPRKOut, s.th[:], hashLen)
-	if err != nil {
-		t.Fatal(err)
-	}
-	same(t, "PRK_out", out, v["PRK_out"])
-	if err := s.finish(); err != nil {
-		t.Fatal(err)
-	}
-	same(t, "PRK_exporter", s.exp.b[:], v["PRK_exporter"])
-	exports(t, s.export, v["OSCORE_Master_Secret"], v["OSCORE_Master_Salt"])
+	out["X"], out["Y"] = v["X"], v["Y"]
+	compare(t, v, out)
 }
 
 // exports checks labels 0 and 1, which OSCORE has (RFC 9528 appendix A.1).
@@ -293,6 +196,40 @@ func p256Key(t testing.TB, d []byte) *ecdsa.PrivateKey {
 	return out
 }
 
+// TestLibedhoc_Suite2_EveryValue computes the four messages and both exports of
+// the recorded exchange. Its signatures are random, so they are taken from it
+// and checked.
+func TestLibedhoc_Suite2_EveryValue(t *testing.T) {
+	v := vector(t, "testdata/libedhoc-suite2-x5chain.txt")
+	c := script{
+		suite: Suite2, ci: []byte{5}, cr: []byte{0x26}, // -7
+		idI: Identity{p256Key(t, v["sk_I"]), X5Chain([][]byte{v["cert_I"]}), CertCred(v["cert_I"])},
+		idR: Identity{p256Key(t, v["sk_R"]), X5Chain([][]byte{v["cert_R"]}), CertCred(v["cert_R"])},
+		eph: recorded{t, v["eph_I"]}, ephR: recorded{t, v["eph_R"]},
+		ead3: []EAD{{Label: -65535, Value: bytes.Repeat([]byte{2}, 24)}},
+		ead4: []EAD{{Label: -65535, Value: bytes.Repeat([]byte{3}, 24)}},
+	}
+	c.takeSignatures(t, v["m2"], v["m3"])
+	out := c.trace(t)
+	for i, name := range []string{"m1", "m2", "m3", "m4"} {
+		out[name] = out[fmt.Sprint("message_", i+1)]
+	}
+	out["oscore_secret"], out["oscore_salt"] = out["export_0"], out["export_1"]
+	for _, name := range []string{"sk_I", "sk_R", "eph_I", "eph_R"} {
+		out[name] = v[name] // went into c
+	}
+	for _, name := range []string{"cert_I", "cert_R"} {
+		cert, err := x509.ParseCertificate(v[name])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if key := p256Key(t, v["sk"+name[4:]]); !key.PublicKey.Equal(cert.PublicKey) {
+			t.Errorf("%s is not of its key", name)
+		}
+	}
+	compare(t, v, out)
+}
+
 // TestLibedhoc_Suite2_Initiator is the Initiator against a recorded Responder
 // of another implementation.
 func TestLibedhoc_Suite2_Initiator(t *testing.T) {
@@ -366,7 +303,7 @@ func TestLibedhoc_Suite2_Responder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res.sched, err = start(p, v["m1"], gy, gxy); err != nil {
+	if res.sched, err = start(p, sha256.Sum256(v["m1"]), gy, gxy); err != nil {
 		t.Fatal(err)
 	}
 	plain2, err := res.sched.crypt2(v["m2"][3+32:])

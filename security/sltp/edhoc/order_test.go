@@ -1,6 +1,7 @@
 package edhoc
 
 import (
+	"crypto/sha256"
 	"errors"
 	"testing"
 )
@@ -65,6 +66,99 @@ func TestEDHOC_5_Order(t *testing.T) {
 	}
 }
 
+// TestEDHOC_5_Plaintext2: HKDF-Expand ends at 8,160 bytes, and message_2 with it,
+// in a suite with short shares and in that with long ones.
+func TestEDHOC_5_Plaintext2(t *testing.T) {
+	for _, s := range []Suite{Suite2, SuiteHybrid} {
+		id := testIdentity(t, s)
+		p, _ := s.params()
+		const rest = 1 + 1 + 66 + 1 + 3 // C_R, kid, Signature_2, EAD label, head of its value
+		for _, n := range []int{MaxPlaintext2, MaxPlaintext2 + 1} {
+			ini, m1 := begun(t, s)
+			res, err := NewResponder(Config{Suites: []Suite{s}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := res.Message1(m1); err != nil {
+				t.Fatal(err)
+			}
+			m2, err := res.Message2([]byte{1}, id, []EAD{{Label: 1, Value: make([]byte, n-rest)}})
+			if n > MaxPlaintext2 {
+				if !errors.Is(err, ErrTooLong) {
+					t.Errorf("%v: PLAINTEXT_2 of %d bytes: %v", s, n, err)
+				}
+				continue
+			}
+			if err != nil || len(m2) != 3+p.gy+n {
+				t.Fatalf("%v: message_2 has %d bytes, %v", s, len(m2), err)
+			}
+			if _, err := ini.Message2(m2); err != nil {
+				t.Fatal(err)
+			}
+			if ead, err := ini.Authenticate(id.Cred, id.Signer.Public()); err != nil || len(ead[0].Value) != n-rest {
+				t.Errorf("%v: %v", s, err)
+			}
+		}
+		ini, m1 := begun(t, s)
+		m, err := parseMessage1(m1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gy, _, err := Fresh{}.Answer(s, m.gx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ini.Message2(bstr(append(gy, make([]byte, MaxPlaintext2+1)...))); !errors.Is(err, ErrTooLong) {
+			t.Errorf("%v: a message_2 that is too long: %v", s, err)
+		}
+	}
+}
+
+// TestEDHOC_5_EADItems: a message has at most 16 items of external authorization
+// data, when it is read and when it is made.
+func TestEDHOC_5_EADItems(t *testing.T) {
+	id := testIdentity(t, Suite2)
+	many := make([]EAD, maxEAD+1)
+	if items, err := parseEAD(encodeEAD(many[:maxEAD])); err != nil || len(items) != maxEAD {
+		t.Errorf("%d items: %v", maxEAD, err)
+	}
+	if _, err := parseEAD(encodeEAD(many)); !errors.Is(err, ErrMalformed) {
+		t.Errorf("%d items: %v", maxEAD+1, err)
+	}
+	ini, err := NewInitiator(Config{Suites: []Suite{Suite2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ini.Message1([]Suite{Suite2}, []byte{1}, many); !errors.Is(err, ErrTooLong) {
+		t.Errorf("message_1: %v", err)
+	}
+	_, m1 := begun(t, Suite2)
+	res, err := NewResponder(Config{Suites: []Suite{Suite2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := res.Message1(m1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := res.Message2([]byte{1}, id, many); !errors.Is(err, ErrTooLong) {
+		t.Errorf("message_2: %v", err)
+	}
+	if _, err := (&Initiator{step: verified2}).Message3(id, many); !errors.Is(err, ErrTooLong) {
+		t.Errorf("message_3: %v", err)
+	}
+	if _, err := (&Responder{step: verified3}).Message4(many); !errors.Is(err, ErrTooLong) {
+		t.Errorf("message_4: %v", err)
+	}
+}
+
+func TestEDHOC_TagLen(t *testing.T) {
+	for s, want := range map[Suite]int{Suite0: 8, Suite2: 8, Suite3: 16, Suite6: 16, SuiteHybrid: 16, 1: 0, -21: 0} {
+		if got := s.TagLen(); got != want || s.Known() != (want > 0) {
+			t.Errorf("%v: tag of %d bytes, known %v", s, got, s.Known())
+		}
+	}
+}
+
 func TestEDHOC_5_Limits(t *testing.T) {
 	id := testIdentity(t, Suite2)
 	_, m1 := begun(t, Suite2)
@@ -78,13 +172,20 @@ func TestEDHOC_5_Limits(t *testing.T) {
 	if _, err := res.Message2([]byte{1}, id, []EAD{{Label: 1, Value: make([]byte, MaxPlaintext2)}}); !errors.Is(err, ErrTooLong) {
 		t.Errorf("long PLAINTEXT_2: %v", err)
 	}
-	_, res = exchange(t, Suite2, id, id)
-	res.step = verified3
-	if _, err := res.Message4([]EAD{{Label: 1, Value: make([]byte, MaxMessage)}}); !errors.Is(err, ErrTooLong) {
-		t.Errorf("long message_4: %v", err)
-	}
-	if _, err := res.Message4([]EAD{{Label: 1}}); err != nil {
-		t.Errorf("a shorter one after that: %v", err)
+	for _, suite := range []Suite{Suite2, Suite6} {
+		p, _ := suite.params()
+		s, err := start(p, sha256.Sum256(m1), make([]byte, 32), make([]byte, 32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res = &Responder{step: verified3, sched: s}
+		longest := MaxMessage - 3 - suite.TagLen() - 4 // head of message_4; label and head of the value
+		if _, err := res.Message4([]EAD{{Label: 1, Value: make([]byte, longest+1)}}); !errors.Is(err, ErrTooLong) {
+			t.Errorf("%v: message_4 that is one byte too long: %v", suite, err)
+		}
+		if m4, err := res.Message4([]EAD{{Label: 1, Value: make([]byte, longest)}}); err != nil || len(m4) != MaxMessage {
+			t.Errorf("%v: the longest message_4 has %d bytes, %v", suite, len(m4), err)
+		}
 	}
 	for _, cfg := range []Config{{}, {Suites: []Suite{1}}, {Suites: []Suite{2, 2}}} {
 		if _, err := NewInitiator(cfg); err == nil {

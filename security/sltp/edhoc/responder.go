@@ -2,9 +2,9 @@ package edhoc
 
 import (
 	"crypto"
+	"crypto/sha256"
 	"fmt"
 	"io"
-	"slices"
 )
 
 // Responder is the responder's side of one exchange. Its methods are called in
@@ -13,7 +13,7 @@ type Responder struct {
 	cfg   Config
 	step  step
 	suite Suite
-	msg1  []byte
+	h1    [hashLen]byte // of message_1
 	gx    []byte
 	sched schedule
 	peer  plaintext // PLAINTEXT_3 parsed
@@ -53,10 +53,10 @@ func (r *Responder) Message1(msg []byte) (Hello, error) {
 		return Hello{}, &SuiteError{Suites: wrong, CID: m.ci}
 	}
 	r.suite = m.suites[len(m.suites)-1]
-	if p, _ := r.suite.params(); len(m.gx) != p.shareLen {
+	if p, _ := r.suite.params(); len(m.gx) != p.gx {
 		return Hello{}, fmt.Errorf("%w: length of G_X", ErrMalformed)
 	}
-	r.msg1, r.gx, r.step = slices.Clone(msg), m.gx, waiting2
+	r.h1, r.gx, r.step = sha256.Sum256(msg), m.gx, waiting2
 	return Hello{CID: m.ci, Suite: r.suite, EAD: m.ead}, nil
 }
 
@@ -75,7 +75,7 @@ func (r *Responder) Message2(cid []byte, id Identity, ead []EAD) ([]byte, error)
 		return nil, err
 	}
 	defer clear(gxy)
-	if r.sched, err = start(p, r.msg1, gy, gxy); err != nil {
+	if r.sched, err = start(p, r.h1, gy, gxy); err != nil {
 		return nil, err
 	}
 	if cid == nil {
@@ -94,8 +94,9 @@ func (r *Responder) Message2(cid []byte, id Identity, ead []EAD) ([]byte, error)
 		return nil, err
 	}
 	r.sched.advance(plain, id.Cred)
-	r.msg1, r.gx, r.step = nil, nil, waiting3
-	return encode(slices.Concat(gy, ct)), nil
+	r.gx, r.step = nil, waiting3
+	msg := appendHead(make([]byte, 0, len(gy)+len(ct)+9), majorBytes, uint64(len(gy)+len(ct)))
+	return append(append(msg, gy...), ct...), nil
 }
 
 // Message3 opens message_3 and returns who the Initiator claims to be. A
@@ -133,6 +134,7 @@ func (r *Responder) Authenticate(cred []byte, pub crypto.PublicKey) ([]EAD, erro
 		return nil, err
 	}
 	r.sched.advance(r.raw, cred)
+	r.forget()
 	if err := r.sched.finish(); err != nil {
 		return nil, err
 	}
@@ -152,6 +154,7 @@ func (r *Responder) Message4(ead []EAD) ([]byte, error) {
 	if err != nil {
 		return nil, err // nothing was sent: a shorter EAD_4 may still be
 	}
+	r.sched.prk.wipe() // nothing is left to seal: only PRK_out goes on
 	r.step = done
 	return msg, nil
 }
@@ -176,8 +179,25 @@ func (r *Responder) Export(label uint64, context []byte, n int) ([]byte, error) 
 	return r.sched.export(label, context, n)
 }
 
+// KeyUpdate is EDHOC_KeyUpdate (RFC 9528 appendix H): exports after it have
+// other values, and nothing that is kept gives those before it. The Initiator
+// must do the same with the same context. It works from Message4 on.
+func (r *Responder) KeyUpdate(context []byte) error {
+	if r.step != done {
+		return ErrStep
+	}
+	return r.sched.update(context)
+}
+
 // Close wipes the keys and ends the exchange.
 func (r *Responder) Close() {
 	r.sched.wipe()
+	r.forget()
 	r.step = over
+}
+
+// forget wipes what the peer said: what is handed out is a copy.
+func (r *Responder) forget() {
+	clear(r.raw)
+	r.raw, r.peer, r.gx = nil, plaintext{}, nil
 }

@@ -23,6 +23,11 @@ const (
 	Suite3 Suite = 3
 	// Suite6 is AES-GCM with a 16-byte tag, X25519, ES256.
 	Suite6 Suite = 6
+	// SuiteHybrid is AES-GCM with a 16-byte tag, X25519MLKEM768, ES256. Its number
+	// is of the registry's private-use range, -24 to -21. It follows the way of
+	// draft-ietf-lake-pqsuites, which defines no hybrid suite of its own; once one
+	// is registered, that takes its place. Source: local, docs/spec/sltp.md.
+	SuiteHybrid Suite = -22
 )
 
 // maxSuites is how many suites one message may list. Source: local.
@@ -35,12 +40,13 @@ type aead interface {
 
 // params are the algorithms of a suite.
 type params struct {
-	aead     aead
-	nonce    int        // bytes
-	tag      int        // bytes
-	curve    ecdh.Curve // of the ephemeral keys
-	shareLen int        // bytes of G_X and of G_Y
-	edDSA    bool       // signatures are EdDSA, else ES256
+	aead   aead
+	nonce  int        // bytes
+	tag    int        // bytes
+	curve  ecdh.Curve // of the ephemeral keys
+	gx, gy int        // bytes of G_X and of G_Y
+	edDSA  bool       // signatures are EdDSA, else ES256
+	hybrid bool       // ML-KEM-768 beside the curve
 }
 
 // keyLen is the key length in bytes of every suite's AEAD.
@@ -49,13 +55,15 @@ const keyLen = 16
 func (s Suite) params() (params, bool) {
 	switch s {
 	case Suite0:
-		return params{aead: ccm{tag: 8}, nonce: ccmNonce, tag: 8, curve: ecdh.X25519(), shareLen: 32, edDSA: true}, true
+		return params{aead: ccm{tag: 8}, nonce: ccmNonce, tag: 8, curve: ecdh.X25519(), gx: dhLen, gy: dhLen, edDSA: true}, true
 	case Suite2:
-		return params{aead: ccm{tag: 8}, nonce: ccmNonce, tag: 8, curve: ecdh.P256(), shareLen: 32}, true
+		return params{aead: ccm{tag: 8}, nonce: ccmNonce, tag: 8, curve: ecdh.P256(), gx: dhLen, gy: dhLen}, true
 	case Suite3:
-		return params{aead: ccm{tag: 16}, nonce: ccmNonce, tag: 16, curve: ecdh.P256(), shareLen: 32}, true
+		return params{aead: ccm{tag: 16}, nonce: ccmNonce, tag: 16, curve: ecdh.P256(), gx: dhLen, gy: dhLen}, true
 	case Suite6:
-		return params{aead: gcm{}, nonce: 12, tag: 16, curve: ecdh.X25519(), shareLen: 32}, true
+		return params{aead: gcm{}, nonce: 12, tag: 16, curve: ecdh.X25519(), gx: dhLen, gy: dhLen}, true
+	case SuiteHybrid:
+		return params{aead: gcm{}, nonce: 12, tag: 16, curve: ecdh.X25519(), gx: offered, gy: answer, hybrid: true}, true
 	}
 	return params{}, false
 }
