@@ -3,10 +3,12 @@ package pki
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/binary"
 	"fmt"
 	"math/big"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,6 +31,7 @@ type cert struct {
 	roles   []Role
 	levels  []Level
 	anchors []Anchor
+	sltp    *SLTP // nil: the certificate has no such extension
 }
 
 // name is how a rejection names the certificate. It echoes numbers only.
@@ -54,16 +57,26 @@ func read(der []byte, pos int) (*cert, error) {
 	if len(x.UnhandledCriticalExtensions) > 0 {
 		return nil, broken(c, RuleCritical, "%v", x.UnhandledCriticalExtensions[0])
 	}
-	pub, ok := x.PublicKey.(*ecdsa.PublicKey)
-	if !ok || pub.Curve != elliptic.P256() || x.SignatureAlgorithm != x509.ECDSAWithSHA256 {
+	if x.SignatureAlgorithm != x509.ECDSAWithSHA256 || !goodP256(x.PublicKey) && !goodRSA(x.PublicKey) {
 		return nil, broken(c, RuleAlgorithm, "")
 	}
-	for _, step := range []func() error{c.readMember, c.readRoles, c.readPolicies, c.checkUsage} {
+	for _, step := range []func() error{c.readMember, c.readSLTP, c.readRoles, c.readPolicies, c.checkUsage} {
 		if err := step(); err != nil {
 			return nil, err
 		}
 	}
 	return c, nil
+}
+
+func goodP256(pub any) bool {
+	key, ok := pub.(*ecdsa.PublicKey)
+	return ok && key.Curve == elliptic.P256()
+}
+
+// goodRSA: three sizes, and the exponent that everybody has.
+func goodRSA(pub any) bool {
+	key, ok := pub.(*rsa.PublicKey)
+	return ok && key.E == 65537 && slices.Contains([]int{2048, 3072, 4096}, key.N.BitLen())
 }
 
 // readMember reads the serial number and the member extension, which must agree.
@@ -122,7 +135,10 @@ func (c *cert) readPolicies() error {
 
 // checkUsage holds the key usage against the key kind.
 func (c *cert) checkUsage() error {
-	want := map[KeyKind]x509.KeyUsage{KindSigning: x509.KeyUsageDigitalSignature, KindECDH: x509.KeyUsageKeyAgreement}[c.kind]
+	want := c.kind.usage()
+	if (c.kind == KindRSA) != goodRSA(c.PublicKey) {
+		return broken(c, RuleAlgorithm, "not a key of kind %d", c.kind)
+	}
 	if !c.BasicConstraintsValid {
 		return broken(c, RuleCA, "absent")
 	}
@@ -135,13 +151,22 @@ func (c *cert) checkUsage() error {
 			return broken(c, RulePathLength, "absent")
 		}
 	}
-	if want == 0 {
-		return broken(c, RuleKind, "kind %d is not supported", c.kind)
-	}
 	if c.KeyUsage != want {
 		return broken(c, RuleKeyUsage, "")
 	}
 	return nil
+}
+
+// usage is the key usage of an end entity's key.
+func (k KeyKind) usage() x509.KeyUsage {
+	switch k {
+	case KindECDH:
+		return x509.KeyUsageKeyAgreement
+	case KindRSA:
+		return x509.KeyUsageKeyEncipherment
+	case KindSigning:
+	}
+	return x509.KeyUsageDigitalSignature
 }
 
 func (c *cert) checkTime(now time.Time) error {

@@ -66,18 +66,31 @@ func TestPKI_1_WorkedExample(t *testing.T) {
 		t.Errorf("the page does not say:\n%s", got)
 	}
 	// The hexadecimal of the member extension, with its comments, is in the leaf.
-	m := regexp.MustCompile("(?s)```hex member extension\n(.*?)```").FindSubmatch(md)
+	if ext := pageHex(t, "member extension"); !bytes.Contains(ex[0], ext) || len(ext) < 20 {
+		t.Errorf("the leaf does not hold the extension %x", ext)
+	}
+}
+
+// pageHex is a block of the page in hexadecimal, without its comments.
+func pageHex(t *testing.T, name string) []byte {
+	t.Helper()
+	md, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile("(?s)```hex " + name + "\n(.*?)```").FindSubmatch(md)
 	if m == nil {
-		t.Fatal("no member extension on the page")
+		t.Fatalf("no %s on the page", name)
 	}
 	var digits strings.Builder
 	for line := range strings.Lines(string(m[1])) {
 		digits.WriteString(strings.ReplaceAll(strings.Split(strings.TrimSpace(line), ";")[0], " ", ""))
 	}
-	ext, err := hex.DecodeString(digits.String())
-	if err != nil || !bytes.Contains(ex[0], ext) || len(ext) < 20 {
-		t.Errorf("the leaf does not hold the extension %x (%v)", ext, err)
+	out, err := hex.DecodeString(digits.String())
+	if err != nil {
+		t.Fatal(err)
 	}
+	return out
 }
 
 // TestPKI_1_PageHasEveryRule holds the page's table of rules against the code.

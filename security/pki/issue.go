@@ -28,6 +28,7 @@ type Profile struct {
 	Implementation []byte
 	Interfaces     Interfaces
 	Issuer         ident.Issuer
+	SLTP           *SLTP     // nil: nothing is said, which means Diffie-Hellman
 	Levels         []Level   // exactly one of an end entity; what a CA may grant
 	Anchors        []Anchor  // likewise
 	CA             *CA       // nil for an end entity
@@ -66,11 +67,12 @@ func IssueRoot(signer crypto.Signer, p Profile, now time.Time) ([]byte, error) {
 	return der, nil
 }
 
-// Issue makes the certificate that p describes for a P-256 key. The
+// Issue makes the certificate that p describes for a P-256 key, or, of kind
+// KindRSA, for an RSA key. The
 // certificate is first signed with a throw-away key and linted; only then does
 // the CA sign the same content, and the result is verified to the root.
 func Issue(parent *Authority, p Profile, pub crypto.PublicKey, now time.Time) (der []byte, err error) {
-	key, err := p256(pub)
+	key, err := p.key(pub)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +108,7 @@ func Issue(parent *Authority, p Profile, pub crypto.PublicKey, now time.Time) (d
 
 // lint signs with a throw-away key and runs every check that Verify makes, but
 // for the signature, over the result. It returns the content that may be signed.
-func (a *Authority) lint(tmpl, ca *x509.Certificate, pub *ecdsa.PublicKey, now time.Time) (tbs []byte, err error) {
+func (a *Authority) lint(tmpl, ca *x509.Certificate, pub crypto.PublicKey, now time.Time) (tbs []byte, err error) {
 	throwaway, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -185,6 +187,13 @@ func (p *Profile) template(now time.Time) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrProfile, err)
 	}
+	extensions := []pkix.Extension{{Id: memberOID(), Value: ext}}
+	if p.SLTP != nil {
+		if ext, err = p.SLTP.marshal(); err != nil {
+			return nil, fmt.Errorf("%w: suites: %w", ErrProfile, err)
+		}
+		extensions = append(extensions, pkix.Extension{Id: sltpOID(), Value: ext})
+	}
 	t := &x509.Certificate{
 		SerialNumber:          serial(kind, p.Member),
 		Subject:               pkix.Name{CommonName: p.Name},
@@ -192,14 +201,11 @@ func (p *Profile) template(now time.Time) (*x509.Certificate, error) {
 		NotAfter:              Never(),
 		SignatureAlgorithm:    x509.ECDSAWithSHA256,
 		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageDigitalSignature,
-		ExtraExtensions:       []pkix.Extension{{Id: memberOID(), Value: ext}},
+		KeyUsage:              kind.usage(),
+		ExtraExtensions:       extensions,
 	}
 	if !p.NotAfter.IsZero() {
 		t.NotAfter = p.NotAfter.UTC().Truncate(time.Second)
-	}
-	if kind == KindECDH {
-		t.KeyUsage = x509.KeyUsageKeyAgreement
 	}
 	if p.Role != 0 {
 		t.UnknownExtKeyUsage = []asn1.ObjectIdentifier{p.Role.oid()}
@@ -228,6 +234,17 @@ func policyExtensions() []pkix.Extension {
 		{Id: asn1.ObjectIdentifier{2, 5, 29, 36}, Critical: true, Value: []byte{0x30, 0x03, 0x80, 0x01, 0x00}},
 		{Id: asn1.ObjectIdentifier{2, 5, 29, 54}, Critical: true, Value: []byte{0x02, 0x01, 0x00}},
 	}
+}
+
+// key checks that a public key is of the profile's kind.
+func (p *Profile) key(pub crypto.PublicKey) (crypto.PublicKey, error) {
+	if p.Kind != KindRSA {
+		return p256(pub)
+	}
+	if !goodRSA(pub) {
+		return nil, fmt.Errorf("%w: RSA keys of 2048, 3072 or 4096 bits", ErrProfile)
+	}
+	return pub, nil
 }
 
 func p256(pub crypto.PublicKey) (*ecdsa.PublicKey, error) {

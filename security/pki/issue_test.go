@@ -58,13 +58,13 @@ func TestPKI_1_LintRefusesBeforeTheCASigns(t *testing.T) {
 		{"role of another CA", &ca, device(func(p *pki.Profile) {
 			p.Role, p.Issuer, p.NotAfter = pki.HomeServer, "home", d.Now.AddDate(1, 0, 0)
 		}), pki.RuleNesting},
-		{"RSA kind", &ca, device(func(p *pki.Profile) { p.Kind = pki.KindRSA }), pki.RuleKind},
 		{"device with an issuer ID", &ca, device(func(p *pki.Profile) { p.Issuer = "shop" }), pki.RuleMember},
 		{"long implementation ID", &ca, device(func(p *pki.Profile) { p.Implementation = make([]byte, 33) }), pki.RuleMember},
 		{"CA below a class CA", &ca, classCA(func(p *pki.Profile) { p.Member.Class = pkitest.Devices }), pki.RuleRange},
 		{"class outside the manufacturer's range", &manufacturer, classCA(func(p *pki.Profile) { p.CA.Range = pki.Range{First: 0x2000, Last: 0x2000} }), pki.RuleRange},
 		{"path length as the parent's", &manufacturer, classCA(func(p *pki.Profile) { p.CA.PathLen = 1 }), pki.RulePathLength},
 		{"CA that grants more", &manufacturer, classCA(func(p *pki.Profile) { p.Levels = []pki.Level{pki.SL1, pki.SL3} }), pki.RuleLevel},
+		{"CA with suites", &manufacturer, classCA(func(p *pki.Profile) { p.SLTP = &pki.SLTP{Suites: []int{2}} }), pki.RuleSLTP},
 		{"CA that expires", &manufacturer, classCA(func(p *pki.Profile) { p.NotAfter = d.Now.AddDate(9, 0, 0) }), pki.RulePeriod},
 		{"device straight from the manufacturer", &manufacturer, device(func(p *pki.Profile) { p.Member.Class = pkitest.Manufacturer }), pki.RuleRange},
 	} {

@@ -9,7 +9,7 @@ import (
 // Object identifiers. 1.3.6.1.4.1.32473 is IANA's documentation enterprise
 // number (RFC 5612); the project has none of its own yet. Below it, local,
 // docs/spec/certificates.md: 1.r role EKU, 2.l level policy, 3.a anchor policy,
-// 4 member extension.
+// 4 member extension, 5 SLTP extension.
 func oid(arcs ...uint64) asn1.ObjectIdentifier {
 	id := asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 32473}
 	for _, a := range arcs {
@@ -21,6 +21,8 @@ func oid(arcs ...uint64) asn1.ObjectIdentifier {
 func (r Role) oid() asn1.ObjectIdentifier { return oid(1, uint64(r)) }
 
 func memberOID() asn1.ObjectIdentifier { return oid(4) }
+
+func sltpOID() asn1.ObjectIdentifier { return oid(5) }
 
 func policyOID(arc, n uint64) x509.OID {
 	id, err := x509.OIDFromInts([]uint64{1, 3, 6, 1, 4, 1, 32473, arc, n})

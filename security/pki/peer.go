@@ -22,6 +22,7 @@ type Peer struct {
 	root    *cert
 	chain   [][]byte
 	members []Member
+	expires time.Time
 }
 
 // Verified reports whether Verify made this Peer.
@@ -138,6 +139,14 @@ func (p *Peer) NotAfter() time.Time {
 		return time.Time{}
 	}
 	return p.cert.NotAfter
+}
+
+// Expires is the first end of validity in the chain, the root not counted.
+func (p *Peer) Expires() time.Time {
+	if !p.Verified() {
+		return time.Time{}
+	}
+	return p.expires
 }
 
 func (p *Peer) member() *member {

@@ -25,6 +25,7 @@ const (
 	RuleSerial      Rule = "serial number"              // not kind, class, index
 	RuleKind        Rule = "key kind"                   // another kind of key than asked for
 	RuleMember      Rule = "member extension"           // absent, malformed, not as the role needs
+	RuleSLTP        Rule = "SLTP extension"             // malformed, or in a CA
 	RuleRole        Rule = "role"                       // EKU absent, not the one asked for
 	RuleNesting     Rule = "role nesting"               // EKU not in every CA above
 	RulePolicy      Rule = "policy"                     // level or anchor absent, unknown or twice

@@ -110,7 +110,7 @@ type KeyKind uint8
 const (
 	KindSigning KeyKind = 1 // P-256, digitalSignature or keyCertSign
 	KindECDH    KeyKind = 2 // P-256, keyAgreement: opens sealed deliveries
-	KindRSA     KeyKind = 3 // RSA-OAEP, keyEncipherment: reserved, refused here
+	KindRSA     KeyKind = 3 // RSA of 2,048, 3,072 or 4,096 bits, keyEncipherment: RSA key transport, legacy
 )
 
 // Class is a class ID: the class numbers its members densely from index 0, and

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ecdh"
 	"crypto/ecdsa"
+	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 type Verifier struct {
 	Trust  *TrustStore // required
 	Status Status      // nil: no revocation state is known, nothing is revoked
+	Cache  *Cache      // nil: every signature is checked every time
 }
 
 // Verify checks a chain (leaf first, root not included) at the trusted time
@@ -36,6 +38,9 @@ func (v *Verifier) Verify(chain [][]byte, now time.Time, roles ...Role) (*Peer, 
 	for _, c := range path[:len(path)-1] {
 		p.chain = append(p.chain, bytes.Clone(c.Raw))
 		p.members = append(p.members, c.member.Member)
+		if p.expires.IsZero() || c.NotAfter.Before(p.expires) {
+			p.expires = c.NotAfter
+		}
 	}
 	return p, nil
 }
@@ -43,17 +48,9 @@ func (v *Verifier) Verify(chain [][]byte, now time.Time, roles ...Role) (*Peer, 
 // VerifyDelivery checks the certificate of a device's delivery key (kind 2):
 // same CA, class, index, role, level and anchor as the peer's signing key.
 func (v *Verifier) VerifyDelivery(peer *Peer, leaf []byte, now time.Time) (*ecdh.PublicKey, error) {
-	if !peer.Verified() {
-		return nil, ErrNotVerified
-	}
-	chain := append([][]byte{leaf}, peer.chain[1:]...)
-	path, err := v.path(chain, KindECDH, now)
+	c, err := v.sameDevice(peer, leaf, KindECDH, now)
 	if err != nil {
 		return nil, err
-	}
-	c, want := path[0], peer.cert
-	if c.member.Member != want.member.Member || c.roles[0] != want.roles[0] || c.levels[0] != want.levels[0] || c.anchors[0] != want.anchors[0] {
-		return nil, broken(c, RuleSame, "the signing key is %s", want.member.Member)
 	}
 	key, ok := c.PublicKey.(*ecdsa.PublicKey)
 	if !ok {
@@ -66,8 +63,53 @@ func (v *Verifier) VerifyDelivery(peer *Peer, leaf []byte, now time.Time) (*ecdh
 	return pub, nil
 }
 
-// path does all of the work: parse, content, relations, signatures, status.
+// VerifyRSA checks the certificate of a device's RSA key (kind 3) in the same way.
+func (v *Verifier) VerifyRSA(peer *Peer, leaf []byte, now time.Time) (*rsa.PublicKey, error) {
+	c, err := v.sameDevice(peer, leaf, KindRSA, now)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := c.PublicKey.(*rsa.PublicKey)
+	if !ok {
+		return nil, broken(c, RuleAlgorithm, "")
+	}
+	return key, nil
+}
+
+// sameDevice checks a certificate of another key of the peer's.
+func (v *Verifier) sameDevice(peer *Peer, leaf []byte, kind KeyKind, now time.Time) (*cert, error) {
+	if !peer.Verified() {
+		return nil, ErrNotVerified
+	}
+	path, err := v.path(append([][]byte{leaf}, peer.chain[1:]...), kind, now)
+	if err != nil {
+		return nil, err
+	}
+	c, want := path[0], peer.cert
+	if c.member.Member != want.member.Member || c.roles[0] != want.roles[0] || c.levels[0] != want.levels[0] || c.anchors[0] != want.anchors[0] {
+		return nil, broken(c, RuleSame, "the signing key is %s", want.member.Member)
+	}
+	return c, nil
+}
+
+// path finds a chain in the Cache, or does all of the work.
 func (v *Verifier) path(chain [][]byte, kind KeyKind, now time.Time) ([]*cert, error) {
+	if v.Cache == nil || v.Trust == nil || now.IsZero() {
+		return v.walk(chain, kind, now)
+	}
+	key := keyOf(chain, kind)
+	if path := v.Cache.find(v, key); path != nil {
+		return path, v.again(path, now)
+	}
+	path, err := v.walk(chain, kind, now)
+	if err == nil {
+		v.Cache.add(v, key, path)
+	}
+	return path, err
+}
+
+// walk does all of the work: parse, content, relations, signatures, status.
+func (v *Verifier) walk(chain [][]byte, kind KeyKind, now time.Time) ([]*cert, error) {
 	if now.IsZero() {
 		return nil, &RuleError{Rule: RuleTime}
 	}

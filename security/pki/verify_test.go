@@ -236,7 +236,16 @@ func TestPKI_1_ForgedLeafIsRejectedByRule(t *testing.T) {
 		{"unknown extension, not critical", func(c *x509.Certificate) { setExtension(c, pen(99), []byte{5, 0}, false) }, ""},
 		{"RSA key kind", func(c *x509.Certificate) {
 			c.SerialNumber = new(big.Int).SetBytes([]byte{3, 0, 0, 0x10, 1, 0, 0, 0, 0})
-		}, pki.RuleKind},
+		}, pki.RuleAlgorithm},
+		{"malformed SLTP extension", func(c *x509.Certificate) { setExtension(c, pen(5), []byte{0x30, 0}, false) }, pki.RuleSLTP},
+		{"SLTP extension of version 2", func(c *x509.Certificate) { setExtension(c, pen(5), []byte{0x30, 5, 2, 1, 2, 0x30, 0}, false) }, pki.RuleSLTP},
+		{"suites out of order", func(c *x509.Certificate) {
+			setExtension(c, pen(5), []byte{0x30, 11, 2, 1, 1, 0x30, 6, 2, 1, 3, 2, 1, 2}, false)
+		}, pki.RuleSLTP},
+		{"SLTP extension, good", func(c *x509.Certificate) {
+			setExtension(c, pen(5), []byte{0x30, 11, 2, 1, 1, 0x30, 6, 2, 1, 2, 2, 1, 3}, false)
+		}, ""},
+		{"critical SLTP extension", func(c *x509.Certificate) { setExtension(c, pen(5), []byte{0x30, 5, 2, 1, 1, 0x30, 0}, true) }, pki.RuleCritical},
 		{"unknown key kind", func(c *x509.Certificate) {
 			c.SerialNumber = new(big.Int).SetBytes([]byte{4, 0, 0, 0x10, 1, 0, 0, 0, 0})
 		}, pki.RuleSerial},

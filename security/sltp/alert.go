@@ -41,6 +41,10 @@ const (
 	AlertExpired Alert = 62232
 	// AlertInternal: the failure is local, not the peer's. It is never sent as such.
 	AlertInternal Alert = 62233
+	// AlertClock: what came needs a SECURE clock here. It is never sent.
+	AlertClock Alert = 62234
+	// AlertMode: RSA key transport is off, or the destination has Diffie-Hellman.
+	AlertMode Alert = 62235
 )
 
 func (a Alert) String() string {
@@ -71,6 +75,10 @@ func (a Alert) String() string {
 		return "EXPIRED"
 	case AlertInternal:
 		return "INTERNAL"
+	case AlertClock:
+		return "CLOCK"
+	case AlertMode:
+		return "MODE"
 	}
 	return fmt.Sprintf("ALERT_%d", int(a))
 }
@@ -114,14 +122,17 @@ var (
 	ErrBody = errors.New("sltp: malformed body")
 	// ErrEnded: the session has come to its end; a new exchange is needed.
 	ErrEnded = errors.New("sltp: session has ended")
-	// ErrFull: too many exchanges are open here.
-	ErrFull = errors.New("sltp: too many sessions")
+	// ErrFull: too many exchanges are open here, or requests in a session.
+	ErrFull = errors.New("sltp: too many sessions or requests")
+	// ErrSuiteFloor: a license without an end time does not go to this peer in
+	// this suite. The host answers with ErrorSuiteFloor instead.
+	ErrSuiteFloor = errors.New("sltp: the suite is too weak for a license without an end")
 )
 
 // wireAlert is the error message that tells a peer about a failure.
 func wireAlert(a *AlertError) edhoc.ErrorMessage {
 	code := a.Code
-	if code == AlertInternal || code == AlertExpired {
+	if code == AlertInternal || code == AlertExpired || code == AlertClock {
 		code = AlertRejected
 	}
 	m := edhoc.ErrorMessage{Code: int(code)}

@@ -2,6 +2,7 @@ package sltp
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/lares-drm/lares/internal/wire"
@@ -21,9 +22,18 @@ func (e *Endpoint) Send(h Handle, body []byte, now time.Time) (uint64, []Message
 	if err != nil {
 		return 0, nil, err
 	}
+	if reserved(body) {
+		return 0, nil, fmt.Errorf("%w: requests go by Request and Reply", ErrBody)
+	}
 	seq := s.channel.seq
 	out, err := e.sendApp(s, nil, body)
 	return seq, out, err
+}
+
+// reserved reports a body that only Request and Reply make.
+func reserved(body Body) bool {
+	n, ok := body.Number()
+	return ok && (n == NumberRequest || n == NumberReply)
 }
 
 // Answer answers the EventApp with that Seq. A duplicate of the message gets
@@ -32,6 +42,9 @@ func (e *Endpoint) Answer(h Handle, seq uint64, body []byte, now time.Time) ([]M
 	s, err := e.usable(h, now)
 	if err != nil {
 		return nil, err
+	}
+	if reserved(body) {
+		return nil, fmt.Errorf("%w: requests go by Request and Reply", ErrBody)
 	}
 	out, err := e.sendApp(s, &seq, body)
 	if err != nil {
@@ -67,6 +80,9 @@ func (e *Endpoint) sendApp(s *session, re *uint64, body []byte) ([]Message, erro
 	if err != nil {
 		return nil, err
 	}
+	if err := wire.Check(plain, bodyLimit()); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBody, err) // nested too deep for the peer
+	}
 	msg, err := s.channel.seal(plain)
 	if err != nil {
 		return nil, err
@@ -78,7 +94,8 @@ func (e *Endpoint) sendApp(s *session, re *uint64, body []byte) ([]Message, erro
 // app takes a message of an established session.
 func (e *Endpoint) app(s *session, msg []byte, now time.Time) ([]Message, []Event) {
 	if !e.live(s, now) {
-		return e.forgotten(msg)
+		out, ev := e.forgotten(msg)
+		return out, append(ev, s.lost()...)
 	}
 	seq, plain, err := s.channel.open(msg)
 	if errors.Is(err, errReplay) {
@@ -91,6 +108,9 @@ func (e *Endpoint) app(s *session, msg []byte, now time.Time) ([]Message, []Even
 	if err := wire.Unmarshal(plain, &p, bodyLimit()); err != nil || checkBody(Body(p.Body)) != nil {
 		return e.fail(s, alert(AlertRejected, "plaintext of an APP message"), false)
 	}
+	if out, ev, ok := e.requestOrReply(s, msg, seq, p, now); ok {
+		return out, ev
+	}
 	ev := EventApp{Handle: s.handle, Peer: s.peer, Body: Body(p.Body), Seq: seq}
 	if p.Re != nil {
 		ev.IsReply, ev.InReplyTo = true, *p.Re
@@ -98,6 +118,25 @@ func (e *Endpoint) app(s *session, msg []byte, now time.Time) ([]Message, []Even
 	s.pending(msg)
 	s.waitingSeq = seq
 	return nil, []Event{ev}
+}
+
+// requestOrReply takes the two bodies that the protocol itself reads. Only the
+// Initiator asks, only the Responder replies.
+func (e *Endpoint) requestOrReply(s *session, msg []byte, seq uint64, p appPlain, now time.Time) ([]Message, []Event, bool) {
+	if !reserved(Body(p.Body)) {
+		return nil, nil, false
+	}
+	s.answered = nil // who sends in the session has message_4
+	var out []Message
+	var ev []Event
+	if item, ok := inside(Body(p.Body), NumberRequest); ok && p.Re == nil && s.ini == nil {
+		out, ev = e.asked(s, msg, seq, item, now)
+	} else if item, ok := inside(Body(p.Body), NumberReply); ok && p.Re != nil && s.ini != nil {
+		out, ev = e.answeredTo(s, *p.Re, item, now)
+	} else {
+		out, ev = e.fail(s, alert(AlertRejected, "a request or reply that cannot be one"), false)
+	}
+	return out, ev, true
 }
 
 // forgotten tells the sender of an APP message that its session is not known

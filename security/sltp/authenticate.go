@@ -54,7 +54,10 @@ func (e *Endpoint) lostChain(s *session, err error, now time.Time) ([]Message, [
 // authenticateResponder does the checks of message_2 in their order: chain,
 // identity, suite, signature; then EAD_2.
 func (e *Endpoint) authenticateResponder(s *session, chain [][]byte, now time.Time) error {
-	peer, err := e.verify(chain, now, s.ini.Suite(), e.cfg.Sources)
+	peer, err := e.verify(chain, now, e.cfg.Sources)
+	if err == nil {
+		err = e.allowed(peer, s.ini.Suite())
+	}
 	if err != nil {
 		return err
 	}
@@ -70,6 +73,11 @@ func (e *Endpoint) authenticateResponder(s *session, chain [][]byte, now time.Ti
 	if err != nil {
 		return err
 	}
+	return e.readStatus(s, data)
+}
+
+// readStatus takes what an authenticated source says of itself.
+func (e *Endpoint) readStatus(s *session, data []byte) error {
 	st, err := parseStatus(data)
 	if err != nil {
 		return &AlertError{Code: AlertRejected, Err: err}
@@ -111,7 +119,10 @@ func (e *Endpoint) message3(s *session, msg []byte, now time.Time) ([]Message, [
 // authenticateInitiator does the checks of message_3 in their order: chain,
 // identity, suite, signature. Only then is EAD_3 given out.
 func (e *Endpoint) authenticateInitiator(s *session, chain [][]byte, now time.Time) ([]edhoc.EAD, error) {
-	peer, err := e.verify(chain, now, s.res.Suite(), e.cfg.Destinations)
+	peer, err := e.verify(chain, now, e.cfg.Destinations)
+	if err == nil {
+		err = e.allowed(peer, s.res.Suite())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -123,9 +134,8 @@ func (e *Endpoint) authenticateInitiator(s *session, chain [][]byte, now time.Ti
 	return ead, nil
 }
 
-// verify checks a chain, that its party is somebody else, and that policy
-// accepts the suite for it.
-func (e *Endpoint) verify(chain [][]byte, now time.Time, suite Suite, roles []pki.Role) (*pki.Peer, error) {
+// verify checks a chain, and that its party is somebody else.
+func (e *Endpoint) verify(chain [][]byte, now time.Time, roles []pki.Role) (*pki.Peer, error) {
 	peer, err := e.cfg.Verifier.Verify(chain, now, roles...)
 	if err != nil {
 		return nil, &AlertError{Code: AlertCertificate, Err: err}
@@ -136,10 +146,15 @@ func (e *Endpoint) verify(chain [][]byte, now time.Time, suite Suite, roles []pk
 	if peer.ID() == e.cfg.Self {
 		return nil, alert(AlertIdentity, "the peer is this endpoint itself")
 	}
-	if e.cfg.Allow != nil && !e.cfg.Allow(peer, suite) {
-		return nil, alert(AlertSuiteFloor, "%v is below the floor for class %v", suite, peer.Class())
-	}
 	return peer, nil
+}
+
+// allowed asks policy whether it accepts the suite from this peer.
+func (e *Endpoint) allowed(peer *pki.Peer, suite Suite) error {
+	if e.cfg.Allow != nil && !e.cfg.Allow(peer, suite) {
+		return alert(AlertSuiteFloor, "%v is below the floor for class %v", suite, peer.Class())
+	}
+	return nil
 }
 
 // stillGood verifies the peer again when the revocation state moved on since.
@@ -148,11 +163,17 @@ func (e *Endpoint) stillGood(s *session, now time.Time) error {
 	if epoch == s.epoch {
 		return nil
 	}
-	suite, roles := s.suite(), e.cfg.Destinations
-	if s.ini != nil {
+	roles := e.cfg.Destinations
+	if s.ini != nil || s.state == waitR4 {
 		roles = e.cfg.Sources
 	}
-	peer, err := e.verify(s.peer.Chain(), now, suite, roles)
+	peer, err := e.verify(s.peer.Chain(), now, roles)
+	if err == nil && s.rsa == nil {
+		err = e.allowed(peer, s.suite())
+	}
+	if err == nil && s.state == waitLegacyReply {
+		s.rsa.pub, err = e.verifyRSA(peer, s.rsa.cert, now)
+	}
 	if err != nil {
 		return err
 	}

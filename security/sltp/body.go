@@ -39,6 +39,8 @@ const (
 	NumberLicense        = 11
 	NumberMoveOpen       = 12
 	NumberError          = 13
+	NumberRequest        = 14 // a request in a session: [14, EAD_3]
+	NumberReply          = 15 // its reply: [15, EAD_4]
 )
 
 // Reference names what is asked for: exactly one of a content and a license.

@@ -44,27 +44,31 @@ func (e *Endpoint) readRequest(ead []edhoc.EAD) (Request, error) {
 // label and the tag.
 const replyOverhead = 64
 
-// Reply answers an EventRequest with message_4. After ErrTooLarge and
-// ErrBody another reply may be tried; every other failure has ended the exchange.
+// Reply answers an EventRequest, with message_4 or in the session, and an
+// EventLegacyRequest with R4. After ErrTooLarge, ErrBody, ErrSuiteFloor and
+// ErrState another reply may be tried; every other failure has ended the exchange.
 func (e *Endpoint) Reply(h Handle, r Reply, now time.Time) ([]Message, error) {
 	s := e.byHandle[h]
 	if s == nil {
 		return nil, ErrHandle
 	}
-	if s.state != waitReply {
+	if s.state == established {
+		return e.replyInSession(s, r, now)
+	}
+	if s.state != waitReply && s.state != waitLegacyReply {
 		return nil, ErrState
 	}
 	if !now.Before(s.deadline) {
 		e.end(s)
 		return nil, ErrEnded
 	}
+	if s.rsa != nil {
+		return e.replyLegacy(s, r, now)
+	}
 	r.ReqID = s.request.ReqID
-	body, err := r.encode()
+	body, err := e.encodeReply(s, r)
 	if err != nil {
 		return nil, err
-	}
-	if len(body)+replyOverhead > MaxMessage || uint64(len(body)+replyOverhead) > s.hello.maxSize {
-		return nil, ErrTooLarge
 	}
 	if err := e.stillGood(s, now); err != nil {
 		e.end(s)
@@ -80,6 +84,18 @@ func (e *Endpoint) Reply(h Handle, r Reply, now time.Time) ([]Message, error) {
 	}
 	s.settle(s.to(msg))
 	return s.sent, nil
+}
+
+// encodeReply encodes a reply that may go to this peer in this suite.
+func (e *Endpoint) encodeReply(s *session, r Reply) ([]byte, error) {
+	body, err := r.encode()
+	if err != nil {
+		return nil, err
+	}
+	if len(body)+replyOverhead > MaxMessage || uint64(len(body)+replyOverhead) > s.hello.maxSize {
+		return nil, ErrTooLarge
+	}
+	return body, e.floor(s, r)
 }
 
 // message4 takes the reply.

@@ -3,10 +3,7 @@ package sltp
 import (
 	"bytes"
 	"cmp"
-	"crypto"
-	"crypto/rand"
 	"crypto/sha256"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -21,58 +18,6 @@ import (
 
 // Suite is an EDHOC cipher suite.
 type Suite = edhoc.Suite
-
-// Verifier checks a chain (leaf first, without the root) at a time and gives
-// the party. *pki.Verifier is one.
-type Verifier interface {
-	Verify(chain [][]byte, now time.Time, roles ...pki.Role) (*pki.Peer, error)
-}
-
-// Status is what an endpoint says of its own revocation state.
-type Status struct {
-	Epoch    pki.Epoch
-	Head     [32]byte  // SHA-256 of the head held; zero without one
-	MinEpoch pki.Epoch // deal with nobody whose state is older; zero = no demand
-	Proof    []byte    // stapled proof of the own certificate; nil without
-}
-
-// Config is what an Endpoint needs. The zero value of an optional field means
-// the default that its comment gives.
-type Config struct {
-	Signer   crypto.Signer // required: the P-256 key of Chain[0]
-	Chain    [][]byte      // required: own certificates in DER, leaf first, without the root
-	Verifier Verifier      // required
-	Self     ident.Device  // own ID; default, and always checked to be, the ID of Chain[0]
-
-	Suites       []Suite    // in order of preference; default suite 2 alone
-	Sources      []pki.Role // who may be a Responder; default license issuer, home server, device
-	Destinations []pki.Role // who may be an Initiator; default home server, device
-
-	// Allow judges a suite for a verified peer, by its class or role; false
-	// ends the exchange with AlertSuiteFloor. Default: every configured suite.
-	Allow func(peer *pki.Peer, s Suite) bool
-	// Status is asked whenever it is needed. Default: no state is known.
-	Status func() Status
-
-	Ephemeral edhoc.Ephemeral // key shares; default fresh ones
-	Rand      io.Reader       // connection IDs; default crypto/rand
-
-	MaxHalfOpen int           // exchanges of unauthenticated Initiators; default 64
-	MaxSessions int           // all exchanges and sessions; default 1024
-	MaxPeers    int           // certificates remembered for x5t; default 1024
-	TTL         time.Duration // of an unfinished exchange; default 15 min, at most 7 days
-}
-
-// Limits of sessions. Source: local, docs/spec/sltp.md.
-const (
-	defaultHalfOpen = 64
-	defaultSessions = 1024
-	defaultPeers    = 1024
-	defaultTTL      = 15 * time.Minute
-	maxTTL          = 7 * 24 * time.Hour
-	sessionLife     = 24 * time.Hour
-	maxFailures     = 8 // messages that do not open, until the session ends
-)
 
 // cidLen is the length in bytes of a connection ID. Source: local, docs/spec/sltp.md.
 const cidLen = 8
@@ -102,85 +47,36 @@ type Endpoint struct {
 	bySID    map[[sidLen]byte]*session
 	known    peers
 	halfOpen int
-	due      time.Time // no deadline is before this
+	due      time.Time                  // no deadline is before this
+	dh       bool                       // the own certificate does not say that there is no Diffie-Hellman
+	triggers map[ident.Device]time.Time // sources that were never met, and when they were heard
 }
 
 // NewEndpoint checks the configuration and allocates; it starts nothing.
 func NewEndpoint(cfg Config) (*Endpoint, error) {
-	if cfg.Signer == nil || len(cfg.Chain) == 0 || cfg.Verifier == nil {
-		return nil, errors.New("sltp: Signer, Chain and Verifier are required")
-	}
-	if cfg.TTL < 0 || cfg.TTL > maxTTL {
-		return nil, fmt.Errorf("sltp: TTL %v is not between 0 and %v", cfg.TTL, maxTTL)
-	}
-	if cfg.MaxHalfOpen < 0 || cfg.MaxSessions < 0 || cfg.MaxPeers < 0 {
-		return nil, errors.New("sltp: a bound is negative")
+	if err := cfg.check(); err != nil {
+		return nil, err
 	}
 	expiry, err := earliest(cfg.Chain)
 	if err != nil {
 		return nil, fmt.Errorf("read own certificates: %w", err)
 	}
-	leaf, err := x509.ParseCertificate(cfg.Chain[0])
+	if cfg.Self, err = cfg.identity(); err != nil {
+		return nil, err
+	}
+	sltp, err := pki.SLTPOf(cfg.Chain[0])
 	if err != nil {
 		return nil, fmt.Errorf("read own certificate: %w", err)
 	}
-	pub, ok := cfg.Signer.Public().(interface{ Equal(crypto.PublicKey) bool })
-	if !ok || !pub.Equal(leaf.PublicKey) {
-		return nil, errors.New("sltp: Signer is not the key of Chain[0]")
-	}
-	id := ident.DeviceOf(leaf.RawSubjectPublicKeyInfo)
-	if cfg.Self != id && cfg.Self != (ident.Device{}) {
-		return nil, errors.New("sltp: Self is not the ID of Chain[0]")
-	}
-	cfg.Self = id
 	cfg = cfg.withDefaults()
 	if _, err := edhoc.NewInitiator(edhoc.Config{Suites: cfg.Suites}); err != nil {
 		return nil, err
 	}
 	return &Endpoint{
-		cfg: cfg, x5t: wire.X5T(cfg.Chain[0]), expiry: expiry,
+		cfg: cfg, x5t: wire.X5T(cfg.Chain[0]), expiry: expiry, dh: sltp == nil || len(sltp.Suites) > 0,
 		byHandle: map[Handle]*session{}, byCID: map[cid]*session{}, byM1: map[[32]byte]*session{},
-		bySID: map[[sidLen]byte]*session{}, known: newPeers(cfg.MaxPeers),
+		bySID: map[[sidLen]byte]*session{}, known: newPeers(cfg.MaxPeers), triggers: map[ident.Device]time.Time{},
 	}, nil
-}
-
-func (c Config) withDefaults() Config {
-	if len(c.Suites) == 0 {
-		c.Suites = []Suite{edhoc.Suite2}
-	}
-	c.Suites = slices.Clone(c.Suites)
-	if len(c.Sources) == 0 {
-		c.Sources = []pki.Role{pki.LicenseIssuer, pki.HomeServer, pki.Device}
-	}
-	if len(c.Destinations) == 0 {
-		c.Destinations = []pki.Role{pki.HomeServer, pki.Device}
-	}
-	if c.Status == nil {
-		c.Status = func() Status { return Status{} }
-	}
-	if c.Rand == nil {
-		c.Rand = rand.Reader
-	}
-	c.MaxHalfOpen = cmp.Or(c.MaxHalfOpen, defaultHalfOpen)
-	c.MaxSessions = cmp.Or(c.MaxSessions, defaultSessions)
-	c.MaxPeers = cmp.Or(c.MaxPeers, defaultPeers)
-	c.TTL = cmp.Or(c.TTL, defaultTTL)
-	return c
-}
-
-// earliest is the first expiry among certificates.
-func earliest(chain [][]byte) (time.Time, error) {
-	var first time.Time
-	for _, der := range chain {
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			return first, err
-		}
-		if first.IsZero() || c.NotAfter.Before(first) {
-			first = c.NotAfter
-		}
-	}
-	return first, nil
 }
 
 // Format prints no key.
@@ -209,11 +105,37 @@ func (e *Endpoint) unaddressed(msg []byte, now time.Time) ([]Message, []Event) {
 	if msg[0] == 0 { // METHOD 0; an error code is never 0
 		return e.message1(msg, now)
 	}
+	if msg[0]>>5 == 4 {
+		return e.byNumber(msg, now)
+	}
 	m, err := edhoc.ParseError(msg)
 	if err != nil || Alert(m.Code) != AlertUnknownSession {
 		return nil, []Event{EventDropped{Err: alert(AlertRejected, "neither a message_1 nor a notice")}}
 	}
 	return e.unknownSession(m)
+}
+
+// kindOf is the number at the head of a message that comes without connection
+// ID and is an array, else 0.
+func kindOf(msg []byte) int64 {
+	var n int64
+	items, err := wire.Array(msg, 3, 6, bodyLimit())
+	if err != nil || wire.Unmarshal(items[0], &n, wire.Limit{}) != nil {
+		return 0
+	}
+	return n
+}
+
+func (e *Endpoint) byNumber(msg []byte, now time.Time) ([]Message, []Event) {
+	switch kindOf(msg) {
+	case numberR1:
+		return e.takeR1(msg, now)
+	case numberTrigger:
+		return e.triggered(msg, now)
+	case numberPush:
+		return nil, []Event{EventDropped{Err: alert(AlertUnsupported, "a push is for OpenPush")}}
+	}
+	return nil, []Event{EventDropped{Err: alert(AlertRejected, "no message that begins anything")}}
 }
 
 func (e *Endpoint) addressed(id cid, msg []byte, now time.Time) ([]Message, []Event) {
@@ -225,8 +147,12 @@ func (e *Endpoint) addressed(id cid, msg []byte, now time.Time) ([]Message, []Ev
 		}
 		return nil, nil
 	}
-	if s.answered != nil && sha256.Sum256(msg) == s.answeredIn {
+	frame := sha256.Sum256(msg)
+	if s.answered != nil && frame == s.answeredIn {
 		return s.answered, nil
+	}
+	if out := s.repeated(frame); out != nil {
+		return out, nil
 	}
 	switch {
 	case major <= 1:
@@ -239,6 +165,12 @@ func (e *Endpoint) addressed(id cid, msg []byte, now time.Time) ([]Message, []Ev
 		return e.message4(s, msg, now)
 	case major == 4 && s.state == established:
 		return e.app(s, msg, now)
+	case major == 4 && s.state == waitR2:
+		return e.r2(s, msg, now)
+	case major == 4 && s.state == waitR3:
+		return e.r3(s, msg, now)
+	case major == 4 && s.state == waitR4:
+		return e.r4(s, msg, now)
 	}
 	return nil, nil // late, early or not ours
 }
@@ -284,8 +216,12 @@ func (e *Endpoint) Tick(now time.Time) (ev []Event) {
 			continue
 		}
 		e.end(s)
-		if s.state == waitMessage2 || s.state == waitMessage4 || s.state == waitReply {
+		switch s.state {
+		case waitMessage2, waitMessage4, waitReply, waitR2, waitR4, waitLegacyReply:
 			ev = append(ev, EventFailed{Handle: s.handle, Alert: AlertExpired, Err: alert(AlertExpired, "no answer in time")})
+		case established:
+			ev = append(ev, s.lost()...)
+		case waitMessage3, waitR3, legacyDone:
 		}
 	}
 	return ev

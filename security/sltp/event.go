@@ -16,17 +16,38 @@ type EventRequest struct {
 	Handle  Handle
 	Peer    *pki.Peer
 	Request Request
+	Session bool // asked in an established session, whose handle this is
 }
 
-// EventReply: the authenticated source has answered; the session stands.
+// EventLegacyRequest: an authenticated destination without Diffie-Hellman asks
+// for a stateless license, by RSA key transport: anybody could read that. The
+// host answers with Endpoint.Reply: a LICENSE or an ERROR without HEAD.
+type EventLegacyRequest struct {
+	Handle Handle
+	Peer   *pki.Peer
+	ReqID  ident.Request
+	Epoch  pki.Epoch // of the asker's revocation state
+	What   Reference
+}
+
+// EventTrigger: somebody says that a source wants to be asked. It is not
+// authenticated; the host may Open an exchange with that source, if it would
+// deal with it anyway.
+type EventTrigger struct{ Trigger Trigger }
+
+// EventReply: the authenticated source has answered; the session stands, except
+// after RSA key transport, where there is none.
 type EventReply struct {
 	Handle Handle
 	Peer   *pki.Peer
 	Reply  Reply
-	Status PeerStatus // what the source said of itself in message_2
+	Status PeerStatus // what the source said of itself in message_2; zero with Session
 	// Interval is from sending message_1 to receiving message_2: the source's
-	// Status.TimeMS was true at some moment in it.
+	// Status.TimeMS was true at some moment in it. With Session it is from first
+	// asking to this reply, and holds for Reply.TimeMS.
 	Interval time.Duration
+	Session  bool // to Endpoint.Request
+	Legacy   bool // by RSA key transport: no session follows
 }
 
 // EventApp: a message in an established session.
@@ -56,8 +77,10 @@ type EventDropped struct {
 	Err    error
 }
 
-func (EventRequest) event() {}
-func (EventReply) event()   {}
-func (EventApp) event()     {}
-func (EventFailed) event()  {}
-func (EventDropped) event() {}
+func (EventRequest) event()       {}
+func (EventLegacyRequest) event() {}
+func (EventTrigger) event()       {}
+func (EventReply) event()         {}
+func (EventApp) event()           {}
+func (EventFailed) event()        {}
+func (EventDropped) event()       {}

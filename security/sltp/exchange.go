@@ -164,8 +164,7 @@ func (e *Endpoint) sendMessage2(s *session, now time.Time) ([]Message, error) {
 	if err := e.renewCID(s); err != nil {
 		return nil, err
 	}
-	st := e.cfg.Status()
-	status, err := PeerStatus{Epoch: st.Epoch, Head: st.Head, TimeMS: now.UnixMilli(), MinEpoch: st.MinEpoch, Proof: st.Proof}.encode()
+	status, err := e.ownStatus(now)
 	if err != nil {
 		return nil, err
 	}
@@ -179,6 +178,12 @@ func (e *Endpoint) sendMessage2(s *session, now time.Time) ([]Message, error) {
 	}
 	s.sent = s.to(msg)
 	return s.sent, nil
+}
+
+// ownStatus is EAD_2.
+func (e *Endpoint) ownStatus(now time.Time) ([]byte, error) {
+	st := e.cfg.Status()
+	return PeerStatus{Epoch: st.Epoch, Head: st.Head, TimeMS: now.UnixMilli(), MinEpoch: st.MinEpoch, Proof: st.Proof}.encode()
 }
 
 // certificates are those that a claim names.
@@ -214,7 +219,7 @@ func (e *Endpoint) peerError(s *session, msg []byte, now time.Time) ([]Message, 
 			s.useHash = false
 			return e.again(s, now)
 		}
-	case waitMessage3:
+	case waitMessage3, waitR2, waitR4, waitR3:
 	default:
 		return nil, nil // a session is not ended by what anybody could have written
 	}

@@ -190,7 +190,8 @@ const (
 	StatusLater   = 2 // the body is ERROR; asking again may help
 )
 
-// Reply is EAD_4. Endpoint.Reply sets ReqID.
+// Reply is EAD_4. Endpoint.Reply sets ReqID, but in a session where several
+// requests wait.
 type Reply struct {
 	ReqID  ident.Request
 	Status int
@@ -198,6 +199,7 @@ type Reply struct {
 	Head   []byte // the source's vault HEAD; opaque here; nil without
 	Delta  []byte // revocation delta for the asker; opaque here; nil without
 	TimeMS int64  // the source's time, Unix milliseconds; 0 = not said
+	Ends   bool   // every license in Body has an end time (SuiteFloor); not on the wire
 }
 
 func (r Reply) encode() ([]byte, error) {

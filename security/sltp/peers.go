@@ -1,6 +1,8 @@
 package sltp
 
 import (
+	"time"
+
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki"
@@ -25,6 +27,8 @@ type known struct {
 	suites []Suite
 	// holdsOurs: it has verified our leaf and may still remember it.
 	holdsOurs bool
+	// trigger is when it was last taken to ask for an exchange.
+	trigger time.Time
 }
 
 func newPeers(limit int) peers {
@@ -34,7 +38,8 @@ func newPeers(limit int) peers {
 // learn remembers a verified peer after a complete exchange.
 func (p *peers) learn(peer *pki.Peer, suites []Suite) {
 	id := peer.ID()
-	if old := p.byID[id]; old != nil {
+	old := p.byID[id]
+	if old != nil {
 		p.forget(old)
 	}
 	for len(p.byID) >= p.max {
@@ -42,6 +47,9 @@ func (p *peers) learn(peer *pki.Peer, suites []Suite) {
 	}
 	p.clock++
 	k := &known{id: id, x5t: peer.X5T(), chain: peer.Chain(), used: p.clock, suites: suites, holdsOurs: true}
+	if old != nil {
+		k.trigger = old.trigger
+	}
 	p.byID[id], p.byX5T[k.x5t] = k, k
 }
 

@@ -36,7 +36,11 @@ const (
 	waitMessage3 // Responder: half open
 	waitReply    // Responder: the host has the request
 	established
-	ended
+	waitR2 // the same of RSA key transport
+	waitR4
+	waitR3
+	waitLegacyReply
+	legacyDone
 )
 
 // session is one exchange and the session that it becomes. The Endpoint owns it.
@@ -71,6 +75,11 @@ type session struct {
 	failures   int
 
 	channel *channel
+	wanted  []wanted  // Initiator: requests in the session
+	served  []*served // Responder: the same
+
+	rsa  *legacy // nil but in key transport
+	what Reference
 }
 
 // Format prints no key.
@@ -121,7 +130,7 @@ func (e *Endpoint) room() bool {
 		return true
 	}
 	for _, s := range e.ordered() {
-		if s.state == established {
+		if s.state == established || s.state == legacyDone {
 			e.end(s)
 			return true
 		}
@@ -158,7 +167,7 @@ func (e *Endpoint) end(s *session) {
 		}
 		s.channel.wipe()
 	}
-	if s.state == waitMessage3 {
+	if s.state == waitMessage3 || s.state == waitR3 {
 		e.halfOpen--
 	}
 	if s.ini != nil {
@@ -167,7 +176,7 @@ func (e *Endpoint) end(s *session) {
 	if s.res != nil {
 		s.res.Close()
 	}
-	s.answered, s.sent = nil, nil
+	s.answered, s.sent, s.served = nil, nil, nil
 }
 
 // fail ends an exchange with an alert, which tell sends to the peer.
@@ -211,12 +220,8 @@ func (e *Endpoint) establish(s *session, now time.Time) error {
 		return err
 	}
 	ex.Close() // the channel has what it needs
-	theirs, err := earliest(s.peer.Chain())
-	if err != nil {
-		return err
-	}
 	s.deadline = now.Add(sessionLife)
-	for _, t := range []time.Time{e.expiry, theirs} {
+	for _, t := range []time.Time{e.expiry, s.peer.Expires()} {
 		if t.Before(s.deadline) {
 			s.deadline = t
 		}
@@ -238,10 +243,10 @@ func (e *Endpoint) live(s *session, now time.Time) bool {
 	return false
 }
 
-// Session finds an established session with a peer, for a further request.
+// Session finds an established session with a source, for a further request.
 func (e *Endpoint) Session(peer ident.Device, now time.Time) (Handle, bool) {
 	for _, s := range e.ordered() {
-		if s.state == established && s.peer.ID() == peer && e.live(s, now) {
+		if s.state == established && s.ini != nil && s.peer.ID() == peer && e.live(s, now) {
 			return s.handle, true
 		}
 	}

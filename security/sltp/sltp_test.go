@@ -12,7 +12,7 @@ import (
 )
 
 func TestSLTP_1_ExchangeDeliversTheLicense(t *testing.T) {
-	for _, suite := range []Suite{edhoc.Suite2, edhoc.Suite3, edhoc.Suite6} {
+	for _, suite := range []Suite{edhoc.Suite2, edhoc.Suite3, edhoc.Suite6, edhoc.SuiteHybrid} {
 		t.Run(suite.String(), func(t *testing.T) {
 			h := newHouse(t, func(src, dst *Config) {
 				src.Suites, dst.Suites = []Suite{suite}, []Suite{suite}
@@ -113,6 +113,9 @@ func TestSLTP_1_Session(t *testing.T) {
 	}
 	if found, ok := h.dst.Session(h.src.cfg.Self, h.now); !ok || found != dst {
 		t.Errorf("Session = %v, %v", found, ok)
+	}
+	if _, ok := h.src.Session(h.dst.cfg.Self, h.now); ok {
+		t.Error("a source found a session in which it could ask")
 	}
 	if _, ok := h.dst.Session(ident.Device{1}, h.now); ok {
 		t.Error("a session with nobody")

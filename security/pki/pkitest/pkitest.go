@@ -10,6 +10,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"testing"
 	"time"
 
@@ -45,6 +46,7 @@ type Party struct {
 	Member   pki.Member
 	Delivery *ecdh.PrivateKey // nil for signers of state and time
 	DelLeaf  []byte           // certificate of Delivery
+	profile  pki.Profile
 }
 
 // Leaf is the party's own certificate.
@@ -111,7 +113,7 @@ func (d *Domain) Party(role pki.Role, edit ...func(*pki.Profile)) *Party {
 		p.Member = d.member(p.Member.Class)
 	}
 	ca := d.CAs[p.Member.Class]
-	out := &Party{Key: d.Key(), Member: p.Member}
+	out := &Party{Key: d.Key(), Member: p.Member, profile: p}
 	der, err := pki.Issue(ca, p, out.Key.Public(), d.Now)
 	d.must(err)
 	out.Chain = append([][]byte{der}, ca.Chain...)
@@ -124,6 +126,16 @@ func (d *Domain) Party(role pki.Role, edit ...func(*pki.Profile)) *Party {
 	out.DelLeaf, err = pki.Issue(ca, p, out.Delivery.PublicKey(), d.Now)
 	d.must(err)
 	return out
+}
+
+// RSA certifies a party's RSA key, for key transport.
+func (d *Domain) RSA(p *Party, key *rsa.PublicKey) []byte {
+	d.tb.Helper()
+	profile := p.profile
+	profile.Kind = pki.KindRSA
+	der, err := pki.Issue(d.CAs[p.Member.Class], profile, key, d.Now)
+	d.must(err)
+	return der
 }
 
 // Peer verifies a party in the domain, with no revocation state.
