@@ -53,6 +53,7 @@ func prefer(a, b *Candidate) int {
 		if c := cmp.Compare(value(b.Decision.Counters.PlaysLeft), value(a.Decision.Counters.PlaysLeft)); c != 0 {
 			return c
 		}
+	default: // the others have no order of their own
 	}
 	return cmp.Or(cmp.Compare(a.owned(), b.owned()), cmp.Compare(a.end(), b.end()), lowerID(a, b))
 }

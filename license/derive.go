@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
@@ -215,12 +216,7 @@ func (r *LendRule) lends(p permission.Permission) bool {
 	if len(r.Grants) == 0 {
 		return p == permission.Play
 	}
-	for _, g := range r.Grants {
-		if g == p {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.Grants, p)
 }
 
 // shares fills the child's usage units: each one's part of the parent's.

@@ -112,7 +112,7 @@ func (p Policy) MarshalCBOR() ([]byte, error) {
 func (p *Policy) UnmarshalCBOR(data []byte) error {
 	var all map[uint64]wire.RawMessage
 	if err := wire.Unmarshal(data, &all, maxPolicy()); err != nil {
-		return err
+		return fmt.Errorf("policy: %w", err)
 	}
 	var f policyFields
 	if err := wire.UnmarshalOpen(data, &f, maxPolicy()); err != nil {
@@ -172,9 +172,16 @@ func (p *Policy) check() error {
 		name string
 		bad  bool
 	}{
-		{"slice_ms", p.Slice != 0 && (p.Slice < minSlice || p.Slice > maxSlice)}, {"on_first_use", p.OnFirstUse > OnFirstCap}, {"expiry_mode", p.ExpiryMode > ExpiryStop},
-		{"output_evidence", p.OutputEvidence > EvidenceTREM}, {"stale", p.Stale > StaleDeny}, {"min_level", p.MinLevel > 3}, {"min_anchor", value(p.MinAnchor) > 2},
-		{"accumulated_by", p.AccumulatedBy > AccumulatedMedia}, {"backup", p.Backup > BackupHousehold}, {"arbiter", len(p.Arbiter) != 0 && len(p.Arbiter) != ident.Size},
+		{"slice_ms", p.Slice != 0 && (p.Slice < minSlice || p.Slice > maxSlice)},
+		{"on_first_use", p.OnFirstUse > OnFirstCap},
+		{"expiry_mode", p.ExpiryMode > ExpiryStop},
+		{"output_evidence", p.OutputEvidence > EvidenceTREM},
+		{"stale", p.Stale > StaleDeny},
+		{"min_level", p.MinLevel > 3},
+		{"min_anchor", value(p.MinAnchor) > 2},
+		{"accumulated_by", p.AccumulatedBy > AccumulatedMedia},
+		{"backup", p.Backup > BackupHousehold},
+		{"arbiter", len(p.Arbiter) != 0 && len(p.Arbiter) != ident.Size},
 		{"keys", len(p.Other) > 32},
 	} {
 		if x.bad {

@@ -105,9 +105,15 @@ func (l *License) unheld(x *permission.UsageUnit, to *Target) []string {
 		name  string
 		there bool
 	}{
-		{"START_TIME", x.StartTime != 0}, {"ACCUMULATED", x.Accumulated != 0}, {"RESOLUTION", x.MaxPixels != 0}, {"OUTPUT_PROTECTION", x.Output != 0},
+		{"START_TIME", x.StartTime != 0},
+		{"ACCUMULATED", x.Accumulated != 0},
+		{"RESOLUTION", x.MaxPixels != 0},
+		{"OUTPUT_PROTECTION", x.Output != 0},
 		{"TIMELINE", m != nil && m.Timeline == permission.TimelineNoSkip},
-		{"region", p.Region != nil && p.Region.Phase >= RegionFirstUse}, {"concurrency", p.Concurrency != nil}, {"report", p.Report != nil}, {"overlay", p.Overlay != nil},
+		{"region", p.Region != nil && p.Region.Phase >= RegionFirstUse},
+		{"concurrency", p.Concurrency != nil},
+		{"report", p.Report != nil},
+		{"overlay", p.Overlay != nil},
 	} {
 		if c.there && !to.holds(c.name) {
 			out = append(out, c.name)

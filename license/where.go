@@ -71,9 +71,9 @@ func (e *evaluation) roam(r *RegionRule, s *RegionState) {
 }
 
 // day is the number of days since 1970, UTC.
-func day(ms int64) uint64 { return uint64(max(ms, 0) / dayMS) } //nolint:gosec // not negative
+func day(ms int64) uint64 { return uint64(max(ms, 0) / dayMS) }
 
-func dayStart(day uint64) int64 { return int64(min(day, maxTime/dayMS)) * dayMS } //nolint:gosec // bounded
+func dayStart(day uint64) int64 { return int64(min(day, maxTime/dayMS)) * dayMS }
 
 // recent are the days, ascending, that lie within roamWindow of today.
 func recent(days []uint64, today uint64) []uint64 {
@@ -175,14 +175,14 @@ func (e *evaluation) concurrency() {
 		}
 		return
 	}
-	busy, oldest := 0, int64(never)
+	busy, oldest := 0, never
 	for i := range env.Slots {
 		if e.busy(&env.Slots[i]) {
 			busy++
 			oldest = min(oldest, env.Slots[i].Since)
 		}
 	}
-	if uint64(busy) < r.Max { //nolint:gosec // a count
+	if uint64(busy) < r.Max {
 		return
 	}
 	free := e.frees(busy - int(r.Max) + 1) //nolint:gosec // at most 65,536
@@ -207,7 +207,7 @@ func (e *evaluation) busy(s *Slot) bool {
 func (e *evaluation) frees(n int) int64 {
 	last := int64(math.MinInt64)
 	for n > 0 { // n is small: the lapse after the one before
-		next, same := int64(never), 0
+		next, same := never, 0
 		for i := range e.in.Env.Slots {
 			s := &e.in.Env.Slots[i]
 			if !e.busy(s) || s.Seen <= last {

@@ -78,7 +78,7 @@ func deviceID(s string) (ident.Device, error) {
 
 func newSpec(name string, line, n int) *spec {
 	return &spec{name: name, line: line, info: license.Info{
-		Format: license.Format, ID: ident.License{0: 1, 15: byte(n + 1)}, Issuer: "shop.example", IssuedAt: issued(), Content: "film-1", Version: 1,
+		Format: license.Format, ID: ident.License{0: 1, 15: byte(n + 1)}, Issuer: "shop.example", IssuedAt: issued(), Content: "film-1", Version: 1, //nolint:gosec // a few licenses
 		Subject: license.DomainSubject(ident.Domain{0: 0xd0, 15: 1}, 1),
 	}}
 }
@@ -164,7 +164,7 @@ func (s *Scenario) seal(x *spec) error {
 	}
 	for i := range x.info.Keys {
 		k := &x.info.Keys[i]
-		k.Check = license.KeyCheck(k.KID, x.info.Content, slices.Repeat([]byte{byte(k.Tier)}, 16))
+		k.Check = license.KeyCheck(k.KID, x.info.Content, slices.Repeat([]byte{byte(k.Tier)}, 16)) //nolint:gosec // a key for tests: any byte of the tier will do
 	}
 	var err error
 	x.lic, err = sign(&x.info)
@@ -209,7 +209,7 @@ func subject(info *license.Info, words []string) error {
 		return fmt.Errorf("subject: want domain, device NAME or user NAME")
 	}
 	o := opts{}
-	var gen, id = uint64(1), ""
+	gen, id := uint64(1), ""
 	o.number("generation", &gen)
 	o.text("id", &id)
 	kind, rest := words[0], words[1:]

@@ -46,7 +46,8 @@ func readSettle(commit bool) func([]string) (action, error) {
 			if err != nil {
 				return err
 			}
-			do, next := "release", license.State{}
+			do := "release"
+			var next license.State
 			if commit {
 				do = "commit"
 				next, out.err = in.mem.Commit(p, r.now)
@@ -97,7 +98,8 @@ func readGive(give bool) func([]string) (action, error) {
 			if err != nil {
 				return err
 			}
-			do, next := "take_back", license.State{}
+			do := "take_back"
+			var next license.State
 			if give {
 				do = "give"
 				next, out.err = in.lic.Give(in.mem, share)

@@ -72,7 +72,7 @@ func lazyWord[T ~uint64](o opts, name string, into func() *T, names ...string) {
 		if i < 0 {
 			return fmt.Errorf("%q: want %s", v, strings.Join(names, " or "))
 		}
-		*into() = T(i + 1) //nolint:gosec // a few names
+		*into() = T(i + 1)
 		return nil
 	}
 }
@@ -265,7 +265,7 @@ func outputRules(words []string) ([]byte, error) {
 		if i < 0 {
 			return fmt.Errorf("%q: want DOWNGRADE, BLOCK_OUTPUT or STOP", v)
 		}
-		r.OnViolation = license.OnViolation(i) //nolint:gosec // one of three
+		r.OnViolation = license.OnViolation(i)
 		return nil
 	})
 	o.number("constrain_pixels", &r.Constrain)

@@ -186,7 +186,7 @@ func (e *editor) deep() {
 func (e *editor) away(v string) error {
 	if n, err := parseNumber(v); err == nil && n <= 90 {
 		e.do(func(r *run, s *license.State) {
-			today := uint64(max(r.now/day, 90)) //nolint:gosec // not negative
+			today := uint64(max(r.now/day, 90))
 			rule(&s.Region).Away = nil
 			for i := range n {
 				s.Region.Away = append(s.Region.Away, today-n+i)

@@ -73,7 +73,7 @@ func readClock(words []string) (action, error) {
 		if err != nil || n > 3 {
 			return fmt.Errorf("%q: want a level, 0 to 3", v)
 		}
-		list = append(list, func(r *run) { r.w.relayed = uint8(n) })
+		list = append(list, func(r *run) { r.w.relayed = uint8(n) }) //nolint:gosec // 0 to 3
 		return nil
 	})
 	// "back 3d" reads better than back=3d.
@@ -194,7 +194,7 @@ func readDevice(words []string) (action, error) {
 		if err != nil || n > 3 {
 			return fmt.Errorf("%q: want 0 to 3", v)
 		}
-		list = append(list, func(r *run) { r.w.env.Level = uint8(n) })
+		list = append(list, func(r *run) { r.w.env.Level = uint8(n) }) //nolint:gosec // 0 to 3
 		return nil
 	})
 	o.add("anchor", func(v string) error {
@@ -202,7 +202,7 @@ func readDevice(words []string) (action, error) {
 		if err != nil || n > 2 {
 			return fmt.Errorf("%q: want 0 to 2", v)
 		}
-		list = append(list, func(r *run) { r.w.env.Anchor = uint8(n) })
+		list = append(list, func(r *run) { r.w.env.Anchor = uint8(n) }) //nolint:gosec // 0 to 2
 		return nil
 	})
 	o.add("holds", func(v string) error {

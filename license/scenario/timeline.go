@@ -92,8 +92,8 @@ type question struct {
 // question finds what the story asks last, without what is said once only: from
 // where, again, and the yes to a takeover.
 func (s *Scenario) question() *question {
-	for i := len(s.steps) - 1; i >= 0; i-- {
-		verb, words := s.steps[i].words[1], s.steps[i].words[2:]
+	for _, x := range slices.Backward(s.steps) {
+		verb, words := x.words[1], x.words[2:]
 		q, action := &question{choose: verb == "choose"}, permission.Play
 		switch verb {
 		case "ask", "start":

@@ -153,7 +153,7 @@ func (w *watching) keys(in *instance) ([]license.Fragment, error) {
 		f := license.Fragment{KID: kid, Bytes: w.bytes}
 		for i := range in.lic.Info().Keys {
 			k := &in.lic.Info().Keys[i]
-			peak := int64(min(k.BPS, 1<<32)) * min(w.fragment, day) / second //nolint:gosec // below 2^59
+			peak := int64(min(k.BPS, 1<<32)) * min(w.fragment, day) / second
 			switch {
 			case k.KID != kid || w.bytes >= 0:
 			case w.bytes == -2:

@@ -22,14 +22,43 @@ type verb struct {
 // verbs is the vocabulary, in the order of docs/spec/scenario.md.
 func verbs() []verb {
 	return []verb{
-		{"ask", true, readAsk}, {"choose", true, readChoose}, {"start", true, readStart}, {"watch", true, readWatch}, {"read", true, readRead},
-		{"stop", true, readStop}, {"crash", true, readCrash}, {"wait", false, readWait}, {"use", false, readUse},
-		{"reserve", true, readReserve}, {"commit", true, readSettle(true)}, {"release", true, readSettle(false)}, {"give", true, readGive(true)},
-		{"take-back", true, readGive(false)}, {"derive", true, readDerive}, {"renew", true, readRenew}, {"deny", true, readDeny}, {"state", true, readState},
-		{"clock", false, readClock}, {"issuer-time", false, readIssuerTime}, {"display", false, readDisplay}, {"plug", false, readPlug}, {"unplug", false, readUnplug},
-		{"device", false, readDevice}, {"member", false, readMember}, {"leave", false, readLeave}, {"users", false, readUsers}, {"accepted", false, readAccepted},
-		{"compromised", false, readCompromised}, {"status", false, readStatus}, {"revoke", false, readRevoke}, {"region", false, readRegion}, {"slot", false, readSlot},
-		{"offline", false, readOffline(true)}, {"online", false, readOffline(false)}, {"sunset", false, readSunset}, {"grace", false, readGrace},
+		{"ask", true, readAsk},
+		{"choose", true, readChoose},
+		{"start", true, readStart},
+		{"watch", true, readWatch},
+		{"read", true, readRead},
+		{"stop", true, readStop},
+		{"crash", true, readCrash},
+		{"wait", false, readWait},
+		{"use", false, readUse},
+		{"reserve", true, readReserve},
+		{"commit", true, readSettle(true)},
+		{"release", true, readSettle(false)},
+		{"give", true, readGive(true)},
+		{"take-back", true, readGive(false)},
+		{"derive", true, readDerive},
+		{"renew", true, readRenew},
+		{"deny", true, readDeny},
+		{"state", true, readState},
+		{"clock", false, readClock},
+		{"issuer-time", false, readIssuerTime},
+		{"display", false, readDisplay},
+		{"plug", false, readPlug},
+		{"unplug", false, readUnplug},
+		{"device", false, readDevice},
+		{"member", false, readMember},
+		{"leave", false, readLeave},
+		{"users", false, readUsers},
+		{"accepted", false, readAccepted},
+		{"compromised", false, readCompromised},
+		{"status", false, readStatus},
+		{"revoke", false, readRevoke},
+		{"region", false, readRegion},
+		{"slot", false, readSlot},
+		{"offline", false, readOffline(true)},
+		{"online", false, readOffline(false)},
+		{"sunset", false, readSunset},
+		{"grace", false, readGrace},
 	}
 }
 
@@ -126,7 +155,7 @@ func choice[T ~uint8 | ~uint64](o opts, name string, into *T, names ...string) {
 		if i < 0 {
 			return fmt.Errorf("%q: want %s", v, strings.Join(names, ", "))
 		}
-		*into = T(i + 1) //nolint:gosec // a few names
+		*into = T(i + 1)
 		return nil
 	}
 }
@@ -154,7 +183,7 @@ func (a *ask) destOptions(o opts) {
 			if err != nil || n > most {
 				return fmt.Errorf("%q: want 0 to %d", v, most)
 			}
-			*into() = uint8(n)
+			*into() = uint8(n) //nolint:gosec // at most 3
 			return nil
 		})
 	}

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/lares-drm/lares/license"
@@ -128,9 +129,7 @@ func (r *run) input(in *instance, q license.Request) license.Input {
 // graces sets the device profile's grace of a charge model.
 func (w *world) grace(c permission.Charge, ms int64) {
 	next := map[permission.Charge]int64{}
-	for k, v := range w.env.Grace {
-		next[k] = v
-	}
+	maps.Copy(next, w.env.Grace)
 	next[c] = ms
 	w.env.Grace = next
 }
