@@ -108,6 +108,17 @@ func (c *Candidate) owned() int {
 	return 0
 }
 
+// Ends reports whether the license is over one day whatever is done with it.
+func (l *License) Ends() bool {
+	for i := range l.units.Usage {
+		t := termsOf(&l.info, l.units, &l.units.Usage[i])
+		if t.latestEnd() == never {
+			return false
+		}
+	}
+	return true
+}
+
 // EvaluateChain evaluates a use under a chain of licenses, leaf first: the leaf
 // with its state, and of each ancestor START_TIME, the latest end that any
 // first use can lead to, levels and outputs (evaluator E13). All must allow.

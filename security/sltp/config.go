@@ -39,7 +39,7 @@ type Config struct {
 	Verifier Verifier      // required
 	Self     ident.Device  // own ID; default, and always checked to be, the ID of Chain[0]
 
-	Suites       []Suite    // in order of preference; default suite 2 alone
+	Suites       []Suite    // in order of preference; default -22, 6, 3, 2
 	Sources      []pki.Role // who may be a Responder; default license issuer, home server, device
 	Destinations []pki.Role // who may be an Initiator; default home server, device
 
@@ -145,7 +145,7 @@ func isCertOf(der []byte, pub crypto.PublicKey) error {
 
 func (c Config) withDefaults() Config {
 	if len(c.Suites) == 0 {
-		c.Suites = []Suite{edhoc.Suite2}
+		c.Suites = []Suite{edhoc.SuiteHybrid, edhoc.Suite6, edhoc.Suite3, edhoc.Suite2}
 	}
 	c.Suites = slices.Clone(c.Suites)
 	if len(c.Sources) == 0 {

@@ -10,6 +10,7 @@ import (
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/pki/pkitest"
+	"github.com/lares-drm/lares/security/sltp/edhoc"
 )
 
 // house is a source and a destination that know nobody yet, in one trust domain.
@@ -35,7 +36,7 @@ func newHouse(t testing.TB, edit ...func(src, dst *Config)) *house {
 }
 
 func (h *house) config(p *pkitest.Party) Config {
-	return Config{Signer: p.Key, Chain: p.Chain, Verifier: &pki.Verifier{Trust: h.domain.Trust}}
+	return Config{Signer: p.Key, Chain: p.Chain, Verifier: &pki.Verifier{Trust: h.domain.Trust}, Suites: []Suite{edhoc.Suite2}}
 }
 
 func (h *house) endpoint(c Config) *Endpoint {

@@ -181,7 +181,7 @@ func (c *Core) ready(now Reading) error {
 	if err != nil {
 		return err
 	}
-	c.verifier = &pki.Verifier{Trust: trust}
+	c.verifier = &pki.Verifier{Trust: trust, Cache: pki.NewCache(0)}
 	if c.state != nil {
 		if err := c.loadRevocation(); err != nil {
 			return err

@@ -143,8 +143,33 @@ func (c *Core) reply(h sltp.Handle, status int, body sltp.Body, r Reading) ([]sl
 		return nil, &trem.Error{Code: trem.CodeUnknown, Text: "no such exchange"}
 	}
 	delete(c.asked, h)
-	msgs, err := c.sltp.Reply(h, sltp.Reply{Status: status, Body: body, TimeMS: c.clock.judge(r).Est}, c.certTime(r))
+	answer := sltp.Reply{Status: status, Body: body, TimeMS: c.clock.judge(r).Est, Ends: ends(body)}
+	msgs, err := c.sltp.Reply(h, answer, c.certTime(r))
+	if errors.Is(err, sltp.ErrSuiteFloor) { // the asker is told, or it waits for nothing
+		answer.Status = sltp.StatusRefused
+		if answer.Body, err = (sltp.ErrorBody{Code: sltp.ErrorSuiteFloor}).Encode(); err == nil {
+			msgs, err = c.sltp.Reply(h, answer, c.certTime(r))
+		}
+	}
 	return msgs, rejected(err)
+}
+
+// ends reports whether the license in a reply's body has an end time. What
+// carries none is not asked for it.
+func ends(body sltp.Body) bool {
+	var chain [][]byte
+	if delivery, err := sltp.ParseLicense(body); err == nil {
+		chain = delivery.Chain
+	} else if x, err := transfer.ParseXFER(body); err == nil {
+		if b, err := transfer.ParseBody(x.Body); err == nil {
+			chain = b.Chain
+		}
+	}
+	if len(chain) == 0 {
+		return false
+	}
+	_, lic, err := parseLink(chain[0])
+	return err == nil && lic.Ends()
 }
 
 // replied is the source's answer: at the destination.
