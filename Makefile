@@ -15,7 +15,7 @@ N ?= 1000
 # Packages with goroutines run under the race detector, the others without it.
 RACE := ./service/... ./interconnect/lrp/... ./internal/store/... ./internal/httpd/... ./security/trem/module/...
 
-.PHONY: help setup build demo demo-check test check format vet lint floors fuzz faults interop models bench vuln clean
+.PHONY: help setup build demo demo-check test check format vet lint floors coverage fuzz faults interop models bench vuln clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ lint:
 
 floors: ## who may import whom, and the other promises about the tree
 	go test .
+
+coverage: ## branches of the evaluator and the state machine that no written test takes; fails below 100 %
+	@scripts/coverage
 
 fuzz: ## every fuzz target for T each (T=30s)
 	@scripts/fuzz "$(T)"

@@ -70,7 +70,7 @@ func TestEvaluator_E13_WhatBurnsLeast(t *testing.T) {
 		c := candidate(t, id, text, license.State{})
 		in := at(day0 + day)
 		handled(permission.Move)(&in)
-		c.Decision = ptrTo(c.License.Evaluate(in))
+		c.Decision = new(c.License.Evaluate(in))
 		return c
 	}
 	if license.Choose([]license.Candidate{moved(1, "PLAY; MOVE=ANY"), moved(2, "PLAY; MOVE=ANY; END_TIME=2026-02-01T00:00:00Z")}) != 1 {

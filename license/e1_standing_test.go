@@ -41,7 +41,7 @@ func TestEvaluator_E1_Standing(t *testing.T) {
 		{"recovery is over", "PLAY; END_TIME=2026-01-02T00:00:00Z", func(i *license.Info) { i.Policy.Renew = &license.RenewRule{} }, nil, []string{"EXPIRED/RECOVERY BUY"}},
 	})
 	// A level beyond the last one is printed, not looked up.
-	a := ask{text: "PLAY; PLAY_COUNT=1", edit: func(i *license.Info) { i.Policy.MinAnchor = ptrTo(uint64(2)); i.Policy.MinLevel = 3 }, in: func(in *license.Input) { in.Env.Level, in.Env.Anchor = 0, 0 }}
+	a := ask{text: "PLAY; PLAY_COUNT=1", edit: func(i *license.Info) { i.Policy.MinAnchor = new(uint64(2)); i.Policy.MinLevel = 3 }, in: func(in *license.Input) { in.Env.Level, in.Env.Anchor = 0, 0 }}
 	d := a.decide(t)
 	if d.Reasons[0].Have != "SL0" || d.Reasons[1].Have != "A0" {
 		t.Errorf("%+v", d.Reasons)

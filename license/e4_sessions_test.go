@@ -238,8 +238,8 @@ func TestEvaluator_E3_E4_OwnThresholdsAndTails(t *testing.T) {
 		duration int64
 		tail     int64 // behind an end that is crossed at the start of the content
 	}{
-		{"its own tail", func(p *license.Policy) { p.FinishTail = ptrTo(minute) }, 2 * hour, minute},
-		{"none", func(p *license.Policy) { p.FinishTail = ptrTo(int64(0)) }, 2 * hour, 0},
+		{"its own tail", func(p *license.Policy) { p.FinishTail = new(minute) }, 2 * hour, minute},
+		{"none", func(p *license.Policy) { p.FinishTail = new(int64(0)) }, 2 * hour, 0},
 		{"by the film", func(*license.Policy) {}, 2 * hour, 3*hour - 3*second/2},
 		{"of a film that nobody measured", func(*license.Policy) {}, 0, 4 * hour},
 	} {
@@ -252,7 +252,7 @@ func TestEvaluator_E3_E4_OwnThresholdsAndTails(t *testing.T) {
 		}
 	}
 	v := newViewer(t, counted(t, "PLAY; PLAY_COUNT=1; INTERVAL=48h", 2*hour, func(p *license.Policy) {
-		p.CountThreshold, p.FirstUseThreshold = 25*second, ptrTo(5*second)
+		p.CountThreshold, p.FirstUseThreshold = 25*second, new(5*second)
 	}), day0)
 	v.must(v.begin(0))
 	v.must(v.play(0, second))

@@ -42,10 +42,14 @@ func TestEvaluator_E8_Copies(t *testing.T) {
 		{"nowhere", "PLAY; COPY=FREE", nil, copying(func(in *license.Input) { in.Request.Dest = nil }), noDest},
 		{"to another household", "PLAY; COPY=FREE", nil, copying(dest(func(d *license.Dest) { d.Domain = elsewhere })), noDest},
 		{"to none", "PLAY; COPY=FREE", nil, copying(dest(func(d *license.Dest) { d.Domain = ident.Domain{} })), noDest},
-		{"a device's license, in its household", "PLAY; COPY=FREE", func(i *license.Info) { i.Subject = license.DeviceSubject(ident.Device{}); i.Subject.ID[0] = 1 },
-			copying(func(in *license.Input) { in.Env.Device = ident.Device{1} }), nil},
-		{"a device's license, elsewhere", "PLAY; COPY=FREE", func(i *license.Info) { i.Subject = license.DeviceSubject(ident.Device{1}) },
-			copying(func(in *license.Input) { in.Env.Device, in.Request.Dest.Domain = ident.Device{1}, elsewhere }), noDest},
+		{
+			"a device's license, in its household", "PLAY; COPY=FREE", func(i *license.Info) { i.Subject = license.DeviceSubject(ident.Device{}); i.Subject.ID[0] = 1 },
+			copying(func(in *license.Input) { in.Env.Device = ident.Device{1} }), nil,
+		},
+		{
+			"a device's license, elsewhere", "PLAY; COPY=FREE", func(i *license.Info) { i.Subject = license.DeviceSubject(ident.Device{1}) },
+			copying(func(in *license.Input) { in.Env.Device, in.Request.Dest.Domain = ident.Device{1}, elsewhere }), noDest,
+		},
 		{"anywhere", "PLAY; COPY=FREE", rule(license.CopyRule{Dests: license.DestAny}), copying(dest(func(d *license.Dest) { d.Domain = elsewhere })), nil},
 		{"to a listed device", "PLAY; COPY=FREE", listed, copying(dest(func(d *license.Dest) { d.Device = phone })), nil},
 		{"to a listed household", "PLAY; COPY=FREE", toDomain, copying(), nil},

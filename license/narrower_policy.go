@@ -14,7 +14,7 @@ func (n *narrowing) policy() bool {
 	return cp.Duration == pp.Duration &&
 		(p.finish() || !c.finish()) && (!c.finish() || tailAtMost(cp.FinishTail, pp.FinishTail)) &&
 		c.firstUseThreshold() <= p.firstUseThreshold() && c.countThreshold() <= p.countThreshold() && c.resumeWindow() <= p.resumeWindow() && c.slice() <= p.slice() &&
-		c.grace(nil) <= p.grace(nil) && (cp.EmbargoStrict || !pp.EmbargoStrict) &&
+		c.grace(nil) <= p.grace(nil) && (cp.ClockGrace != nil || c.charge == p.charge) && // a profile has a grace for each charge model (cp.EmbargoStrict || !pp.EmbargoStrict) &&
 		c.minAnchor() >= p.minAnchor() && max(cp.OutputEvidence, EvidenceHost) >= max(pp.OutputEvidence, EvidenceHost) && cp.MinLevel >= pp.MinLevel &&
 		max(cp.Stale, StaleWarn) >= max(pp.Stale, StaleWarn)
 }

@@ -33,7 +33,7 @@ func TestEvaluator_E16_I1_SameInputSameBytes(t *testing.T) {
 		lic, in := inspect(rt, drawInfo(rt)), drawWhole(rt)
 		fresh := lic.Evaluate(in)
 		want := encoded(rt, &fresh)
-		license.Evaluate(inspect(rt, drawInfo(rt)), ptrTo(drawWhole(rt)), &used)
+		license.Evaluate(inspect(rt, drawInfo(rt)), new(drawWhole(rt)), &used)
 		license.Evaluate(lic, &in, &used)
 		if got := encoded(rt, &used); !bytes.Equal(got, want) {
 			rt.Fatalf("a decision used before: %+v\nwant %+v", used, fresh)
@@ -50,8 +50,6 @@ func TestEvaluator_E16_I1_SameInputSameBytes(t *testing.T) {
 		}
 	})
 }
-
-func ptrTo[T any](v T) *T { return &v }
 
 func emptyIsNil() cmp.Option {
 	return cmp.FilterValues(func(a, b any) bool { return fmt.Sprint(a) == "[]" && fmt.Sprint(b) == "[]" }, cmp.Ignore())
@@ -142,7 +140,7 @@ func TestEvaluator_E16_I2_FewerConstraintsAllowMore(t *testing.T) {
 		info, in := drawInfo(rt), drawWhole(rt)
 		// Handling is judged by the unit that ends last, and fewer constraints make another one that.
 		if info.Policy.MinAnchor == nil && in.Request.Action > permission.Render {
-			info.Policy.MinAnchor = ptrTo(uint64(1))
+			info.Policy.MinAnchor = new(uint64(1))
 		}
 		before := inspect(rt, info)
 		if !before.Evaluate(in).Allow {

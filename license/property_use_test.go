@@ -52,13 +52,15 @@ type machine struct {
 	most      int64 // ms that were used at most
 	lost      int64 // sessions that ended in a crash
 	plays     uint64
-	rendered  uint64 // RENDER sessions, and renditions
+	rendered  uint64        // RENDER sessions, and renditions
+	books     license.Share // what the machine handed out and did not get back
+	taken     map[permission.Permission]uint64
 	committed license.State
 	before    int64 // settled in it
 }
 
 func drawMachine(rt *rapid.T) *machine {
-	m := &machine{rt: rt, usage: permission.UsageUnit{
+	m := &machine{rt: rt, taken: map[permission.Permission]uint64{}, usage: permission.UsageUnit{
 		Kind: permission.Playback, PlayCount: some(rt, "count", rapid.Uint64Range(1, 3)), Accumulated: some(rt, "accumulated", rapid.Int64Range(5_000, 300_000)),
 		Interval: some(rt, "interval", rapid.Int64Range(hour, 3*hour)),
 	}}
@@ -171,13 +173,25 @@ func (m *machine) handle() {
 	}
 	switch rapid.IntRange(0, 6).Draw(m.rt, "handling") {
 	case 0:
-		m.change(m.v.lic.Give(s, share))
+		next, err := m.v.lic.Give(s, share)
+		if m.change(next, err); err == nil {
+			m.books = license.Share{Plays: m.books.Plays + share.Plays, MS: m.books.MS + share.MS, Copies: m.books.Copies + share.Copies}
+		}
 	case 1:
-		m.change(s.TakeBack(share))
+		next, err := s.TakeBack(share)
+		if m.change(next, err); err == nil {
+			m.books = license.Share{Plays: m.books.Plays - share.Plays, MS: m.books.MS - share.MS, Copies: m.books.Copies - share.Copies}
+		}
 	case 2:
-		m.change(s.Commit(p, m.v.now()))
+		next, err := s.Commit(p, m.v.now())
+		if m.change(next, err); err == nil {
+			m.taken[p]--
+		}
 	case 3:
-		m.change(s.Release(p))
+		next, err := s.Release(p)
+		if m.change(next, err); err == nil {
+			m.taken[p]--
+		}
 	case 4:
 		if rare(m.rt, "denied") {
 			m.change(s.Deny(m.v.now()), nil)
@@ -191,6 +205,7 @@ func (m *machine) handle() {
 			if p == permission.Render {
 				m.rendered++
 			}
+			m.taken[p]++
 			m.change(step.State, nil)
 		}
 	}
@@ -275,6 +290,14 @@ func (m *machine) bounded() {
 func (m *machine) complete() {
 	s, in := m.v.durable, m.v.in
 	in.State = s
+	if got := (license.Share{Plays: s.Given[permission.Play], MS: s.GivenMS, Copies: s.Given[permission.Copy]}); got != m.books {
+		m.rt.Fatalf("given %+v, want %+v", got, m.books)
+	}
+	for p, n := range m.taken {
+		if s.Reserved[p] != n {
+			m.rt.Fatalf("%v: %d in progress, want %d", p, s.Reserved[p], n)
+		}
+	}
 	for p, n := range map[permission.Permission]uint64{permission.Play: m.usage.PlayCount, permission.Render: m.render, permission.Copy: 3, permission.Transfer: 2} {
 		used := s.Consumed[p] + s.Given[p] + s.Reserved[p]
 		if p == permission.Play && s.OpenPlay != nil && !s.OpenPlay.Charged {

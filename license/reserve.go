@@ -194,7 +194,7 @@ func (l *License) RenewAt(tries uint, last int64, jitter float64) int64 {
 		pause = r.Retry
 	}
 	for range min(tries-1, 16) {
-		pause = min(pause*2, renewRetryMax)
+		pause = max(pause, min(pause*2, renewRetryMax))
 	}
 	spread := 0.8 + 0.4*min(max(jitter, 0), 1)
 	return plus(last, int64(float64(pause)*spread))
