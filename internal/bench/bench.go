@@ -22,6 +22,7 @@ type Bench struct {
 func All() []Bench {
 	return []Bench{
 		licenseBench(),
+		sltpBench(),
 	}
 }
 

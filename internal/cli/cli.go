@@ -40,6 +40,7 @@ func commands() []command {
 		{groupIssuer, newPackCmd},
 		{groupBuilder, newLicenseCmd},
 		{groupBuilder, newContentCmd},
+		{groupBuilder, newSLTPCmd},
 		{groupBuilder, newTREMCmd},
 		{groupBuilder, newStandardCmd},
 		{groupBuilder, newBenchCmd},
