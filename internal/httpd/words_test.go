@@ -48,12 +48,25 @@ func everything() license.Decision {
 		d.Reasons = append(d.Reasons, license.Reason{Code: license.OutputCode, Closed: true, Remedy: r})
 	}
 	for _, x := range []license.Reason{
-		{Code: license.OutputCode, Constraint: "EXPORT"}, {Code: license.OutputCode, Constraint: "OVERLAY"}, {Code: license.NoGrant, Constraint: "PART"},
-		{Code: license.NoGrant, Constraint: "TIMELINE"}, {Code: license.NoGrant, Constraint: "LEND_TIME"}, {Code: license.Expired, Constraint: "RENEWAL"},
-		{Code: license.NotYet, Constraint: "TRANSFER_COOLDOWN"}, {Code: license.CountExhausted, Constraint: "COPY_COUNT"}, {Code: license.CountExhausted, Constraint: "TRANSFER"},
-		{Code: license.TREMLevel, Constraint: "DEST_LEVEL"}, {Code: license.TREMLevel, Constraint: "DEST_ANCHOR"}, {Code: license.DestNotAllowed, Constraint: "COUNTERSIGN"},
-		{Code: license.DestNotAllowed, Constraint: "ENCRYPTION"}, {Code: license.DestNotAllowed, Constraint: "RENDERER"}, {Code: license.SubjectMismatch, Constraint: "MEMBERSHIP"},
-		{Code: license.Region, Constraint: "UNKNOWN"}, {Code: license.Region, Constraint: "ROAM_DAYS"}, {Code: license.NeedsConfirm, Constraint: "METERED"}, {Code: license.LentOut, Constraint: "LEND_COUNT"},
+		{Code: license.OutputCode, Constraint: "EXPORT"},
+		{Code: license.OutputCode, Constraint: "OVERLAY"},
+		{Code: license.NoGrant, Constraint: "PART"},
+		{Code: license.NoGrant, Constraint: "TIMELINE"},
+		{Code: license.NoGrant, Constraint: "LEND_TIME"},
+		{Code: license.Expired, Constraint: "RENEWAL"},
+		{Code: license.NotYet, Constraint: "TRANSFER_COOLDOWN"},
+		{Code: license.CountExhausted, Constraint: "COPY_COUNT"},
+		{Code: license.CountExhausted, Constraint: "TRANSFER"},
+		{Code: license.TREMLevel, Constraint: "DEST_LEVEL"},
+		{Code: license.TREMLevel, Constraint: "DEST_ANCHOR"},
+		{Code: license.DestNotAllowed, Constraint: "COUNTERSIGN"},
+		{Code: license.DestNotAllowed, Constraint: "ENCRYPTION"},
+		{Code: license.DestNotAllowed, Constraint: "RENDERER"},
+		{Code: license.SubjectMismatch, Constraint: "MEMBERSHIP"},
+		{Code: license.Region, Constraint: "UNKNOWN"},
+		{Code: license.Region, Constraint: "ROAM_DAYS"},
+		{Code: license.NeedsConfirm, Constraint: "METERED"},
+		{Code: license.LentOut, Constraint: "LEND_COUNT"},
 	} {
 		x.Closed, x.Earliest = true, 1_800_000_000_000
 		d.Reasons = append(d.Reasons, x)
