@@ -48,8 +48,8 @@ func Parse(data []byte) (*License, error) {
 	if err != nil {
 		return nil, err
 	}
-	if unknown := l.info.Policy.unknown(true); len(unknown) > 0 {
-		return nil, fmt.Errorf("%w: %v", ErrUnknownCritical, unknown)
+	if err := l.info.known(); err != nil {
+		return nil, err
 	}
 	return l, nil
 }
@@ -62,14 +62,27 @@ func Inspect(data []byte) (*License, error) {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	l := &License{sig: sig, raw: bytes.Clone(data)}
-	if err := wire.Unmarshal(sig.Payload, &l.info, wire.Limit{Bytes: MaxSize, Depth: 6}); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	if l.units, err = l.info.check(); err != nil {
+	if l.units, err = l.info.decode(sig.Payload); err != nil {
 		return nil, err
 	}
 	l.prepare()
 	return l, nil
+}
+
+// decode reads a license's payload and checks it.
+func (i *Info) decode(payload []byte) (*permission.Units, error) {
+	if err := wire.Unmarshal(payload, i, wire.Limit{Bytes: MaxSize, Depth: 6}); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return i.check()
+}
+
+// known refuses a critical policy key that is not evaluated here.
+func (i *Info) known() error {
+	if unknown := i.Policy.unknown(true); len(unknown) > 0 {
+		return fmt.Errorf("%w: %v", ErrUnknownCritical, unknown)
+	}
+	return nil
 }
 
 // prepare reads what evaluations need.
@@ -96,12 +109,19 @@ func Sign(signer crypto.Signer, leafDER []byte, info *Info) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sign license %v: %w", in.ID, err)
 	}
+	var read Info // what Parse will read: nothing is signed that it refuses
+	if _, err = read.decode(payload); err == nil {
+		err = read.known()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sign license %v: %w", in.ID, err)
+	}
 	out, err := wire.NewSign1(signer, leafDER, Object, payload)
 	if err != nil {
 		return nil, fmt.Errorf("sign license %v: %w", in.ID, err)
 	}
-	if _, err := Parse(out); err != nil {
-		return nil, fmt.Errorf("sign license %v: %w", in.ID, err)
+	if len(out) > MaxSize {
+		return nil, fmt.Errorf("sign license %v: %w: %w", in.ID, ErrMalformed, wire.ErrTooLarge)
 	}
 	return out, nil
 }

@@ -2,7 +2,10 @@ package wire
 
 import (
 	"bytes"
+	"encoding"
 	"fmt"
+	"math"
+	"reflect"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -27,6 +30,9 @@ func Unmarshal(data []byte, v any, lim Limit) error {
 	if err := Check(data, lim); err != nil {
 		return err
 	}
+	if plain(data, v) {
+		return nil
+	}
 	if err := decMode.Unmarshal(data, v); err != nil {
 		return fmt.Errorf("%w: %w", ErrShape, err)
 	}
@@ -40,6 +46,40 @@ func Unmarshal(data []byte, v any, lim Limit) error {
 	return nil
 }
 
+// plain decodes a checked unsigned integer or byte string into an integer, a
+// byte array of its length, or a byte slice, of a type with no coding of its
+// own. Each has one deterministic encoding, so there is nothing to compare. It
+// reports false, and changes nothing, for all else.
+func plain(data []byte, v any) bool {
+	switch v.(type) {
+	case cbor.Marshaler, cbor.Unmarshaler, encoding.BinaryMarshaler, encoding.BinaryUnmarshaler:
+		return false
+	}
+	p := reflect.ValueOf(v)
+	if p.Kind() != reflect.Pointer || p.IsNil() {
+		return false
+	}
+	to := p.Elem()
+	c := checker{in: data}
+	major, n, err := c.head()
+	content := data[c.off:]
+	switch {
+	case err != nil || major != majorUint && major != majorBytes:
+		return false
+	case major == majorUint && to.CanUint() && !to.OverflowUint(n):
+		to.SetUint(n)
+	case major == majorUint && to.CanInt() && n <= math.MaxInt64 && !to.OverflowInt(int64(n)):
+		to.SetInt(int64(n))
+	case major == majorBytes && to.Kind() == reflect.Array && to.Type().Elem() == reflect.TypeFor[byte]() && to.Len() == len(content):
+		copy(to.Bytes(), content)
+	case major == majorBytes && to.Kind() == reflect.Slice && to.Type().Elem() == reflect.TypeFor[byte]():
+		to.SetBytes(bytes.Clone(content))
+	default:
+		return false
+	}
+	return true
+}
+
 // UnmarshalOpen is Unmarshal for maps that may grow: integer keys that v does
 // not have are passed over. The caller judges them by reading the map itself.
 func UnmarshalOpen(data []byte, v any, lim Limit) error {
@@ -50,19 +90,6 @@ func UnmarshalOpen(data []byte, v any, lim Limit) error {
 		return fmt.Errorf("%w: %w", ErrShape, err)
 	}
 	return nil
-}
-
-// Array decodes an array item whose number of elements is between least and
-// most and returns the elements undecoded.
-func Array(data []byte, least, most int, lim Limit) ([]RawMessage, error) {
-	var items []RawMessage
-	if err := Unmarshal(data, &items, lim); err != nil {
-		return nil, err
-	}
-	if len(items) < least || len(items) > most {
-		return nil, fmt.Errorf("%w: array of %d items", ErrShape, len(items))
-	}
-	return items, nil
 }
 
 var (

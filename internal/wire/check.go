@@ -49,8 +49,7 @@ func Check(data []byte, lim Limit) error {
 // Next cuts the first deterministic item off a CBOR sequence (RFC 8742).
 // Limit.Bytes bounds the item, not the sequence.
 func Next(data []byte, lim Limit) (item RawMessage, rest []byte, err error) {
-	lim = lim.orDefault()
-	c := checker{in: data[:min(len(data), lim.Bytes)], lim: lim, cut: len(data) > lim.Bytes}
+	c := newChecker(data, lim.orDefault())
 	if err := c.item(0); err != nil {
 		return nil, nil, err
 	}
@@ -64,6 +63,10 @@ type checker struct {
 	cut bool // the input goes on behind in
 }
 
+func newChecker(data []byte, lim Limit) checker {
+	return checker{in: data[:min(len(data), lim.Bytes)], lim: lim, cut: len(data) > lim.Bytes}
+}
+
 func (c *checker) item(depth int) error {
 	major, arg, err := c.head()
 	if err != nil {
@@ -75,7 +78,7 @@ func (c *checker) item(depth int) error {
 	case 2, 3:
 		return c.text(major, arg)
 	case 4, 5:
-		if depth >= c.lim.Depth || arg > uint64(c.lim.Items) { //nolint:gosec // Items > 0 by orDefault //nolint:gosec // Items > 0 by orDefault
+		if depth >= c.lim.Depth || arg > uint64(c.lim.Items) { //nolint:gosec // Items > 0 by orDefault
 			return ErrTooLarge
 		}
 		if major == 4 {

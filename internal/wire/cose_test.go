@@ -111,9 +111,16 @@ func TestSignRawEd25519(t *testing.T) {
 
 func TestRFC9052_5_2_Encrypt0(t *testing.T) {
 	key, nonce, prot, aad := make([]byte, 16), make([]byte, 12), []byte{0xa1, 1, 1}, []byte("aad")
-	data, err := wire.NewEncrypt0(key, nonce, prot, aad, []byte("plain"))
+	gcm, err := wire.A128GCM(key)
 	if err != nil {
 		t.Fatal(err)
+	}
+	data, err := wire.SealEncrypt0(gcm, nonce, prot, aad, []byte("plain"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := wire.SealEncrypt0(gcm, nonce[1:], prot, aad, nil); !errors.Is(err, wire.ErrShape) {
+		t.Errorf("a short nonce: %v", err)
 	}
 	p, ct, err := wire.ParseEncrypt0(data, wire.Limit{})
 	if err != nil || !bytes.Equal(p, prot) {

@@ -1,15 +1,14 @@
 package wire
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/sha256"
-	"encoding/asn1"
 	"errors"
 	"fmt"
-	"math/big"
 )
 
 // COSE algorithm numbers (IANA COSE Algorithms registry).
@@ -52,91 +51,74 @@ type Sign1 struct {
 	sig     []byte
 }
 
-type certHash struct {
-	_    struct{} `cbor:",toarray"`
-	Alg  int
-	Hash []byte
-}
-
-type sign1Header struct {
-	Alg         int      `cbor:"1,keyasint"`
-	ContentType string   `cbor:"3,keyasint"`
-	X5T         certHash `cbor:"34,keyasint"`
-}
-
-type sign1Body struct {
-	_           struct{} `cbor:",toarray"`
-	Protected   []byte
-	Unprotected map[int]RawMessage
-	Payload     []byte
-	Signature   []byte
-}
-
 // NewSign1 signs payload as an object with a P-256 key (ES256, low s) whose
 // certificate is der. It returns the untagged COSE_Sign1 (RFC 9052 section 4.2).
 func NewSign1(signer crypto.Signer, der []byte, obj Object, payload []byte) ([]byte, error) {
-	x := X5T(der)
-	prot, err := Marshal(sign1Header{Alg: AlgES256, ContentType: obj.ContentType(), X5T: certHash{Alg: -15, Hash: x[:]}})
+	if payload == nil {
+		return nil, fmt.Errorf("%w: no payload", ErrShape)
+	}
+	prot := obj.header(X5T(der))
+	sig, err := SignRaw(signer, sigStructure(prot, obj.AAD(), payload))
 	if err != nil {
 		return nil, err
 	}
-	tbs, err := SigStructure(prot, obj.AAD(), payload)
-	if err != nil {
-		return nil, err
-	}
-	sig, err := SignRaw(signer, tbs)
-	if err != nil {
-		return nil, err
-	}
-	return Marshal(sign1Body{Protected: prot, Unprotected: map[int]RawMessage{}, Payload: payload, Signature: sig})
+	out := AppendArray(make([]byte, 0, 2+3*headLen+len(prot)+len(payload)+len(sig)), 4)
+	out = append(AppendBytes(out, prot), emptyMap)
+	return AppendBytes(AppendBytes(out, payload), sig), nil
+}
+
+// header is the protected header of an object whose signer's certificate has
+// the hash: {1: ES256, 3: content type, 34: [SHA-256/64, hash]}.
+func (o Object) header(x [X5TLen]byte) []byte {
+	ct := o.ContentType()
+	b := append(make([]byte, 0, 32+len(ct)), 0xa3, 1, 0x26, 3) // AlgES256 is 0x26
+	b = append(appendText(b, ct), 0x18, 34, 0x82, 0x2e)        // SHA-256/64, -15, is 0x2e
+	return AppendBytes(b, x[:])
 }
 
 // ParseSign1 reads a COSE_Sign1 of the given kind: ES256, an x5t, the kind's
-// content type, an empty unprotected header and nothing else.
+// content type, an empty unprotected header and nothing else. It copies what it
+// keeps of data.
 func ParseSign1(data []byte, obj Object, lim Limit) (*Sign1, error) {
-	var b sign1Body
-	if err := Unmarshal(data, &b, lim); err != nil {
+	r, err := ItemsOf(data, 4, 4, lim)
+	if err != nil {
 		return nil, err
 	}
-	var h sign1Header
-	if err := Unmarshal(b.Protected, &h, Limit{Bytes: 256, Items: 4, Depth: 2}); err != nil {
-		return nil, err
+	prot, unprotected, payload, sig := r.Bytes(), r.Raw(), r.Bytes(), r.Bytes()
+	if r.Err() != nil || len(prot) < X5TLen || len(unprotected) != 1 || unprotected[0] != emptyMap || len(sig) != 64 {
+		return nil, fmt.Errorf("%w: COSE_Sign1", ErrShape)
 	}
-	if h.Alg != AlgES256 || h.X5T.Alg != -15 || len(h.X5T.Hash) != X5TLen || len(b.Unprotected) != 0 || b.Payload == nil || len(b.Signature) != 64 {
-		return nil, fmt.Errorf("%w: COSE_Sign1 header", ErrShape)
-	}
-	if h.ContentType != obj.ContentType() {
+	s := &Sign1{X5T: [X5TLen]byte(prot[len(prot)-X5TLen:]), Payload: bytes.Clone(payload), object: obj, sig: bytes.Clone(sig)}
+	if s.prot = obj.header(s.X5T); !bytes.Equal(prot, s.prot) { // a header has one encoding
 		return nil, fmt.Errorf("%w: signed object is not a %s", ErrShape, obj)
 	}
-	return &Sign1{X5T: [X5TLen]byte(h.X5T.Hash), Payload: b.Payload, object: obj, prot: b.Protected, sig: b.Signature}, nil
+	return s, nil
 }
 
 // Verify checks the signature with the signer's P-256 key. A signature whose s
 // is above half the group order is refused, so an object has one signature a nonce.
 func (s *Sign1) Verify(pub crypto.PublicKey) error {
-	tbs, err := SigStructure(s.prot, s.object.AAD(), s.Payload)
-	if err != nil {
-		return err
-	}
-	if new(big.Int).SetBytes(s.sig[32:]).Cmp(halfOrder()) > 0 {
+	if string(s.sig[32:]) > halfOrder {
 		return ErrSignature
 	}
-	return VerifyRaw(pub, tbs, s.sig)
+	return VerifyRaw(pub, sigStructure(s.prot, s.object.AAD(), s.Payload), s.sig)
 }
 
 // Hash is SHA-256 of the Sig_structure: the object's identity, the same
 // whatever its signature bytes are.
 func (s *Sign1) Hash() [32]byte {
-	tbs, err := SigStructure(s.prot, s.object.AAD(), s.Payload)
-	if err != nil {
-		panic(err) //nolint:forbidigo // four strings always encode
-	}
-	return sha256.Sum256(tbs)
+	return sha256.Sum256(sigStructure(s.prot, s.object.AAD(), s.Payload))
 }
 
 // SigStructure is the Sig_structure of a COSE_Sign1 (RFC 9052 section 4.4).
 func SigStructure(protected, aad, payload []byte) ([]byte, error) {
-	return Marshal([]any{"Signature1", protected, aad, payload})
+	return sigStructure(protected, aad, payload), nil
+}
+
+func sigStructure(protected, aad, payload []byte) []byte {
+	const context = "Signature1"
+	b := AppendArray(make([]byte, 0, 1+4*headLen+len(context)+len(protected)+len(aad)+len(payload)), 4)
+	return AppendBytes(AppendBytes(AppendBytes(appendText(b, context), protected), aad), payload)
 }
 
 // SignRaw signs a message with P-256 (ES256, as r‖s with low s, 64 bytes) or
@@ -150,16 +132,10 @@ func SignRaw(signer crypto.Signer, msg []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("wire: sign: %w", err)
 	}
-	var rs struct{ R, S *big.Int }
-	if rest, err := asn1.Unmarshal(der, &rs); err != nil || len(rest) > 0 || rs.R.BitLen() > 256 || rs.S.BitLen() > 256 {
+	out := make([]byte, 64)
+	if !fromDER(out, der) {
 		return nil, errors.New("wire: signer gave no P-256 signature")
 	}
-	if rs.S.Cmp(halfOrder()) > 0 {
-		rs.S.Sub(elliptic.P256().Params().N, rs.S)
-	}
-	out := make([]byte, 64)
-	rs.R.FillBytes(out[:32])
-	rs.S.FillBytes(out[32:])
 	return out, nil
 }
 
@@ -172,7 +148,7 @@ func VerifyRaw(pub crypto.PublicKey, msg, sig []byte) error {
 	switch k := pub.(type) {
 	case *ecdsa.PublicKey:
 		h := sha256.Sum256(msg)
-		if k.Curve == elliptic.P256() && ecdsa.Verify(k, h[:], new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:])) {
+		if k.Curve == elliptic.P256() && ecdsa.VerifyASN1(k, h[:], toDER(sig)) {
 			return nil
 		}
 	case ed25519.PublicKey:
@@ -182,5 +158,3 @@ func VerifyRaw(pub crypto.PublicKey, msg, sig []byte) error {
 	}
 	return ErrSignature
 }
-
-func halfOrder() *big.Int { return new(big.Int).Rsh(elliptic.P256().Params().N, 1) }
