@@ -3,16 +3,58 @@ package sltp
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/security/sltp/edhoc"
 )
 
+// appPlain is the plaintext of an APP message: [null or re, body].
 type appPlain struct {
-	_    struct{} `cbor:",toarray"`
-	Re   *uint64
-	Body wire.RawMessage
+	re   *uint64 // the message that this one answers
+	body Body    // checked
+}
+
+// encode checks the whole, and the body with it: the body must be one item, and
+// not nested too deep for the peer.
+func (p appPlain) encode() ([]byte, error) {
+	if err := isArray(p.body); err != nil {
+		return nil, err
+	}
+	if len(p.body)+messageOverhead > MaxMessage {
+		return nil, ErrTooLarge
+	}
+	b := wire.AppendArray(make([]byte, 0, 10+len(p.body)), 2)
+	if p.re == nil {
+		b = wire.AppendBytes(b, nil)
+	} else {
+		b = wire.AppendUint(b, *p.re)
+	}
+	b = append(b, p.body...)
+	if err := wire.Check(b, bodyLimit()); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBody, err)
+	}
+	return b, nil
+}
+
+// parseApp reads a plaintext, of which body is a part.
+func parseApp(plain []byte) (p appPlain, err error) {
+	in, err := wire.ItemsOf(plain, 2, 2, bodyLimit())
+	if err != nil {
+		return p, fmt.Errorf("%w: %w", ErrBody, err)
+	}
+	if in.Null() {
+		in.Raw()
+	} else {
+		re := in.Uint(math.MaxUint64)
+		p.re = &re
+	}
+	p.body = Body(in.Raw())
+	if in.Err() != nil {
+		return p, fmt.Errorf("%w: plaintext", ErrBody)
+	}
+	return p, isArray(p.body)
 }
 
 // Send sends a message of one's own in an established session, in either
@@ -70,18 +112,9 @@ func (e *Endpoint) usable(h Handle, now time.Time) (*session, error) {
 }
 
 func (e *Endpoint) sendApp(s *session, re *uint64, body []byte) ([]Message, error) {
-	if err := checkBody(body); err != nil {
-		return nil, err
-	}
-	if len(body)+messageOverhead > MaxMessage {
-		return nil, ErrTooLarge
-	}
-	plain, err := wire.Marshal(appPlain{Re: re, Body: body})
+	plain, err := appPlain{re: re, body: body}.encode()
 	if err != nil {
 		return nil, err
-	}
-	if err := wire.Check(plain, bodyLimit()); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBody, err) // nested too deep for the peer
 	}
 	msg, err := s.channel.seal(plain)
 	if err != nil {
@@ -104,16 +137,16 @@ func (e *Endpoint) app(s *session, msg []byte, now time.Time) ([]Message, []Even
 	if err != nil {
 		return e.notOpened(s, &AlertError{Code: AlertRejected, Err: err})
 	}
-	var p appPlain
-	if err := wire.Unmarshal(plain, &p, bodyLimit()); err != nil || checkBody(Body(p.Body)) != nil {
+	p, err := parseApp(plain)
+	if err != nil {
 		return e.fail(s, alert(AlertRejected, "plaintext of an APP message"), false)
 	}
 	if out, ev, ok := e.requestOrReply(s, msg, seq, p, now); ok {
 		return out, ev
 	}
-	ev := EventApp{Handle: s.handle, Peer: s.peer, Body: Body(p.Body), Seq: seq}
-	if p.Re != nil {
-		ev.IsReply, ev.InReplyTo = true, *p.Re
+	ev := EventApp{Handle: s.handle, Peer: s.peer, Body: p.body, Seq: seq}
+	if p.re != nil {
+		ev.IsReply, ev.InReplyTo = true, *p.re
 	}
 	s.pending(msg)
 	s.waitingSeq = seq
@@ -123,16 +156,16 @@ func (e *Endpoint) app(s *session, msg []byte, now time.Time) ([]Message, []Even
 // requestOrReply takes the two bodies that the protocol itself reads. Only the
 // Initiator asks, only the Responder replies.
 func (e *Endpoint) requestOrReply(s *session, msg []byte, seq uint64, p appPlain, now time.Time) ([]Message, []Event, bool) {
-	if !reserved(Body(p.Body)) {
+	if !reserved(p.body) {
 		return nil, nil, false
 	}
 	s.answered = nil // who sends in the session has message_4
 	var out []Message
 	var ev []Event
-	if item, ok := inside(Body(p.Body), NumberRequest); ok && p.Re == nil && s.ini == nil {
+	if item, ok := inside(p.body, NumberRequest); ok && p.re == nil && s.ini == nil {
 		out, ev = e.asked(s, msg, seq, item, now)
-	} else if item, ok := inside(Body(p.Body), NumberReply); ok && p.Re != nil && s.ini != nil {
-		out, ev = e.answeredTo(s, *p.Re, item, now)
+	} else if item, ok := inside(p.body, NumberReply); ok && p.re != nil && s.ini != nil {
+		out, ev = e.answeredTo(s, *p.re, item, now)
 	} else {
 		out, ev = e.fail(s, alert(AlertRejected, "a request or reply that cannot be one"), false)
 	}

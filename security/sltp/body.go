@@ -24,14 +24,8 @@ type Body []byte
 func (b Body) Format(w fmt.State, _ rune) { _, _ = fmt.Fprintf(w, "[body of %d bytes]", len(b)) }
 
 // Number is the message number at the head of a body. A signed body
-// (COSE_Sign1) has none.
-func (b Body) Number() (n uint64, ok bool) {
-	items, err := wire.Array(b, 1, 256, bodyLimit())
-	if err != nil || wire.Unmarshal(items[0], &n, wire.Limit{}) != nil {
-		return 0, false
-	}
-	return n, true
-}
+// (COSE_Sign1) has none. What follows the number is not looked at.
+func (b Body) Number() (n uint64, ok bool) { return wire.LeadingUint(b, bodyLimit().Items) }
 
 // Numbers of the messages of this page; 1 to 9 are those of docs/spec/transfer.md.
 const (
@@ -105,18 +99,19 @@ func (s Subject) encode() (wire.RawMessage, error) {
 }
 
 func parseSubject(data wire.RawMessage) (s Subject, err error) {
-	items, err := wire.Array(data, 2, 3, wire.Limit{Bytes: 64})
+	in, err := wire.ItemsOf(data, 2, 3, wire.Limit{Bytes: 64})
 	if err != nil {
 		return s, fmt.Errorf("%w: subject", ErrBody)
 	}
-	err = wire.Unmarshal(items[0], &s.Kind, wire.Limit{})
-	if err == nil {
-		err = wire.Unmarshal(items[1], &s.ID, wire.Limit{})
+	s.Kind = SubjectKind(in.Uint(uint64(SubjectUser))) //nolint:gosec // bounded
+	in.Fixed(s.ID[:])
+	if (in.Len() > 0) != (s.Kind == SubjectDomain) || s.Kind == 0 {
+		return s, fmt.Errorf("%w: subject", ErrBody)
 	}
-	if err == nil && len(items) == 3 {
-		err = wire.Unmarshal(items[2], &s.Generation, wire.Limit{})
+	if in.Len() > 0 {
+		s.Generation = in.Uint(math.MaxUint64)
 	}
-	if err != nil || (len(items) == 3) != (s.Kind == SubjectDomain) || s.Kind == 0 || s.Kind > SubjectUser {
+	if in.Err() != nil {
 		return s, fmt.Errorf("%w: subject", ErrBody)
 	}
 	return s, nil

@@ -1,6 +1,8 @@
 package sltp
 
 import (
+	"bytes"
+	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -35,9 +37,22 @@ const (
 
 // chainKey is the secret of one key phase. It prints redacted.
 type chainKey struct {
-	_ [0]func()
-	b *[32]byte
+	_    [0]func()
+	b    *[32]byte
+	made *sealer // shared by copies; filled with the first message of the phase
 }
+
+func newChainKey(b []byte) chainKey { return chainKey{b: (*[32]byte)(b), made: new(sealer)} }
+
+// sealer is what the messages of one phase in one direction have in common.
+type sealer struct {
+	aead cipher.AEAD // nil until it is made
+	iv   [12]byte
+	aad  []byte
+}
+
+// Format prints no key.
+func (sealer) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, "[sealer]") }
 
 // Format prints nothing of the key.
 func (chainKey) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, "[chain key]") }
@@ -59,7 +74,24 @@ func (k chainKey) next() (chainKey, error) {
 	if err != nil {
 		return chainKey{}, err
 	}
-	return chainKey{b: (*[32]byte)(b)}, nil
+	return newChainKey(b), nil
+}
+
+// keys derives the AES key and the IV of the phase.
+func (k chainKey) keys(salt []byte) (key, iv []byte, err error) {
+	if key, err = k.derive(deriveKey, []byte{}, 16); err != nil {
+		return nil, nil, err
+	}
+	iv, err = k.derive(deriveIV, salt, 12)
+	return key, iv, err
+}
+
+// wipe clears the key and lets go of what was made of it.
+func (k chainKey) wipe() {
+	if k.b != nil {
+		clear(k.b[:])
+		*k.made = sealer{}
+	}
 }
 
 // direction is one of the two streams of APP messages.
@@ -102,9 +134,7 @@ func (d *direction) advance(phase uint64) error {
 		if err != nil {
 			return err
 		}
-		if d.old.b != nil {
-			clear(d.old.b[:])
-		}
+		d.old.wipe()
 		d.old, d.key = d.key, k
 		d.phase++
 	}
@@ -112,11 +142,8 @@ func (d *direction) advance(phase uint64) error {
 }
 
 func (d *direction) wipe() {
-	for _, k := range []chainKey{d.key, d.old} {
-		if k.b != nil {
-			clear(k.b[:])
-		}
-	}
+	d.key.wipe()
+	d.old.wipe()
 }
 
 // channel is what both sides of an established session hold.
@@ -147,8 +174,8 @@ func newChannel(ex exporter, initiator bool) (*channel, error) {
 		return nil, err
 	}
 	c := &channel{sid: [sidLen]byte(sid), th4: ex.TH4()}
-	c.out = direction{id: toResponder, salt: ivs[:12], key: chainKey{b: (*[32]byte)(ir)}}
-	c.in = direction{id: toInitiator, salt: ivs[12:], key: chainKey{b: (*[32]byte)(ri)}}
+	c.out = direction{id: toResponder, salt: ivs[:12], key: newChainKey(ir)}
+	c.in = direction{id: toInitiator, salt: ivs[12:], key: newChainKey(ri)}
 	if !initiator {
 		c.out, c.in = c.in, c.out
 	}
@@ -160,14 +187,17 @@ func (c *channel) wipe() {
 	c.out.wipe()
 }
 
-type appHeader struct {
-	Alg int    `cbor:"1,keyasint"`
-	Seq []byte `cbor:"6,keyasint"`  // Partial IV: shortest big-endian form
-	SID []byte `cbor:"10,keyasint"` // kid context
-}
+// The protected header is {1: A128GCM, 6: Partial IV, 10: session ID}, with the
+// Partial IV in its shortest big-endian form and the session ID as kid context.
+const (
+	headerStart = "\xa3\x01\x01\x06"
+	headerSID   = "\x0a"
+)
 
-func (c *channel) header(seq uint64) ([]byte, error) {
-	return wire.Marshal(appHeader{Alg: wire.AlgA128GCM, Seq: partialIV(seq), SID: c.sid[:]})
+func (c *channel) header(seq uint64) []byte {
+	b := append(make([]byte, 0, 24), headerStart...)
+	b = append(wire.AppendBytes(b, partialIV(seq)), headerSID...)
+	return wire.AppendBytes(b, c.sid[:])
 }
 
 func partialIV(seq uint64) []byte {
@@ -178,36 +208,52 @@ func partialIV(seq uint64) []byte {
 	return b
 }
 
-func parseHeader(prot []byte) (seq uint64, sid []byte, err error) {
-	var h appHeader
-	if err := wire.Unmarshal(prot, &h, wire.Limit{Bytes: 64, Items: 3, Depth: 1}); err != nil {
-		return 0, nil, err
+// parseHeader takes the header apart by its lengths; it is one if header makes
+// the same of the parts.
+func parseHeader(prot []byte) (seq uint64, sid [sidLen]byte, err error) {
+	n := len(prot) - len(headerStart) - 1 - len(headerSID) - 1 - sidLen
+	if n < 1 || n > 8 {
+		return 0, sid, wire.ErrShape
 	}
-	if h.Alg != wire.AlgA128GCM || len(h.SID) != sidLen || len(h.Seq) == 0 || len(h.Seq) > 8 {
-		return 0, nil, wire.ErrShape
+	for _, b := range prot[len(headerStart)+1:][:n] {
+		seq = seq<<8 | uint64(b)
 	}
-	var b [8]byte
-	copy(b[8-len(h.Seq):], h.Seq)
-	seq = binary.BigEndian.Uint64(b[:])
-	if !slices.Equal(partialIV(seq), h.Seq) {
-		return 0, nil, wire.ErrNotCanonical
+	copy(sid[:], prot[len(prot)-sidLen:])
+	if c := (channel{sid: sid}); !bytes.Equal(c.header(seq), prot) {
+		return 0, sid, wire.ErrShape
 	}
-	return seq, h.SID, nil
+	return seq, sid, nil
 }
 
-// keys derives key, nonce and external_aad of one message.
-func (c *channel) keys(d *direction, k chainKey, seq uint64) (key, nonce, aad []byte, err error) {
-	if key, err = k.derive(deriveKey, []byte{}, 16); err != nil {
-		return nil, nil, nil, err
+// sealer makes, once in a phase, what its messages are sealed and opened with.
+func (c *channel) sealer(d *direction, k chainKey, phase uint64) (*sealer, error) {
+	if k.made.aead != nil {
+		return k.made, nil
 	}
-	if nonce, err = k.derive(deriveIV, d.salt, 12); err != nil {
-		return nil, nil, nil, err
+	key, iv, err := k.keys(d.salt)
+	if err != nil {
+		return nil, err
 	}
+	defer clear(key)
+	aead, err := wire.A128GCM(key)
+	if err != nil {
+		return nil, err
+	}
+	aad, err := wire.Marshal([]any{"SLTP-APP", d.id, c.th4, phase})
+	if err != nil {
+		return nil, err
+	}
+	*k.made = sealer{aead: aead, iv: [12]byte(iv), aad: aad}
+	return k.made, nil
+}
+
+// nonce of a message is the IV with its sequence number.
+func (s *sealer) nonce(seq uint64) []byte {
+	nonce := slices.Clone(s.iv[:])
 	var n [8]byte
 	binary.BigEndian.PutUint64(n[:], seq)
 	subtle.XORBytes(nonce[4:], nonce[4:], n[:])
-	aad, err = wire.Marshal([]any{"SLTP-APP", d.id, c.th4, seq / phaseLen})
-	return key, nonce, aad, err
+	return nonce
 }
 
 func (c *channel) seal(plain []byte) ([]byte, error) {
@@ -215,19 +261,12 @@ func (c *channel) seal(plain []byte) ([]byte, error) {
 	if err := c.out.advance(seq / phaseLen); err != nil {
 		return nil, err
 	}
-	if c.out.old.b != nil {
-		clear(c.out.old.b[:]) // nothing is sent in an older phase
-	}
-	key, nonce, aad, err := c.keys(&c.out, c.out.key, seq)
+	c.out.old.wipe() // nothing is sent in an older phase
+	s, err := c.sealer(&c.out, c.out.key, seq/phaseLen)
 	if err != nil {
 		return nil, err
 	}
-	defer clear(key)
-	prot, err := c.header(seq)
-	if err != nil {
-		return nil, err
-	}
-	msg, err := wire.NewEncrypt0(key, nonce, prot, aad, plain)
+	msg, err := wire.SealEncrypt0(s.aead, s.nonce(seq), c.header(seq), s.aad, plain)
 	if err != nil {
 		return nil, err
 	}
@@ -246,7 +285,7 @@ func (c *channel) open(msg []byte) (seq uint64, plain []byte, err error) {
 		return 0, nil, fmt.Errorf("%w: %w", errNotOpen, err)
 	}
 	seq, sid, err := parseHeader(prot)
-	if err != nil || subtle.ConstantTimeCompare(sid, c.sid[:]) != 1 {
+	if err != nil || sid != c.sid {
 		return 0, nil, errNotOpen
 	}
 	if seq >= maxMessages || !c.seen.fresh(seq) {
@@ -256,12 +295,11 @@ func (c *channel) open(msg []byte) (seq uint64, plain []byte, err error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	key, nonce, aad, err := c.keys(&c.in, k, seq)
+	s, err := c.sealer(&c.in, k, seq/phaseLen)
 	if err != nil {
 		return 0, nil, err
 	}
-	defer clear(key)
-	if plain, err = wire.OpenEncrypt0(key, nonce, prot, aad, ct); err != nil {
+	if plain, err = wire.UnsealEncrypt0(s.aead, s.nonce(seq), prot, s.aad, ct); err != nil {
 		return 0, nil, errNotOpen
 	}
 	if err := c.in.advance(seq / phaseLen); err != nil {

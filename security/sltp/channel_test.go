@@ -92,11 +92,11 @@ func TestSLTP_1_PhaseKeys(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			key, nonce, _, err := ini.keys(d, k, phase*phaseLen)
+			key, iv, err := k.keys(d.salt)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, v := range [][]byte{key, nonce, k.b[:]} {
+			for _, v := range [][]byte{key, iv, k.b[:]} {
 				where := fmt.Sprintf("direction %d phase %d", d.id, phase)
 				if other, ok := seen[string(v)]; ok {
 					t.Errorf("%s uses what %s uses", where, other)
@@ -108,6 +108,17 @@ func TestSLTP_1_PhaseKeys(t *testing.T) {
 	if _, err := ini.out.at(maxMessages / phaseLen); err == nil {
 		t.Error("a phase beyond the last")
 	}
+	first, made := res.in.key, res.in.key.made
+	for seq := range uint64(2) {
+		if s, err := res.sealer(&res.in, first, 0); err != nil || s != made || s.aead == nil {
+			t.Fatalf("message %d of a phase: %p, %v", seq, s, err)
+		}
+	}
+	defer func() {
+		if *first.b != [32]byte{} || made.aead != nil || made.iv != [12]byte{} || made.aad != nil {
+			t.Error("the keys of a phase that ended are still held")
+		}
+	}()
 	if err := res.in.advance(3); err != nil {
 		t.Fatal(err)
 	}
@@ -148,6 +159,13 @@ func TestSLTP_1_AppTampered(t *testing.T) {
 	}
 }
 
+// appHeader is the protected header as a structure.
+type appHeader struct {
+	Alg int    `cbor:"1,keyasint"`
+	Seq []byte `cbor:"6,keyasint"`
+	SID []byte `cbor:"10,keyasint"`
+}
+
 func TestSLTP_1_AppHeader(t *testing.T) {
 	ini, res := channels(t)
 	for _, tc := range []struct {
@@ -166,11 +184,11 @@ func TestSLTP_1_AppHeader(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			key, nonce, aad, err := ini.keys(&ini.out, ini.out.key, 0)
+			s, err := ini.sealer(&ini.out, ini.out.key, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			m, err := wire.NewEncrypt0(key, nonce, prot, aad, []byte{0x80})
+			m, err := wire.SealEncrypt0(s.aead, s.nonce(0), prot, s.aad, []byte{0x80})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -212,7 +230,7 @@ func TestSLTP_KeysPrintRedacted(t *testing.T) {
 	_, dst, _ := h.sessions()
 	s := h.dst.byHandle[dst]
 	for _, v := range []any{
-		h.dst, s, s.channel, *s.channel, s.channel.out, s.channel.out.key, licenseReply(t),
+		h.dst, s, s.channel, *s.channel, s.channel.out, s.channel.out.key, s.channel.out.key.made, licenseReply(t),
 		EventReply{Reply: licenseReply(t)},
 		License{Bundle: secretBundle},
 		&License{Bundle: secretBundle},

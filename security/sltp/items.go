@@ -1,7 +1,9 @@
 package sltp
 
 import (
+	"bytes"
 	"fmt"
+	"math"
 
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license/ident"
@@ -62,15 +64,19 @@ func (h hello) encode() ([]byte, error) {
 }
 
 func parseHello(data []byte) (h hello, err error) {
-	items, err := wire.Array(data, 3, 4, wire.Limit{Bytes: 64})
+	r, err := wire.ItemsOf(data, 3, 4, wire.Limit{Bytes: 64})
 	if err != nil {
 		return h, fmt.Errorf("%w: hello", ErrBody)
 	}
-	var ver, epoch uint64
-	if err = each(items, &ver, &h.maxSize, &epoch, &h.have); err != nil || ver != version {
-		return h, fmt.Errorf("%w: hello", ErrBody)
+	ver := r.Uint(version)
+	h.maxSize = r.Uint(math.MaxUint64)
+	epoch := r.Uint(math.MaxUint64)
+	if r.Len() > 0 {
+		var have [wire.X5TLen]byte
+		r.Fixed(have[:])
+		h.have = have[:]
 	}
-	if len(items) == 4 && len(h.have) != wire.X5TLen {
+	if r.Err() != nil || ver != version {
 		return h, fmt.Errorf("%w: hello", ErrBody)
 	}
 	h.epoch, err = EpochFromWire(epoch)
@@ -106,15 +112,20 @@ func (s PeerStatus) encode() ([]byte, error) {
 }
 
 func parseStatus(data []byte) (s PeerStatus, err error) {
-	items, err := wire.Array(data, 4, 5, bodyLimit())
+	r, err := wire.ItemsOf(data, 4, 5, bodyLimit())
 	if err != nil {
 		return s, fmt.Errorf("%w: status", ErrBody)
 	}
-	var epoch, least uint64
-	if err := each(items, &epoch, &s.Head, &s.TimeMS, &least, &s.Proof); err != nil || s.TimeMS < 0 {
-		return s, fmt.Errorf("%w: status", ErrBody)
+	epoch := r.Uint(math.MaxUint64)
+	r.Fixed(s.Head[:])
+	s.TimeMS = int64(r.Uint(math.MaxInt64)) //nolint:gosec // at most MaxInt64
+	least := r.Uint(math.MaxUint64)
+	if r.Len() > 0 {
+		if s.Proof = bytes.Clone(r.Bytes()); len(s.Proof) == 0 {
+			return s, fmt.Errorf("%w: status", ErrBody)
+		}
 	}
-	if len(items) == 5 && len(s.Proof) == 0 {
+	if r.Err() != nil {
 		return s, fmt.Errorf("%w: status", ErrBody)
 	}
 	if s.Epoch, err = EpochFromWire(epoch); err != nil {
@@ -157,30 +168,41 @@ func (r Request) encode() ([]byte, error) {
 	if r.Purpose < PurposeLicense || r.Purpose > PurposeClosing || r.Quality > 3 || r.ClockMS < 0 || r.Head != nil && len(r.Head) == 0 {
 		return nil, fmt.Errorf("%w: request", ErrBody)
 	}
-	return wire.Marshal([]any{r.Dst, r.Purpose, r.ReqID, epoch, []any{r.ClockMS, r.Quality}, r.Head, wire.RawMessage(r.Body)})
+	b := wire.AppendArray(make([]byte, 0, 80+len(r.Head)+len(r.Body)), 7)
+	b = wire.AppendBytes(b, r.Dst[:])
+	b = wire.AppendUint(b, uint64(r.Purpose))
+	b = wire.AppendBytes(b, r.ReqID[:])
+	b = wire.AppendUint(b, epoch)
+	b = wire.AppendUint(wire.AppendArray(b, 2), uint64(r.ClockMS))
+	b = wire.AppendUint(b, uint64(r.Quality))
+	return append(wire.AppendBytes(b, r.Head), r.Body...), nil
 }
 
+// parseRequest copies what it keeps of data.
 func parseRequest(data []byte) (r Request, err error) {
-	items, err := wire.Array(data, 7, 7, bodyLimit())
+	in, err := wire.ItemsOf(data, 7, 7, bodyLimit())
 	if err != nil {
 		return r, fmt.Errorf("%w: request", ErrBody)
 	}
-	var epoch uint64
-	var clock wire.RawMessage
-	if err := each(items, &r.Dst, &r.Purpose, &r.ReqID, &epoch, &clock, &r.Head, (*wire.RawMessage)(&r.Body)); err != nil {
+	in.Fixed(r.Dst[:])
+	r.Purpose = Purpose(in.Uint(uint64(PurposeClosing))) //nolint:gosec // bounded
+	in.Fixed(r.ReqID[:])
+	epoch := in.Uint(math.MaxUint64)
+	clock, err := wire.ItemsOf(in.Raw(), 2, 2, wire.Limit{})
+	if err != nil {
 		return r, fmt.Errorf("%w: request", ErrBody)
 	}
-	parts, err := wire.Array(clock, 2, 2, wire.Limit{})
-	if err != nil || each(parts, &r.ClockMS, &r.Quality) != nil {
-		return r, fmt.Errorf("%w: request", ErrBody)
-	}
-	if r.Purpose < PurposeLicense || r.Purpose > PurposeClosing || r.Quality > 3 || r.ClockMS < 0 || r.Head != nil && len(r.Head) == 0 {
+	r.ClockMS = int64(clock.Uint(math.MaxInt64)) //nolint:gosec // at most MaxInt64
+	r.Quality = uint8(clock.Uint(3))             //nolint:gosec // bounded
+	r.Head = bytes.Clone(in.OptionalBytes())
+	r.Body = Body(bytes.Clone(in.Raw()))
+	if in.Err() != nil || clock.Err() != nil || r.Purpose < PurposeLicense || r.Head != nil && len(r.Head) == 0 {
 		return r, fmt.Errorf("%w: request", ErrBody)
 	}
 	if r.Epoch, err = EpochFromWire(epoch); err != nil {
 		return r, err
 	}
-	return r, checkBody(r.Body)
+	return r, isArray(r.Body)
 }
 
 // Status values of a Reply. Source: local, docs/spec/sltp.md.
@@ -209,43 +231,55 @@ func (r Reply) encode() ([]byte, error) {
 	if r.Status < StatusDone || r.Status > StatusLater || r.TimeMS < 0 || r.Head != nil && len(r.Head) == 0 {
 		return nil, fmt.Errorf("%w: reply", ErrBody)
 	}
-	v := []any{r.ReqID, r.Status, wire.RawMessage(r.Body), r.Head}
+	n := 4
 	if len(r.Delta) > 0 {
-		v = append(v, r.Delta)
+		n++
 	}
 	if r.TimeMS > 0 {
-		v = append(v, r.TimeMS)
+		n++
 	}
-	return wire.Marshal(v)
+	b := wire.AppendArray(make([]byte, 0, 48+len(r.Body)+len(r.Head)+len(r.Delta)), n)
+	b = wire.AppendBytes(b, r.ReqID[:])
+	b = append(wire.AppendUint(b, uint64(r.Status)), r.Body...)
+	b = wire.AppendBytes(b, r.Head)
+	if len(r.Delta) > 0 {
+		b = wire.AppendBytes(b, r.Delta)
+	}
+	if r.TimeMS > 0 {
+		b = wire.AppendUint(b, uint64(r.TimeMS))
+	}
+	return b, nil
 }
 
+// parseReply copies what it keeps of data.
 func parseReply(data []byte) (r Reply, err error) {
-	items, err := wire.Array(data, 4, 6, bodyLimit())
+	in, err := wire.ItemsOf(data, 4, 6, bodyLimit())
 	if err != nil {
 		return r, fmt.Errorf("%w: reply", ErrBody)
 	}
-	if err := each(items[:4], &r.ReqID, &r.Status, (*wire.RawMessage)(&r.Body), &r.Head); err != nil {
+	in.Fixed(r.ReqID[:])
+	r.Status = int(in.Uint(StatusLater)) //nolint:gosec // at most StatusLater
+	r.Body = Body(bytes.Clone(in.Raw()))
+	r.Head = bytes.Clone(in.OptionalBytes())
+	ok := r.Head == nil || len(r.Head) > 0
+	if in.IsBytes() {
+		r.Delta = bytes.Clone(in.Bytes())
+		ok = ok && len(r.Delta) > 0
+	}
+	if in.Len() > 0 {
+		r.TimeMS = int64(in.Uint(math.MaxInt64)) //nolint:gosec // at most MaxInt64
+		ok = ok && r.TimeMS > 0
+	}
+	if !ok || in.Err() != nil || in.Len() > 0 {
 		return r, fmt.Errorf("%w: reply", ErrBody)
 	}
-	tail := items[4:]
-	if len(tail) > 0 && tail[0][0]>>5 == 2 {
-		if err := wire.Unmarshal(tail[0], &r.Delta, bodyLimit()); err != nil || len(r.Delta) == 0 {
-			return r, fmt.Errorf("%w: reply", ErrBody)
-		}
-		tail = tail[1:]
-	}
-	if len(tail) > 1 || len(tail) == 1 && (wire.Unmarshal(tail[0], &r.TimeMS, wire.Limit{}) != nil || r.TimeMS <= 0) {
-		return r, fmt.Errorf("%w: reply", ErrBody)
-	}
-	if r.Status < StatusDone || r.Status > StatusLater || r.Head != nil && len(r.Head) == 0 {
-		return r, fmt.Errorf("%w: reply", ErrBody)
-	}
-	return r, checkBody(r.Body)
+	return r, isArray(r.Body)
 }
 
+// checkBody checks a body that was not yet a part of something checked.
 func checkBody(b Body) error {
-	if len(b) == 0 || b[0]>>5 != 4 {
-		return fmt.Errorf("%w: not an array", ErrBody)
+	if err := isArray(b); err != nil {
+		return err
 	}
 	if err := wire.Check(b, bodyLimit()); err != nil {
 		return fmt.Errorf("%w: %w", ErrBody, err)
@@ -253,12 +287,9 @@ func checkBody(b Body) error {
 	return nil
 }
 
-// each decodes items one by one; there may be fewer items than targets.
-func each(items []wire.RawMessage, into ...any) error {
-	for i, item := range items {
-		if err := wire.Unmarshal(item, into[i], bodyLimit()); err != nil {
-			return err
-		}
+func isArray(b Body) error {
+	if len(b) == 0 || b[0]>>5 != 4 {
+		return fmt.Errorf("%w: not an array", ErrBody)
 	}
 	return nil
 }

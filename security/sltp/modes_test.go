@@ -171,11 +171,7 @@ func modes(t testing.TB, l *lines) *lines {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, err := encodeIn(NumberRequest, item)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out.set("request_body", body)
+	out.set("request_body", encodeIn(NumberRequest, item))
 	if m, err = h.src.Reply(src, vectorReply(t), h.now); err != nil {
 		t.Fatal(err)
 	}
@@ -184,10 +180,7 @@ func modes(t testing.TB, l *lines) *lines {
 	if item, err = event[EventReply](t, ev).Reply.encode(); err != nil {
 		t.Fatal(err)
 	}
-	if body, err = encodeIn(NumberReply, item); err != nil {
-		t.Fatal(err)
-	}
-	out.set("reply_body", body)
+	out.set("reply_body", encodeIn(NumberReply, item))
 	h.recordPush(out)
 	trigger, err := h.src.Trigger(PurposeTransfer)
 	if err != nil {

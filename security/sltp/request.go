@@ -45,17 +45,18 @@ func (r Request) digest() [32]byte {
 	return sha256.Sum256(append([]byte{byte(r.Purpose)}, r.Body...))
 }
 
-func encodeIn(number int, item []byte) (Body, error) {
-	return wire.Marshal([]any{number, wire.RawMessage(item)})
+func encodeIn(number uint64, item []byte) Body {
+	b := wire.AppendUint(wire.AppendArray(make([]byte, 0, 4+len(item)), 2), number)
+	return append(b, item...)
 }
 
 // inside is the one item of a body [number, item].
 func inside(body Body, number uint64) (wire.RawMessage, bool) {
-	items, err := wire.Array(body, 2, 2, bodyLimit())
-	if n, ok := body.Number(); err != nil || !ok || n != number {
+	in, err := wire.ItemsOf(body, 2, 2, bodyLimit())
+	if err != nil || in.Uint(number) != number {
 		return nil, false
 	}
-	return items[1], true
+	return in.Raw(), in.Err() == nil
 }
 
 // Request asks once more in an established session, as its Initiator; the
@@ -74,10 +75,6 @@ func (e *Endpoint) Request(h Handle, req Request, now time.Time) ([]Message, err
 	if err != nil {
 		return nil, err
 	}
-	body, err := encodeIn(NumberRequest, enc)
-	if err != nil {
-		return nil, err
-	}
 	i := slices.IndexFunc(s.wanted, func(w wanted) bool { return w.id == req.ReqID })
 	switch {
 	case i >= 0 && s.wanted[i].digest != req.digest():
@@ -86,7 +83,7 @@ func (e *Endpoint) Request(h Handle, req Request, now time.Time) ([]Message, err
 		return nil, ErrFull
 	}
 	seq := s.channel.seq
-	out, err := e.sendApp(s, nil, body)
+	out, err := e.sendApp(s, nil, encodeIn(NumberRequest, enc))
 	if err != nil {
 		return nil, err
 	}
@@ -214,11 +211,7 @@ func (e *Endpoint) replyInSession(s *session, r Reply, now time.Time) ([]Message
 }
 
 func (e *Endpoint) sendReply(s *session, v *served) ([]Message, error) {
-	body, err := encodeIn(NumberReply, v.reply)
-	if err != nil {
-		return nil, err
-	}
-	out, err := e.sendApp(s, &v.seq, body)
+	out, err := e.sendApp(s, &v.seq, encodeIn(NumberReply, v.reply))
 	if err != nil {
 		return nil, err
 	}

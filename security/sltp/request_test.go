@@ -332,11 +332,7 @@ func (h *house) requestBody(r Request, dst ident.Device) Body {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	b, err := encodeIn(NumberRequest, enc)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return b
+	return encodeIn(NumberRequest, enc)
 }
 
 func TestSLTP_2_RequestCalls(t *testing.T) {
