@@ -24,7 +24,7 @@ type Cache struct {
 type pathKey [sha256.Size]byte
 
 type held struct {
-	path []*cert // leaf first, with the root; nobody changes it
+	peer *Peer // nobody changes it
 	used uint64
 }
 
@@ -42,12 +42,14 @@ func NewCache(limit int) *Cache {
 // keyOf hashes the certificates with their lengths and the kind of key asked for.
 func keyOf(chain [][]byte, kind KeyKind) pathKey {
 	h := sha256.New()
-	h.Write([]byte{byte(kind)})
+	buf := make([]byte, 1, sha256.Size)
+	buf[0] = byte(kind)
+	h.Write(buf)
 	for _, der := range chain {
-		h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(der)))) //nolint:gosec // at most MaxCert is ever found
+		h.Write(binary.BigEndian.AppendUint32(buf[:0], uint32(len(der)))) //nolint:gosec // at most MaxCert is ever found
 		h.Write(der)
 	}
-	return pathKey(h.Sum(nil))
+	return pathKey(h.Sum(buf[:0]))
 }
 
 // at forgets everything when trust or epoch are not those of what is held.
@@ -62,8 +64,8 @@ func (c *Cache) at(v *Verifier) {
 	}
 }
 
-// find returns a path whose signatures held, or nil.
-func (c *Cache) find(v *Verifier, key pathKey) []*cert {
+// find returns a party whose chain's signatures held, or nil.
+func (c *Cache) find(v *Verifier, key pathKey) *Peer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.at(v)
@@ -73,11 +75,11 @@ func (c *Cache) find(v *Verifier, key pathKey) []*cert {
 	}
 	c.clock++
 	h.used = c.clock
-	return h.path
+	return h.peer
 }
 
-// add remembers a path in the place of the one not used for longest.
-func (c *Cache) add(v *Verifier, key pathKey, path []*cert) {
+// add remembers a party in the place of the one not used for longest.
+func (c *Cache) add(v *Verifier, key pathKey, peer *Peer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.at(v)
@@ -92,7 +94,7 @@ func (c *Cache) add(v *Verifier, key pathKey, path []*cert) {
 		delete(c.paths, oldest)
 	}
 	c.clock++
-	c.paths[key] = &held{path: path, used: c.clock}
+	c.paths[key] = &held{peer: peer, used: c.clock}
 }
 
 // again judges a remembered path at another time and against the revocation

@@ -112,3 +112,34 @@ func BenchmarkVerify(b *testing.B) {
 		})
 	}
 }
+
+// TestPKI_2_PeerKeepsItsOwnChain: what a caller does afterwards to the bytes
+// that it showed changes neither the Peer nor what the Cache holds.
+func TestPKI_2_PeerKeepsItsOwnChain(t *testing.T) {
+	d := pkitest.New(t, pkitest.Start())
+	p := d.Party(pki.LicenseIssuer)
+	v := &pki.Verifier{Trust: d.Trust, Cache: pki.NewCache(0)}
+	var shown [][]byte
+	for _, der := range p.Chain {
+		shown = append(shown, slices.Clone(der))
+	}
+	peer, err := v.Verify(shown, d.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, der := range shown {
+		clear(der)
+	}
+	again, err := v.Verify(p.Chain, d.Now)
+	if err != nil || again != peer {
+		t.Errorf("another peer, %v", err)
+	}
+	chain := peer.Chain()
+	if !slices.EqualFunc(chain, p.Chain, slices.Equal) {
+		t.Error("the peer's chain changed with what was shown")
+	}
+	chain[0] = nil
+	if peer.Chain()[0] == nil || peer.Members()[0] != p.Member {
+		t.Error("the peer changed with what it gave")
+	}
+}

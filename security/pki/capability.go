@@ -69,7 +69,7 @@ func SLTPOf(der []byte) (*SLTP, error) {
 // was refused with every other critical extension that crypto/x509 does not know.
 func (c *cert) readSLTP() error {
 	for _, e := range c.Extensions {
-		if !e.Id.Equal(sltpOID()) {
+		if !e.Id.Equal(sltpOID) {
 			continue
 		}
 		s, err := parseSLTP(e.Value)

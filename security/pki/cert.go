@@ -87,7 +87,7 @@ func (c *cert) readMember() error {
 	}
 	c.kind = kind
 	for _, e := range c.Extensions {
-		if !e.Id.Equal(memberOID()) {
+		if !e.Id.Equal(memberOID) {
 			continue
 		}
 		m, err := parseMember(e.Value)

@@ -1,7 +1,6 @@
 package pki
 
 import (
-	"bytes"
 	"encoding/asn1"
 	"errors"
 
@@ -70,30 +69,31 @@ func (m *member) marshal() ([]byte, error) {
 }
 
 // parseMember reads the extension; anything but its one encoding is refused.
+// It is read by hand, since it stands in every certificate: a field is taken
+// only in the form in which marshal writes it.
 func parseMember(der []byte) (*member, error) {
-	var a memberASN1
-	if rest, err := asn1.Unmarshal(der, &a); err != nil || len(rest) > 0 {
-		return nil, errMember
+	r := derReader{rest: der}
+	in := derReader{rest: r.field(tagSequence)}
+	version, class, index, svn := in.u32(tagInteger), in.u32(tagInteger), in.u32(tagInteger), in.u32(tagInteger)
+	m := &member{Member: Member{Class: Class(class), Index: index}, SVN: svn}
+	if in.at(tagImplementation) {
+		m.Implementation = in.field(tagImplementation)
+		in.want(len(m.Implementation) >= 1 && len(m.Implementation) <= MaxImplementation)
 	}
-	for _, n := range []int64{a.Class, a.Index, a.SVN, a.Interfaces, a.Range.First, a.Range.Last} {
-		if n < 0 || n > int64(MaxClass) {
-			return nil, errMember
-		}
+	if in.at(tagInterfaces) {
+		m.Interfaces = Interfaces(in.u32(tagInterfaces))
+		in.want(m.Interfaces != 0)
 	}
-	if a.Version != 1 || len(a.Implementation) > MaxImplementation || len(a.Issuer) > ident.MaxOpaque || a.Range.First > a.Range.Last {
-		return nil, errMember
+	if in.at(tagIssuer) {
+		m.Issuer = ident.Issuer(in.field(tagIssuer))
+		in.want(len(m.Issuer) >= 1 && len(m.Issuer) <= ident.MaxOpaque)
 	}
-	m := &member{
-		Member:         Member{Class: Class(a.Class), Index: uint32(a.Index)}, //nolint:gosec // checked above
-		SVN:            uint32(a.SVN),                                         //nolint:gosec // checked above
-		Implementation: a.Implementation,
-		Interfaces:     Interfaces(a.Interfaces), //nolint:gosec // checked above
-		Issuer:         ident.Issuer(a.Issuer),
+	if in.at(tagRange) {
+		bounds := derReader{rest: in.field(tagRange)}
+		m.Range = &Range{First: Class(bounds.u32(tagInteger)), Last: Class(bounds.u32(tagInteger))}
+		in.want(bounds.end() && m.Range.First <= m.Range.Last && m.Range.Last != 0)
 	}
-	if a.Range != (rangeASN1{}) {
-		m.Range = &Range{First: Class(a.Range.First), Last: Class(a.Range.Last)} //nolint:gosec // checked above
-	}
-	if again, err := m.marshal(); err != nil || !bytes.Equal(again, der) {
+	if version != 1 || !in.end() || !r.end() {
 		return nil, errMember
 	}
 	return m, nil

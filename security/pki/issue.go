@@ -53,7 +53,7 @@ var ErrProfile = errors.New("pki: profile")
 
 // IssueRoot makes a self-signed root for the signer's key.
 func IssueRoot(signer crypto.Signer, p Profile, now time.Time) ([]byte, error) {
-	tmpl, err := p.template(now)
+	tmpl, err := p.template(signer.Public(), now)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func Issue(parent *Authority, p Profile, pub crypto.PublicKey, now time.Time) (d
 	if err != nil {
 		return nil, err
 	}
-	tmpl, err := p.template(now)
+	tmpl, err := p.template(key, now)
 	if err != nil {
 		return nil, err
 	}
@@ -170,8 +170,8 @@ func lintCA(path []*cert, now time.Time) error {
 	return nil
 }
 
-// template builds the certificate's content.
-func (p *Profile) template(now time.Time) (*x509.Certificate, error) {
+// template builds the certificate's content for a key.
+func (p *Profile) template(pub crypto.PublicKey, now time.Time) (*x509.Certificate, error) {
 	if p.Name == "" || len(p.Name) > 64 || now.IsZero() {
 		return nil, fmt.Errorf("%w: a name of 1 to 64 bytes and a time", ErrProfile)
 	}
@@ -187,12 +187,12 @@ func (p *Profile) template(now time.Time) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrProfile, err)
 	}
-	extensions := []pkix.Extension{{Id: memberOID(), Value: ext}}
+	extensions := []pkix.Extension{{Id: memberOID, Value: ext}}
 	if p.SLTP != nil {
 		if ext, err = p.SLTP.marshal(); err != nil {
 			return nil, fmt.Errorf("%w: suites: %w", ErrProfile, err)
 		}
-		extensions = append(extensions, pkix.Extension{Id: sltpOID(), Value: ext})
+		extensions = append(extensions, pkix.Extension{Id: sltpOID, Value: ext})
 	}
 	t := &x509.Certificate{
 		SerialNumber:          serial(kind, p.Member),
@@ -219,11 +219,29 @@ func (p *Profile) template(now time.Time) (*x509.Certificate, error) {
 	if p.CA != nil {
 		t.IsCA, t.MaxPathLen, t.MaxPathLenZero = true, p.CA.PathLen, p.CA.PathLen == 0
 		t.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+		if t.SubjectKeyId, err = keyID(pub); err != nil {
+			return nil, err
+		}
 		if p.Role != 0 {
 			t.ExtraExtensions = append(t.ExtraExtensions, policyExtensions()...)
 		}
 	}
 	return t, nil
+}
+
+// keyIDLen is the length in bytes of a CA's key identifier, which stands in
+// every certificate under it. Source: local, docs/spec/certificates.md; RFC 5280
+// section 4.2.1.2 has a method with as many.
+const keyIDLen = 8
+
+// keyID is the first half of the device ID that the key would have.
+func keyID(pub crypto.PublicKey) ([]byte, error) {
+	spki, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrProfile, err)
+	}
+	id := ident.DeviceOf(spki)
+	return id[:keyIDLen], nil
 }
 
 // policyExtensions makes crypto/x509 demand policies below a CA:

@@ -1,6 +1,7 @@
 package pki_test
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -123,6 +125,26 @@ func TestPKI_1_CertificateSaysWhatTheProfileSays(t *testing.T) {
 	}
 	if !c.NotBefore.Equal(d.Now.Add(-pki.Backdate)) || peer.ID() != ident.DeviceOf(c.RawSubjectPublicKeyInfo) {
 		t.Errorf("from %v, ID %v", c.NotBefore, peer.ID())
+	}
+}
+
+func TestPKI_1_KeyIdentifiersAreShort(t *testing.T) {
+	d := pkitest.New(t, pkitest.Start())
+	var above []byte // identifier of the CA above
+	chain := append(slices.Clone(d.Party(pki.Device).Chain), d.Root)
+	for i, der := range slices.Backward(chain) {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(c.AuthorityKeyId, above) {
+			t.Errorf("certificate %d is under %x, want %x", i, c.AuthorityKeyId, above)
+		}
+		id := ident.DeviceOf(c.RawSubjectPublicKeyInfo)
+		if want := id[:8]; i == 0 && c.SubjectKeyId != nil || i > 0 && !bytes.Equal(c.SubjectKeyId, want) {
+			t.Errorf("certificate %d has the identifier %x", i, c.SubjectKeyId)
+		}
+		above = c.SubjectKeyId
 	}
 }
 

@@ -9,20 +9,16 @@ import (
 // Object identifiers. 1.3.6.1.4.1.32473 is IANA's documentation enterprise
 // number (RFC 5612); the project has none of its own yet. Below it, local,
 // docs/spec/certificates.md: 1.r role EKU, 2.l level policy, 3.a anchor policy,
-// 4 member extension, 5 SLTP extension.
-func oid(arcs ...uint64) asn1.ObjectIdentifier {
-	id := asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 32473}
-	for _, a := range arcs {
-		id = append(id, int(a)) //nolint:gosec // small constants
-	}
-	return id
-}
+// 4 member extension, 5 SLTP extension. They are tables, because every
+// certificate is held against them.
+var (
+	roleBase  = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 32473, 1}
+	memberOID = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 32473, 4}
+	sltpOID   = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 32473, 5}
 
-func (r Role) oid() asn1.ObjectIdentifier { return oid(1, uint64(r)) }
-
-func memberOID() asn1.ObjectIdentifier { return oid(4) }
-
-func sltpOID() asn1.ObjectIdentifier { return oid(5) }
+	levelOIDs  = [...]x509.OID{SL1: policyOID(2, 1), SL2: policyOID(2, 2), SL3: policyOID(2, 3)}
+	anchorOIDs = [...]x509.OID{A0: policyOID(3, 0), A1: policyOID(3, 1), A2: policyOID(3, 2)}
+)
 
 func policyOID(arc, n uint64) x509.OID {
 	id, err := x509.OIDFromInts([]uint64{1, 3, 6, 1, 4, 1, 32473, arc, n})
@@ -32,38 +28,48 @@ func policyOID(arc, n uint64) x509.OID {
 	return id
 }
 
-func (l Level) oid() x509.OID  { return policyOID(2, uint64(l)) }
-func (a Anchor) oid() x509.OID { return policyOID(3, uint64(a)) }
+func (r Role) oid() asn1.ObjectIdentifier { return append(slices.Clip(roleBase), int(r)) }
+
+// oid is that of a level; of none that there is, an OID that no certificate has.
+func (l Level) oid() x509.OID {
+	if !l.Valid() {
+		return policyOID(2, uint64(l))
+	}
+	return levelOIDs[l]
+}
+
+func (a Anchor) oid() x509.OID {
+	if !a.Valid() {
+		return policyOID(3, uint64(a))
+	}
+	return anchorOIDs[a]
+}
 
 // roleOf reads a role EKU.
 func roleOf(id asn1.ObjectIdentifier) (Role, bool) {
-	base := oid(1)
-	if len(id) != len(base)+1 || !slices.Equal(id[:len(base)], base) || id[len(base)] > int(TimeSigner) {
+	last := len(roleBase)
+	if len(id) != last+1 || !slices.Equal(id[:last], roleBase) || id[last] > int(TimeSigner) {
 		return 0, false
 	}
-	r := Role(id[len(base)]) //nolint:gosec // at most TimeSigner
+	r := Role(id[last]) //nolint:gosec // at most TimeSigner
 	return r, r.Valid()
 }
 
 // policiesOf sorts policy OIDs into levels and anchors; ok is false for any other policy and for one named twice.
 func policiesOf(ids []x509.OID) (levels []Level, anchors []Anchor, ok bool) {
 	for _, id := range ids {
-		switch {
-		case id.Equal(SL1.oid()), id.Equal(SL2.oid()), id.Equal(SL3.oid()):
-			for l := SL1; l <= SL3; l++ {
-				if id.Equal(l.oid()) && !slices.Contains(levels, l) {
-					levels = append(levels, l)
-				}
+		if l := Level(slices.IndexFunc(levelOIDs[SL1:], id.Equal) + int(SL1)); l.Valid() { //nolint:gosec // at most SL3
+			if slices.Contains(levels, l) {
+				return nil, nil, false
 			}
-		case id.Equal(A0.oid()), id.Equal(A1.oid()), id.Equal(A2.oid()):
-			for a := A0; a <= A2; a++ {
-				if id.Equal(a.oid()) && !slices.Contains(anchors, a) {
-					anchors = append(anchors, a)
-				}
-			}
-		default:
+			levels = append(levels, l)
+			continue
+		}
+		a := slices.IndexFunc(anchorOIDs[:], id.Equal)
+		if a < 0 || slices.Contains(anchors, Anchor(a)) { //nolint:gosec // at most A2
 			return nil, nil, false
 		}
+		anchors = append(anchors, Anchor(a)) //nolint:gosec // at most A2
 	}
-	return levels, anchors, len(levels)+len(anchors) == len(ids)
+	return levels, anchors, true
 }

@@ -17,12 +17,34 @@ var ErrNotVerified = errors.New("pki: the peer was not verified")
 // Peer is a party whose chain, class and revocation status were checked. Only
 // Verify makes one. The methods of nil and of the zero Peer return zero
 // values: no key, no role, so nothing verifies against them.
+//
+// A Peer does not change: it may be shared, and a Cache gives the same one again.
 type Peer struct {
-	cert    *cert
-	root    *cert
+	path    []*cert // leaf first, with the root
+	cert    *cert   // the leaf
 	chain   [][]byte
-	members []Member
+	members []Member // of the path
 	expires time.Time
+	id      ident.Device
+	x5t     [wire.X5TLen]byte
+}
+
+func newPeer(path []*cert) *Peer {
+	leaf, below := path[0], len(path)-1
+	p := &Peer{
+		path: path, cert: leaf, chain: make([][]byte, below), members: make([]Member, below+1), expires: leaf.NotAfter,
+		id: ident.DeviceOf(leaf.RawSubjectPublicKeyInfo), x5t: wire.X5T(leaf.Raw),
+	}
+	for i, c := range path {
+		p.members[i] = c.member.Member
+	}
+	for i, c := range path[:below] {
+		p.chain[i] = c.Raw
+		if c.NotAfter.Before(p.expires) {
+			p.expires = c.NotAfter
+		}
+	}
+	return p
 }
 
 // Verified reports whether Verify made this Peer.
@@ -33,7 +55,7 @@ func (p *Peer) ID() ident.Device {
 	if !p.Verified() {
 		return ident.Device{}
 	}
-	return ident.DeviceOf(p.cert.RawSubjectPublicKeyInfo)
+	return p.id
 }
 
 // Role is the one role of the certificate, 0 for no Peer.
@@ -88,24 +110,21 @@ func (p *Peer) Public() *ecdsa.PublicKey {
 	return pub
 }
 
-// Leaf is the certificate in DER.
+// Leaf is the certificate in DER. Nobody may write to it.
 func (p *Peer) Leaf() []byte {
 	if !p.Verified() {
 		return nil
 	}
-	return bytes.Clone(p.chain[0])
+	return p.chain[0]
 }
 
-// Chain is the chain as it was verified: leaf first, root not included.
+// Chain is the chain as it was verified: leaf first, root not included. Nobody
+// may write to the certificates.
 func (p *Peer) Chain() [][]byte {
 	if !p.Verified() {
 		return nil
 	}
-	out := make([][]byte, len(p.chain))
-	for i, der := range p.chain {
-		out[i] = bytes.Clone(der)
-	}
-	return out
+	return slices.Clone(p.chain)
 }
 
 // Members is the places in their classes of the chain's certificates, leaf
@@ -114,7 +133,7 @@ func (p *Peer) Members() []Member {
 	if !p.Verified() {
 		return nil
 	}
-	return append(slices.Clone(p.members), p.root.member.Member)
+	return slices.Clone(p.members)
 }
 
 // X5T is the truncated hash that refers to the certificate (RFC 9360).
@@ -122,7 +141,7 @@ func (p *Peer) X5T() [wire.X5TLen]byte {
 	if !p.Verified() {
 		return [wire.X5TLen]byte{}
 	}
-	return wire.X5T(p.chain[0])
+	return p.x5t
 }
 
 // NotBefore is the start of the certificate's validity.

@@ -26,21 +26,12 @@ type Verifier struct {
 // now must not be zero: who has no trusted time passes the floor below which
 // time cannot be, such as the build time.
 func (v *Verifier) Verify(chain [][]byte, now time.Time, roles ...Role) (*Peer, error) {
-	path, err := v.path(chain, KindSigning, now)
+	p, err := v.find(chain, KindSigning, now)
 	if err != nil {
 		return nil, err
 	}
-	leaf := path[0]
-	if len(roles) > 0 && !slices.Contains(roles, leaf.roles[0]) {
-		return nil, broken(leaf, RuleRole, "a %s, want %v", leaf.roles[0], roles)
-	}
-	p := &Peer{cert: leaf, root: path[len(path)-1]}
-	for _, c := range path[:len(path)-1] {
-		p.chain = append(p.chain, bytes.Clone(c.Raw))
-		p.members = append(p.members, c.member.Member)
-		if p.expires.IsZero() || c.NotAfter.Before(p.expires) {
-			p.expires = c.NotAfter
-		}
+	if len(roles) > 0 && !slices.Contains(roles, p.cert.roles[0]) {
+		return nil, broken(p.cert, RuleRole, "a %s, want %v", p.cert.roles[0], roles)
 	}
 	return p, nil
 }
@@ -81,35 +72,36 @@ func (v *Verifier) sameDevice(peer *Peer, leaf []byte, kind KeyKind, now time.Ti
 	if !peer.Verified() {
 		return nil, ErrNotVerified
 	}
-	path, err := v.path(append([][]byte{leaf}, peer.chain[1:]...), kind, now)
+	p, err := v.find(append([][]byte{leaf}, peer.chain[1:]...), kind, now)
 	if err != nil {
 		return nil, err
 	}
-	c, want := path[0], peer.cert
+	c, want := p.cert, peer.cert
 	if c.member.Member != want.member.Member || c.roles[0] != want.roles[0] || c.levels[0] != want.levels[0] || c.anchors[0] != want.anchors[0] {
 		return nil, broken(c, RuleSame, "the signing key is %s", want.member.Member)
 	}
 	return c, nil
 }
 
-// path finds a chain in the Cache, or does all of the work.
-func (v *Verifier) path(chain [][]byte, kind KeyKind, now time.Time) ([]*cert, error) {
+// find finds a chain in the Cache, or does all of the work.
+func (v *Verifier) find(chain [][]byte, kind KeyKind, now time.Time) (*Peer, error) {
 	if v.Cache == nil || v.Trust == nil || now.IsZero() {
 		return v.walk(chain, kind, now)
 	}
 	key := keyOf(chain, kind)
-	if path := v.Cache.find(v, key); path != nil {
-		return path, v.again(path, now)
+	if p := v.Cache.find(v, key); p != nil {
+		return p, v.again(p.path, now)
 	}
-	path, err := v.walk(chain, kind, now)
+	p, err := v.walk(chain, kind, now)
 	if err == nil {
-		v.Cache.add(v, key, path)
+		v.Cache.add(v, key, p)
 	}
-	return path, err
+	return p, err
 }
 
 // walk does all of the work: parse, content, relations, signatures, status.
-func (v *Verifier) walk(chain [][]byte, kind KeyKind, now time.Time) ([]*cert, error) {
+// The one copy of the chain is made here: what is parsed refers to its bytes.
+func (v *Verifier) walk(chain [][]byte, kind KeyKind, now time.Time) (*Peer, error) {
 	if now.IsZero() {
 		return nil, &RuleError{Rule: RuleTime}
 	}
@@ -121,7 +113,7 @@ func (v *Verifier) walk(chain [][]byte, kind KeyKind, now time.Time) ([]*cert, e
 	}
 	path := make([]*cert, 0, len(chain)+1)
 	for i, der := range chain {
-		c, err := read(der, i)
+		c, err := read(bytes.Clone(der), i)
 		if err != nil {
 			return nil, err
 		}
@@ -141,7 +133,10 @@ func (v *Verifier) walk(chain [][]byte, kind KeyKind, now time.Time) ([]*cert, e
 	if err := v.checkSignatures(path, now); err != nil {
 		return nil, err
 	}
-	return path, v.checkStatus(path)
+	if err := v.checkStatus(path); err != nil {
+		return nil, err
+	}
+	return newPeer(path), nil
 }
 
 // checkSignatures gives the path to crypto/x509, which must find this very path.

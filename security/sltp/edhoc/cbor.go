@@ -146,6 +146,17 @@ func intOf(item []byte) (int64, error) {
 	return int64(arg), nil //nolint:gosec // just compared
 }
 
+// cutInt cuts an integer off a sequence that was checked before; ok is false when
+// something else stands there.
+func cutInt(data []byte) (v int64, rest []byte, ok bool) {
+	v, err := intOf(data)
+	if err != nil {
+		return 0, nil, false
+	}
+	_, n := argOf(data)
+	return v, data[n:], true
+}
+
 // bytesOf reads a byte string item that was checked before, and copies it: a
 // part of a message outlives the message.
 func bytesOf(item []byte) ([]byte, error) {

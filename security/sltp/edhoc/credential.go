@@ -3,6 +3,7 @@ package edhoc
 import (
 	"crypto"
 	"fmt"
+	"slices"
 
 	"github.com/lares-drm/lares/internal/wire"
 )
@@ -52,16 +53,24 @@ func X5T(der []byte) IDCred {
 }
 
 // header is ID_CRED_x as a COSE header map, which is what gets signed.
-func (id IDCred) header() ([]byte, error) {
+func (id IDCred) header() ([]byte, error) { return id.appendHeader(make([]byte, 0, id.room())) }
+
+// room is how many bytes a header map has at most.
+func (id IDCred) room() int {
+	const heads, each = 16, 3 // of the map, of each certificate: none that fits a message needs more
+	return heads + size(id.Chain) + each*len(id.Chain) + len(id.Hash) + len(id.KID)
+}
+
+func (id IDCred) appendHeader(dst []byte) ([]byte, error) {
 	switch {
 	case len(id.Chain) >= 1 && len(id.Chain) <= maxChain && id.Hash == nil && id.KID == nil:
-		return appendChain(mapOf(labelX5Chain), id.Chain), nil
+		return appendChain(appendMap(dst, labelX5Chain), id.Chain), nil
 	case len(id.Hash) == wire.X5TLen && id.Chain == nil && id.KID == nil:
-		return appendBytes(appendInt(append(mapOf(labelX5T), pair), algSHA256_64), id.Hash), nil
+		return appendBytes(appendInt(append(appendMap(dst, labelX5T), pair), algSHA256_64), id.Hash), nil
 	case len(id.Hash) == 32 && id.Chain == nil && id.KID == nil:
-		return appendBytes(appendInt(append(mapOf(labelX5T), pair), algSHA256), id.Hash), nil
+		return appendBytes(appendInt(append(appendMap(dst, labelX5T), pair), algSHA256), id.Hash), nil
 	case id.KID != nil && id.Chain == nil && id.Hash == nil:
-		return appendBytes(mapOf(labelKID), id.KID), nil
+		return appendBytes(appendMap(dst, labelKID), id.KID), nil
 	}
 	return nil, fmt.Errorf("edhoc: ID_CRED names not exactly one credential")
 }
@@ -72,8 +81,8 @@ const (
 	pair    = majorArray<<5 | 2
 )
 
-// mapOf begins a map of one pair.
-func mapOf(label int64) []byte { return appendInt(append(make([]byte, 0, 64), onePair), label) }
+// appendMap begins a map of one pair.
+func appendMap(dst []byte, label int64) []byte { return appendInt(append(dst, onePair), label) }
 
 // appendChain writes an x5chain: one certificate is not in an array (RFC 9360).
 func appendChain(dst []byte, chain [][]byte) []byte {
@@ -86,16 +95,17 @@ func appendChain(dst []byte, chain [][]byte) []byte {
 	return dst
 }
 
-// plain is ID_CRED_x as it goes into a plaintext: a lone kid is shortened to a
-// byte string or an integer (RFC 9528 section 3.5.3.2).
-func (id IDCred) plain() ([]byte, error) {
+// appendPlain is ID_CRED_x as it goes into a plaintext: a lone kid is shortened
+// to a byte string or an integer (RFC 9528 section 3.5.3.2).
+func (id IDCred) appendPlain(dst []byte) ([]byte, error) {
 	if id.KID != nil && id.Chain == nil && id.Hash == nil {
-		return encodeID(id.KID), nil
+		return appendID(dst, id.KID), nil
 	}
-	return id.header()
+	return id.appendHeader(dst)
 }
 
-// parseIDCred reads an item that was checked before.
+// parseIDCred reads an item that was checked before: its parts need not be
+// checked again, and are cut by their heads.
 func parseIDCred(item []byte) (IDCred, error) {
 	if majorOf(item) != majorMap {
 		kid, err := parseID(item)
@@ -104,15 +114,11 @@ func parseIDCred(item []byte) (IDCred, error) {
 	if item[0] != onePair {
 		return IDCred{}, fmt.Errorf("%w: ID_CRED", ErrMalformed)
 	}
-	label, value, err := next(item[1:])
-	if err != nil {
-		return IDCred{}, err
-	}
-	n, err := intOf(label)
+	label, value, ok := cutInt(item[1:])
 	switch {
-	case err == nil && n == labelX5Chain:
+	case ok && label == labelX5Chain:
 		return parseChain(value)
-	case err == nil && n == labelX5T:
+	case ok && label == labelX5T:
 		return parseHash(value)
 	}
 	return IDCred{}, fmt.Errorf("%w: type of ID_CRED", ErrRejected)
@@ -127,15 +133,14 @@ func parseChain(value []byte) (IDCred, error) {
 		}
 		n, list = int(arg), value[head:]
 	}
-	items, _, err := take(list, n)
-	if err != nil {
-		return IDCred{}, err
-	}
 	id := IDCred{Chain: make([][]byte, n)}
-	for i, item := range items {
-		if id.Chain[i], err = bytesOf(item); err != nil || len(id.Chain[i]) == 0 {
+	for i := range id.Chain {
+		if majorOf(list) != majorBytes || list[0] == majorBytes<<5 {
 			return IDCred{}, fmt.Errorf("%w: x5chain", ErrMalformed)
 		}
+		arg, head := argOf(list)
+		end := head + int(arg) //nolint:gosec // it was checked: it lies in a message
+		id.Chain[i], list = slices.Clone(list[head:end]), list[end:]
 	}
 	return id, nil
 }
@@ -144,15 +149,11 @@ func parseHash(value []byte) (IDCred, error) {
 	if value[0] != pair {
 		return IDCred{}, fmt.Errorf("%w: x5t", ErrMalformed)
 	}
-	items, _, err := take(value[1:], 2)
-	if err != nil {
-		return IDCred{}, err
-	}
-	alg, err := intOf(items[0])
-	if err != nil {
+	alg, rest, ok := cutInt(value[1:])
+	if !ok {
 		return IDCred{}, fmt.Errorf("%w: hash of x5t", ErrRejected)
 	}
-	hash, err := bytesOf(items[1])
+	hash, err := bytesOf(rest)
 	if err != nil {
 		return IDCred{}, err
 	}

@@ -137,10 +137,7 @@ func (i *Initiator) Authenticate(cred []byte, pub crypto.PublicKey) ([]EAD, erro
 	if err := i.sched.verify(i.peer, kdfMAC2, encodeID(i.peer.cr), cred, pub); err != nil {
 		return nil, err
 	}
-	ead, err := parseEAD(i.peer.ead)
-	if err != nil {
-		return nil, err
-	}
+	ead := i.peer.eads
 	i.sched.advance(i.raw, cred)
 	i.forget()
 	i.step = verified2

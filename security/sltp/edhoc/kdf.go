@@ -49,9 +49,14 @@ func (s *secret) wipe() {
 }
 
 // kdf is EDHOC_KDF (RFC 9528 section 4.1.2): HKDF-Expand (RFC 5869 section
-// 2.3) whose info is (label, context, length) as a CBOR sequence. The context,
-// which holds a certificate at times, is not copied into one piece with the rest.
+// 2.3) whose info is (label, context, length) as a CBOR sequence.
 func (s *secret) kdf(label uint64, context []byte, n int) ([]byte, error) {
+	return s.kdfOf(label, [][]byte{context}, n)
+}
+
+// kdfOf is kdf with the context in parts: it holds certificates at times, which
+// are not copied into one piece.
+func (s *secret) kdfOf(label uint64, context [][]byte, n int) ([]byte, error) {
 	if n < 0 || n > 255*hashLen {
 		return nil, fmt.Errorf("%w: output of EDHOC_KDF", ErrTooLong)
 	}
@@ -61,7 +66,7 @@ func (s *secret) kdf(label uint64, context []byte, n int) ([]byte, error) {
 	if s.mac == nil {
 		s.mac = hmac.New(sha256.New, s.b[:])
 	}
-	head, tail := infoAround(label, len(context), n)
+	head, tail := infoAround(label, size(context), n)
 	out := make([]byte, 0, (n+hashLen-1)/hashLen*hashLen)
 	for i := 1; len(out) < n; i++ {
 		s.mac.Reset()
@@ -69,12 +74,22 @@ func (s *secret) kdf(label uint64, context []byte, n int) ([]byte, error) {
 			s.mac.Write(out[len(out)-hashLen:])
 		}
 		s.mac.Write(head)
-		s.mac.Write(context)
+		for _, part := range context {
+			s.mac.Write(part)
+		}
 		s.mac.Write(append(tail, byte(i))) //nolint:gosec // n is bounded to 255 blocks
 		out = s.mac.Sum(out)
 	}
 	clear(out[n:])
 	return out[:n:n], nil
+}
+
+// size is the length of parts together.
+func size(parts [][]byte) (n int) {
+	for _, p := range parts {
+		n += len(p)
+	}
+	return n
 }
 
 // infoAround is what info has before and after a context of size bytes.

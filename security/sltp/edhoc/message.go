@@ -98,22 +98,23 @@ func parseMessage1(data []byte) (message1, error) {
 
 // plaintext is PLAINTEXT_2, or PLAINTEXT_3 when it has no connection ID.
 type plaintext struct {
-	cr  []byte // nil in PLAINTEXT_3
-	id  IDCred
-	sig []byte
-	ead []byte // encoded, as received
+	cr   []byte // nil in PLAINTEXT_3
+	id   IDCred
+	sig  []byte
+	ead  []byte // encoded, as received
+	eads []EAD  // the same read; not to be handed out before the signature holds
 }
 
 func (p plaintext) encode() ([]byte, error) {
-	id, err := p.id.plain()
-	if err != nil {
-		return nil, err
-	}
-	out := make([]byte, 0, len(p.cr)+len(id)+len(p.sig)+len(p.ead)+16)
+	out := make([]byte, 0, len(p.cr)+p.id.room()+len(p.sig)+len(p.ead)+16)
 	if p.cr != nil {
 		out = appendID(out, p.cr)
 	}
-	return append(appendBytes(append(out, id...), p.sig), p.ead...), nil
+	out, err := p.id.appendPlain(out)
+	if err != nil {
+		return nil, err
+	}
+	return append(appendBytes(out, p.sig), p.ead...), nil
 }
 
 func parsePlaintext(data []byte, withCR bool) (p plaintext, err error) {
@@ -137,9 +138,7 @@ func parsePlaintext(data []byte, withCR bool) (p plaintext, err error) {
 	if p.sig, err = bytesOf(items[1]); err != nil {
 		return p, err
 	}
-	if _, err := parseEAD(rest); err != nil {
-		return p, err
-	}
 	p.ead = rest
-	return p, nil
+	p.eads, err = parseEAD(rest)
+	return p, err
 }

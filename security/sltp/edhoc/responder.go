@@ -129,10 +129,7 @@ func (r *Responder) Authenticate(cred []byte, pub crypto.PublicKey) ([]EAD, erro
 	if err := r.sched.verify(r.peer, kdfMAC3, nil, cred, pub); err != nil {
 		return nil, err
 	}
-	ead, err := parseEAD(r.peer.ead)
-	if err != nil {
-		return nil, err
-	}
+	ead := r.peer.eads
 	r.sched.advance(r.raw, cred)
 	r.forget()
 	if err := r.sched.finish(); err != nil {

@@ -23,7 +23,7 @@ func (schedule) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, "[key sch
 
 // start begins the schedule with both shares and the hash of message_1.
 func start(p params, h1 [hashLen]byte, gy, gxy []byte) (schedule, error) {
-	s := schedule{p: p, th: sha256.Sum256(inputTH2(gy, h1[:]))}
+	s := schedule{p: p, th: sha256.Sum256(inputTH2(gy, h1[:]))} // at most 1.2 kB in one piece
 	prk, err := hkdf.Extract(sha256.New, gxy, s.th[:])
 	if err != nil {
 		return schedule{}, fmt.Errorf("edhoc: PRK_2e: %w", err)
@@ -37,17 +37,15 @@ func inputTH2(gy, h []byte) []byte {
 	return appendBytes(appendBytes(make([]byte, 0, len(gy)+hashLen+5), gy), h)
 }
 
-// context is context_2 or context_3; head is what stands before ID_CRED, that
-// is, C_R or nothing.
-func (s *schedule) context(head, header, cred, ead []byte) []byte {
-	out := make([]byte, 0, len(head)+len(header)+hashLen+2+len(cred)+len(ead))
-	out = appendBytes(append(append(out, head...), header...), s.th[:])
-	return append(append(out, cred...), ead...)
+// context is context_2 or context_3 in parts; head is what stands before
+// ID_CRED, that is, C_R or nothing.
+func (s *schedule) context(head, header, cred, ead []byte) [][]byte {
+	return [][]byte{head, header, bstr(s.th[:]), cred, ead}
 }
 
 // mac is MAC_2 or MAC_3.
 func (s *schedule) mac(label uint64, head, header, cred, ead []byte) ([]byte, error) {
-	return s.prk.kdf(label, s.context(head, header, cred, ead), hashLen)
+	return s.prk.kdfOf(label, s.context(head, header, cred, ead), hashLen)
 }
 
 // crypt2 turns PLAINTEXT_2 into CIPHERTEXT_2 and back.
@@ -63,15 +61,20 @@ func (s *schedule) crypt2(in []byte) ([]byte, error) {
 	return out, nil
 }
 
-// inputTH is what the next transcript hash is the hash of: TH_3 = H(TH_2,
-// PLAINTEXT_2, CRED_R) and TH_4 = H(TH_3, PLAINTEXT_3, CRED_I).
-func (s *schedule) inputTH(plain, cred []byte) []byte {
-	out := appendBytes(make([]byte, 0, hashLen+2+len(plain)+len(cred)), s.th[:])
-	return append(append(out, plain...), cred...)
+// inputTH is what the next transcript hash is the hash of, in parts: TH_3 =
+// H(TH_2, PLAINTEXT_2, CRED_R) and TH_4 = H(TH_3, PLAINTEXT_3, CRED_I).
+func (s *schedule) inputTH(plain, cred []byte) [][]byte {
+	return [][]byte{bstr(s.th[:]), plain, cred}
 }
 
 // advance moves the transcript hash.
-func (s *schedule) advance(plain, cred []byte) { s.th = sha256.Sum256(s.inputTH(plain, cred)) }
+func (s *schedule) advance(plain, cred []byte) {
+	h := sha256.New()
+	for _, part := range s.inputTH(plain, cred) {
+		h.Write(part)
+	}
+	h.Sum(s.th[:0])
+}
 
 // finish derives PRK_out and PRK_exporter from TH_4.
 func (s *schedule) finish() error {

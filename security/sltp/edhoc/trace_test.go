@@ -90,7 +90,7 @@ func (c script) proof(t testing.TB, s *schedule, out values, id Identity, label 
 		t.Fatal(err)
 	}
 	context := s.context(head, header, id.Cred, ead)
-	out.kdf(t, "MAC"+n, &s.prk, label, context, hashLen)
+	out.kdf(t, "MAC"+n, &s.prk, label, slices.Concat(context...), hashLen)
 	tbs, err := s.proof(id.ID, label, head, id.Cred, ead)
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +109,7 @@ func (c script) proof(t testing.TB, s *schedule, out values, id Identity, label 
 	}
 	for name, b := range map[string][]byte{
 		"ID_CRED" + side: header, "CRED" + side: id.Cred, "cert" + side: cert, "EAD" + n: ead,
-		"context" + n: context, "to_be_signed" + n: tbs, "Signature" + n: sig,
+		"context" + n: slices.Concat(context...), "to_be_signed" + n: tbs, "Signature" + n: sig,
 	} {
 		out.add(name, b)
 	}
@@ -132,7 +132,7 @@ func (c script) trace2(t testing.TB, s *schedule, gy []byte, out values) {
 	out.add("PLAINTEXT_2", plain)
 	out.add("CIPHERTEXT_2", ct)
 	out.add("message_2", bstr(slices.Concat(gy, ct)))
-	out.add("input_TH_3", s.inputTH(plain, c.idR.Cred))
+	out.add("input_TH_3", slices.Concat(s.inputTH(plain, c.idR.Cred)...))
 	s.advance(plain, c.idR.Cred)
 	out.add("TH_3", s.th[:])
 }
@@ -147,7 +147,7 @@ func (c script) trace3(t testing.TB, s *schedule, out values) {
 	}
 	out.add("PLAINTEXT_3", plain)
 	out.seal(t, "_3", s, kdfK3, kdfIV3, plain)
-	out.add("input_TH_4", s.inputTH(plain, c.idI.Cred))
+	out.add("input_TH_4", slices.Concat(s.inputTH(plain, c.idI.Cred)...))
 	s.advance(plain, c.idI.Cred)
 	out.add("TH_4", s.th[:])
 }
