@@ -54,7 +54,7 @@ type Row struct {
 	Name  string  `json:"name"`
 	Value float64 `json:"value"`
 	Unit  string  `json:"unit"`
-	Bar   string  `json:"bar,omitempty"`  // "<= 2" or ">= 2", in Unit
+	Bar   string  `json:"bar,omitempty"`  // "<= 2", ">= 2" or "910 ± 60", in Unit
 	Holds bool    `json:"holds"`          // true without a bar
 	Note  string  `json:"note,omitempty"` // why there is no value
 }

@@ -5,7 +5,9 @@
 // Counted things (bytes, allocations) come before timed ones. Time is CPU time
 // of this process, all threads and the garbage collector included, since the
 // machine may be shared; the kernels of a bench take turns, and a figure is the
-// median of its turns. A row without a bar always holds.
+// median of its turns. One bench is an exception: that of SLTP has the collector
+// off within a turn, counts what each side leaves to it, and has its main flows
+// once more with it on. A row without a bar always holds.
 //
 // It prints nothing, knows no commands, reads no clock and keeps no figure of
 // another day or machine: what it did not measure in this run it does not say. A

@@ -55,6 +55,7 @@ const (
 	nameHybrid    = "suite -22"
 	flowChains    = ", chains"
 	flowCached    = ", cached leaf"
+	flowTickets   = ", with tickets"
 	flowRepeat    = "repeated request, given reply"
 	flowSigned    = "repeated request, newly signed license"
 	flowPush      = "push, chain sent"
@@ -113,11 +114,17 @@ func newSLTPRun() (*sltpRun, error) {
 				return nil, err
 			}
 		}
-		f, err := w.tlsFlow(s.tls, s.group)
-		if err != nil {
-			return nil, err
+		for _, tickets := range []bool{false, true} {
+			name := s.tls
+			if tickets {
+				name += flowTickets
+			}
+			f, err := w.tlsFlow(name, s.group, tickets)
+			if err != nil {
+				return nil, err
+			}
+			r.flows = append(r.flows, f)
 		}
-		r.flows = append(r.flows, f)
 	}
 	if err := r.addOthers(w); err != nil {
 		return nil, err

@@ -22,7 +22,7 @@ func (r *sltpRun) byteRows() []Row {
 			flow string
 			bar  float64
 		}{{s.name + flowChains, maxBytesOfTLS}, {s.name + flowCached, maxBytesByRef}} {
-			rows = append(rows, r.bytesAgainstTLS(s, x.flow, x.bar))
+			rows = append(rows, r.bytesAgainstTLS(s, x.flow, s.tls, x.bar), r.bytesAgainstTLS(s, x.flow, s.tls+flowTickets, 0))
 		}
 	}
 	return rows
@@ -44,15 +44,15 @@ func bytesRow(f *flow) Row {
 }
 
 // bytesAgainstTLS has bars for classical suites: of the hybrid ones, key shares
-// are the most on both sides.
-func (r *sltpRun) bytesAgainstTLS(s sltpSuite, flow string, bar float64) Row {
-	name := flow + ": bytes against " + s.tls
-	f, t := r.flow(flow), r.flow(s.tls)
+// are the most on both sides. A bar of 0 is none.
+func (r *sltpRun) bytesAgainstTLS(s sltpSuite, flow, other string, bar float64) Row {
+	name := flow + ": bytes against " + other
+	f, t := r.flow(flow), r.flow(other)
 	if f == nil || t == nil {
 		return Absent(name, unitTimes, "this build has no "+s.name)
 	}
 	v := share(float64(f.bytes()) / float64(t.bytes()))
-	if s.suite == edhoc.SuiteHybrid {
+	if s.suite == edhoc.SuiteHybrid || bar == 0 {
 		return Plain(name, v, unitTimes)
 	}
 	return AtMost(name, v, unitTimes, bar)
@@ -120,16 +120,17 @@ func (r *sltpRun) ratioRows() []Row {
 // against compares one exchange with its primitives and with TLS. Both are how
 // many times as fast the responder is as the other: rates, not times.
 func (r *sltpRun) against(s sltpSuite, flow string, ceiling, bar float64) []Row {
-	toCeiling, toTLS := flow+": responder's share of its ceiling", flow+": responder against "+s.tls
-	f, t := r.flow(flow), r.flow(s.tls)
-	if f == nil || t == nil {
+	toCeiling, toTLS, toTickets := flow+": responder's share of its ceiling", flow+": responder against "+s.tls, flow+": responder against "+s.tls+flowTickets
+	f, t, k := r.flow(flow), r.flow(s.tls), r.flow(s.tls+flowTickets)
+	if f == nil || t == nil || k == nil {
 		why := "this build has no " + s.name
-		return []Row{Absent(toCeiling, unitTimes, why), Absent(toTLS, unitTimes, why)}
+		return []Row{Absent(toCeiling, unitTimes, why), Absent(toTLS, unitTimes, why), Absent(toTickets, unitTimes, why)}
 	}
 	own := r.figures[f.of(responder)]
 	return []Row{
 		AtLeast(toCeiling, share(ratio(r.figures.sum(r.ceiling[flow][responder]...), own)), unitTimes, ceiling),
 		AtLeast(toTLS, share(ratio(r.figures[t.of(responder)], own)), unitTimes, bar),
+		Plain(toTickets, share(ratio(r.figures[k.of(responder)], own)), unitTimes),
 	}
 }
 

@@ -108,15 +108,22 @@ func TestSLTP_FlowsAreWhatTheRowsSay(t *testing.T) {
 		t.Errorf("with chains of %d bytes %d, without %d", chains, bytes[0], bytes[1])
 	}
 	for _, s := range sltpSuites() {
-		f, err := w.tlsFlow(s.tls, s.group)
-		if err != nil {
-			t.Fatal(err)
+		var n [2]int
+		for i, tickets := range []bool{false, true} {
+			f, err := w.tlsFlow(s.tls, s.group, tickets)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := firstOf(f); err != nil {
+				t.Errorf("%s: %v", s.tls, err)
+			}
+			n[i] = f.bytes()
 		}
-		if err := firstOf(f); err != nil {
-			t.Errorf("%s: %v", s.tls, err)
+		if n[0] < chains+requestBytes+replyBytes {
+			t.Errorf("%s: %d bytes, less than it carries", s.tls, n[0])
 		}
-		if n := f.bytes(); n < chains+requestBytes+replyBytes {
-			t.Errorf("%s: %d bytes, less than it carries", s.tls, n)
+		if d := n[1] - n[0]; d < total(w.homes[0].chain) { // the client's chain stands in its ticket
+			t.Errorf("%s: tickets cost %d bytes", s.tls, d)
 		}
 	}
 }
@@ -152,7 +159,7 @@ func TestSLTP_RefusedFlowFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.dom.roots = elsewhere.roots
-	tf, err := w.tlsFlow("tls", sltpSuites()[0].group)
+	tf, err := w.tlsFlow("tls", sltpSuites()[0].group, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +200,7 @@ func TestSLTP_SidesAreTimedApart(t *testing.T) {
 func TestSLTP_MissingSuiteDoesNotHold(t *testing.T) {
 	r := &sltpRun{suites: []sltpSuite{{99, "suite 99", "TLS", 0}}, figures: series{}}
 	rows := append(r.byteRows(), r.ratioRows()...)
-	if len(rows) != 8 || slices.ContainsFunc(rows, func(r Row) bool { return r.Holds || !strings.Contains(r.Note, "this build has no ") }) {
+	if len(rows) != 12 || slices.ContainsFunc(rows, func(r Row) bool { return r.Holds || !strings.Contains(r.Note, "this build has no ") }) {
 		t.Errorf("%+v", rows)
 	}
 }

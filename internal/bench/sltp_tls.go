@@ -18,15 +18,19 @@ import (
 // read, so that the work of each side can be timed by itself, as in the flows
 // of SLTP, and nothing is paid for a scheduler.
 type tlsFlow struct {
-	w      *sltpWorld
-	curve  tls.CurveID
-	server *tls.Config
-	client []*tls.Config // of each home
-	ends   [2][]*tlsEnd
+	w       *sltpWorld
+	curve   tls.CurveID
+	tickets bool
+	server  *tls.Config
+	client  []*tls.Config // of each home
+	ends    [2][]*tlsEnd
 }
 
-func (w *sltpWorld) tlsFlow(name string, curve tls.CurveID) (*flow, error) {
-	t := &tlsFlow{w: w, curve: curve}
+// tlsFlow is TLS with or without session tickets. Without them is how a
+// tls.Config comes: a client that has no ClientSessionCache does not ask for any,
+// and then the server sends none.
+func (w *sltpWorld) tlsFlow(name string, curve tls.CurveID, tickets bool) (*flow, error) {
+	t := &tlsFlow{w: w, curve: curve, tickets: tickets}
 	var err error
 	if t.server, err = t.config(w.issuer); err != nil {
 		return nil, err
@@ -53,14 +57,24 @@ func (t *tlsFlow) config(p *sltpParty) (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read leaf: %w", err)
 	}
-	return &tls.Config{
-		MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{t.curve}, SessionTicketsDisabled: true,
+	c := &tls.Config{
+		MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{t.curve},
 		Certificates:       []tls.Certificate{{Certificate: p.chain, PrivateKey: p.key, Leaf: leaf}},
 		Time:               func() time.Time { return t.w.now },
 		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection does it
 		VerifyConnection:   func(cs tls.ConnectionState) error { return t.w.dom.verifyX509(cs.PeerCertificates, t.w.now) },
-	}, nil
+	}
+	if t.tickets {
+		c.ClientSessionCache = neverMet{}
+	}
+	return c, nil
 }
+
+// neverMet takes tickets and has none: every session is a first meeting.
+type neverMet struct{}
+
+func (neverMet) Get(string) (*tls.ClientSessionState, bool) { return nil, false }
+func (neverMet) Put(string, *tls.ClientSessionState)        {}
 
 // verifyX509 is what crypto/x509 does for a chain of the domain.
 func (d *sltpDomain) verifyX509(chain []*x509.Certificate, now time.Time) error {
@@ -163,6 +177,9 @@ func (e *tlsEnd) Write(b []byte) (int, error) {
 	e.sent += len(b)
 	return len(b), nil
 }
+
+// RemoteAddr is what crypto/tls files tickets under.
+func (e *tlsEnd) RemoteAddr() net.Addr { return &net.UnixAddr{Name: "peer", Net: "unix"} }
 
 func (e *tlsEnd) SetDeadline(time.Time) error      { return nil }
 func (e *tlsEnd) SetReadDeadline(time.Time) error  { return nil }
