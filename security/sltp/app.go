@@ -163,7 +163,7 @@ func (e *Endpoint) requestOrReply(s *session, msg []byte, seq uint64, p appPlain
 	var out []Message
 	var ev []Event
 	if item, ok := inside(p.body, NumberRequest); ok && p.re == nil && s.ini == nil {
-		out, ev = e.asked(s, msg, seq, item, now)
+		out, ev = e.asked(s, msg, seq, item)
 	} else if item, ok := inside(p.body, NumberReply); ok && p.re != nil && s.ini != nil {
 		out, ev = e.answeredTo(s, *p.re, item, now)
 	} else {

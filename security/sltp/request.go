@@ -97,7 +97,7 @@ func (e *Endpoint) Request(h Handle, req Request, now time.Time) ([]Message, err
 
 // asked takes a request in a session, at the Responder. What was granted before
 // is answered alike, without the host.
-func (e *Endpoint) asked(s *session, msg []byte, seq uint64, item wire.RawMessage, now time.Time) ([]Message, []Event) {
+func (e *Endpoint) asked(s *session, msg []byte, seq uint64, item wire.RawMessage) ([]Message, []Event) {
 	req, err := parseRequest(item)
 	if err != nil {
 		return e.fail(s, &AlertError{Code: AlertRejected, Err: err}, false)

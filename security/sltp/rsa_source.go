@@ -172,7 +172,7 @@ func (e *Endpoint) replyLegacy(s *session, r Reply, now time.Time) ([]Message, e
 	if err != nil {
 		return nil, err
 	}
-	if len(body)+messageOverhead+s.rsa.pub.Size() > MaxMessage || uint64(len(body)+messageOverhead+s.rsa.pub.Size()) > s.hello.maxSize {
+	if n := len(body) + messageOverhead + s.rsa.pub.Size(); n > MaxMessage || uint64(n) > s.hello.maxSize { //nolint:gosec // a sum of lengths
 		return nil, ErrTooLarge
 	}
 	msg, err := e.makeR4(s, body, now)

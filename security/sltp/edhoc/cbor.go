@@ -31,22 +31,22 @@ func appendHead(dst []byte, major byte, n uint64) []byte {
 	major <<= 5
 	switch {
 	case n < 24:
-		return append(dst, major|byte(n)) //nolint:gosec // n < 24
+		return append(dst, major|byte(n))
 	case n <= math.MaxUint8:
-		return append(dst, major|24, byte(n)) //nolint:gosec // just compared
+		return append(dst, major|24, byte(n))
 	case n <= math.MaxUint16:
-		return binary.BigEndian.AppendUint16(append(dst, major|25), uint16(n)) //nolint:gosec // just compared
+		return binary.BigEndian.AppendUint16(append(dst, major|25), uint16(n))
 	case n <= math.MaxUint32:
-		return binary.BigEndian.AppendUint32(append(dst, major|26), uint32(n)) //nolint:gosec // just compared
+		return binary.BigEndian.AppendUint32(append(dst, major|26), uint32(n))
 	}
 	return binary.BigEndian.AppendUint64(append(dst, major|27), n)
 }
 
 func appendInt(dst []byte, v int64) []byte {
 	if v < 0 {
-		return appendHead(dst, majorNint, uint64(-1-v)) //nolint:gosec // -1-v >= 0
+		return appendHead(dst, majorNint, uint64(-1-v))
 	}
-	return appendHead(dst, majorUint, uint64(v)) //nolint:gosec // v >= 0
+	return appendHead(dst, majorUint, uint64(v))
 }
 
 func appendBytes(dst, b []byte) []byte {
@@ -141,9 +141,9 @@ func intOf(item []byte) (int64, error) {
 		return 0, fmt.Errorf("%w: not an integer of 64 bits", ErrMalformed)
 	}
 	if majorOf(item) == majorNint {
-		return -1 - int64(arg), nil //nolint:gosec // just compared
+		return -1 - int64(arg), nil
 	}
-	return int64(arg), nil //nolint:gosec // just compared
+	return int64(arg), nil
 }
 
 // cutInt cuts an integer off a sequence that was checked before; ok is false when

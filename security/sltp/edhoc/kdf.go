@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 )
 
 // hashLen is the output length in bytes of every suite's hash, SHA-256; with
@@ -77,7 +78,7 @@ func (s *secret) kdfOf(label uint64, context [][]byte, n int) ([]byte, error) {
 		for _, part := range context {
 			s.mac.Write(part)
 		}
-		s.mac.Write(append(tail, byte(i))) //nolint:gosec // n is bounded to 255 blocks
+		s.mac.Write(append(tail, byte(i)))
 		out = s.mac.Sum(out)
 	}
 	clear(out[n:])
@@ -96,7 +97,7 @@ func size(parts [][]byte) (n int) {
 func infoAround(label uint64, size, n int) (head, tail []byte) {
 	buf := make([]byte, 0, 32)                                                    // two heads of 9 bytes; one of 3 and the block number
 	buf = appendHead(appendHead(buf, majorUint, label), majorBytes, uint64(size)) //nolint:gosec // size >= 0
-	head = buf[:len(buf):len(buf)]
+	head = slices.Clip(buf)
 	return head, appendInt(buf[len(buf):], int64(n))
 }
 

@@ -43,7 +43,7 @@ func (s *schedule) toBeSigned(header, cred, ead, mac []byte) []byte {
 	n := hashLen + 2 + len(cred) + len(ead)
 	out := make([]byte, 0, n+len(header)+len(mac)+32)
 	out = appendBytes(append(out, "\x84\x6aSignature1"...), header)
-	out = appendBytes(appendHead(out, majorBytes, uint64(n)), s.th[:]) //nolint:gosec // n > 0
+	out = appendBytes(appendHead(out, majorBytes, uint64(n)), s.th[:])
 	return appendBytes(append(append(out, cred...), ead...), mac)
 }
 
