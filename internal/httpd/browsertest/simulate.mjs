@@ -58,8 +58,11 @@ async function told(page, act) {
 // notes what is said where the words change.
 async function look(page) {
   const slider = page.locator("#time");
-  await slider.focus();
-  await page.keyboard.press("Home");
+  const until = (at, moved) => page.waitForFunction(
+    ([a, m]) => (document.getElementById("time").value !== a) === m, [at, moved], { timeout: 10000 },
+  ).catch(() => { throw new Error(`the slider ${moved ? "stays at" : "does not come to"} ${at}`); });
+  await slider.press("Home");
+  await until("0", false);
   const now = () => page.evaluate(() => ({
     value: document.getElementById("time").getAttribute("aria-valuetext"), words: document.getElementById("holds").innerText,
     sign: document.querySelector("#holds .sign").className.replace("sign is-", ""), at: document.getElementById("time").value, max: document.getElementById("time").max,
@@ -68,9 +71,9 @@ async function look(page) {
   let last = await now();
   out.looks.push(last);
   while (last.at !== last.max) {
-    await page.keyboard.press("ArrowRight");
+    await slider.press("ArrowRight");
+    await until(last.at, true);
     const next = await now();
-    if (next.at === last.at) throw new Error(`the slider stays at ${next.at} of ${next.max}`);
     if (key(next) !== key(last)) out.looks.push(next);
     last = next;
   }
