@@ -280,6 +280,32 @@ func (l *License) share(x *permission.UsageUnit, d *Derivation, whole bool) (*pe
 	return &out, nil
 }
 
+// DefaultShare is what a device is given that asks for so many plays (evaluator
+// E4): those plays of a counted license, 10 % of an accumulated one, at most
+// what is left. Of a license that is neither it is nothing.
+func (l *License) DefaultShare(s State, plays uint64) Share {
+	var out Share
+	if l.playCount() != 0 {
+		out.Plays = max(plays, 1)
+	}
+	for x := range l.units.EachUsage(permission.Play) {
+		if x.Accumulated != 0 {
+			out.MS = min(max(x.Accumulated/10, 1), l.accLeft(&s))
+		}
+	}
+	return out
+}
+
+// Whole is all that a license has of what is counted: what its parent gets back
+// when it was not taken.
+func (l *License) Whole() Share {
+	out := Share{Plays: l.playCount()}
+	for x := range l.units.EachUsage(permission.Play) {
+		out.MS = max(out.MS, x.Accumulated)
+	}
+	return out
+}
+
 // childID is the ID of the index-th child of a parent.
 func childID(parent [32]byte, kind DerivedKind, index uint64) ident.License {
 	b := append([]byte("lares child license"), parent[:]...)

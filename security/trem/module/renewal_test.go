@@ -101,3 +101,46 @@ func TestEvaluator_E5_RenewalInterruptsNobody(t *testing.T) {
 		t.Errorf("%+v, want the renewed license with 2 plays left: one was charged across the renewal", held)
 	}
 }
+
+// once is a grant of a license that has no count and begins with its first use.
+func (h *house) once(terms string) grant {
+	g := h.sell(terms, filmID)
+	return func(e trem.Event) trem.Terms {
+		t := g(e)
+		h.seq++
+		t.Seq = h.seq
+		return t
+	}
+}
+
+// A rental without a count goes to each device of the house, once: the same
+// device does not begin its time anew with another child.
+func TestEvaluator_E4_RentalWithoutACountGoesToDevices(t *testing.T) {
+	h := newHouse(t)
+	h.stock(cenc.SchemeCENC, filmID)
+	h.must(h.pair(h.tablet))
+	h.must(h.pair(h.phone))
+	h.wantKinds(h.buy(filmID, h.once("PLAY; INTERVAL=48h; CHARGE=RENTAL")), trem.EventInstalled, trem.EventClosed)
+	for _, b := range []*box{h.tablet, h.phone} {
+		h.wantKinds(h.get(b, filmID, 1), trem.EventInstalled, trem.EventClosed)
+		h.wantKinds(h.get(b, filmID, 1), trem.EventFailed, trem.EventClosed)
+		d, err := b.Evaluate(context.Background(), playAsk(content.HD))
+		h.must(err)
+		if held := h.held(b); !d.Allow || len(held) != 1 {
+			t.Errorf("%+v with %d licenses, want one that plays", d, len(held))
+		}
+	}
+}
+
+// Accumulated time goes to devices by a tenth, and comes back when it is refused.
+func TestEvaluator_E4_AccumulatedTimeGoesToDevices(t *testing.T) {
+	h := newHouse(t)
+	h.stock(cenc.SchemeCENC, filmID)
+	h.must(h.pair(h.tablet))
+	h.wantKinds(h.buy(filmID, h.once("PLAY; ACCUMULATED=10h")), trem.EventInstalled, trem.EventClosed)
+	h.wantKinds(h.get(h.tablet, filmID, 1), trem.EventInstalled, trem.EventClosed)
+	left := func(b *box) int64 { return *h.held(b)[0].Counters.MSLeft / 3600_000 }
+	if left(h.home) != 9 || left(h.tablet) != 1 {
+		t.Errorf("%d h at home and %d h on the tablet, want 9 and 1", left(h.home), left(h.tablet))
+	}
+}

@@ -1,9 +1,7 @@
 package core
 
 import (
-	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
-	"github.com/lares-drm/lares/license/permission"
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/sltp"
 	"github.com/lares-drm/lares/security/sltp/transfer"
@@ -135,6 +133,10 @@ func (c *Core) restoreAborted(res transfer.Outcome) ([]vault.Record, error) {
 	if err != nil || len(b.Chain) < 2 {
 		return nil, err
 	}
+	_, child, err := parseLink(b.Chain[0])
+	if err != nil {
+		return nil, err
+	}
 	_, parent, err := parseLink(b.Chain[1])
 	if err != nil {
 		return nil, err
@@ -143,7 +145,7 @@ func (c *Core) restoreAborted(res transfer.Outcome) ([]vault.Record, error) {
 	if inst == nil {
 		return nil, nil
 	}
-	next, err := inst.state.TakeBack(license.Share{Plays: b.Amounts[uint64(permission.Play)]})
+	next, err := inst.state.TakeBack(child.Whole())
 	if err != nil {
 		return nil, err
 	}

@@ -126,13 +126,17 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 	if code := unfit(parent, ev); code != 0 {
 		return nil, code, nil
 	}
+	share, index := parent.leaf().DefaultShare(parent.state, n), parent.state.NextIndex
+	if share == (license.Share{}) { // not counted: each device has one child, always the same, so its interval begins once
+		index = c.members[ev.Peer.ID()].Index
+	}
 	info, err := license.Derive(parent.leaf(), license.Derivation{
-		Device: ev.Peer.ID(), Plays: n, Index: parent.state.NextIndex, Now: c.clock.judge(r).Est, State: parent.state,
+		Device: ev.Peer.ID(), Plays: share.Plays, MS: share.MS, Index: index, Now: c.clock.judge(r).Est, State: parent.state,
 	})
 	if err != nil {
 		return nil, refusalCode(err), nil
 	}
-	next, err := parent.leaf().Give(parent.state, license.Share{Plays: n})
+	next, err := parent.leaf().Give(parent.state, share)
 	if err != nil {
 		return nil, refusalCode(err), nil
 	}
@@ -149,7 +153,7 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 	if err != nil {
 		return nil, 0, err
 	}
-	body, err := transferBody(transfer.OpAllowance, child, bundle, n)
+	body, err := transferBody(transfer.OpAllowance, child, bundle, share.Plays)
 	if err != nil {
 		return nil, 0, err
 	}
