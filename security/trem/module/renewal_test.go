@@ -114,7 +114,7 @@ func (h *house) once(terms string) grant {
 }
 
 // A rental without a count goes to each device of the house, once: the same
-// device does not begin its time anew with another child.
+// device does not begin its time anew with another child, also an hour later.
 func TestEvaluator_E4_RentalWithoutACountGoesToDevices(t *testing.T) {
 	h := newHouse(t)
 	h.stock(cenc.SchemeCENC, filmID)
@@ -123,6 +123,7 @@ func TestEvaluator_E4_RentalWithoutACountGoesToDevices(t *testing.T) {
 	h.wantKinds(h.buy(filmID, h.once("PLAY; INTERVAL=48h; CHARGE=RENTAL")), trem.EventInstalled, trem.EventClosed)
 	for _, b := range []*box{h.tablet, h.phone} {
 		h.wantKinds(h.get(b, filmID, 1), trem.EventInstalled, trem.EventClosed)
+		h.pass(time.Hour)
 		h.wantKinds(h.get(b, filmID, 1), trem.EventFailed, trem.EventClosed)
 		d, err := b.Evaluate(context.Background(), playAsk(content.HD))
 		h.must(err)
@@ -132,7 +133,7 @@ func TestEvaluator_E4_RentalWithoutACountGoesToDevices(t *testing.T) {
 	}
 }
 
-// Accumulated time goes to devices by a tenth, and comes back when it is refused.
+// Accumulated time goes to devices by a tenth.
 func TestEvaluator_E4_AccumulatedTimeGoesToDevices(t *testing.T) {
 	h := newHouse(t)
 	h.stock(cenc.SchemeCENC, filmID)

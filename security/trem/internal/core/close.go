@@ -124,7 +124,7 @@ func (c *Core) receipt(ev sltp.EventApp, rec *transfer.Receipt, r Reading) ([]sl
 	return msgs, out, err
 }
 
-// restoreAborted gives the plays of a refused transfer back to their parent.
+// restoreAborted gives the share of a refused transfer back to their parent.
 func (c *Core) restoreAborted(res transfer.Outcome) ([]vault.Record, error) {
 	if !res.Aborted {
 		return nil, nil

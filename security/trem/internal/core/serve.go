@@ -110,8 +110,8 @@ func (c *Core) currentMember(data []byte, device ident.Device) error {
 	return nil
 }
 
-// setAside gives plays of a counted license to a member: a derived license of
-// kind 3, in a transfer whose PREPARE takes the plays from the parent.
+// setAside gives a share of a license whose state counts to a member: a derived
+// license of kind 3, in a transfer whose PREPARE takes the share from the parent.
 func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r Reading) (sltp.Body, sltp.ErrorCode, error) {
 	parent := c.find(what, r)
 	if parent == nil || parent.leaf().Info().Stateless() {
