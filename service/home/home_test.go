@@ -119,6 +119,42 @@ func TestFetch_OpenTransferIsClosedLater(t *testing.T) {
 	}
 }
 
+// A purchase that the shop has closed is not over while an earlier one is open:
+// the home closes that one too, and does not ask for ever when it cannot.
+func TestFetch_EarlierOpenTransferIsClosedToo(t *testing.T) {
+	closedNow := func(seq uint64) trem.Event {
+		return trem.Event{Kind: trem.EventClosed, Transfer: ident.Transfer{Seq: seq}}
+	}
+	for _, tc := range []struct {
+		name   string
+		open   int // answers to Resend before nothing is open
+		resent int
+		kept   bool
+	}{
+		{"nothing else is open", 0, 1, false},
+		{"one is open", 1, 2, false},
+		{"one is open and stays so", 100, 2, true},
+	} {
+		dir, m := t.TempDir(), hometest.New(t, nil)
+		installed := trem.Event{Kind: trem.EventInstalled, License: ident.License{7}, Transfer: ident.Transfer{Seq: 2}}
+		s := &shop{events: []trem.Event{installed, closedNow(2)}}
+		resent := 0
+		m.OnResend = func(ident.Device) (trem.Opened, error) {
+			if resent++; resent > tc.open {
+				return trem.Opened{}, nil
+			}
+			return trem.Opened{Messages: []trem.SLTPMessage{{}}}, nil
+		}
+		if id, err := open(t, dir, m, newClock(), s.connect(m)).Fetch(t.Context(), want); err != nil || id != (ident.License{7}) {
+			t.Fatalf("%s: Fetch = %v, %v", tc.name, id, err)
+		}
+		data, err := os.ReadFile(filepath.Join(dir, "requests.json"))
+		if kept := strings.Contains(string(data), "urn:film"); err != nil || kept != tc.kept || resent != tc.resent {
+			t.Errorf("%s: resent %d times, kept %v (%v), want %d and %v", tc.name, resent, kept, err, tc.resent, tc.kept)
+		}
+	}
+}
+
 func TestLibrary_FoldersStayAfterARestart(t *testing.T) {
 	folder, m, keys := hometest.Pack(t, cenc.SchemeCENC)
 	dir, c := t.TempDir(), newClock()

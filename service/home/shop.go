@@ -156,10 +156,15 @@ func (h *Home) ask(ctx context.Context, p pending) (ident.License, error) {
 	events, err := h.cfg.Courier(ctx, p.URL, p.Peer, opened)
 	o := read(events)
 	if o.installed != nil {
-		err = h.shop.end(p.Request, o.closed, true)
 		h.log.LogAttrs(ctx, slog.LevelInfo, "license held", slog.Any("license", o.installed.License), slog.Bool("closed", o.closed))
 		h.publish(Event{Kind: EventLibrary})
-		return o.installed.License, err
+		if !o.closed {
+			return o.installed.License, h.shop.end(p.Request, false, true)
+		}
+		if err := h.close(ctx, p); err != nil { // the license is held; settleOnce tries again
+			h.log.LogAttrs(ctx, slog.LevelWarn, "request still open", slog.Any("request", p.Request), slog.Any("error", err))
+		}
+		return o.installed.License, nil
 	}
 	if o.refused != nil {
 		no := &ShopError{Code: o.refused.Code, RetryMS: o.refused.RetryMS}
@@ -178,6 +183,7 @@ func (h *Home) ask(ctx context.Context, p pending) (ident.License, error) {
 type outcome struct {
 	installed, refused, failed *trem.Event
 	closed                     bool
+	transfer                   ident.Transfer // that was closed
 }
 
 // read finds what an exchange led to. A stateless license needs no closing.
@@ -189,7 +195,7 @@ func read(events []trem.Event) (o outcome) {
 			o.installed = e
 			o.closed = o.closed || e.Transfer.Seq == 0
 		case trem.EventClosed:
-			o.closed = true
+			o.closed, o.transfer = true, e.Transfer
 			if o.installed == nil && e.License != (ident.License{}) { // a repetition: it was installed before
 				o.installed = e
 			}
@@ -225,17 +231,26 @@ func (h *Home) settleOnce(ctx context.Context) {
 	}
 }
 
-// close has the module repeat its receipt until the shop has closed.
+// close has the module repeat its receipts until the shop has closed all of its
+// transfers. A later one is not confirmed before the earlier ones are
+// (docs/spec/transfer.md, low), so one that was closed may still be named: then
+// an earlier request has no answer yet, and this one waits for it.
 func (h *Home) close(ctx context.Context, p pending) error {
-	opened, err := h.cfg.Module.Resend(ctx, p.Peer)
-	if err != nil {
-		return errors.Join(fmt.Errorf("resend: %w", err), h.shop.end(p.Request, false, true))
+	for last := (ident.Transfer{}); ; {
+		opened, err := h.cfg.Module.Resend(ctx, p.Peer)
+		if err != nil {
+			return errors.Join(fmt.Errorf("resend: %w", err), h.shop.end(p.Request, false, true))
+		}
+		if len(opened.Messages) == 0 { // nothing is open with this shop
+			return h.shop.end(p.Request, true, true)
+		}
+		events, err := h.cfg.Courier(ctx, p.URL, p.Peer, opened)
+		o := read(events)
+		if err != nil || !o.closed || o.transfer == last {
+			return errors.Join(err, h.shop.end(p.Request, false, true))
+		}
+		last = o.transfer
 	}
-	if len(opened.Messages) == 0 { // nothing is open with this shop
-		return h.shop.end(p.Request, true, true)
-	}
-	events, err := h.cfg.Courier(ctx, p.URL, p.Peer, opened)
-	return errors.Join(err, h.shop.end(p.Request, read(events).closed, true))
 }
 
 // Waiting lists the requests that have no final answer yet.

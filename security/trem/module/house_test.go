@@ -262,7 +262,7 @@ func (h *house) host(b *box, e trem.Event, g grant) []trem.SLTPMessage {
 	case e.Kind == trem.EventRequest:
 		p, repeated := h.sold[e.Request]
 		if _, open := h.open[p.Transfer]; repeated && !open {
-			m, err := b.Done(ctx, trem.Done{Handle: e.Handle, Transfer: p.Transfer, Low: p.Transfer.Seq})
+			m, err := b.Done(ctx, trem.Done{Handle: e.Handle, Transfer: p.Transfer, Low: h.low(p.Transfer.Dst)})
 			h.must(err)
 			return m
 		}
@@ -281,16 +281,27 @@ func (h *house) host(b *box, e trem.Event, g grant) []trem.SLTPMessage {
 			h.must(err)
 			return m
 		}
-		m, err := b.Done(ctx, trem.Done{Handle: e.Handle, Transfer: e.Transfer, Low: e.Transfer.Seq})
+		m, err := b.Done(ctx, trem.Done{Handle: e.Handle, Transfer: e.Transfer, Low: h.low(e.Transfer.Dst)})
 		h.must(err)
 		return m
 	case e.Kind == trem.EventReceipt && b == h.issuer:
 		delete(h.open, e.Transfer)
-		m, err := b.Done(ctx, trem.Done{Handle: e.Handle, Transfer: e.Transfer, Low: e.Transfer.Seq})
+		m, err := b.Done(ctx, trem.Done{Handle: e.Handle, Transfer: e.Transfer, Low: h.low(e.Transfer.Dst)})
 		h.must(err)
 		return m
 	}
 	return nil
+}
+
+// low is the shop's watermark: it has closed all of its transfers up to it.
+func (h *house) low(peer ident.Device) uint64 {
+	low := h.seq
+	for open := range h.open {
+		if open.Dst == peer {
+			low = min(low, open.Seq-1)
+		}
+	}
+	return low
 }
 
 // rental is PLAY twice within 48 hours of the first play.

@@ -9,6 +9,7 @@ import (
 	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/content/cenc"
 	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
 )
 
@@ -144,4 +145,54 @@ func TestEvaluator_E4_AccumulatedTimeGoesToDevices(t *testing.T) {
 	if left(h.home) != 9 || left(h.tablet) != 1 {
 		t.Errorf("%d h at home and %d h on the tablet, want 9 and 1", left(h.home), left(h.tablet))
 	}
+}
+
+// interrupted buys a license whose receipt is lost on the way, as in a crash.
+func (h *house) interrupted(id ident.Content, g grant) {
+	h.t.Helper()
+	ctx := context.Background()
+	o, err := h.home.Open(ctx, trem.LicenseRequest{Peer: h.issuer.id, Request: ident.NewRequest(), Content: id, Issuer: h.issuerID})
+	h.must(err)
+	for queue := o.Messages; len(queue) > 0; queue = queue[1:] {
+		got, err := h.issuer.Receive(ctx, queue[0])
+		h.must(err)
+		back := got.Messages
+		for _, e := range got.Events {
+			back = append(back, h.host(h.issuer, e, g)...)
+		}
+		for _, m := range back {
+			got, err := h.home.Receive(ctx, m)
+			h.must(err)
+			if slices.Contains(kinds(got.Events), trem.EventInstalled) {
+				return
+			}
+			queue = append(queue, got.Messages...)
+		}
+	}
+	h.t.Fatal("nothing was installed")
+}
+
+// A purchase that a crash left open holds up the later ones, which were closed:
+// one word with the shop about the first frees all of them.
+func TestTransfer_2_FirstOpenTransferIsClosedFirst(t *testing.T) {
+	h := newHouse(t)
+	h.stock(cenc.SchemeCENC, filmID)
+	h.must(h.pair(h.tablet))
+	h.interrupted(filmID, h.sell("PLAY; PLAY_COUNT=2", filmID))
+	for _, terms := range []string{"PLAY; PLAY_COUNT=20", "PLAY; PLAY_COUNT=200", "PLAY; PLAY_COUNT=2000", "PLAY; PLAY_COUNT=20000"} {
+		h.wantKinds(h.buy(filmID, h.sell(terms, filmID)), trem.EventInstalled, trem.EventClosed)
+	}
+	if got := h.get(h.tablet, filmID, 1); len(got) != 1 || got[0].Code != "TRY_LATER" {
+		t.Fatalf("%+v, want TRY_LATER while the first purchase is open", got)
+	}
+	o, err := h.home.Resend(context.Background(), h.issuer.id)
+	h.must(err)
+	got := h.carry(h.home, h.issuer, o, nil)
+	if last := got[len(got)-1]; last.Kind != trem.EventClosed || last.Transfer.Seq != 1 {
+		t.Errorf("%+v, want the first transfer closed", last)
+	}
+	if o, err := h.home.Resend(context.Background(), h.issuer.id); err != nil || len(o.Messages) != 0 {
+		t.Errorf("%d messages, %v: something is still open", len(o.Messages), err)
+	}
+	h.wantKinds(h.get(h.tablet, filmID, 1), trem.EventInstalled, trem.EventClosed)
 }

@@ -1,6 +1,8 @@
 package core
 
 import (
+	"bytes"
+
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/sltp"
@@ -31,15 +33,19 @@ func (c *Core) resend(peer ident.Device, r Reading) (trem.Opened, error) {
 	return trem.Opened{Handle: uint64(h), Messages: couriered(msgs)}, rejected(err)
 }
 
-// unconfirmed finds a transfer from peer that is installed here and not yet
-// closed there.
-func (c *Core) unconfirmed(peer ident.Device) (ident.Transfer, bool) {
+// unconfirmed finds the first transfer from peer that is installed here and not
+// yet closed there. Later ones are confirmed only with it or after it, since a
+// DONE speaks of all up to its low.
+func (c *Core) unconfirmed(peer ident.Device) (first ident.Transfer, found bool) {
 	for tid := range c.came {
-		if tid.Src == peer && c.dest.Unconfirmed(tid) {
-			return tid, true
+		if tid.Src != peer || !c.dest.Unconfirmed(tid) {
+			continue
+		}
+		if by := bytes.Compare(tid.Incarnation[:], first.Incarnation[:]); !found || by < 0 || by == 0 && tid.Seq < first.Seq {
+			first, found = tid, true
 		}
 	}
-	return ident.Transfer{}, false
+	return first, found
 }
 
 // query answers a QUERY of a transfer that this module is the source of: an
