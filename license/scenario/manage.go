@@ -7,24 +7,13 @@ import (
 
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
-	"github.com/lares-drm/lares/license/permission"
 )
 
-func readReserve(words []string) (action, error) {
-	a, err := readRequest(words, permission.Copy)
-	if err != nil {
-		return nil, err
-	}
-	return func(r *run, out *outcome) error {
-		in, x, err := a.input(r)
-		if err != nil {
-			return err
-		}
-		s := in.lic.Reserve(x)
-		out.in, out.decision, out.vec = in, &s.Decision, r.vecInput("reserve", in, &x)
-		in.take(&s)
-		return nil
-	}, nil
+func reserve(r *run, out *outcome, _ *ask, in *instance, x license.Input) error {
+	s := in.lic.Reserve(x)
+	out.in, out.decision, out.vec = in, &s.Decision, r.vecInput("reserve", in, &x)
+	in.take(&s)
+	return nil
 }
 
 // readSettle is commit, or release.
@@ -114,21 +103,11 @@ func readGive(give bool) func([]string) (action, error) {
 	}
 }
 
-func readDeny(words []string) (action, error) {
-	names, words, err := pairs(words, "with")
-	if err != nil || len(words) > 0 {
-		return nil, fmt.Errorf("want nothing, or the name of a license behind with")
-	}
-	return func(r *run, out *outcome) error {
-		in, err := r.instance(names["with"])
-		if err != nil {
-			return err
-		}
-		in.keep(in.mem.Deny(r.now))
-		out.in, out.vec = in, r.vec("deny", in)
-		out.vec.Now = r.at()
-		return nil
-	}, nil
+func deny(r *run, out *outcome, in *instance) error {
+	in.keep(in.mem.Deny(r.now))
+	out.in, out.vec = in, r.vec("deny", in)
+	out.vec.Now = r.at()
+	return nil
 }
 
 // readRenew: another license of the story takes the instance over.

@@ -5,30 +5,19 @@ import (
 	"strings"
 
 	"github.com/lares-drm/lares/license"
-	"github.com/lares-drm/lares/license/permission"
 )
 
-func readStart(words []string) (action, error) {
-	a, err := readRequest(words, permission.Play)
-	if err != nil {
-		return nil, err
+func start(r *run, out *outcome, _ *ask, in *instance, x license.Input) error {
+	if in.ses != nil {
+		return fmt.Errorf("license %s is in use already: stop or crash first", in.name)
 	}
-	return func(r *run, out *outcome) error {
-		in, x, err := a.input(r)
-		if err != nil {
-			return err
-		}
-		if in.ses != nil {
-			return fmt.Errorf("license %s is in use already: stop or crash first", in.name)
-		}
-		s := in.lic.Begin(x)
-		out.in, out.decision, out.vec = in, &s.Decision, r.vecInput("begin", in, &x)
-		in.take(&s)
-		if s.Decision.Allow {
-			in.ses = &session{Session: s.Session, req: x.Request, begun: r.now, pos: x.Request.From}
-		}
-		return nil
-	}, nil
+	s := in.lic.Begin(x)
+	out.in, out.decision, out.vec = in, &s.Decision, r.vecInput("begin", in, &x)
+	in.take(&s)
+	if s.Decision.Allow {
+		in.ses = &session{Session: s.Session, req: x.Request, begun: r.now, pos: x.Request.From}
+	}
+	return nil
 }
 
 // watching is what watch and read ask for.
@@ -168,42 +157,22 @@ func (w *watching) keys(in *instance) ([]license.Fragment, error) {
 	return out, nil
 }
 
-func readStop(words []string) (action, error) {
-	names, words, err := pairs(words, "with")
-	if err != nil || len(words) > 0 {
-		return nil, fmt.Errorf("want nothing, or the name of a license behind with")
+func stop(r *run, out *outcome, in *instance) error {
+	if in.ses == nil {
+		return fmt.Errorf("license %s is not in use", in.name)
 	}
-	return func(r *run, out *outcome) error {
-		in, err := r.instance(names["with"])
-		if err != nil {
-			return err
-		}
-		if in.ses == nil {
-			return fmt.Errorf("license %s is not in use", in.name)
-		}
-		x := r.input(in, in.ses.req)
-		wall := r.now - in.ses.begun
-		s := in.lic.End(in.ses.Session, x, wall)
-		out.in, out.decision, out.vec = in, &s.Decision, r.vecInput("end", in, &x)
-		out.vec.WallMS = &wall
-		in.take(&s)
-		in.ses = nil
-		return nil
-	}, nil
+	x := r.input(in, in.ses.req)
+	wall := r.now - in.ses.begun
+	s := in.lic.End(in.ses.Session, x, wall)
+	out.in, out.decision, out.vec = in, &s.Decision, r.vecInput("end", in, &x)
+	out.vec.WallMS = &wall
+	in.take(&s)
+	in.ses = nil
+	return nil
 }
 
-func readCrash(words []string) (action, error) {
-	names, words, err := pairs(words, "with")
-	if err != nil || len(words) > 0 {
-		return nil, fmt.Errorf("want nothing, or the name of a license behind with")
-	}
-	return func(r *run, out *outcome) error {
-		in, err := r.instance(names["with"])
-		if err != nil {
-			return err
-		}
-		in.mem, in.ses = in.durable, nil
-		out.in, out.vec = in, r.vec("crash", in)
-		return nil
-	}, nil
+func crash(r *run, out *outcome, in *instance) error {
+	in.mem, in.ses = in.durable, nil
+	out.in, out.vec = in, r.vec("crash", in)
+	return nil
 }

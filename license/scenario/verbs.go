@@ -22,23 +22,23 @@ type verb struct {
 // verbs is the vocabulary, in the order of docs/spec/scenario.md.
 func verbs() []verb {
 	return []verb{
-		{"ask", true, readAsk},
+		{"ask", true, readInput(permission.Play, evaluate)},
 		{"choose", true, readChoose},
-		{"start", true, readStart},
+		{"start", true, readInput(permission.Play, start)},
 		{"watch", true, readWatch},
 		{"read", true, readRead},
-		{"stop", true, readStop},
-		{"crash", true, readCrash},
+		{"stop", true, readName(stop)},
+		{"crash", true, readName(crash)},
 		{"wait", false, readWait},
 		{"use", false, readUse},
-		{"reserve", true, readReserve},
+		{"reserve", true, readInput(permission.Copy, reserve)},
 		{"commit", true, readSettle(true)},
 		{"release", true, readSettle(false)},
 		{"give", true, readGive(true)},
 		{"take-back", true, readGive(false)},
 		{"derive", true, readDerive},
 		{"renew", true, readRenew},
-		{"deny", true, readDeny},
+		{"deny", true, readName(deny)},
 		{"state", true, readState},
 		{"clock", false, readClock},
 		{"issuer-time", false, readIssuerTime},
@@ -239,32 +239,57 @@ func (in *instance) key(s string) (ident.Key, error) {
 	return kid, fmt.Errorf("license %s has no key %q; it has %s", in.name, s, strings.Join(have, ", "))
 }
 
-func readAsk(words []string) (action, error) {
-	a, err := readRequest(words, permission.Play)
-	if err != nil {
-		return nil, err
+// readName reads a verb that asks for nothing but which license.
+func readName(do func(*run, *outcome, *instance) error) func([]string) (action, error) {
+	return func(words []string) (action, error) {
+		names, words, err := pairs(words, "with")
+		if err != nil || len(words) > 0 {
+			return nil, fmt.Errorf("want nothing, or the name of a license behind with")
+		}
+		return func(r *run, out *outcome) error {
+			in, err := r.instance(names["with"])
+			if err != nil {
+				return err
+			}
+			return do(r, out, in)
+		}, nil
 	}
-	return func(r *run, out *outcome) error {
-		in, x, err := a.input(r)
+}
+
+// readInput reads a verb of one license and one request, whose action is p when
+// it names none, and does it with the input that the two make.
+func readInput(p permission.Permission, do func(*run, *outcome, *ask, *instance, license.Input) error) func([]string) (action, error) {
+	return func(words []string) (action, error) {
+		a, err := readRequest(words, p)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		d := new(license.Decision)
-		out.in, out.decision = in, d
-		if a.under == "" {
-			out.vec = r.vecInput("evaluate", in, &x)
-			license.Evaluate(in.lic, &x, d)
-			return nil
-		}
-		above, err := r.instance(a.under)
-		if err != nil {
-			return err
-		}
-		out.vec = r.vecInput("chain", in, &x)
-		out.vec.Chain = []string{in.name, above.name}
-		license.EvaluateChain([]*license.License{in.lic, above.lic}, &x, d)
+		return func(r *run, out *outcome) error {
+			in, x, err := a.input(r)
+			if err != nil {
+				return err
+			}
+			return do(r, out, a, in, x)
+		}, nil
+	}
+}
+
+func evaluate(r *run, out *outcome, a *ask, in *instance, x license.Input) error {
+	d := new(license.Decision)
+	out.in, out.decision = in, d
+	if a.under == "" {
+		out.vec = r.vecInput("evaluate", in, &x)
+		license.Evaluate(in.lic, &x, d)
 		return nil
-	}, nil
+	}
+	above, err := r.instance(a.under)
+	if err != nil {
+		return err
+	}
+	out.vec = r.vecInput("chain", in, &x)
+	out.vec.Chain = []string{in.name, above.name}
+	license.EvaluateChain([]*license.License{in.lic, above.lic}, &x, d)
+	return nil
 }
 
 // readChoose: of all licenses of the story, or of those that are named first.
