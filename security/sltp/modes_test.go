@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
@@ -313,30 +312,12 @@ func TestSLTP_Modes_Page(t *testing.T) {
 func writeModes(t *testing.T) {
 	l := newModes(t)
 	got := modes(t, l)
-	var b strings.Builder
-	b.WriteString("# SLTP, the modes beside the exchange: a request in a session, a push, RSA key transport (R1 to R4), a trigger.\n" +
-		"# docs/spec/sltp.md says more. Source is the issuer, destination the home server, of R1 to R4 the legacy device.\n" +
-		"# P-256 keys are scalars, the RSA key is PKCS #8, certificates DER, all in hex. Throw-away keys.\n")
-	for _, part := range []*lines{l, got} {
-		for _, name := range part.names {
-			fmt.Fprintf(&b, "%s = %x\n", name, part.values[name])
-		}
-	}
-	if err := os.WriteFile(modesFile, []byte(b.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range got.names {
-		l.set(name, got.values[name])
-	}
+	writeLines(t, modesFile, "# SLTP, the modes beside the exchange: a request in a session, a push, RSA key transport (R1 to R4), a trigger.\n"+
+		"# docs/spec/sltp.md says more. Source is the issuer, destination the home server, of R1 to R4 the legacy device.\n"+
+		"# P-256 keys are scalars, the RSA key is PKCS #8, certificates DER, all in hex. Throw-away keys.\n", l, got)
 	var all []modeNegative
 	for _, v := range modeNegatives(t, l) {
 		all = append(all, v.run(t, l))
 	}
-	data, err := json.MarshalIndent(all, "", " ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(modesNegativeFile, append(data, '\n'), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeJSON(t, modesNegativeFile, all)
 }

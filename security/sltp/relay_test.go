@@ -113,7 +113,12 @@ func (s *stream) Offer(suite Suite) (edhoc.Share, error) {
 }
 
 func (s *stream) Answer(suite Suite, gx []byte) (gy, gxy []byte, err error) {
-	share, err := s.Offer(suite)
+	return answer(s.Offer, suite, gx)
+}
+
+// answer agrees with a share that is offered for it.
+func answer(offer func(Suite) (edhoc.Share, error), suite Suite, gx []byte) (gy, gxy []byte, err error) {
+	share, err := offer(suite)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -97,12 +98,7 @@ func (s *script) Offer(suite Suite) (edhoc.Share, error) {
 }
 
 func (s *script) Answer(suite Suite, gx []byte) (gy, gxy []byte, err error) {
-	share, err := s.Offer(suite)
-	if err != nil {
-		return nil, nil, err
-	}
-	gxy, err = share.Agree(gx)
-	return share.Public(), gxy, err
+	return answer(s.Offer, suite, gx)
 }
 
 func p256Key(t testing.TB, d []byte) *ecdsa.PrivateKey {
@@ -345,33 +341,45 @@ func TestSLTP_Page_Tables(t *testing.T) {
 func writeVectors(t *testing.T) {
 	l := newVectors(t)
 	got := converse(t, l)
+	writeLines(t, conversationFile, "# SLTP, a conversation: two exchanges of a home server (Initiator) with a license issuer (Responder), suite 2,\n"+
+		"# the first with chains, the second by x5t, then two APP messages in the second session. docs/spec/sltp.md says more.\n"+
+		"# Keys are P-256 scalars, certificates DER, everything in hex. Throw-away keys. Signatures are deterministic (RFC 6979).\n", l, got)
+	var all []negative
+	for _, v := range negatives(t, l) {
+		all = append(all, v.run(t, l))
+	}
+	writeJSON(t, negativeFile, all)
+}
+
+// writeLines writes what a script is given and what came of it, and adds the
+// latter to the former.
+func writeLines(t *testing.T, file, head string, l, got *lines) {
+	t.Helper()
 	var b strings.Builder
-	b.WriteString("# SLTP, a conversation: two exchanges of a home server (Initiator) with a license issuer (Responder), suite 2,\n" +
-		"# the first with chains, the second by x5t, then two APP messages in the second session. docs/spec/sltp.md says more.\n" +
-		"# Keys are P-256 scalars, certificates DER, everything in hex. Throw-away keys. Signatures are deterministic (RFC 6979).\n")
+	b.WriteString(head)
 	for _, part := range []*lines{l, got} {
 		for _, name := range part.names {
 			fmt.Fprintf(&b, "%s = %x\n", name, part.values[name])
 		}
 	}
-	if err := os.MkdirAll("testdata/vectors", 0o750); err != nil {
+	if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(conversationFile, []byte(b.String()), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range got.names {
 		l.set(name, got.values[name])
 	}
-	var all []negative
-	for _, v := range negatives(t, l) {
-		all = append(all, v.run(t, l))
-	}
-	data, err := json.MarshalIndent(all, "", " ")
+}
+
+func writeJSON(t *testing.T, file string, v any) {
+	t.Helper()
+	data, err := json.MarshalIndent(v, "", " ")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(negativeFile, append(data, '\n'), 0o600); err != nil {
+	if err := os.WriteFile(file, append(data, '\n'), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
