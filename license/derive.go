@@ -49,24 +49,17 @@ func (d *Derivation) Share() Share { return Share{d.Plays, d.MS, d.Copies} }
 // An INTERVAL that has not started is handed on as it is: each child starts its
 // own. HARD_END and STORAGE_DURATION bound them all.
 func Derive(parent *License, d Derivation) (*Info, error) {
-	p, u := &parent.info, parent.units
 	if d.Kind == 0 {
 		d.Kind = KindAllowance
 	}
-	if d.State.Phase != Held || d.State.Tx != nil && d.State.Tx.Unconfirmed {
-		return nil, fmt.Errorf("%w: the parent is %v", ErrNoRight, d.State.Phase)
+	child, err := parent.child(&d)
+	if err != nil {
+		return nil, err
 	}
-	if bad := u.UnknownCritical(permission.Play); len(bad) > 0 {
+	if bad := parent.units.UnknownCritical(permission.Play); len(bad) > 0 {
 		return nil, fmt.Errorf("%w: %v", ErrUnknownCritical, bad)
 	}
-	child := &Info{
-		Format: Format, ID: childID(parent.Hash(), d.Kind, d.Index), Issuer: p.Issuer, IssuedAt: d.Now, Content: p.Content,
-		Subject: p.Subject, Policy: p.Policy, Keys: p.Keys, RevMinEpoch: p.RevMinEpoch, RevMaxAge: p.RevMaxAge, StatusURL: p.StatusURL, Version: 1,
-		Parent: &Parent{Hash: parent.Hash(), Kind: d.Kind, Index: d.Index, CopyGeneration: parent.generation(&d.State)},
-	}
-	child.Policy.StorageDuration, child.Policy.Renew = 0, nil
 	var cu *permission.Units
-	var err error
 	switch d.Kind {
 	case KindAllowance:
 		cu, err = parent.allowance(child, &d)
@@ -81,6 +74,21 @@ func Derive(parent *License, d Derivation) (*Info, error) {
 		return nil, err
 	}
 	return parent.finish(child, cu)
+}
+
+// child is what every child of a license that is held begins as.
+func (l *License) child(d *Derivation) (*Info, error) {
+	if d.State.Phase != Held || d.State.Tx != nil && d.State.Tx.Unconfirmed {
+		return nil, fmt.Errorf("%w: the parent is %v", ErrNoRight, d.State.Phase)
+	}
+	p := &l.info
+	child := &Info{
+		Format: Format, ID: childID(l.Hash(), d.Kind, d.Index), Issuer: p.Issuer, IssuedAt: d.Now, Content: p.Content,
+		Subject: p.Subject, Policy: p.Policy, Keys: p.Keys, RevMinEpoch: p.RevMinEpoch, RevMaxAge: p.RevMaxAge, StatusURL: p.StatusURL, Version: 1,
+		Parent: &Parent{Hash: l.Hash(), Kind: d.Kind, Index: d.Index, CopyGeneration: l.generation(&d.State)},
+	}
+	child.Policy.StorageDuration, child.Policy.Renew = 0, nil
+	return child, nil
 }
 
 // finish encodes the child's code and holds the child against its parent.
@@ -102,24 +110,22 @@ func (l *License) finish(child *Info, u *permission.Units) (*Info, error) {
 func (l *License) allowance(child *Info, d *Derivation) (*permission.Units, error) {
 	u := l.units
 	child.Subject, child.Parent.Of = DeviceSubject(d.Device), l.playCount()
-	cu := &permission.Units{Profile: u.Profile, Version: u.Version, Classification: u.Classification, Management: timelineOf(u)}
+	cu := bare(u)
 	return cu, l.shares(cu, u.Usage, d, false)
 }
 
-// timelineOf is what a child that may not be handed on keeps of the management
-// unit.
-func timelineOf(u *permission.Units) *permission.ManagementUnit {
+// bare is what a child that may not be handed on keeps of its parent's units
+// beside the uses that it gets.
+func bare(u *permission.Units) *permission.Units {
+	out := &permission.Units{Profile: u.Profile, Version: u.Version, Classification: u.Classification}
 	if m := u.Management; m != nil && m.Timeline != permission.TimelineAbsent {
-		return &permission.ManagementUnit{Timeline: m.Timeline}
+		out.Management = &permission.ManagementUnit{Timeline: m.Timeline}
 	}
-	return nil
+	return out
 }
 
 func (l *License) copy(child *Info, d *Derivation) (*permission.Units, error) {
-	r := l.info.Policy.Copy
-	if r == nil {
-		r = &CopyRule{}
-	}
+	r := value(l.info.Policy.Copy)
 	u := *l.units
 	if u.Management == nil || !u.Grants(permission.Copy) {
 		return nil, fmt.Errorf("%w: no COPY", ErrNoRight)
@@ -181,10 +187,7 @@ func (l *License) loan(child *Info, d *Derivation) (*permission.Units, error) {
 	if !u.Grants(permission.Lend) || d.For <= 0 {
 		return nil, fmt.Errorf("%w: no LEND", ErrNoRight)
 	}
-	r := l.info.Policy.Lend
-	if r == nil {
-		r = &LendRule{}
-	}
+	r := value(l.info.Policy.Lend)
 	grace := int64(0)
 	if r.Overlap {
 		var none permission.UsageUnit
@@ -194,7 +197,7 @@ func (l *License) loan(child *Info, d *Derivation) (*permission.Units, error) {
 	child.Subject = d.Subject
 	p := &child.Policy
 	p.HardEnd, p.ExpiryMode, p.FinishTail, p.ClockGrace, p.Copy, p.Transfer, p.Lend = until, ExpiryStop, nil, &grace, nil, nil, nil
-	cu := &permission.Units{Profile: u.Profile, Version: u.Version, Classification: u.Classification, Management: timelineOf(u)}
+	cu := bare(u)
 	var usage []permission.UsageUnit
 	for i := range u.Usage {
 		if r.lends(u.Usage[i].Kind.Permission()) {

@@ -63,10 +63,7 @@ func (e *evaluation) copying() {
 	if g := e.l.generation(s); g >= most {
 		e.out.refuse(Generation, "MAX_GENERATION", "copy generation "+number(g), "below "+number(most), e.moveInstead(""))
 	}
-	r := e.l.info.Policy.Copy
-	if r == nil {
-		r = &CopyRule{}
-	}
+	r := value(e.l.info.Policy.Copy)
 	e.goesTo(r.dests(), r.List)
 	e.countersigned(r.countersign())
 }
@@ -88,10 +85,7 @@ func (e *evaluation) transferring() {
 	if s.left(permission.Transfer, m.Transfer) == 0 {
 		e.exhausted(permission.Transfer, "TRANSFER", m.Transfer, Buy)
 	}
-	r := e.l.info.Policy.Transfer
-	if r == nil {
-		r = &TransferRule{}
-	}
+	r := value(e.l.info.Policy.Transfer)
 	if s.LastTransfer != 0 {
 		from := plus(s.LastTransfer, r.cooldown())
 		e.out.change(e.est, from, "COOLDOWN")
@@ -138,11 +132,8 @@ func (e *evaluation) lending() {
 	if f := e.in.Request.For; f <= 0 || f > longest {
 		e.out.refuse(NoGrant, "LEND_TIME", span(max(f, 0)), "at most "+span(longest), "")
 	}
-	r := e.l.info.Policy.Lend
-	if r == nil {
-		r = &LendRule{}
-	}
-	if n := e.counted(); n != 0 && s.free(n) < r.plays() {
+	r := value(e.l.info.Policy.Lend)
+	if n := e.l.playCount(); n != 0 && s.free(n) < r.plays() {
 		e.exhausted(permission.Play, "PLAY_COUNT", n, Buy)
 	}
 	e.goesTo(r.dests(), r.List)
@@ -154,9 +145,6 @@ func longestLoan(x *permission.ExtendedUnit) int64 {
 	}
 	return x.MaxDuration
 }
-
-// counted is the PLAY_COUNT of the license, or 0.
-func (e *evaluation) counted() uint64 { return e.l.playCount() }
 
 // playCount is the PLAY_COUNT of the counted PLAY unit, or 0.
 func (l *License) playCount() uint64 {

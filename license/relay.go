@@ -29,10 +29,12 @@ func Relay(parent *License, d Derivation, to Target) (child *Info, lost []string
 	if !parent.units.Export.Names(to.System) {
 		return nil, nil, fmt.Errorf("%w: EXPORT to %q", ErrNoRight, to.System)
 	}
-	if d.State.Phase != Held || d.State.Tx != nil && d.State.Tx.Unconfirmed {
-		return nil, nil, fmt.Errorf("%w: the parent is %v", ErrNoRight, d.State.Phase)
+	d.Kind = KindExport
+	child, err = parent.child(&d)
+	if err != nil {
+		return nil, nil, err
 	}
-	p, u := &parent.info, parent.units
+	u := parent.units
 	i := slices.IndexFunc(u.Usage, func(x permission.UsageUnit) bool { return x.Kind == permission.Playback && len(x.Part) == 0 })
 	if i < 0 {
 		return nil, nil, fmt.Errorf("%w: no PLAY of the whole content", ErrNoRight)
@@ -44,14 +46,10 @@ func Relay(parent *License, d Derivation, to Target) (child *Info, lost []string
 	if err != nil {
 		return nil, nil, err
 	}
-	child = &Info{
-		Format: Format, ID: childID(parent.Hash(), KindExport, d.Index), Issuer: p.Issuer, IssuedAt: d.Now, Content: p.Content,
-		Subject: p.Subject, Policy: p.Policy, Keys: p.Keys, RevMinEpoch: p.RevMinEpoch, RevMaxAge: p.RevMaxAge, StatusURL: p.StatusURL, Version: 1,
-		Parent: &Parent{Hash: parent.Hash(), Kind: KindExport, Index: d.Index, CopyGeneration: parent.generation(&d.State)},
-	}
 	q := &child.Policy
-	q.StorageDuration, q.Renew, q.Copy, q.Transfer, q.Lend = 0, nil, nil, nil, nil
-	cu := &permission.Units{Profile: u.Profile, Version: u.Version, Classification: u.Classification, Usage: []permission.UsageUnit{*x}, Management: timelineOf(u)}
+	q.Copy, q.Transfer, q.Lend = nil, nil, nil
+	cu := bare(u)
+	cu.Usage = []permission.UsageUnit{*x}
 	child, err = parent.finish(child, cu)
 	return child, lost, err
 }
