@@ -19,6 +19,10 @@ type SLTP struct {
 	Suites []int
 }
 
+// DiffieHellman reports whether the party must be dealt with in that mode. A
+// certificate without the extension (nil) does not say that it has none.
+func (s *SLTP) DiffieHellman() bool { return s == nil || len(s.Suites) > 0 }
+
 type sltpASN1 struct {
 	Version int
 	Suites  []int
@@ -88,7 +92,7 @@ func (c *cert) readSLTP() error {
 // Diffie-Hellman mode: always, unless its certificate says that it has none.
 // It is true of no Peer.
 func (p *Peer) DiffieHellman() bool {
-	return !p.Verified() || p.cert.sltp == nil || len(p.cert.sltp.Suites) > 0
+	return !p.Verified() || p.cert.sltp.DiffieHellman()
 }
 
 // Suites is the cipher suites that the certificate lists, ascending; nil when

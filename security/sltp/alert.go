@@ -37,7 +37,8 @@ const (
 	AlertBusy Alert = 62230
 	// AlertUnsupported: an unknown critical item or version.
 	AlertUnsupported Alert = 62231
-	// AlertExpired: no answer came in time. It is never sent.
+	// AlertExpired: no answer came in time, or a push is past its end. It is
+	// never sent.
 	AlertExpired Alert = 62232
 	// AlertInternal: the failure is local, not the peer's. It is never sent as such.
 	AlertInternal Alert = 62233

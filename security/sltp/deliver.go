@@ -30,6 +30,11 @@ func (e *Endpoint) readRequest(ead []edhoc.EAD) (Request, error) {
 	if err != nil {
 		return Request{}, err
 	}
+	return e.requestForUs(data)
+}
+
+// requestForUs parses a request and checks that it is meant for this endpoint.
+func (e *Endpoint) requestForUs(data []byte) (Request, error) {
 	req, err := parseRequest(data)
 	if err != nil {
 		return Request{}, &AlertError{Code: AlertRejected, Err: err}

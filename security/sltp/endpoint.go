@@ -73,7 +73,7 @@ func NewEndpoint(cfg Config) (*Endpoint, error) {
 		return nil, err
 	}
 	return &Endpoint{
-		cfg: cfg, x5t: wire.X5T(cfg.Chain[0]), expiry: expiry, dh: sltp == nil || len(sltp.Suites) > 0,
+		cfg: cfg, x5t: wire.X5T(cfg.Chain[0]), expiry: expiry, dh: sltp.DiffieHellman(),
 		byHandle: map[Handle]*session{}, byCID: map[cid]*session{}, byM1: map[[32]byte]*session{},
 		bySID: map[[sidLen]byte]*session{}, known: newPeers(cfg.MaxPeers), triggers: map[ident.Device]time.Time{},
 	}, nil
@@ -203,8 +203,8 @@ func (e *Endpoint) EpochAdvanced() {
 	e.known = newPeers(e.cfg.MaxPeers)
 }
 
-// Tick ends what is past its time. Receive and Open call it; a host that waits
-// for an answer calls it when its own timer fires.
+// Tick ends what is past its time. Receive, Open and OpenLegacy call it; a host
+// that waits for an answer calls it when its own timer fires.
 func (e *Endpoint) Tick(now time.Time) (ev []Event) {
 	if len(e.byHandle) == 0 || now.Before(e.due) {
 		return nil

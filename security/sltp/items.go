@@ -145,6 +145,8 @@ const (
 	PurposeClosing  Purpose = 3 // messages of a transfer that was opened before
 )
 
+func (p Purpose) known() bool { return p >= PurposeLicense && p <= PurposeClosing }
+
 // Request is EAD_3. Open sets Dst and Epoch.
 type Request struct {
 	Dst     ident.Device // the source that is addressed
@@ -165,7 +167,7 @@ func (r Request) encode() ([]byte, error) {
 	if err := checkBody(r.Body); err != nil {
 		return nil, err
 	}
-	if r.Purpose < PurposeLicense || r.Purpose > PurposeClosing || r.Quality > 3 || r.ClockMS < 0 || r.Head != nil && len(r.Head) == 0 {
+	if !r.Purpose.known() || r.Quality > 3 || r.ClockMS < 0 || r.Head != nil && len(r.Head) == 0 {
 		return nil, fmt.Errorf("%w: request", ErrBody)
 	}
 	b := wire.AppendArray(make([]byte, 0, 80+len(r.Head)+len(r.Body)), 7)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/sltp/edhoc"
 )
 
 // EventPush: a push of an authenticated source. It may be one that was taken
@@ -94,10 +95,9 @@ func (e *Endpoint) pushIsForUs(p pushPayload, now time.Time) (pki.Epoch, error) 
 
 // pusher authenticates the source: chain, then identity, then signature.
 func (e *Endpoint) pusher(chain [][]byte, obj *wire.Sign1, p pushPayload, now time.Time) (*pki.Peer, error) {
-	if len(chain) == 0 {
-		if chain = e.known.chain(obj.X5T[:]); chain == nil {
-			return nil, alert(AlertSendChain, "certificate named by x5t is not held")
-		}
+	chain, err := e.certificates(edhoc.IDCred{Chain: chain, Hash: obj.X5T[:]})
+	if err != nil {
+		return nil, err
 	}
 	peer, err := e.verify(chain, now, e.cfg.Sources)
 	if err != nil {

@@ -98,12 +98,9 @@ func (e *Endpoint) Request(h Handle, req Request, now time.Time) ([]Message, err
 // asked takes a request in a session, at the Responder. What was granted before
 // is answered alike, without the host.
 func (e *Endpoint) asked(s *session, msg []byte, seq uint64, item wire.RawMessage) ([]Message, []Event) {
-	req, err := parseRequest(item)
+	req, err := e.requestForUs(item)
 	if err != nil {
-		return e.fail(s, &AlertError{Code: AlertRejected, Err: err}, false)
-	}
-	if req.Dst != e.cfg.Self {
-		return e.fail(s, alert(AlertIdentity, "the request is for %v", req.Dst), false)
+		return e.fail(s, err, false)
 	}
 	i := slices.IndexFunc(s.served, func(v *served) bool { return v.id == req.ReqID })
 	if i < 0 {

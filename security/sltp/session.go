@@ -65,7 +65,7 @@ type session struct {
 
 	res   *edhoc.Responder // nil in the Initiator's role
 	hello hello
-	m1    [32]byte // SHA-256 of message_1
+	m1    [32]byte // SHA-256 of message_1 or R1
 
 	sent       []Message // the last messages sent
 	answered   []Message // what a duplicate of answeredIn gets

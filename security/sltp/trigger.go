@@ -34,7 +34,7 @@ type triggerWire struct {
 
 // Encode returns the message; it travels without connection ID.
 func (t Trigger) Encode() ([]byte, error) {
-	if t.Reason < PurposeLicense || t.Reason > PurposeClosing {
+	if !t.Reason.known() {
 		return nil, fmt.Errorf("%w: trigger", ErrBody)
 	}
 	return wire.Marshal(triggerWire{Number: numberTrigger, Source: t.Source, Reason: t.Reason})
@@ -43,14 +43,10 @@ func (t Trigger) Encode() ([]byte, error) {
 // ParseTrigger reads a TRIGGER.
 func ParseTrigger(msg []byte) (Trigger, error) {
 	var w triggerWire
-	if err := wire.Unmarshal(msg, &w, wire.Limit{Bytes: 64, Items: 4, Depth: 2}); err != nil || w.Number != numberTrigger {
+	if err := wire.Unmarshal(msg, &w, wire.Limit{Bytes: 64, Items: 4, Depth: 2}); err != nil || w.Number != numberTrigger || !w.Reason.known() {
 		return Trigger{}, fmt.Errorf("%w: trigger", ErrBody)
 	}
-	t := Trigger{Source: w.Source, Reason: w.Reason}
-	if t.Reason < PurposeLicense || t.Reason > PurposeClosing {
-		return Trigger{}, fmt.Errorf("%w: trigger", ErrBody)
-	}
-	return t, nil
+	return Trigger{Source: w.Source, Reason: w.Reason}, nil
 }
 
 // Trigger makes the message with which this endpoint asks to be asked.
