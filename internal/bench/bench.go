@@ -17,8 +17,7 @@ type Bench struct {
 	Run   func(ctx context.Context, cfg Config) ([]Row, error)
 }
 
-// All is the table of all benches: each file of this package gives one, and
-// this is the one place that knows them.
+// All is the table of all benches, and the one place that knows them.
 func All() []Bench {
 	return []Bench{
 		licenseBench(),

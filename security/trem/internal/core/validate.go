@@ -255,8 +255,8 @@ func (i *instance) record() (vault.Record, error) {
 
 // takeOver gives a renewal or a continuation the state of the license that it
 // supersedes here, and ends those of its sessions that cannot go on under the
-// new one. A license that has been
-// superseded is refused: the highest version is kept.
+// new one. A license that has been superseded is refused: the highest version is
+// kept.
 func (c *Core) takeOver(inst *instance, r Reading) error {
 	for _, old := range c.sorted() {
 		if old.leaf().Supersedes(inst.leaf()) == nil {
