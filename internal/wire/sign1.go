@@ -11,12 +11,6 @@ import (
 	"fmt"
 )
 
-// COSE algorithm numbers (IANA COSE Algorithms registry).
-const (
-	AlgES256 = -7
-	AlgEdDSA = -8
-)
-
 // X5TLen is the length in bytes of the truncated certificate hash of x5t:
 // SHA-256/64, COSE algorithm -15 (RFC 9360, RFC 9054).
 const X5TLen = 8
@@ -71,7 +65,7 @@ func NewSign1(signer crypto.Signer, der []byte, obj Object, payload []byte) ([]b
 // the hash: {1: ES256, 3: content type, 34: [SHA-256/64, hash]}.
 func (o Object) header(x [X5TLen]byte) []byte {
 	ct := o.ContentType()
-	b := append(make([]byte, 0, 32+len(ct)), 0xa3, 1, 0x26, 3) // AlgES256 is 0x26
+	b := append(make([]byte, 0, 32+len(ct)), 0xa3, 1, 0x26, 3) // ES256, -7, is 0x26
 	b = append(appendText(b, ct), 0x18, 34, 0x82, 0x2e)        // SHA-256/64, -15, is 0x2e
 	return AppendBytes(b, x[:])
 }
@@ -110,11 +104,7 @@ func (s *Sign1) Hash() [32]byte {
 	return sha256.Sum256(sigStructure(s.prot, s.object.AAD(), s.Payload))
 }
 
-// SigStructure is the Sig_structure of a COSE_Sign1 (RFC 9052 section 4.4).
-func SigStructure(protected, aad, payload []byte) ([]byte, error) {
-	return sigStructure(protected, aad, payload), nil
-}
-
+// sigStructure is the Sig_structure of a COSE_Sign1 (RFC 9052 section 4.4).
 func sigStructure(protected, aad, payload []byte) []byte {
 	const context = "Signature1"
 	b := AppendArray(make([]byte, 0, 1+4*headLen+len(context)+len(protected)+len(aad)+len(payload)), 4)
