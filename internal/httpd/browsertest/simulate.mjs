@@ -23,7 +23,7 @@ async function main() {
     page.on("pageerror", (e) => out.console.push(String(e)));
     await page.goto(new URL("/", opt.url).href);
     await page.locator("nav a", { hasText: "Simulator" }).click();
-    await page.locator("#holds strong:not(:empty)").waitFor({ timeout: 10000 });
+    await told(page, () => page.locator("#holds strong:not(:empty)").waitFor({ timeout: 10000 }));
     await tell(page);
     await look(page);
     await mistakes(page);
@@ -40,18 +40,16 @@ function expected(m) {
 
 // tell picks the example from the keyboard's list and tells it by the button.
 async function tell(page, title = opt.title) {
-  await page.locator("#example").selectOption({ label: title });
-  await page.locator("#told-title", { hasText: title }).waitFor({ timeout: 10000 });
+  await told(page, () => page.locator("#example").selectOption({ label: title }));
   await told(page, () => page.locator("#simulator button[type=submit]").click());
   out.title = await page.locator("#told-title").innerText();
 }
 
-// told waits for the answer to what is done.
+// told waits until the answer to what is done is drawn: a drawing that came
+// later would put the slider back under the keys.
 async function told(page, act) {
-  const answer = page.waitForResponse((r) => r.url().endsWith("/api/v1/simulate"), { timeout: 10000 });
   await act();
-  await (await answer).finished();
-  await page.evaluate(() => new Promise((done) => { requestAnimationFrame(() => setTimeout(done)); }));
+  await page.locator("#simulator:not([aria-busy])").waitFor({ timeout: 10000 });
 }
 
 // look goes from one end of the time line to the other with the keyboard, and
@@ -104,7 +102,7 @@ async function pictures(browser) {
       const page = await (await browser.newContext({ viewport: { width, height }, colorScheme: scheme, reducedMotion: "reduce" })).newPage();
       await page.goto(new URL("/simulator", opt.url).href);
       for (const [n, clicks] of [[1, 4], [2, 3], [6, 5]]) {
-        await page.locator("#holds strong:not(:empty)").waitFor({ timeout: 10000 });
+        await told(page, () => page.locator("#holds strong:not(:empty)").waitFor({ timeout: 10000 }));
         if (n > 1) await told(page, () => page.locator("#example").selectOption({ index: n - 1 }));
         for (let i = 0; i < clicks; i++) await page.locator("#later").click();
         await page.evaluate(() => { document.activeElement.blur(); scrollTo(0, 0); });

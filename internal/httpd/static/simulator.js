@@ -191,6 +191,7 @@ function complain(err) {
 
 async function tell() {
   const mine = ++asked;
+  form.setAttribute("aria-busy", "true"); // until the last answer is drawn
   try {
     const answer = await call("POST", "/api/v1/simulate", { story: story.value, days: Number($("days").value) });
     if (mine !== asked) return;
@@ -200,6 +201,8 @@ async function tell() {
     render();
   } catch (err) {
     if (mine === asked) complain(err);
+  } finally {
+    if (mine === asked) form.removeAttribute("aria-busy");
   }
 }
 
