@@ -204,14 +204,15 @@ type Lent struct {
 	Number uint64
 	Until  int64 // Unix ms
 	Seen   bool  // the borrower said, since the last restart, that it has it
+	Chain  [][]byte
 }
 
 // Loans lists the loans that are out.
 func (s *Source) Loans() []Lent {
 	var out []Lent
 	for _, tid := range s.Open() {
-		if l := s.pairs[pairKey{tid.Dst, tid.Incarnation}].open[tid.Seq].loan; l != nil {
-			out = append(out, Lent{TID: tid, Child: l.child, Number: l.number, Until: l.until, Seen: l.seen})
+		if o, err := s.Opened(tid); err == nil && o.Loan != nil {
+			out = append(out, *o.Loan)
 		}
 	}
 	return out

@@ -237,9 +237,10 @@ func TestTransfer_3_RefusedLoan(t *testing.T) {
 func TestTransfer_3_Recall(t *testing.T) {
 	l := newLibrary(t)
 	m := l.lend(1000)
-	c, err := l.a.src.Cancel(m.TID)
-	if err != nil {
-		t.Fatal(err)
+	c, recs, err := l.a.src.Cancel(m.TID)
+	l.keep(l.a, recs, err)
+	if again, err := l.a.src.Answer(m.TID); err != nil || again != Message(c) {
+		t.Errorf("after a restart it sends %+v, %v", again, err)
 	}
 	l.borrow(m, lendYes)
 	res, err := l.b.dst.Cancel(c)
@@ -252,9 +253,8 @@ func TestTransfer_3_Recall(t *testing.T) {
 		t.Errorf("a recall of what was given back: %+v, %v", res, err)
 	}
 	early := l.lend(1000) // recalled before it arrives
-	if c, err = l.a.src.Cancel(early.TID); err != nil {
-		t.Fatal(err)
-	}
+	c, recs, err = l.a.src.Cancel(early.TID)
+	l.keep(l.a, recs, err)
 	if res, err = l.b.dst.Cancel(c); err != nil || res.Receipt.Verdict != Refused {
 		t.Errorf("%+v, %v", res, err)
 	}

@@ -27,6 +27,7 @@ const (
 	KindReturned       = 0x46 // a loan given back
 	KindExpired        = 0x47 // a loan whose end is proven
 	KindRelease        = 0x48 // ABORT by the arbiter
+	KindCancel         = 0x49 // CANCEL goes out from now on
 	KindInstall        = 0x50
 	KindRefuse         = 0x51
 	KindLow            = 0x52
@@ -45,7 +46,7 @@ func (r Record) Anchored() bool { return r.Kind != KindLow }
 
 // Known reports whether kind is a kind of this package.
 func Known(kind uint8) bool {
-	return kind >= KindPrepare && kind <= KindRelease || kind >= KindInstall && kind <= KindConfirm || kind == KindDecision
+	return kind >= KindPrepare && kind <= KindCancel || kind >= KindInstall && kind <= KindConfirm || kind == KindDecision
 }
 
 // Errors of the machines.

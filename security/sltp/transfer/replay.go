@@ -24,6 +24,8 @@ func (s *Source) Replay(r Record) error {
 		return s.replayLoanEnd(r)
 	case KindRelease:
 		return s.replayRelease(r)
+	case KindCancel:
+		return s.replayCancel(r)
 	}
 	if !Known(r.Kind) {
 		return fmt.Errorf("%w: kind %#x", ErrRecord, r.Kind)
@@ -57,6 +59,19 @@ func (s *Source) replayEnd(r Record) error {
 		return fmt.Errorf("%w: kind %#x of %v, which is not open", ErrRecord, r.Kind, rec.TID)
 	}
 	p.close(rec.TID.Seq)
+	return nil
+}
+
+func (s *Source) replayCancel(r Record) error {
+	var rec endRecord
+	if err := read(r, &rec); err != nil {
+		return err
+	}
+	p, err := s.pair(rec.TID)
+	if err != nil || p.open[rec.TID.Seq] == nil {
+		return fmt.Errorf("%w: CANCEL of %v, which is not open", ErrRecord, rec.TID)
+	}
+	p.open[rec.TID.Seq].cancelled = true
 	return nil
 }
 

@@ -57,9 +57,12 @@ func (s *Source) Snapshot() ([]Record, error) {
 				c.add(KindLend, lendRecord{
 					TID: tid, Leaf: e.leaf, Request: e.request, Child: l.child, Number: l.number, Until: l.until, Chain: l.chain, Bundle: l.bundle,
 				})
-				continue
+			} else {
+				c.add(KindPrepare, prepareRecord{TID: tid, Hash: e.hash, Leaf: e.leaf, Request: e.request, Body: e.body})
 			}
-			c.add(KindPrepare, prepareRecord{TID: tid, Hash: e.hash, Leaf: e.leaf, Request: e.request, Body: e.body})
+			if e.cancelled {
+				c.add(KindCancel, endRecord{TID: tid})
+			}
 		}
 	}
 	for _, e := range s.proofs {

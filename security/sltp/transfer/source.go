@@ -38,8 +38,8 @@ type escrow struct {
 	request   ident.Request
 	body      []byte // nil for a loan
 	loan      *loan  // nil for a transfer
-	cancelled bool   // not durable: a cancel may be asked for again
-	suspect   bool   // the destination contradicted the record
+	cancelled bool
+	suspect   bool // the destination contradicted the record
 }
 
 // NewSource makes the source of a module whose vault is of this incarnation.
@@ -220,18 +220,54 @@ func (s *Source) pair(tid ident.Transfer) (*sending, error) {
 }
 
 // Cancel asks for an open transfer or loan back; whether it still can be is the
-// destination's to say. It lasts until restart.
-func (s *Source) Cancel(tid ident.Transfer) (Cancel, error) {
+// destination's to say. From the commit of the records on, CANCEL goes out in
+// the place of what was sent before.
+func (s *Source) Cancel(tid ident.Transfer) (Cancel, []Record, error) {
 	p, err := s.pair(tid)
 	if err != nil {
-		return Cancel{}, err
+		return Cancel{}, nil, err
 	}
 	e := p.open[tid.Seq]
 	if e == nil {
-		return Cancel{}, ErrUnknown
+		return Cancel{}, nil, ErrUnknown
+	}
+	c := Cancel{TID: tid, Low: p.low()}
+	if e.cancelled {
+		return c, nil, nil
+	}
+	rec, err := newRecord(KindCancel, endRecord{TID: tid})
+	if err != nil {
+		return Cancel{}, nil, err
 	}
 	e.cancelled = true
-	return Cancel{TID: tid, Low: p.low()}, nil
+	return c, []Record{rec}, nil
+}
+
+// Opened describes a transfer or loan that is open.
+type Opened struct {
+	TID       ident.Transfer
+	Body      []byte // encoded Body; nil for a loan
+	Hash      [sha256.Size]byte
+	Loan      *Lent // nil for a transfer
+	Cancelled bool
+	InDoubt   bool // the destination contradicted the record
+}
+
+// Opened is what the source knows of an open transfer or loan.
+func (s *Source) Opened(tid ident.Transfer) (Opened, error) {
+	p, err := s.pair(tid)
+	if err != nil {
+		return Opened{}, err
+	}
+	e := p.open[tid.Seq]
+	if e == nil {
+		return Opened{}, ErrUnknown
+	}
+	o := Opened{TID: tid, Body: e.body, Hash: e.hash, Cancelled: e.cancelled, InDoubt: e.suspect}
+	if l := e.loan; l != nil {
+		o.Loan = &Lent{TID: tid, Child: l.child, Number: l.number, Until: l.until, Seen: l.seen, Chain: l.chain}
+	}
+	return o, nil
 }
 
 // Answer is what the source now says of a transfer: XFER, LEND or CANCEL while
