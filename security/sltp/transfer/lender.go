@@ -97,6 +97,12 @@ func (p *sending) lend(rec lendRecord) {
 	e.loan.child, e.loan.number, e.loan.until, e.loan.chain, e.loan.bundle = rec.Child, rec.Number, rec.Until, rec.Chain, rec.Bundle
 }
 
+// lend is the newest LEND of a loan.
+func (e *escrow) lend(tid ident.Transfer, low uint64) *Lend {
+	l := e.loan
+	return &Lend{TID: tid, Low: low, Child: l.child, Number: l.number, Until: l.until, Chain: l.chain, Bundle: l.bundle}
+}
+
 // out is the loan under a transfer ID, while it is out.
 func (s *Source) out(tid ident.Transfer) (*escrow, error) {
 	p, err := s.pair(tid)
@@ -130,8 +136,8 @@ func (s *Source) Returned(r *Returned) (Outcome, Message, error) {
 		return out, out.Done, nil
 	case e.loan == nil || e.loan.child != r.Child || r.Number > e.loan.number:
 		return out, nil, fmt.Errorf("%w: no such loan", ErrReceipt)
-	case r.Number < e.loan.number:
-		return out, p.message(r.TID), nil
+	case r.Number < e.loan.number: // also of a loan that was recalled: only its LEND tells the borrower the number
+		return out, e.lend(r.TID, p.low()), nil
 	}
 	out.Spent = r.Spent
 	if err := s.endLoan(&out, p, KindReturned, loanEndRecord{TID: r.TID, Spent: r.Spent}); err != nil {
