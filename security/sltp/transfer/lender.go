@@ -59,12 +59,16 @@ func (s *Source) Lend(l Loan) (*Lend, []Record, error) {
 	return s.lend(rec)
 }
 
-// Renew gives a loan that is out a new end and a new child license of the same
-// ID. The caller commits the records, and then sends the LEND.
+// Renew gives a loan that is out a new end, not before the old one, and a new
+// child license of the same ID. The caller commits the records, and then sends
+// the LEND. A sooner end would be proven while the borrower still has the later one.
 func (s *Source) Renew(tid ident.Transfer, until int64, chain [][]byte, bundle []byte) (*Lend, []Record, error) {
 	e, err := s.out(tid)
 	if err != nil {
 		return nil, nil, err
+	}
+	if until < e.loan.until {
+		return nil, nil, fmt.Errorf("%w: a renewal that ends sooner", ErrMalformed)
 	}
 	return s.lend(lendRecord{
 		TID: tid, Leaf: e.leaf, Request: e.request, Child: e.loan.child, Number: e.loan.number + 1, Until: until, Chain: chain, Bundle: bundle,

@@ -54,6 +54,10 @@ const (
 	entryAbort   = 3 // with ABORT: back from escrow
 	entryInstall = 4 // with INSTALL
 	entryCharge  = 5 // a play, before the film is shown
+	entryLend    = 6 // with LEND: lent out
+	entryLoanEnd = 7 // with RETURNED, EXPIRED or ABORT of a loan: what was not spent is the lender's again
+	entryBorrow  = 8 // with the INSTALL of a loan
+	entryLoaned  = 9 // a play of a loan, before the film is shown
 )
 
 // entry is one change of the account.
@@ -66,6 +70,7 @@ type entry struct {
 	Units units
 
 	Request ident.Request // of an ISSUE
+	Played  uint64        // of a loan, at its borrower
 }
 
 // account is what a box knows of licenses: how many units it has, what is in
@@ -77,12 +82,16 @@ type account struct {
 	charged map[uint64]uint64        // plays, by license
 	minted  map[uint64]uint64        // plays that copies installed here brought into being
 	copied  map[uint64]uint64        // copies installed here
+	lent    map[ident.Transfer]entry // loans that are out
+	spent   map[uint64]uint64        // plays that loans have cost, by license
+	loans   map[ident.Transfer]entry // borrowed; Units.Plays are left. Those that are closed are dropped at a compaction
 }
 
 func newAccount() *account {
 	return &account{
 		have: map[asset]units{}, escrow: map[ident.Transfer]entry{}, fresh: map[ident.Transfer]entry{},
 		charged: map[uint64]uint64{}, minted: map[uint64]uint64{}, copied: map[uint64]uint64{},
+		lent: map[ident.Transfer]entry{}, spent: map[uint64]uint64{}, loans: map[ident.Transfer]entry{},
 	}
 }
 
@@ -126,8 +135,40 @@ func (a *account) apply(e entry) error {
 	case entryCharge:
 		a.charged[e.Asset.License] += e.Units.Plays
 		return a.take(e.Asset, e.Units)
+	case entryLend, entryLoanEnd, entryBorrow, entryLoaned:
+		return a.applyLoan(e)
 	default:
 		return fmt.Errorf("sim: entry %d", e.What)
+	}
+	return nil
+}
+
+// applyLoan makes a change of a loan.
+func (a *account) applyLoan(e entry) error {
+	switch e.What {
+	case entryLend:
+		a.lent[e.TID] = e
+		return a.take(e.Asset, e.Units)
+	case entryLoanEnd: // Units are what was spent
+		l := a.lent[e.TID]
+		delete(a.lent, e.TID)
+		if e.Units.Plays > l.Units.Plays {
+			return fmt.Errorf("sim: %d plays of a loan of %d", e.Units.Plays, l.Units.Plays)
+		}
+		a.spent[l.Asset.License] += e.Units.Plays
+		a.add(l.Asset, units{Plays: l.Units.Plays - e.Units.Plays, Copies: l.Units.Copies})
+	case entryBorrow:
+		if _, renewed := a.loans[e.TID]; !renewed {
+			a.loans[e.TID] = e
+		}
+	case entryLoaned:
+		l := a.loans[e.TID]
+		if l.Units.Plays == 0 {
+			return fmt.Errorf("sim: nothing is left of loan %v", e.TID)
+		}
+		l.Units.Plays--
+		l.Played++
+		a.loans[e.TID] = l
 	}
 	return nil
 }
@@ -154,6 +195,9 @@ type accountWire struct {
 	Charged map[uint64]uint64
 	Minted  map[uint64]uint64
 	Copied  map[uint64]uint64
+	Lent    []entry
+	Spent   map[uint64]uint64
+	Loans   []entry
 }
 
 type haveWire struct {
@@ -178,15 +222,22 @@ func compareTID(a, b ident.Transfer) int {
 	return cmp.Or(bytes.Compare(a.Src[:], b.Src[:]), bytes.Compare(a.Dst[:], b.Dst[:]), bytes.Compare(a.Incarnation[:], b.Incarnation[:]), cmp.Compare(a.Seq, b.Seq))
 }
 
-// encode is the account as one record's body; of fresh, what unconfirmed says.
-func (a *account) encode(unconfirmed func(ident.Transfer) bool) ([]byte, error) {
-	w := accountWire{Have: []haveWire{}, Escrow: sortedEntries(a.escrow), Fresh: []entry{}, Charged: a.charged, Minted: a.minted, Copied: a.copied}
+// encode is the account as one record's body; of what came, that which d still
+// waits with.
+func (a *account) encode(d *transfer.Destination) ([]byte, error) {
+	w := accountWire{Have: []haveWire{}, Escrow: sortedEntries(a.escrow), Fresh: []entry{}, Charged: a.charged, Minted: a.minted, Copied: a.copied,
+		Lent: sortedEntries(a.lent), Spent: a.spent, Loans: []entry{}}
 	for _, x := range a.assets() {
 		w.Have = append(w.Have, haveWire{Asset: x, Units: a.have[x]})
 	}
 	for _, e := range sortedEntries(a.fresh) {
-		if unconfirmed(e.TID) {
+		if d.Unconfirmed(e.TID) {
 			w.Fresh = append(w.Fresh, e)
+		}
+	}
+	for _, l := range d.Borrowed() {
+		if e, ok := a.loans[l.TID]; ok {
+			w.Loans = append(w.Loans, e)
 		}
 	}
 	return wire.Marshal(w)
@@ -209,17 +260,18 @@ func (a *account) replay(r vault.Record) error {
 	for _, h := range w.Have {
 		a.have[h.Asset] = h.Units
 	}
-	for _, e := range w.Escrow {
-		a.escrow[e.TID] = e
-	}
-	for _, e := range w.Fresh {
-		a.fresh[e.TID] = e
-	}
-	for to, from := range map[*map[uint64]uint64]map[uint64]uint64{&a.charged: w.Charged, &a.minted: w.Minted, &a.copied: w.Copied} {
-		if maps.Copy(*to, from); len(from) == 0 {
-			*to = map[uint64]uint64{}
+	for _, list := range []struct {
+		to   map[ident.Transfer]entry
+		from []entry
+	}{{a.escrow, w.Escrow}, {a.fresh, w.Fresh}, {a.lent, w.Lent}, {a.loans, w.Loans}} {
+		for _, e := range list.from {
+			list.to[e.TID] = e
 		}
 	}
+	maps.Copy(a.charged, w.Charged)
+	maps.Copy(a.minted, w.Minted)
+	maps.Copy(a.copied, w.Copied)
+	maps.Copy(a.spent, w.Spent)
 	return nil
 }
 

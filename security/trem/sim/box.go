@@ -99,7 +99,7 @@ func (l *life) state() (string, error) {
 
 // snapshot is the records of a compaction.
 func (l *life) snapshot() ([]vault.Record, error) {
-	account, err := l.account.encode(l.dst.Unconfirmed)
+	account, err := l.account.encode(l.dst)
 	if err != nil {
 		return nil, err
 	}

@@ -59,6 +59,9 @@ func (w *World) check() error {
 			return err
 		}
 	}
+	if err := w.checkLoans(); err != nil {
+		return err
+	}
 	return w.checkPlays()
 }
 
@@ -81,7 +84,7 @@ func (w *World) sameInRAM(b *box, v *view) error {
 type Balance struct {
 	Issued uint64 // at the beginning, and by copies made
 	Usable uint64
-	Escrow uint64 // on the way, and not arrived
+	Escrow uint64 // on the way and not arrived, or lent out
 	Used   uint64 // plays that were charged, or copies that were made
 }
 
@@ -98,9 +101,15 @@ func (w *World) balance(views []*view, lic uint64) (plays, copies Balance) {
 				copies.Usable += h.Copies
 			}
 		}
-		plays.Used += v.account.charged[lic]
+		plays.Used += v.account.charged[lic] + v.account.spent[lic]
 		plays.Issued += v.account.minted[lic]
 		copies.Used += v.account.copied[lic]
+		for _, e := range v.account.lent {
+			if e.Asset.License == lic {
+				plays.Escrow += e.Units.Plays
+				copies.Escrow += e.Units.Copies
+			}
+		}
 		for tid, e := range v.account.escrow {
 			if to := w.byID(tid.Dst); e.Asset.License == lic && !views[to].installed(tid) {
 				plays.Escrow += e.Units.Plays
@@ -156,13 +165,32 @@ func (w *World) once(issuer *view) error {
 	return nil
 }
 
+// checkLoans: a lender and its borrower are never both able to play. It is the
+// property of docs/model/lend.pml, in true time.
+func (w *World) checkLoans() error {
+	for _, b := range w.boxes {
+		for _, l := range b.view.dst.Borrowed() {
+			lender := w.boxes[w.byID(l.TID.Src)]
+			if _, out := lender.view.account.lent[l.TID]; !out && !l.Returned && b.clock.alive(l.Until, w.truth, w.cfg.Mutant) {
+				return w.broken(Doubled, "loan %v: both may play; it ends %d s from now", l.TID, (l.Until-w.truth)/second)
+			}
+		}
+	}
+	return nil
+}
+
 // checkPlays: no film was shown that was not charged. One that was charged and
 // not shown is a play that its owner lost to a power cut in that second.
 func (w *World) checkPlays() error {
 	for _, lic := range slices.Sorted(maps.Keys(w.shown)) {
 		var charged uint64
 		for _, b := range w.boxes {
-			charged += b.view.account.charged[lic]
+			charged += b.view.account.charged[lic] + b.view.account.spent[lic]
+			for tid, e := range b.view.account.lent {
+				if e.Asset.License == lic {
+					charged += w.boxes[w.byID(tid.Dst)].view.account.loans[tid].Played
+				}
+			}
 		}
 		if w.shown[lic] > charged {
 			return w.broken(Doubled, "license %d was shown %d times and charged %d times", lic, w.shown[lic], charged)
@@ -190,6 +218,9 @@ func (w *World) Settle() error {
 				return w.broken(Stuck, "box %d: %v stays unconfirmed", b.index, e.TID)
 			}
 		}
+		if l := b.dst.Borrowed(); len(l) > 0 {
+			return w.broken(Stuck, "box %d: loan %v stays", b.index, l[0].TID)
+		}
 		if len(b.src.Evidence())+len(b.dst.Evidence()) > 0 {
 			return w.broken(Stuck, "box %d has evidence against an honest box", b.index)
 		}
@@ -197,15 +228,21 @@ func (w *World) Settle() error {
 	return w.check()
 }
 
+// maxTalk is how many messages one contact of everybody may take.
+const maxTalk = 5000
+
 // round is one contact of everybody with everybody.
 func (w *World) round() error {
 	for _, b := range w.boxes {
-		b.clock = clock{secure: true}
+		b.clock = clock{secure: true, proven: w.truth}
 		b.disk.disarm()
 		if b.down {
 			if err := w.boot(b); err != nil {
 				return err
 			}
+		}
+		if err := w.endLoans(b); err != nil {
+			return err
 		}
 		for _, to := range w.boxes {
 			if err := w.resend(b, to); err != nil {
@@ -215,7 +252,10 @@ func (w *World) round() error {
 		if err := w.opQuery(b); err != nil {
 			return err
 		}
-		for len(w.relay.waiting) > 0 {
+		for n := 0; len(w.relay.waiting) > 0; n++ {
+			if n > maxTalk {
+				return w.broken(Stuck, "box %d and others talk without end", b.index)
+			}
 			l := w.relay.waiting[0]
 			w.relay.drop(l)
 			if err := w.deliver(l); err != nil {

@@ -23,6 +23,13 @@ func ops() []op {
 		{"copy", 4, (*World).opCopy},
 		{"allowance", 3, (*World).opAllowance},
 		{"request", 4, (*World).opRequest},
+		{"lend", 5, (*World).opLend},
+		{"renew", 4, (*World).opRenew},
+		{"play a loan", 6, (*World).opPlayLoan},
+		{"give back", 2, (*World).opGiveBack},
+		{"end a loan", 4, (*World).opExpire},
+		{"time passes", 2, (*World).opLater},
+		{"ask the time", 4, (*World).opAskTime},
 		{"play", 4, (*World).opPlay},
 		{"cancel", 4, (*World).opCancel},
 		{"resend", 8, (*World).opResend},
@@ -181,6 +188,10 @@ func (w *World) pretend(b *box, tid ident.Transfer, v transfer.Verdict) error {
 
 // opPlay charges a play on the disk, and then shows the film.
 func (w *World) opPlay(b *box) error {
+	if w.cfg.Mutant == LendAndPlay && len(b.account.lent) > 0 {
+		w.shown[sortedEntries(b.account.lent)[0].Asset.License]++
+		return nil
+	}
 	all := b.account.assets()
 	if b.index == 0 || len(all) == 0 {
 		return nil
@@ -214,8 +225,13 @@ func (w *World) opCancel(b *box) error {
 		w.note("box %d has waited long enough for %v", b.index, tid)
 		return w.pretend(b, tid, transfer.Refused)
 	}
-	m, err := b.src.Cancel(tid)
+	m, recs, err := b.src.Cancel(tid)
 	if err != nil {
+		return err
+	}
+	w.note("box %d asks for %v back", b.index, tid)
+	w.armSome(b)
+	if err := w.settled(b, w.commit(b, recs)); err != nil || b.down {
 		return err
 	}
 	return w.post(b, m)
@@ -236,17 +252,18 @@ func (w *World) resend(b, to *box) error {
 	return nil
 }
 
-// opQuery asks the sources of what is unconfirmed.
+// opQuery asks the sources of what is unconfirmed, and the lenders of loans.
 func (w *World) opQuery(b *box) error {
+	var ask []message
 	for _, e := range sortedEntries(b.account.fresh) {
-		if !b.dst.Unconfirmed(e.TID) {
-			continue
-		}
-		if err := w.post(b, transfer.Query{TID: e.TID}); err != nil || b.down {
-			return err
+		if b.dst.Unconfirmed(e.TID) {
+			ask = append(ask, transfer.Query{TID: e.TID})
 		}
 	}
-	return nil
+	for _, l := range b.dst.Borrowed() {
+		ask = append(ask, transfer.Query{TID: l.TID})
+	}
+	return w.post(b, ask...)
 }
 
 // opDeliver lets a letter arrive; it may stay with the relay to come again.
@@ -309,16 +326,11 @@ func (w *World) opStop(b *box) error {
 	return w.stop(b)
 }
 
-// opClock makes a clock jump, or sets it right by proven time.
+// opClock lets somebody tamper with a clock: it is then not secure until time
+// is proven again.
 func (w *World) opClock(b *box) error {
-	switch w.rnd.IntN(4) {
-	case 0: // the owner sets it
-		b.clock = clock{ahead: w.rnd.Int64N(800*day) - 400*day}
-	case 1: // the battery is empty
-		b.clock.powerCut()
-	default:
-		b.clock = clock{secure: true}
-		return nil
+	if b.clock.powerCut(); w.rnd.IntN(3) > 0 { // the owner sets it
+		b.clock.ahead = w.rnd.Int64N(800*day) - 400*day
 	}
 	w.counts[ClockMoved]++
 	w.note("the clock of box %d is now %d s ahead", b.index, b.clock.ahead/second)

@@ -26,6 +26,8 @@ func tidOf(m message) (ident.Transfer, error) {
 	switch m := m.(type) {
 	case *transfer.XFER:
 		return m.TID, nil
+	case *transfer.Lend:
+		return m.TID, nil
 	case transfer.Done:
 		return m.TID, nil
 	case transfer.Cancel:
@@ -59,6 +61,14 @@ func (w *World) receive(b *box, l *letter) error {
 			return err
 		}
 		return w.onDone(b, d)
+	case "LEND":
+		m, err := transfer.ParseLend(l.data)
+		if err != nil {
+			return err
+		}
+		return w.onLend(b, m)
+	case "RETURNED":
+		return w.onReturned(b, from, l.data)
 	case "QUERY":
 		q, err := transfer.ParseQuery(l.data)
 		if err != nil {
@@ -171,7 +181,10 @@ func (w *World) onCancel(b *box, c transfer.Cancel) error {
 		}
 		return w.boot(b) // it has forgotten
 	}
-	return w.decided(b, res)
+	if err := w.decided(b, res); err != nil || b.down {
+		return err
+	}
+	return w.recalled(b, c.TID, res)
 }
 
 func (w *World) onDone(b *box, d transfer.Done) error {
@@ -236,7 +249,12 @@ func (w *World) receipt(b, from *box, data []byte) error {
 		}
 	}
 	var entries []entry
-	if e := b.account.escrow[out.TID]; out.Committed || out.Aborted {
+	if out.Done.TID.Seq == 0 && !out.Quarantined {
+		return nil // of a loan: it is noted, and changes nothing
+	}
+	if out.Loan != (ident.License{}) {
+		entries = append(entries, entry{What: entryLoanEnd, TID: out.TID})
+	} else if e := b.account.escrow[out.TID]; out.Committed || out.Aborted {
 		e.What = entryCommit
 		if out.Aborted {
 			e.What = entryAbort

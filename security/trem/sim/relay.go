@@ -53,6 +53,8 @@ func kindOf(m message) string {
 	switch m.(type) {
 	case *transfer.XFER:
 		return "XFER"
+	case *transfer.Lend:
+		return "LEND"
 	case transfer.Done:
 		return "DONE"
 	case transfer.Cancel:

@@ -12,7 +12,7 @@ func TestFirst(t *testing.T) {
 	}
 	var c Counts
 	tr, pl := 0, 0
-	for seed := uint64(1); seed <= 100; seed++ {
+	for seed := uint64(1); seed <= 300; seed++ {
 		w, err := New(Config{Parties: p, Seed: seed})
 		if err != nil {
 			t.Fatal(err)

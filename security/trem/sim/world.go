@@ -115,7 +115,7 @@ func (w *World) give(b *box, lic uint64, u units) error {
 	was := w.issued[lic]
 	w.issued[lic] = units{Plays: was.Plays + u.Plays, Copies: was.Copies + u.Copies}
 	b.account.add(asset{License: lic}, u)
-	body, err := b.account.encode(b.dst.Unconfirmed)
+	body, err := b.account.encode(b.dst)
 	if err != nil {
 		return err
 	}
