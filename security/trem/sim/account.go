@@ -14,8 +14,8 @@ import (
 	"github.com/lares-drm/lares/security/trem/internal/vault"
 )
 
-// maxGeneration is the highest copy generation: a copy of a copy of a copy.
-const maxGeneration = 3
+// maxGeneration is the highest copy generation: a copy of a copy.
+const maxGeneration = 2
 
 // rightPlay and rightCopy are the permission numbers of what is handed over.
 const (

@@ -57,14 +57,14 @@ func (w *World) lendOut(b *box, m *transfer.Lend, recs []transfer.Record, entrie
 	return w.post(b, m)
 }
 
-// opRenew gives a loan that is out another end, later or sooner.
+// opRenew gives a loan that is out a later end.
 func (w *World) opRenew(b *box) error {
 	out := b.src.Loans()
 	if len(out) == 0 {
 		return nil
 	}
 	l := out[w.rnd.IntN(len(out))]
-	m, recs, err := b.src.Renew(l.TID, w.loanEnd(), l.Chain, []byte{1})
+	m, recs, err := b.src.Renew(l.TID, max(l.Until, w.loanEnd()), l.Chain, []byte{1})
 	if err != nil {
 		return err
 	}
@@ -184,9 +184,6 @@ func (w *World) onReturned(b, from *box, data []byte) error {
 	if err != nil {
 		return err
 	}
-	if o, err := b.src.Opened(r.TID); err == nil && o.Loan != nil && w.cfg.Mutant == AnyReturn && r.Number < o.Loan.Number {
-		r.Number = o.Loan.Number
-	}
 	out, m, err := b.src.Returned(r)
 	if errors.Is(err, transfer.ErrUnknown) {
 		return nil
@@ -232,9 +229,18 @@ func (w *World) opExpire(b *box) error {
 	return nil
 }
 
-// opLater lets some hours or days go by.
-func (w *World) opLater(*box) error {
-	w.truth += w.rnd.Int64N(2 * day)
+// opLater lets some hours or days go by, or just so much that a loan of the box
+// ends about now and the box knows it.
+func (w *World) opLater(b *box) error {
+	out := b.src.Loans()
+	if len(out) == 0 || w.rnd.IntN(3) == 0 {
+		w.truth += w.rnd.Int64N(2 * day)
+	} else if end := out[w.rnd.IntN(len(out))].Until; end > w.truth {
+		w.truth = end - maxError/2 + w.rnd.Int64N(2*maxError)
+		b.clock.proven = w.truth
+		w.note("it is %d, about when a loan of box %d ends", w.truth, b.index)
+		return w.opExpire(b)
+	}
 	w.note("it is later: %d", w.truth)
 	return nil
 }

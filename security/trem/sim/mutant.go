@@ -31,7 +31,6 @@ const (
 	AnyClock            // a borrower plays on a clock that its owner has set
 	OwnTime             // a lender ends a loan by its own clock
 	NoGuard             // a lender does not wait for the borrower's clock
-	AnyReturn           // a RETURNED that answers an older LEND ends the loan
 	NoReturnNote        // a borrower says RETURNED and does not note it
 	LendAndPlay         // a lender plays what it has lent
 	mutants             // how many there are
@@ -40,7 +39,7 @@ const (
 var mutantNames = [mutants]string{
 	"none", "send-first", "no-tombstone", "timeout", "no-dedup", "forget", "early-delete", "done-first", "no-fsync", "split-batch", "no-settle",
 	"use-first", "no-requests", "go-on", "high-low", "lose-open", "no-resend", "any-generation", "roll-back",
-	"any-clock", "own-time", "no-guard", "any-return", "no-return-note", "lend-and-play",
+	"any-clock", "own-time", "no-guard", "no-return-note", "lend-and-play",
 }
 
 func (m Mutant) String() string {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -20,16 +21,16 @@ type op struct {
 func ops() []op {
 	return []op{
 		{"move", 7, (*World).opMove},
-		{"copy", 4, (*World).opCopy},
+		{"copy", 6, (*World).opCopy},
 		{"allowance", 3, (*World).opAllowance},
 		{"request", 4, (*World).opRequest},
-		{"lend", 5, (*World).opLend},
+		{"lend", 6, (*World).opLend},
 		{"renew", 4, (*World).opRenew},
 		{"play a loan", 6, (*World).opPlayLoan},
 		{"give back", 2, (*World).opGiveBack},
 		{"end a loan", 4, (*World).opExpire},
-		{"time passes", 2, (*World).opLater},
-		{"ask the time", 4, (*World).opAskTime},
+		{"time passes", 3, (*World).opLater},
+		{"ask the time", 8, (*World).opAskTime},
 		{"play", 4, (*World).opPlay},
 		{"cancel", 4, (*World).opCancel},
 		{"resend", 8, (*World).opResend},
@@ -38,8 +39,8 @@ func ops() []op {
 		{"replay", 8, (*World).opReplay},
 		{"lose", 6, (*World).opLose},
 		{"compact", 3, (*World).opCompact},
-		{"stop", 4, (*World).opStop},
-		{"clock", 4, (*World).opClock},
+		{"stop", 3, (*World).opStop},
+		{"clock", 3, (*World).opClock},
 		{"keep or restore", 2, (*World).opRestore},
 	}
 }
@@ -109,6 +110,10 @@ func (w *World) hold() *int64 {
 // of the others go along for the copy to be copied.
 func (w *World) opCopy(b *box) error {
 	a, u, ok := w.pick(b)
+	if all := b.account.assets(); ok && w.rnd.IntN(2) == 0 { // rather a copy of a copy
+		slices.SortFunc(all, func(x, y asset) int { return cmp.Compare(y.Gen, x.Gen) })
+		a, u = all[0], b.free(all[0])
+	}
 	if !ok || u.Copies == 0 || a.Gen >= maxGeneration && w.cfg.Mutant != AnyGen {
 		return nil
 	}
@@ -330,7 +335,8 @@ func (w *World) opStop(b *box) error {
 // is proven again.
 func (w *World) opClock(b *box) error {
 	if b.clock.powerCut(); w.rnd.IntN(3) > 0 { // the owner sets it
-		b.clock.ahead = w.rnd.Int64N(800*day) - 400*day
+		reach := []int64{day, 400 * day}[w.rnd.IntN(2)]
+		b.clock.ahead = w.rnd.Int64N(2*reach) - reach
 	}
 	w.counts[ClockMoved]++
 	w.note("the clock of box %d is now %d s ahead", b.index, b.clock.ahead/second)

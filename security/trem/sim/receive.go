@@ -243,7 +243,7 @@ func (w *World) receipt(b, from *box, data []byte) error {
 	if err != nil {
 		return err
 	}
-	if w.cfg.Mutant == DoneFirst && !out.Quarantined {
+	if w.cfg.Mutant == DoneFirst && !out.Quarantined && out.Done.TID.Seq > 0 {
 		if err := w.post(b, out.Done); err != nil || b.down {
 			return err
 		}

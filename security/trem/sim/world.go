@@ -98,12 +98,13 @@ func (w *World) addBox(i int, anchored bool) (err error) {
 	return w.boot(b)
 }
 
-// stock gives the issuer units of a license, and some to another box that has
-// them from before.
+// stock gives the boxes units of a license: the issuer to sell, the others from before.
 func (w *World) stock(lic uint64) error {
-	for _, b := range []*box{w.boxes[0], w.boxes[1+w.rnd.IntN(len(w.boxes)-1)]} {
-		u := units{Plays: 1 + w.rnd.Uint64N(12), Copies: w.rnd.Uint64N(5)}
-		if err := w.give(b, lic, u); err != nil {
+	for _, b := range w.boxes {
+		if b.index > 0 && lic > 0 && w.rnd.IntN(3) == 0 {
+			continue
+		}
+		if err := w.give(b, lic, units{Plays: 3 + w.rnd.Uint64N(9), Copies: 1 + w.rnd.Uint64N(6)}); err != nil {
 			return err
 		}
 	}
@@ -198,7 +199,7 @@ func (w *World) happen(b *box) error {
 
 // armSome lets a durable write of what comes now fail, sometimes.
 func (w *World) armSome(b *box) {
-	if w.calm || w.rnd.IntN(3) > 0 {
+	if w.calm || w.rnd.IntN(4) > 0 {
 		return
 	}
 	p := []Plug{PlugKill, PlugKill, PlugPower, PlugPower, PlugPower, PlugHalf, PlugHalf, PlugIO, PlugSync}[w.rnd.IntN(9)]
