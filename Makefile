@@ -23,9 +23,11 @@ help: ## this list
 setup: ## install what the tests and the developer tools need, and say what
 	@scripts/setup
 
-build: ## bin/lares and bin/lares-trem, without C
+build: ## bin/lares and bin/lares-trem, without C, and the page "Try to lose a film" (bin/play)
 	@scripts/setup --go-only
 	$(GO_BUILD) -o bin/ ./cmd/lares ./cmd/lares-trem
+	GOOS=js GOARCH=wasm $(GO_BUILD) -ldflags='-s -w' -o bin/play/play.wasm ./cmd/lares-play
+	@cp "$$(go env GOROOT)/lib/wasm/wasm_exec.js" bin/play/
 
 demo: build ## a whole house on this machine: prints one URL, Ctrl-C ends it (needs Go only)
 	@exec bin/lares demo

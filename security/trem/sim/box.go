@@ -23,9 +23,10 @@ type box struct {
 	dice  *rand.Rand // the vault's randomness
 	life
 
-	down  bool
-	image map[string]*inode // what the owner has kept of the disk
-	view  *view             // what the disk said when it was last read
+	down   bool
+	moment string            // of a Stage: what happens at the next write
+	image  map[string]*inode // what the owner has kept of the disk
+	view   *view             // what the disk said when it was last read
 }
 
 // life is what a box has in memory.

@@ -175,7 +175,7 @@ func (w *World) sendReturn(b *box, r transfer.Return) error {
 	if err != nil {
 		return err
 	}
-	return w.send(b, w.byID(r.TID.Src), "RETURNED", data)
+	return w.send(b, w.byID(r.TID.Src), "RETURNED", r.TID, data)
 }
 
 // onReturned ends a loan at its lender.

@@ -45,13 +45,6 @@ func ops() []op {
 	}
 }
 
-func opWeights() (n int) {
-	for _, o := range ops() {
-		n += o.weight
-	}
-	return n
-}
-
 // other picks another box that is not the issuer.
 func (w *World) other(b *box) *box {
 	for {
@@ -226,7 +219,7 @@ func (w *World) opCancel(b *box) error {
 		return nil
 	}
 	tid := open[w.rnd.IntN(len(open))]
-	if w.cfg.Mutant == Timeout && w.step-w.opened[tid] > 40 {
+	if w.cfg.Mutant == Timeout && w.step-w.opened[tid] > w.patience {
 		w.note("box %d has waited long enough for %v", b.index, tid)
 		return w.pretend(b, tid, transfer.Refused)
 	}

@@ -159,7 +159,7 @@ func (w *World) answer(b *box, s transfer.Statement) error {
 	if s.Closed {
 		kind = "CLOSED " + s.Verdict.String()
 	}
-	return w.send(b, w.byID(s.TID.Src), kind, data)
+	return w.send(b, w.byID(s.TID.Src), kind, s.TID, data)
 }
 
 // sign gives the same bytes for the same statement.

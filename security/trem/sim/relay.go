@@ -3,6 +3,7 @@ package sim
 import (
 	"slices"
 
+	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/sltp/transfer"
 )
 
@@ -21,6 +22,7 @@ type letter struct {
 	data     []byte
 	request  *request // a request for a license; nil: data
 	kind     string   // for people
+	tid      ident.Transfer
 	arrivals int
 }
 
@@ -66,8 +68,8 @@ func kindOf(m message) string {
 }
 
 // send puts a message on the relay. The promise is that its cause is durable.
-func (w *World) send(from *box, to int, kind string, data []byte) error {
-	l := &letter{from: from.index, to: to, data: data, kind: kind}
+func (w *World) send(from *box, to int, kind string, tid ident.Transfer, data []byte) error {
+	l := &letter{from: from.index, to: to, data: data, kind: kind, tid: tid}
 	w.relay.put(l)
 	w.note("box %d sends %s to %d (letter %d)", from.index, kind, to, l.id)
 	if len(w.relay.waiting) > maxWaiting {
@@ -98,7 +100,7 @@ func (w *World) post(from *box, msgs ...message) error {
 		if to == from.id {
 			to = tid.Src
 		}
-		if err := w.send(from, w.byID(to), kindOf(m), data); err != nil {
+		if err := w.send(from, w.byID(to), kindOf(m), tid, data); err != nil {
 			return err
 		}
 	}

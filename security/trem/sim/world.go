@@ -52,6 +52,8 @@ type World struct {
 	answered map[ident.Request]ident.Transfer
 	opened   map[ident.Transfer]int // the step in which it was
 	digest   hash.Hash
+	ops      []op // what can happen
+	patience int  // steps that the mutant Timeout waits
 }
 
 // New makes a world.
@@ -62,10 +64,7 @@ func New(cfg Config) (*World, error) {
 	if cfg.Steps == 0 {
 		cfg.Steps = defaultSteps
 	}
-	w := &World{
-		cfg: cfg, rnd: newRand(cfg.Seed, 62224), truth: start, issued: map[uint64]units{}, shown: map[uint64]uint64{},
-		answered: map[ident.Request]ident.Transfer{}, opened: map[ident.Transfer]int{}, digest: sha256.New(),
-	}
+	w := empty(cfg)
 	anchored := w.rnd.IntN(2) == 0 && cfg.Mutant != RollBack
 	for i := range 3 + w.rnd.IntN(2) {
 		if err := w.addBox(i, anchored); err != nil {
@@ -78,6 +77,13 @@ func New(cfg Config) (*World, error) {
 		}
 	}
 	return w, nil
+}
+
+func empty(cfg Config) *World {
+	return &World{
+		cfg: cfg, rnd: newRand(cfg.Seed, 62224), truth: start, issued: map[uint64]units{}, shown: map[uint64]uint64{},
+		answered: map[ident.Request]ident.Transfer{}, opened: map[ident.Transfer]int{}, digest: sha256.New(), ops: ops(), patience: 40,
+	}
 }
 
 func newRand(a, b uint64) *rand.Rand {
@@ -188,8 +194,12 @@ func (w *World) happen(b *box) error {
 		b.disk.disarm()
 		return err
 	}
-	n := w.rnd.IntN(opWeights())
-	for _, op := range ops() {
+	n := 0
+	for _, op := range w.ops {
+		n += op.weight
+	}
+	n = w.rnd.IntN(n)
+	for _, op := range w.ops {
 		if n -= op.weight; n < 0 {
 			return op.run(w, b)
 		}
