@@ -102,6 +102,7 @@ func TestLose_InABrowser(t *testing.T) {
 		pages = t.TempDir()
 	}
 	res := browsertest.Lose(t, srv.URL, pages)
+	t.Logf("a surprise takes %.0f ms; mistakes: %+v", res.PerSurprise, res.Mistakes)
 	if len(res.Console) > 0 || res.Overflow {
 		t.Errorf("too wide %v, the browser complains: %q", res.Overflow, res.Console)
 	}

@@ -4,14 +4,15 @@ import "testing"
 
 // Tried is what came of trying to lose a film.
 type Tried struct {
-	Hand     Score            // handed over by keyboard, with a plug pulled in the middle of a write
-	Random   Score            // after hundreds of random faults
-	Old      Score            // a mistake, found by hand with an old letter
-	Mistakes map[string]Score // each mistake of the page, found by surprise
-	Said     string           // the whole page, without its "Details"
-	Overflow bool             // it is wider than a screen
-	Console  []string         // errors
-	Error    string           // the script's own
+	Hand        Score            // handed over by keyboard, with a plug pulled in the middle of a write
+	Random      Score            // after hundreds of random faults
+	Old         Score            // a mistake, found by hand with an old letter
+	Mistakes    map[string]Score // each mistake of the page, found by surprise
+	PerSurprise float64          // how long a surprise takes, ms
+	Said        string           // the whole page, without its "Details"
+	Overflow    bool             // it is wider than a screen
+	Console     []string         // errors
+	Error       string           // the script's own
 }
 
 // Score is what the page's counters say.

@@ -67,7 +67,9 @@ async function byHand(page) {
 }
 
 async function atRandom(page) {
+  const began = Date.now();
   for (let i = 0; i < 6; i++) await page.locator("[data-do=surprise]").click();
+  out.perSurprise = (Date.now() - began) / 6; // ms
   await page.locator("[data-do=through]").click();
   out.random = await score(page);
   out.said = await page.evaluate(() => {

@@ -55,7 +55,7 @@ function drawBox(n, b) {
   if (!at.firstElementChild) {
     at.append($("box-words").content.cloneNode(true));
     at.querySelector("h3").id = `name-${n}`;
-    at.querySelector("h3").textContent = box(n);
+    at.querySelector("h3").textContent = say[`name-${n}`];
     for (const e of at.querySelectorAll("[data-do]")) Object.assign(e.dataset, { box: n, key: `${e.dataset.do}${e.dataset.count || ""}-box-${n}` });
   }
   at.classList.toggle("is-off", !b.on);
@@ -84,6 +84,7 @@ function sentence(e) {
 function draw() {
   const key = document.activeElement?.dataset?.key;
   for (const name of ["lost", "doubled", "faults"]) $(name).textContent = view[name];
+  $("faults-words").textContent = say[view.faults === 1 ? "wrong-one" : "wrong-many"];
   document.querySelector(".score").classList.toggle("is-bad", view.lost + view.doubled > 0);
   $("broken").hidden = !view.broken;
   $("broken").textContent = view.broken ? say.broken : "";

@@ -283,17 +283,17 @@ func (s *Stage) letter(c Command) error {
 	if c.Do == "lose" {
 		w.relay.drop(l)
 		w.counts[Lost]++
-		s.tell("lose", l.to, l.kind, 0)
+		s.tell("lose", l.to, l.kind, l.show().Tickets)
 		return nil
 	}
 	if b.down {
-		s.tell("nobody", l.to, l.kind, 0)
+		s.tell("nobody", l.to, l.kind, l.show().Tickets)
 		return nil
 	}
 	if c.Do != "double" {
 		w.relay.drop(l)
 	}
-	s.tell(c.Do, l.to, l.kind, 0)
+	s.tell(c.Do, l.to, l.kind, l.show().Tickets)
 	err := w.deliver(l)
 	s.died(b)
 	return err
