@@ -27,6 +27,7 @@ type Derivation struct {
 	Index   uint64       // State.NextIndex of the parent; for a copy how many were made before
 	Now     int64        // Unix ms, trusted
 	State   State        // the parent's, before the derivation
+	Version uint64       // of the child; 0 = 1. A renewal of a loan has one more than the child that is out
 }
 
 // Share is what of a counted license goes to a child.
@@ -84,7 +85,7 @@ func (l *License) child(d *Derivation) (*Info, error) {
 	p := &l.info
 	child := &Info{
 		Format: Format, ID: childID(l.Hash(), d.Kind, d.Index), Issuer: p.Issuer, IssuedAt: d.Now, Content: p.Content,
-		Subject: p.Subject, Policy: p.Policy, Keys: p.Keys, RevMinEpoch: p.RevMinEpoch, RevMaxAge: p.RevMaxAge, StatusURL: p.StatusURL, Version: 1,
+		Subject: p.Subject, Policy: p.Policy, Keys: p.Keys, RevMinEpoch: p.RevMinEpoch, RevMaxAge: p.RevMaxAge, StatusURL: p.StatusURL, Version: max(d.Version, 1),
 		Parent: &Parent{Hash: l.Hash(), Kind: d.Kind, Index: d.Index, CopyGeneration: l.generation(&d.State)},
 	}
 	child.Policy.StorageDuration, child.Policy.Renew = 0, nil
@@ -388,4 +389,71 @@ func (s State) TakeBack(x Share) (State, error) {
 	s.GivenMS -= x.MS
 	s.Ver++
 	return s, nil
+}
+
+// CopyIndex is the index of the next copy: how many were made before, where the
+// license counts them, else the next index of all children.
+func (l *License) CopyIndex(s State) uint64 {
+	if copies(l.units.Management) == 0 {
+		return s.NextIndex
+	}
+	return add(s.Consumed[permission.Copy], s.Given[permission.Copy])
+}
+
+// CopySplits reports whether a copy takes a part of what is counted: the rule's
+// default is that counts are shared, not doubled (evaluator E8).
+func (l *License) CopySplits() bool {
+	return !value(l.info.Policy.Copy).PerInstance
+}
+
+// Spent is what of a license was used, as RETURNED says it: of a counted one
+// plays, one that is begun and not charged included; of an accumulated one ms.
+func (l *License) Spent(s State) uint64 {
+	if l.playCount() == 0 {
+		return uint64(max(s.Acc, 0)) //nolint:gosec // not negative
+	}
+	n := s.Consumed[permission.Play]
+	if s.OpenPlay != nil && !s.OpenPlay.Charged {
+		n++
+	}
+	return n
+}
+
+// Settle ends a child that was lent or set aside: of its share what was spent
+// (as Spent says it) is used up, the rest is the parent's again. A child of
+// which nothing is known has spent all of it.
+func (s State) Settle(x Share, spent uint64) (State, error) {
+	next, err := s.TakeBack(x)
+	if err != nil {
+		return s, err
+	}
+	plays, ms := min(spent, x.Plays), x.MS
+	if x.Plays == 0 {
+		ms = int64(min(spent, uint64(x.MS))) //nolint:gosec // not above x.MS
+	} else if plays == 0 {
+		ms = 0
+	}
+	if next.Acc += ms; plays > 0 {
+		if next.Consumed == nil {
+			next.Consumed = map[permission.Permission]uint64{}
+		}
+		next.Consumed[permission.Play] = add(next.Consumed[permission.Play], plays)
+	}
+	return next, nil
+}
+
+// Keep leaves n plays of a counted license, and takes the others as used: what
+// an arbiter gives back is less what may have been used elsewhere.
+func (l *License) Keep(s State, n uint64) State {
+	left := s.left(permission.Play, l.playCount())
+	if left <= n {
+		return s
+	}
+	s = s.clone()
+	if s.Consumed == nil {
+		s.Consumed = map[permission.Permission]uint64{}
+	}
+	s.Consumed[permission.Play] = add(s.Consumed[permission.Play], left-n)
+	s.Ver++
+	return s
 }
