@@ -338,16 +338,16 @@ func compare(a, b ident.Transfer) int {
 	return 1
 }
 
-// ByRequest is the XFER of the open transfer that this request led to, nil
-// when there is none: a request that is repeated gets the same answer.
-func (s *Source) ByRequest(dst ident.Device, req ident.Request) *XFER {
+// ByRequest is the XFER or LEND of the open transfer that this request led to,
+// nil when there is none: a request that is repeated gets the same answer.
+func (s *Source) ByRequest(dst ident.Device, req ident.Request) Message {
 	p := s.pairs[pairKey{dst, s.inc}]
 	if p == nil || req == (ident.Request{}) {
 		return nil
 	}
 	for seq, e := range p.open {
-		if e.request == req && e.loan == nil {
-			return NewXFER(ident.Transfer{Src: s.self, Dst: dst, Incarnation: s.inc, Seq: seq}, p.low(), e.body, nil)
+		if e.request == req {
+			return p.message(ident.Transfer{Src: s.self, Dst: dst, Incarnation: s.inc, Seq: seq})
 		}
 	}
 	return nil
