@@ -2,8 +2,10 @@ package trem
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/sltp"
 )
 
 // Op says what a hand-over does with a license. Source: local, docs/spec/transfer.md.
@@ -27,6 +29,20 @@ func (o Op) String() string {
 		return "LEND"
 	}
 	return ""
+}
+
+// MarshalText prints the operation for JSON.
+func (o Op) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
+// UnmarshalText reads what MarshalText prints.
+func (o *Op) UnmarshalText(s []byte) error {
+	for _, op := range []Op{OpMove, OpCopy, OpLend} {
+		if string(s) == op.String() {
+			*o = op
+			return nil
+		}
+	}
+	return fmt.Errorf("trem: unknown operation %q", s)
 }
 
 // Card is what a module must know of another one to hand something over to it
@@ -54,7 +70,11 @@ type Letter struct {
 	To    ident.Device `cbor:"1,keyasint"`
 	Topic [16]byte     `cbor:"2,keyasint"` // a newer letter of one topic makes an older one useless
 	Bytes []byte       `cbor:"3,keyasint"`
+	Again bool         `cbor:"4,keyasint,omitzero"` // it says what was said before: worth sending once in a while
 }
+
+// IsLetter reports whether a message that came without connection ID is for Post.
+func IsLetter(msg []byte) bool { return sltp.IsLetter(msg) }
 
 // Handed is what a hand-over or a letter led to.
 type Handed struct {

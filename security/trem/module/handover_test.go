@@ -330,8 +330,22 @@ func TestTransfer_3_LoanReturnsByItself(t *testing.T) {
 		t.Errorf("%d plays are left, want 2: of a borrower that says nothing its play is spent", *held[0].Counters.PlaysLeft)
 	}
 	h.plays(h.tablet, false)
+	// The borrower hears that it is over with the next thing that comes from there.
+	next, err := h.home.HandOver(ctx, trem.HandOver{Op: trem.OpLend, Content: filmID, To: h.card(h.tablet), ForMS: 1000})
+	h.must(err)
+	h.mail(next.Letters)
+	if held := h.held(h.tablet); len(held) != 1 {
+		t.Errorf("%d licenses are held, want the new loan", len(held))
+	}
+	back, err := h.tablet.GiveBack(ctx, next.Transfer)
+	h.must(err)
+	h.mail(back.Letters)
+	h.mail(got.Letters)
+	h.reason(h.tablet, license.NoGrant)
+	h.waiting(h.tablet)
 	h.mail(out.Letters)
 	h.waiting(h.home)
+	h.reason(h.tablet, license.NoGrant)
 }
 
 // TestTransfer_3_RecalledLoan goes back at once when nobody watches it.

@@ -43,6 +43,11 @@ func (c *Core) take(x *transfer.XFER, from *pki.Peer, r Reading) (arrival, error
 // arrived makes an arrival durable and holds what was installed.
 func (c *Core) arrived(a *arrival, inst *instance) error {
 	recs := records(a.res.Records)
+	closed, err := c.confirmed() // an XFER says by its low what else is closed
+	if err != nil {
+		return err
+	}
+	recs = append(recs, closed...)
 	fresh := a.res.New && a.res.Installed
 	if fresh {
 		more, err := inst.installRecords(a.tid)
@@ -267,8 +272,8 @@ type awayRecord struct {
 }
 
 // confirmed clears UNCONFIRMED from what its sources have closed, and forgets
-// the loans that are.
-func (c *Core) confirmed(before []transfer.Borrowing) ([]vault.Record, error) {
+// the loans that are. A commit of what it returns must follow.
+func (c *Core) confirmed() ([]vault.Record, error) {
 	var out []vault.Record
 	for _, inst := range c.sorted() {
 		tx := inst.state.Tx
@@ -284,15 +289,14 @@ func (c *Core) confirmed(before []transfer.Borrowing) ([]vault.Record, error) {
 		out = append(out, rec)
 	}
 	open := c.dest.Borrowed()
-	for _, b := range before {
-		if slices.ContainsFunc(open, func(o transfer.Borrowing) bool { return o.TID == b.TID }) {
+	for tid := range c.came {
+		if slices.ContainsFunc(open, func(o transfer.Borrowing) bool { return o.TID == tid }) {
 			continue
 		}
-		recs, err := c.forget(b.TID)
+		recs, err := c.forget(tid)
 		if err != nil {
 			return nil, err
 		}
-		delete(c.recalled, b.TID)
 		out = append(out, recs...)
 	}
 	return out, nil

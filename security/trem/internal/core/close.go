@@ -96,13 +96,12 @@ func (c *Core) closed(h sltp.Handle, from *pki.Peer, body []byte) (*trem.Event, 
 
 // closedBy closes all up to a DONE that its source has said.
 func (c *Core) closedBy(done transfer.Done) (*trem.Event, error) {
-	before := c.dest.Borrowed()
 	recs := records(c.dest.Done(done))
 	out := &trem.Event{Kind: trem.EventClosed, Peer: done.TID.Src, Transfer: done.TID}
 	if inst, ok := c.held[c.came[done.TID]]; ok { // it may be the first that the host hears of it
 		out.License, out.Hash, out.Content = inst.leaf().Info().ID, inst.leaf().Hash(), string(inst.leaf().Info().Content)
 	}
-	more, err := c.confirmed(before)
+	more, err := c.confirmed()
 	if err != nil {
 		return nil, err
 	}

@@ -173,8 +173,7 @@ func (c *Core) loanOver(tid ident.Transfer, out func() (transfer.Outcome, error)
 
 // expire ends the loans whose end is proven: by a statement of time that this
 // module heard since it started, and by nothing that it counted itself.
-func (c *Core) expire() ([]trem.Event, error) {
-	var out []trem.Event
+func (c *Core) expire() (out trem.Handed, err error) {
 	for _, l := range c.source.Loans() {
 		guard := int64(transfer.Guard)
 		if m, ok := c.members[l.TID.Dst]; ok && c.domain != nil && !m.Removed {
@@ -187,8 +186,12 @@ func (c *Core) expire() ([]trem.Event, error) {
 		if err != nil {
 			return out, err
 		}
-		if res.Aborted {
-			out = append(out, trem.Event{Kind: trem.EventLoanOver, Peer: l.TID.Dst, Transfer: l.TID, License: l.Child})
+		if !res.Aborted {
+			continue
+		}
+		out.Events = append(out.Events, trem.Event{Kind: trem.EventLoanOver, Peer: l.TID.Dst, Transfer: l.TID, License: l.Child})
+		if out, err = c.withDone(out, res.Done); err != nil {
+			return out, err
 		}
 	}
 	return out, nil
@@ -292,5 +295,6 @@ func (c *Core) forget(tid ident.Transfer) ([]vault.Record, error) {
 	}
 	rec, err := newRecord(kindGone, goneRecord{Hash: inst.leaf().Hash()})
 	delete(c.held, inst.leaf().Hash())
+	delete(c.recalled, tid)
 	return []vault.Record{rec}, err
 }
