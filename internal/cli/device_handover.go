@@ -73,7 +73,7 @@ func newDeviceCopyCmd(env *Env, dir *string) *cobra.Command {
 	var f handFlags
 	cmd := &cobra.Command{
 		Use:   "copy TITLE",
-		Short: "Make a copy of a title for another device, where its license lets you",
+		Short: "Make a copy of a title for another device, where you may",
 		Example: `  lares device copy lares-film --to phone
   lares device copy lares-film --here
   lares device copy lares-film --to phone --json`,

@@ -31,7 +31,7 @@ func newHomeMoveCmd(env *Env, dir *string) *cobra.Command {
 func newHomeCopyCmd(env *Env, dir *string) *cobra.Command {
 	return homeHandCmd(env, dir, trem.OpCopy, &cobra.Command{
 		Use:   "copy TITLE",
-		Short: "Make a copy of a title for a device, where its license lets you",
+		Short: "Make a copy of a title for a device, where you may",
 		Example: `  lares home copy lares-film --to tablet
   lares home copy lares-film --to tablet --json`,
 	})
