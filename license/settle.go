@@ -134,3 +134,10 @@ func (l *License) Keep(s State, n uint64) State {
 	s.Ver++
 	return s
 }
+
+// TransferCooldown is how long, in ms, a license stays with a new subject before
+// it may change again (evaluator E10).
+func (l *License) TransferCooldown() int64 {
+	r := value(l.info.Policy.Transfer)
+	return r.cooldown()
+}

@@ -61,18 +61,20 @@ func homeHandCmd(env *Env, dir *string, op trem.Op, cmd *cobra.Command) *cobra.C
 		if in.HoldMS, err = lasting(f.within); err != nil {
 			return err
 		}
-		var out struct {
-			Transfer ident.Transfer `json:"transfer"`
-		}
+		var out httpd.HandOverAnswer
 		if err := askHome(cmd.Context(), *dir, http.MethodPost, "/api/v1/transfers", in, &out); err != nil {
 			return err
 		}
-		return env.print(cmd, out, func(w io.Writer) error {
-			_, err := fmt.Fprintf(w, "%v waits for %s, which gets it when it is next on.\n", id, f.to)
+		err = env.print(cmd, out, func(w io.Writer) error {
+			_, err := fmt.Fprintln(w, handedWords(out, id, f.to))
 			return err
 		})
+		if err == nil && out.Refused != "" {
+			return said(statusRefused)
+		}
+		return err
 	}
-	cmd.Flags().StringVar(&f.to, "to", "", "name of a device of the house (required)")
+	cmd.Flags().StringVar(&f.to, "to", "", "name of a device of the house, or URL of another house (required)")
 	_ = cmd.MarkFlagRequired("to")
 	switch op {
 	case trem.OpLend:
@@ -84,6 +86,28 @@ func homeHandCmd(env *Env, dir *string, op trem.Op, cmd *cobra.Command) *cobra.C
 		cmd.Flags().Uint64Var(&f.plays, "plays", 0, "plays that go with a counted title (default 1)")
 	}
 	return cmd
+}
+
+func handedWords(out httpd.HandOverAnswer, id ident.Content, to string) string {
+	switch {
+	case out.Arrived:
+		return fmt.Sprintf("%s has %v.", upperFirst(to), id)
+	case out.Refused != "":
+		return fmt.Sprintf("%s did not take %v (%s). It is here again.", upperFirst(to), id, out.Refused)
+	}
+	return fmt.Sprintf("%v waits for %s, which gets it when it is next on.", id, to)
+}
+
+func newHomeGiveCmd(env *Env, dir *string) *cobra.Command {
+	return homeHandCmd(env, dir, trem.OpTransfer, &cobra.Command{
+		Use:   "give TITLE",
+		Short: "Give a title away to another house, for good",
+		Long: `Give a title to another house. It is theirs from then on, with all that is left
+of it, and no longer this house's. The shop may have limited how often, and how
+soon again, a title changes hands.`,
+		Example: `  lares home give lares-film --to http://aunt.example:7710
+  lares home give lares-film --to http://127.0.0.1:7720 --json`,
+	})
 }
 
 // homeTransfers is the house's list of what is not closed.

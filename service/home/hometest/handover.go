@@ -25,9 +25,7 @@ func (m *Module) Letters(context.Context) (trem.Handed, error) {
 }
 
 // Card gives back what it is given.
-func (m *Module) Card(_ context.Context, chain [][]byte, delivery []byte) (trem.Card, error) {
-	return trem.Card{Chain: chain, Delivery: delivery}, nil
-}
+func (m *Module) Card(_ context.Context, of trem.Card) (trem.Card, error) { return of, nil }
 
 // HandOver does what OnHandOver does.
 func (m *Module) HandOver(_ context.Context, h trem.HandOver) (trem.Handed, error) {

@@ -107,13 +107,10 @@ func (c *Core) outcome(tid ident.Transfer, res transfer.Result) (*instance, erro
 }
 
 func (c *Core) acceptTransfer(tid ident.Transfer, b *transfer.Body, from *pki.Peer, r Reading) (*instance, error) {
-	if b.Op == transfer.OpTransfer {
-		return nil, fmt.Errorf("transfer: operation %v is not known here", b.Op)
-	}
 	if err := c.holds(b.HoldUntil, r); err != nil {
 		return nil, err
 	}
-	inst, err := c.accept(b.Chain, b.Bundle, party{peer: from, op: b.Op}, r)
+	inst, err := c.accept(b.Chain, b.Bundle, party{peer: from, op: b.Op, tid: tid}, r)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +120,7 @@ func (c *Core) acceptTransfer(tid ident.Transfer, b *transfer.Body, from *pki.Pe
 	if _, ok := c.held[inst.leaf().Hash()]; ok {
 		return nil, fmt.Errorf("transfer: this license is already here")
 	}
-	if away, ok := c.away[inst.leaf().Hash()]; ok && b.Op != transfer.OpMove {
+	if away, ok := c.away[inst.leaf().Hash()]; ok && b.Op != transfer.OpMove && b.Op != transfer.OpTransfer {
 		return nil, fmt.Errorf("transfer: this license moved away to %v, and comes back from there only", away.TID.Dst)
 	}
 	if len(b.State) > 0 {
@@ -134,7 +131,7 @@ func (c *Core) acceptTransfer(tid ident.Transfer, b *transfer.Body, from *pki.Pe
 	if s := &inst.state; s.Phase != license.Held || s.Tx != nil || s.Loan != nil || s.Slice != nil {
 		return nil, fmt.Errorf("transfer: its state is of a license that is in use elsewhere")
 	}
-	if b.Op == transfer.OpMove || b.Op == transfer.OpCopy {
+	if b.Op != transfer.OpIssue && b.Op != transfer.OpAllowance {
 		inst.state.Tx = &license.Tx{ID: tid, HoldUntil: holdOf(b.HoldUntil), Unconfirmed: true}
 		inst.state.Ver++
 		return inst, nil
@@ -196,7 +193,7 @@ func (c *Core) effect(res transfer.Outcome, r Reading) ([]vault.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b.Op == transfer.OpMove {
+	if b.Op == transfer.OpMove || b.Op == transfer.OpTransfer {
 		return c.moved(res, lic)
 	}
 	if len(b.Chain) < 2 {
@@ -251,6 +248,12 @@ func (c *Core) moved(res transfer.Outcome, lic *license.License) ([]vault.Record
 		return []vault.Record{rec}, err
 	}
 	next := inst.state
+	if next.Reserved[permission.Transfer] > 0 {
+		var err error
+		if next, err = next.Release(permission.Transfer); err != nil {
+			return nil, err
+		}
+	}
 	next.Phase, next.Tx = license.Held, nil
 	next.Ver++
 	if n, ok := res.Regrant[uint64(permission.Play)]; ok && res.Released {

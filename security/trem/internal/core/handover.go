@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
@@ -35,6 +34,8 @@ func action(op trem.Op) (permission.Permission, bool) {
 		return permission.Copy, true
 	case trem.OpLend:
 		return permission.Lend, true
+	case trem.OpTransfer:
+		return permission.Transfer, true
 	}
 	return 0, false
 }
@@ -127,7 +128,7 @@ func (c *Core) give(h *handover) (transfer.Message, ident.Transfer, error) {
 	if c.unclosed(inst) {
 		return nil, ident.Transfer{}, stateError("this license has not been confirmed by where it came from")
 	}
-	if n := inst.withheld(h.peer); n > 0 && h.order.Op == trem.OpMove {
+	if n := inst.withheld(h.peer); n > 0 && (h.order.Op == trem.OpMove || h.order.Op == trem.OpTransfer) {
 		return nil, ident.Transfer{}, rejected(fmt.Errorf("hand-over: %d keys are above the level of that device, and would be lost", n))
 	}
 	switch h.order.Op {
@@ -135,6 +136,8 @@ func (c *Core) give(h *handover) (transfer.Message, ident.Transfer, error) {
 		return c.move(h)
 	case trem.OpCopy:
 		return c.copy(h)
+	case trem.OpTransfer:
+		return c.giveAway(h)
 	default:
 		return c.lend(h)
 	}
@@ -151,6 +154,9 @@ func (c *Core) pick(h *handover, act permission.Permission) (*instance, license.
 		}
 		in := c.input(inst, trem.Ask{Action: act, Confirm: true}, h.r)
 		in.Request.Dest, in.Request.For = c.destOf(h, inst), h.order.ForMS
+		if c.domain != nil {
+			in.Request.Countersigned = license.CountersignDomain
+		}
 		d := inst.leaf().Evaluate(in)
 		if d.Allow {
 			return inst, d
@@ -171,6 +177,9 @@ func (c *Core) destOf(h *handover, inst *instance) *license.Dest {
 	d := &license.Dest{Device: h.peer.ID(), Level: uint8(h.peer.Level()), Anchor: uint8(h.peer.Anchor())}
 	if h.fellow {
 		d.Domain, _, _ = c.pairwise(inst.leaf().Info().Issuer)
+		if m, ok := c.stands(inst); ok {
+			d.Domain = m.Domain
+		}
 	}
 	return d
 }
@@ -204,18 +213,22 @@ func (c *Core) move(h *handover) (transfer.Message, ident.Transfer, error) {
 	if err != nil {
 		return nil, ident.Transfer{}, err
 	}
+	return c.leave(h, transfer.OpMove, links, h.inst.state, h.inst.state)
+}
+
+// leave sends the license itself: with the state goes, and next with it in
+// escrow here.
+func (c *Core) leave(h *handover, op transfer.Op, links [][]byte, goes, next license.State) (transfer.Message, ident.Transfer, error) {
 	bundle, err := h.inst.bundle(h.inst.leaf())
 	if err != nil {
 		return nil, ident.Transfer{}, err
 	}
-	goes := h.inst.state
 	goes.Phase, goes.Tx, goes.Slice = license.Held, nil, nil
 	state, err := goes.Encode()
 	if err != nil {
 		return nil, ident.Transfer{}, err
 	}
-	b := transfer.Body{Op: transfer.OpMove, Chain: links, State: state, Bundle: bundle, HoldUntil: c.holdUntil(h), Amounts: map[uint64]uint64{uint64(permission.Play): transfer.All}}
-	next := h.inst.state
+	b := transfer.Body{Op: op, Chain: links, State: state, Bundle: bundle, HoldUntil: c.holdUntil(h), Amounts: map[uint64]uint64{uint64(permission.Play): transfer.All}}
 	next.Phase, next.Slice = license.Escrow, nil
 	return c.dispatch(h, b, func(tid ident.Transfer) license.State {
 		next.Tx = &license.Tx{ID: tid, HoldUntil: holdOf(b.HoldUntil)}
@@ -332,7 +345,7 @@ func (c *Core) addressed(h *handover, links [][]byte) ([][]byte, error) {
 		return nil, err
 	}
 	l.Membership = c.membershipBytes
-	first, err := wire.Marshal(l)
+	first, err := l.encode()
 	return append([][]byte{first}, links[1:]...), err
 }
 
@@ -417,7 +430,11 @@ func (c *Core) card(in trem.Card, r Reading) (trem.Card, error) {
 		return trem.Card{}, err
 	}
 	if len(in.Chain) == 0 {
-		return trem.Card{Chain: c.identity.Chain, Delivery: c.identity.Delivery, Membership: c.membershipBytes}, nil
+		out := trem.Card{Chain: c.identity.Chain, Delivery: c.identity.Delivery, Membership: c.membershipBytes}
+		if c.domain != nil && in.Issuer != "" {
+			out.Issuer, out.Domain, out.Generation = in.Issuer, c.domain.pairwise(in.Issuer), c.domain.Generation
+		}
+		return out, nil
 	}
 	peer, err := c.verifier.Verify(in.Chain, c.certTime(r), pki.Device)
 	if err != nil {

@@ -45,6 +45,7 @@ func topic(tid ident.Transfer, side string) (out [16]byte) {
 type party struct {
 	peer *pki.Peer
 	op   transfer.Op // what it gives, 0 for a license outside of a transfer
+	tid  ident.Transfer
 }
 
 // post acts on a letter. A letter that is damaged, for another module, or of

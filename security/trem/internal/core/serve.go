@@ -3,7 +3,6 @@ package core
 import (
 	"errors"
 
-	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
@@ -81,7 +80,7 @@ func (c *Core) address(links [][]byte, m memberRecord, r Reading) ([][]byte, err
 	if l.Membership, err = c.membershipOf(m, r); err != nil {
 		return nil, err
 	}
-	first, err := wire.Marshal(l)
+	first, err := l.encode()
 	return append([][]byte{first}, links[1:]...), err
 }
 

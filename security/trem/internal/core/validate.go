@@ -16,13 +16,60 @@ import (
 // Link is one license of a chain with what its signature is judged by. A chain
 // is a list of links, leaf first. Source: local layout, docs/spec/chain.md.
 type Link struct {
-	_          struct{} `cbor:",toarray"`
 	License    []byte
 	Signer     [][]byte // certificates, leaf first, without the root
-	Membership []byte   // the recipient's, renewed by the home server that gives the license; nil otherwise
+	Membership []byte   // the recipient's, renewed by the home server that gives the license, or the giving member's; nil otherwise
+
+	Transfers []countersigned // TRANSFER records, oldest first; a link without any is an array of three
 }
 
-func linkLimit() wire.Limit { return wire.Limit{Bytes: 32 << 10, Items: 8, Depth: 4} }
+// linkWire3 and linkWire4 are the two layouts of a link.
+type linkWire3 struct {
+	_          struct{} `cbor:",toarray"`
+	License    []byte
+	Signer     [][]byte
+	Membership []byte
+}
+
+type linkWire4 struct {
+	_          struct{} `cbor:",toarray"`
+	License    []byte
+	Signer     [][]byte
+	Membership []byte
+	Transfers  []countersigned
+}
+
+func (l *Link) encode() ([]byte, error) {
+	if len(l.Transfers) == 0 {
+		return wire.Marshal(linkWire3{License: l.License, Signer: l.Signer, Membership: l.Membership})
+	}
+	return wire.Marshal(linkWire4{License: l.License, Signer: l.Signer, Membership: l.Membership, Transfers: l.Transfers})
+}
+
+// decode reads a link of either layout.
+func (l *Link) decode(data []byte) error {
+	items, err := wire.Array(data, 3, 4, linkLimit())
+	if err != nil {
+		return err
+	}
+	if len(items) == 3 {
+		var w linkWire3
+		err := wire.Unmarshal(data, &w, linkLimit())
+		l.License, l.Signer, l.Membership = w.License, w.Signer, w.Membership
+		return err
+	}
+	var w linkWire4
+	if err := wire.Unmarshal(data, &w, linkLimit()); err != nil {
+		return err
+	}
+	if len(w.Transfers) == 0 || len(w.Transfers) > maxTransfers {
+		return fmt.Errorf("%d transfer records", len(w.Transfers))
+	}
+	l.License, l.Signer, l.Membership, l.Transfers = w.License, w.Signer, w.Membership, w.Transfers
+	return nil
+}
+
+func linkLimit() wire.Limit { return wire.Limit{Bytes: 48 << 10, Items: maxTransfers + 8, Depth: 6} }
 
 // instance is a license that this module holds, with its keys.
 type instance struct {
@@ -49,6 +96,9 @@ func (c *Core) accept(links [][]byte, bundle []byte, from party, r Reading) (*in
 		return nil, err
 	}
 	if err := c.mayGive(links[0], inst, from, r); err != nil {
+		return nil, err
+	}
+	if err := c.checkTransfers(from.tid, inst, from, r); err != nil {
 		return nil, err
 	}
 	if err := c.ours(inst, signers, from); err != nil {
@@ -83,7 +133,7 @@ func (c *Core) parseChain(links [][]byte, r Reading) (*instance, []*pki.Peer, er
 
 func parseLink(data []byte) (*Link, *license.License, error) {
 	l := new(Link)
-	if err := wire.Unmarshal(data, l, linkLimit()); err != nil {
+	if err := l.decode(data); err != nil {
 		return nil, nil, fmt.Errorf("license chain: %w", err)
 	}
 	lic, err := license.Parse(l.License)
@@ -108,7 +158,7 @@ func (c *Core) mayGive(link []byte, inst *instance, from party, r Reading) error
 		return nil
 	case c.membership != nil && bytes.Equal(x[:], c.membership.Manager):
 		return c.renewed(link, from.peer, r)
-	case from.op == opLend:
+	case from.op == opLend, from.op == transfer.OpTransfer && from.peer.Role() == pki.HomeServer:
 		return nil
 	case from.op == transfer.OpMove, from.op == transfer.OpCopy:
 		return c.meet(from.peer, linkMembership(link), inst.leaf().Info().Issuer)
@@ -121,7 +171,7 @@ func (c *Core) mayGive(link []byte, inst *instance, from party, r Reading) error
 // lends it. A license that moves was judged where it was accepted first.
 func (c *Core) ours(inst *instance, signers []*pki.Peer, from party) error {
 	info := inst.leaf().Info()
-	if p := info.Parent; p != nil && from.op != transfer.OpMove {
+	if p := info.Parent; p != nil && from.op != transfer.OpMove && from.op != transfer.OpTransfer {
 		server := c.membership != nil && from.op != opLend && !bytes.Equal(x5tOf(signers[0]), c.membership.Manager)
 		if mine := from.op == transfer.OpCopy || from.op == opLend; mine && signers[0].X5T() != from.peer.X5T() || !mine && server {
 			return fmt.Errorf("license: it is derived by another than who may")
@@ -132,17 +182,8 @@ func (c *Core) ours(inst *instance, signers []*pki.Peer, from party) error {
 	} else if p == nil && (from.op == opLend || from.op == transfer.OpCopy) {
 		return fmt.Errorf("license: a root license is not a copy or a loan")
 	}
-	switch s := info.Subject; s.Kind {
-	case license.SubjectDevice:
-		if ident.Device(s.ID) != c.self {
-			return fmt.Errorf("license: its subject is another device")
-		}
-	case license.SubjectDomain:
-		if id, gen, ok := c.pairwise(info.Issuer); !ok || id != ident.Domain(s.ID) || gen < s.Generation {
-			return fmt.Errorf("license: its subject is another house")
-		}
-	default:
-		return fmt.Errorf("license: subjects of kind %d are not for this module", s.Kind)
+	if s := inst.owner(); !c.isOwner(s, info.Issuer) {
+		return fmt.Errorf("license: its subject is another %s", map[license.SubjectKind]string{license.SubjectDevice: "device", license.SubjectDomain: "house"}[s.Kind])
 	}
 	return nil
 }
