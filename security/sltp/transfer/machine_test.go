@@ -273,7 +273,7 @@ func TestTransfer_2_RequestsAreAnsweredOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.disk = recs
-	if got := a.src.ByRequest(b.id, req); got == nil || got.TID != x.TID || got.Hash() != x.Hash() {
+	if got, ok := a.src.ByRequest(b.id, req).(*XFER); !ok || got.TID != x.TID || got.Hash() != x.Hash() {
 		t.Errorf("ByRequest = %+v", got)
 	}
 	if a.src.ByRequest(b.id, ident.NewRequest()) != nil || a.src.ByRequest(b.id, ident.Request{}) != nil || a.src.ByRequest(a.id, req) != nil {

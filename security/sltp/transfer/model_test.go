@@ -166,8 +166,8 @@ func TestTransfer_2_EveryStateUnderFaults(t *testing.T) {
 		{"one unit, one transfer each way", 1, [2]uint64{1, 1}, 691, 0},
 		{"two units, one transfer each way", 2, [2]uint64{1, 1}, 2025, 0},
 		{"one unit, two transfers one way", 1, [2]uint64{2, 0}, 1935, 0},
-		{"two units, two transfers one way", 2, [2]uint64{2, 0}, 23857, 10000},
-		{"one unit, two transfers there, one back", 1, [2]uint64{2, 1}, 98505, 100000},
+		{"two units, two transfers one way", 2, [2]uint64{2, 0}, 19033, 10000},
+		{"one unit, two transfers there, one back", 1, [2]uint64{2, 1}, 91867, 1000000},
 	} {
 		if tc.faults > faults(t) {
 			continue

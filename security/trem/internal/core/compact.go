@@ -41,6 +41,20 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	for tid, hash := range c.came {
 		s.add(kindCame, cameRecord{TID: tid, Hash: hash})
 	}
+	for name, id := range c.told {
+		s.add(kindPairwise, pairwiseRecord{House: name.house, Issuer: name.issuer, Domain: id})
+	}
+	for _, rep := range c.reports {
+		s.add(kindLost, rep)
+	}
+	for _, away := range c.away {
+		s.add(kindAway, away)
+	}
+	for _, tid := range c.source.Open() {
+		if p, ok := c.peers[tid.Dst]; ok {
+			s.add(kindPeer, p)
+		}
+	}
 	out, err := c.source.Snapshot()
 	if err != nil {
 		return nil, err
@@ -49,7 +63,11 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(s.recs, records(append(out, in...))...), s.err
+	decided, err := c.arbiter.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	return append(s.recs, records(slices.Concat(out, in, decided))...), s.err
 }
 
 func (c *Core) snapshotContents(s *log) error {
