@@ -172,7 +172,7 @@ func (s *Source) Receipt(r *Receipt) (Outcome, error) {
 	if v == Unknown {
 		return s.doubt(out, e, r)
 	}
-	if v == Refused && e.suspect {
+	if v == Refused && (e.suspect || r.Reason == ReasonReleased) { // how much comes back, only the RELEASE itself says
 		return out, ErrNeedsRelease
 	}
 	kind := uint8(KindCommit)
