@@ -15,11 +15,11 @@ import (
 func main() {
 	parties, err := sim.NewParties()
 	if err != nil {
-		panic(err) //nolint:forbidigo // there is nobody else to tell
+		panic(err) // there is nobody else to tell
 	}
 	stage, err := sim.NewStage(parties)
 	if err != nil {
-		panic(err) //nolint:forbidigo // there is nobody else to tell
+		panic(err) // there is nobody else to tell
 	}
 	js.Global().Set("laresPlay", js.FuncOf(func(_ js.Value, args []js.Value) any {
 		answer, err := do(stage, args)

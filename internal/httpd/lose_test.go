@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -74,13 +73,17 @@ func TestLose_PageAndItsFiles(t *testing.T) {
 // playProgram builds the page's program as `make build` does.
 func playProgram(t *testing.T) fs.FS {
 	t.Helper()
-	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), needs.Tool(t, "go"), "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "play.wasm"), "../../cmd/lares-play")
+	dir, tool := t.TempDir(), needs.Tool(t, "go")
+	cmd := exec.CommandContext(t.Context(), tool, "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "play.wasm"), "../../cmd/lares-play")
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm", "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	js, err := os.ReadFile(filepath.Join(runtime.GOROOT(), "lib", "wasm", "wasm_exec.js"))
+	root, err := exec.CommandContext(t.Context(), tool, "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	js, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(root)), "lib", "wasm", "wasm_exec.js"))
 	if err != nil {
 		t.Fatal(err)
 	}

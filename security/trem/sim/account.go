@@ -225,8 +225,10 @@ func compareTID(a, b ident.Transfer) int {
 // encode is the account as one record's body; of what came, that which d still
 // waits with.
 func (a *account) encode(d *transfer.Destination) ([]byte, error) {
-	w := accountWire{Have: []haveWire{}, Escrow: sortedEntries(a.escrow), Fresh: []entry{}, Charged: a.charged, Minted: a.minted, Copied: a.copied,
-		Lent: sortedEntries(a.lent), Spent: a.spent, Loans: []entry{}}
+	w := accountWire{
+		Have: []haveWire{}, Escrow: sortedEntries(a.escrow), Fresh: []entry{}, Charged: a.charged, Minted: a.minted, Copied: a.copied,
+		Lent: sortedEntries(a.lent), Spent: a.spent, Loans: []entry{},
+	}
 	for _, x := range a.assets() {
 		w.Have = append(w.Have, haveWire{Asset: x, Units: a.have[x]})
 	}
@@ -282,7 +284,7 @@ func (e entry) body(whole bool, hold *int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := transfer.Body{Op: e.Op, Chain: [][]byte{{byte(e.Asset.License) + 1}}, State: state, Amounts: map[uint64]uint64{}, HoldUntil: hold, Bundle: []byte{1}}
+	b := transfer.Body{Op: e.Op, Chain: [][]byte{{1}}, State: state, Amounts: map[uint64]uint64{}, HoldUntil: hold, Bundle: []byte{1}}
 	for right, n := range map[uint64]uint64{rightPlay: e.Units.Plays, rightCopy: e.Units.Copies} {
 		switch {
 		case whole:

@@ -264,7 +264,7 @@ func (n *inode) real(data []byte) []byte {
 func (d *disk) cached() map[string]*inode {
 	out := map[string]*inode{}
 	for name, n := range d.live() {
-		out[name] = &inode{data: n.data[:len(n.data):len(n.data)], synced: len(n.data)}
+		out[name] = &inode{data: slices.Clip(n.data), synced: len(n.data)}
 	}
 	return out
 }

@@ -21,7 +21,7 @@ func (w *World) opLend(b *box) error {
 		return err
 	}
 	to := w.other(b)
-	child := ident.License{1, byte(b.index)}
+	child := ident.License{1, byte(b.index)}              //nolint:gosec // one of a few
 	binary.BigEndian.PutUint64(child[8:], uint64(w.step)) //nolint:gosec // a step is positive
 	m, recs, err := b.src.Lend(transfer.Loan{Dst: to.id, Leaf: to.peer.Leaf(), Child: child, Until: w.loanEnd(), Chain: [][]byte{chain, {1}}, Bundle: []byte{1}})
 	if errors.Is(err, transfer.ErrFull) {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"crypto"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ecdh"
@@ -12,8 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"crypto"
 
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/keystore"

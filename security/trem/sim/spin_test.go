@@ -239,7 +239,7 @@ func TestSim_2_TracesOfTheModels(t *testing.T) {
 			})
 		}
 	}
-	for _, what := range strings.Fields("r_s=1 r_s=2 r_s=3 r_s=0 r_d=1 r_d=2 r_d=3 r_d=0 m_xfer=1 m_cancel=1 m_inst=1 m_ref=1 m_done=1 played=1 aseq=2 bseq=2 ret1=1 ret2=1 awake=1 bhas=1") {
+	for what := range strings.FieldsSeq("r_s=1 r_s=2 r_s=3 r_s=0 r_d=1 r_d=2 r_d=3 r_d=0 m_xfer=1 m_cancel=1 m_inst=1 m_ref=1 m_done=1 played=1 aseq=2 bseq=2 ret1=1 ret2=1 awake=1 bhas=1") {
 		if !seen[what] {
 			t.Errorf("no trace has %s", what)
 		}
