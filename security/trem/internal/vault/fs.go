@@ -35,7 +35,7 @@ type dirFS struct{ dir *os.File }
 // with the process, however it ends.
 func openDir(name string) (FS, error) {
 	if err := makeDir(name); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("vault: %w", err)
 	}
 	dir, err := os.Open(name)
 	if err != nil {
@@ -56,16 +56,13 @@ func makeDir(name string) error {
 		return nil
 	}
 	if err := os.MkdirAll(name, 0o700); err != nil {
-		return fmt.Errorf("vault: %w", err)
+		return err
 	}
 	parent, err := os.Open(filepath.Dir(name))
-	if err == nil {
-		err = errors.Join(parent.Sync(), parent.Close())
-	}
 	if err != nil {
-		return fmt.Errorf("vault: %w", err)
+		return err
 	}
-	return nil
+	return errors.Join(parent.Sync(), parent.Close())
 }
 
 func (d dirFS) path(name string) string { return filepath.Join(d.dir.Name(), name) }
