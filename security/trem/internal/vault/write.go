@@ -75,12 +75,15 @@ func writing(f File, data []byte) func() error {
 }
 
 func (v *Vault) remove(names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
 	for _, name := range names {
 		if err := v.fs.Remove(name); err != nil {
 			return fmt.Errorf("vault: %w", err)
 		}
 	}
-	return nil
+	return v.fs.Sync()
 }
 
 // Compact replaces the whole log by the records of snapshot, which must mean
@@ -103,7 +106,7 @@ func (v *Vault) compact(snapshot []Record) error {
 		return err
 	}
 	v.first = v.segment
-	if err := inTurn(func() error { return v.remove(old) }, v.fs.Sync); err != nil {
+	if err := v.remove(old); err != nil {
 		return broken(err)
 	}
 	return nil
