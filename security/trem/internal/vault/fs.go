@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"syscall"
 )
 
 // FS is what a vault needs of its directory. Names have no folder in them.
@@ -41,11 +40,7 @@ func openDir(name string) (FS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
-	err = syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = ErrLocked
-	}
-	if err != nil {
+	if err = lock(dir); err != nil {
 		return nil, errors.Join(fmt.Errorf("vault: %w", err), dir.Close())
 	}
 	return dirFS{dir}, nil
