@@ -15,7 +15,7 @@ type FS interface {
 	Create(name string) (File, error) // empty and open for writing, whatever was there
 	Rename(from, to string) error
 	Remove(name string) error
-	SyncFile(name string) error // makes a file that someone else wrote durable
+	SyncFile(name string) error // makes a file that someone else wrote durable, even if its sync has failed
 	Sync() error                // makes renames and removals durable
 	io.Closer
 }
@@ -77,12 +77,29 @@ func (d dirFS) Create(name string) (File, error) {
 	return os.OpenFile(d.path(name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
 }
 
+// syncName is the file that takes another's place. It is not read when a crash
+// leaves it, and written over the next time.
+const syncName = "sync.tmp"
+
+// SyncFile writes the file again, under a new name that it then exchanges.
+// Syncing the old one is not enough: when that had failed before, the kernel
+// may take its pages for written, and they are in the cache only.
 func (d dirFS) SyncFile(name string) error {
-	f, err := os.OpenFile(d.path(name), os.O_WRONLY, 0)
+	data, err := d.Read(name)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	f, err := d.Create(syncName)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(data); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return d.Rename(syncName, name)
 }
 
 func (d dirFS) Rename(from, to string) error { return os.Rename(d.path(from), d.path(to)) }
