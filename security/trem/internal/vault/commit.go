@@ -14,13 +14,6 @@ type entry struct {
 	err      error
 }
 
-// batch is what is written together.
-type batch struct {
-	n        int // entries
-	anchored bool
-	recs     []Record
-}
-
 // Commit appends records and returns when they are durable, and anchored where
 // that is asked for: then, and only then, their effects may be seen outside.
 // They are there together or not at all. Calls that come while another one
@@ -32,10 +25,14 @@ type batch struct {
 func (v *Vault) Commit(anchored bool, recs ...Record) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	e := &entry{anchored: anchored, recs: recs, done: len(recs) == 0}
-	if v.err == nil && !e.done {
-		v.queue = append(v.queue, e)
+	switch {
+	case v.err != nil || len(recs) == 0:
+		return v.err
+	case !v.busy && len(v.queue) == 0: // alone
+		return v.apart(func() error { return v.write(anchored, recs) })
 	}
+	e := &entry{anchored: anchored, recs: recs}
+	v.queue = append(v.queue, e)
 	for {
 		switch {
 		case e.done:
@@ -53,28 +50,28 @@ func (v *Vault) Commit(anchored bool, recs ...Record) error {
 // lead writes what waits, up to the limits of one batch: it is this caller's
 // turn, and the others find theirs done.
 func (v *Vault) lead() {
-	b := fill(v.queue)
-	group := v.queue[:b.n]
-	v.queue = v.queue[b.n:]
-	err := v.apart(func() error { return v.write(b.anchored, b.recs) })
+	n, anchored, recs := fill(v.queue)
+	group := v.queue[:n]
+	v.queue = v.queue[n:]
+	err := v.apart(func() error { return v.write(anchored, recs) })
 	for _, e := range group {
 		e.done, e.err = true, err
 	}
 }
 
-// fill makes a batch of the first entries: of one, or as many as fit.
-func fill(queue []*entry) (b batch) {
+// fill makes a batch of the first n entries: of one, or as many as fit.
+func fill(queue []*entry) (n int, anchored bool, recs []Record) {
 	size := 0
 	for _, e := range queue {
 		for _, r := range e.recs {
 			size += len(r.Body)
 		}
-		if b.n > 0 && (len(b.recs)+len(e.recs) > chunkRecs || size > chunkBytes) {
+		if n > 0 && (len(recs)+len(e.recs) > chunkRecs || size > chunkBytes) {
 			break
 		}
-		b = batch{b.n + 1, b.anchored || e.anchored, append(b.recs, e.recs...)}
+		n, anchored, recs = n+1, anchored || e.anchored, append(recs, e.recs...)
 	}
-	return b
+	return n, anchored, recs
 }
 
 // apart runs f, which writes, without the lock; nobody else writes meanwhile.
@@ -110,8 +107,11 @@ func (v *Vault) write(anchored bool, recs []Record) error {
 	if err != nil {
 		return err
 	}
+	if _, err = v.file.Write(frame); err == nil {
+		err = v.file.Sync()
+	}
 	v.size += int64(len(frame))
-	return v.finish(next, inTurn(writing(v.file, frame), v.file.Sync))
+	return v.finish(next, err)
 }
 
 // finish anchors what is on disk and makes it the vault's position.

@@ -30,6 +30,9 @@ type File interface {
 // dirFS is a directory of the operating system, locked for this process.
 type dirFS struct{ dir *os.File }
 
+// OpenDir is the FS of a directory, as Config.Dir makes it, for who wraps it.
+func OpenDir(name string) (FS, error) { return openDir(name) }
+
 // openDir makes the directory when it is missing and locks it. The lock ends
 // with the process, however it ends.
 func openDir(name string) (FS, error) {

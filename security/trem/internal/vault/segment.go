@@ -136,7 +136,10 @@ func (v *Vault) frame(s *sealer, at position, anchored bool, recs []Record) ([]b
 	}
 	p := payload{Anchored: anchored, Records: make([]record, len(recs))}
 	for i, r := range recs {
-		p.Records[i] = record{Kind: r.Kind, Body: append([]byte{}, r.Body...)} // never null
+		p.Records[i] = record{Kind: r.Kind, Body: r.Body}
+		if r.Body == nil {
+			p.Records[i].Body = []byte{} // never null
+		}
 	}
 	data, err := wire.Marshal(p)
 	if err != nil {

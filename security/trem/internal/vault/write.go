@@ -64,14 +64,10 @@ func (v *Vault) createFile(data []byte, name string) (err error) {
 	if v.file, err = v.fs.Create(tempName); err != nil {
 		return err
 	}
-	return inTurn(writing(v.file, data), v.file.Sync, func() error { return v.fs.Rename(tempName, name) }, v.fs.Sync)
-}
-
-func writing(f File, data []byte) func() error {
-	return func() error {
-		_, err := f.Write(data)
+	if _, err = v.file.Write(data); err != nil {
 		return err
 	}
+	return inTurn(v.file.Sync, func() error { return v.fs.Rename(tempName, name) }, v.fs.Sync)
 }
 
 func (v *Vault) remove(names []string) error {
@@ -118,8 +114,8 @@ func chunks(recs []Record) (out [][]Record) {
 		queue[i] = &entry{recs: recs[i : i+1]}
 	}
 	for len(queue) > 0 || out == nil {
-		b := fill(queue)
-		out, queue = append(out, b.recs), queue[b.n:]
+		n, _, batch := fill(queue)
+		out, queue = append(out, batch), queue[n:]
 	}
 	return out
 }
