@@ -18,16 +18,19 @@ import (
 const childDir = "LARES_VAULT_CHILD"
 
 func TestMain(m *testing.M) {
-	for env, run := range map[string]func(string) error{childDir: child, stepDir: stepChild} {
-		if what := os.Getenv(env); what != "" {
-			if err := run(what); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				os.Exit(1)
-			}
-			os.Exit(0)
-		}
+	var err error
+	if dir := os.Getenv(childDir); dir != "" {
+		err = child(dir)
+	} else if spec := os.Getenv(stepEnv); spec != "" {
+		err = stepChild(spec)
+	} else {
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
 func number(r Record) (int, error) { return strconv.Atoi(string(r.Body)) }

@@ -13,26 +13,25 @@ import (
 	"github.com/lares-drm/lares/security/keystore/soft"
 )
 
-// stepDir makes the test binary the process that is killed at one step. Its
-// value is folder, kind of anchor, step, and whether a write is cut.
-const stepDir = "LARES_VAULT_STEP"
+// stepEnv makes the test binary the process that is killed at one step, in its
+// working directory. Its value is kind of anchor, step, and whether a write is cut.
+const stepEnv = "LARES_VAULT_STEP"
 
 func stepChild(spec string) error {
-	var dir string
 	var kind anchorKind
 	k := new(killer)
-	if _, err := fmt.Sscan(spec, &dir, &kind, &k.at, &k.half); err != nil {
+	if _, err := fmt.Sscan(spec, &kind, &k.at, &k.half); err != nil {
 		return err
 	}
-	keys, err := soft.Open(filepath.Join(dir, "keys"))
+	keys, err := soft.Open("keys")
 	if err != nil {
 		return err
 	}
-	cfg, nv, err := withNV(Config{Keystore: keys, Device: device}, kind, filepath.Join(dir, "nv"), k)
+	cfg, nv, err := withNV(Config{Keystore: keys, Device: device}, kind, "nv", k)
 	if err != nil {
 		return err
 	}
-	f, err := newKillFS(dir, k)
+	f, err := newKillFS(k)
 	if err != nil {
 		return err
 	}
@@ -144,7 +143,8 @@ func killStep(t *testing.T, kind anchorKind, at int, half bool) (killed bool) {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this very binary
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d %d %v", stepDir, dir, kind, at, half))
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d %v", stepEnv, kind, at, half))
+	cmd.Dir = dir
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	var exit *exec.ExitError

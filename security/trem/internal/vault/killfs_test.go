@@ -55,8 +55,9 @@ type killFS struct {
 	last   int
 }
 
-func newKillFS(dir string, k *killer) (*killFS, error) {
-	f := &killFS{killer: k, dir: filepath.Join(dir, "vault"), shadow: filepath.Join(dir, "shadow"), live: map[string]int{}}
+// newKillFS works in the working directory.
+func newKillFS(k *killer) (*killFS, error) {
+	f := &killFS{killer: k, dir: "vault", shadow: "shadow", live: map[string]int{}}
 	return f, os.Mkdir(f.shadow, 0o700)
 }
 
