@@ -3,6 +3,7 @@ package trembench
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -65,6 +66,9 @@ func (f file) Sync() error {
 
 // open opens the vault in a folder, with keys that are beside it.
 func open(dir string, off bool, replay func(vault.Record) error) (*vault.Vault, *disk, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, err
+	}
 	keys, err := soft.OpenOrCreate(filepath.Join(dir, "keys"))
 	if err != nil {
 		return nil, nil, err
@@ -80,6 +84,12 @@ func open(dir string, off bool, replay func(vault.Record) error) (*vault.Vault, 
 
 func nothing(vault.Record) error { return nil }
 
+// Vault is where and by which clock a vault is measured.
+type Vault struct {
+	Dir string           // an empty folder, or none yet
+	Now func() time.Time // the clock of whoever waits
+}
+
 // Appended is what writers did.
 type Appended struct {
 	Appends int           // commits that returned
@@ -88,9 +98,17 @@ type Appended struct {
 	Median  time.Duration // one commit, as its caller sees it
 }
 
+// Rate is how many commits returned in a second.
+func (a Appended) Rate() float64 { return float64(a.Appends) / a.Took.Seconds() }
+
+// Add adds what is counted.
+func (a *Appended) Add(b Appended) {
+	a.Appends, a.Syncs, a.Took = a.Appends+b.Appends, a.Syncs+b.Syncs, a.Took+b.Took
+}
+
 // Append lets writers commit one play after the other, each, for a time.
-func Append(ctx context.Context, dir string, writers int, d time.Duration) (Appended, error) {
-	v, fs, err := open(dir, false, nothing)
+func (b Vault) Append(ctx context.Context, writers int, d time.Duration) (Appended, error) {
+	v, fs, err := open(b.Dir, false, nothing)
 	if err != nil {
 		return Appended{}, err
 	}
@@ -98,7 +116,7 @@ func Append(ctx context.Context, dir string, writers int, d time.Duration) (Appe
 		return Appended{}, err
 	}
 	before := fs.syncs.Load()
-	start := time.Now()
+	start := b.Now()
 	waits, errs := make([][]time.Duration, writers), make([]error, writers)
 	var wg sync.WaitGroup
 	for w := range writers {
@@ -108,13 +126,13 @@ func Append(ctx context.Context, dir string, writers int, d time.Duration) (Appe
 				if errs[w] == nil {
 					errs[w] = v.Commit(true, play(len(waits[w]), 100)...)
 				}
-				then := time.Now()
+				then := b.Now()
 				waits[w], now = append(waits[w], then.Sub(now)), then
 			}
 		})
 	}
 	wg.Wait()
-	out := Appended{Took: time.Since(start), Syncs: int(fs.syncs.Load() - before)}
+	out := Appended{Took: b.Now().Sub(start), Syncs: int(fs.syncs.Load() - before)}
 	all := slices.Concat(waits...)
 	slices.Sort(all)
 	out.Appends, out.Median = len(all), all[len(all)/2]
@@ -128,8 +146,8 @@ func Append(ctx context.Context, dir string, writers int, d time.Duration) (Appe
 
 // Recover fills a vault with records, one a batch, and measures how long
 // opening it takes. Filling leaves the syncs out; the files are the same.
-func Recover(ctx context.Context, dir string, records int) (time.Duration, error) {
-	v, _, err := open(dir, true, nothing)
+func (b Vault) Recover(ctx context.Context, records int) (time.Duration, error) {
+	v, _, err := open(b.Dir, true, nothing)
 	if err != nil {
 		return 0, err
 	}
@@ -145,9 +163,9 @@ func Recover(ctx context.Context, dir string, records int) (time.Duration, error
 		return 0, err
 	}
 	found := 0
-	start := time.Now()
-	v, _, err = open(dir, false, func(vault.Record) error { found++; return nil })
-	took := time.Since(start)
+	start := b.Now()
+	v, _, err = open(b.Dir, false, func(vault.Record) error { found++; return nil })
+	took := b.Now().Sub(start)
 	if err != nil {
 		return 0, err
 	}
@@ -168,13 +186,13 @@ type Played struct {
 
 // Play commits plays of some licenses, and compacts as a module does. Syncs are
 // left out: they do not change what is in the files.
-func Play(ctx context.Context, dir string, plays, licenses int) (p Played, err error) {
-	v, _, err := open(dir, true, nothing)
+func (b Vault) Play(ctx context.Context, plays, licenses int) (p Played, err error) {
+	v, _, err := open(b.Dir, true, nothing)
 	if err != nil {
 		return p, err
 	}
 	last := make(map[int]vault.Record, licenses)
-	start := time.Now()
+	start := b.Now()
 	for n := range plays {
 		if err := ctx.Err(); err != nil {
 			return p, err
@@ -188,7 +206,7 @@ func Play(ctx context.Context, dir string, plays, licenses int) (p Played, err e
 			continue
 		}
 		p.Compactions++
-		if p.Bytes, err = size(dir); err != nil {
+		if p.Bytes, err = size(b.Dir); err != nil {
 			return p, err
 		}
 		p.Most = max(p.Most, p.Bytes)
@@ -199,12 +217,12 @@ func Play(ctx context.Context, dir string, plays, licenses int) (p Played, err e
 		if err := v.Compact(snapshot); err != nil {
 			return p, err
 		}
-		if p.Snapshot, err = size(dir); err != nil {
+		if p.Snapshot, err = size(b.Dir); err != nil {
 			return p, err
 		}
 	}
-	p.Took = time.Since(start)
-	if p.Bytes, err = size(dir); err != nil {
+	p.Took = b.Now().Sub(start)
+	if p.Bytes, err = size(b.Dir); err != nil {
 		return p, err
 	}
 	p.Most = max(p.Most, p.Bytes)
