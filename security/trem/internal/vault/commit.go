@@ -76,7 +76,7 @@ func fill(queue []*entry) (n int, anchored bool, recs []Record) {
 
 // apart runs f, which writes, without the lock; nobody else writes meanwhile.
 func (v *Vault) apart(f func() error) (err error) {
-	v.busy = true
+	v.busy, err = true, ErrBroken // in case that f panics
 	v.mu.Unlock()
 	defer func() {
 		v.mu.Lock()
@@ -86,7 +86,8 @@ func (v *Vault) apart(f func() error) (err error) {
 		}
 		v.turn.Broadcast()
 	}()
-	return f()
+	err = f()
+	return err
 }
 
 // still takes the lock when nobody writes.

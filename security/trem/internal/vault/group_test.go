@@ -299,3 +299,23 @@ func TestVault_5_CompactWaitsItsTurn(t *testing.T) {
 		}
 	})
 }
+
+// TestVault_5_APanicBreaks: an FS that panics leaves no vault that goes on.
+func TestVault_5_APanicBreaks(t *testing.T) {
+	f := newCrashFS()
+	v, _ := reopen(t, Config{FS: f, Keystore: newKeystore(t), Device: device})
+	f.before = func() error { panic("no disk") }
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic is gone")
+			}
+		}()
+		_ = v.Commit(true, rec(1))
+	}()
+	f.before = func() error { return nil }
+	if err := v.Commit(true, rec(2)); !errors.Is(err, ErrBroken) {
+		t.Errorf("%v, want ErrBroken", err)
+	}
+	shut(t, v)
+}
