@@ -258,3 +258,26 @@ func TestVault_5_AnchorIsOfOneVault(t *testing.T) {
 		}
 	}
 }
+
+// TestVault_5_AGroupIsAnchored: one step for all, when any of them asks for it.
+func TestVault_5_AGroupIsAnchored(t *testing.T) {
+	k := newKeystore(t)
+	for _, kind := range anchors() {
+		for asked := range 4 { // 3: none
+			nv := newRegister()
+			v, _ := reopen(t, nv.in(Config{FS: newCrashFS(), Keystore: k, Device: device}, kind))
+			before, after := nv.value, 0
+			nv.before = func() error { after++; return nil }
+			v.mu.Lock()
+			for i := range 3 {
+				v.queue = append(v.queue, &entry{recs: []Record{rec(i)}, anchored: i == asked})
+			}
+			v.lead()
+			v.mu.Unlock()
+			if want := asked < 3; (nv.value != before) != want || (after == 1) != want {
+				t.Errorf("kind %d, commit %d asks: %d steps of the register", kind, asked, after)
+			}
+			shut(t, v)
+		}
+	}
+}
