@@ -85,6 +85,8 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 		{home.ErrPairing, http.StatusBadRequest, "malformed", "This is not a pairing request."},
 		{home.ErrTooMany, http.StatusTooManyRequests, "too_many", "Too many devices are waiting. Answer or refuse one first."},
 		{home.ErrCode, http.StatusForbidden, "wrong_code", wordsWrongCode},
+		{home.ErrAmbiguous, http.StatusConflict, "ambiguous", "Several devices of the house have this name. Use the device's ID."},
+		{home.ErrNoCard, http.StatusConflict, "pair_again", "This device was paired by an earlier version: pair it again, then a title can go to it."},
 		{home.ErrAway, http.StatusServiceUnavailable, "authority_away", "The authority cannot be reached now."},
 		{clearkey.ErrRequest, http.StatusBadRequest, "malformed", "This is not a key request."},
 		{clearkey.ErrNoKeys, http.StatusNotFound, "no_keys", "This stream has none of these keys."},

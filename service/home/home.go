@@ -26,6 +26,8 @@ type (
 		Player
 		Household
 		Learner
+		Postman
+		Giver
 	}
 	// Licensing gets licenses and carries SLTP for devices.
 	Licensing interface {
@@ -48,6 +50,19 @@ type (
 		Admit(ctx context.Context, d trem.Candidate) (trem.Admission, error)
 		Remove(ctx context.Context, d ident.Device) error
 		Pairwise(ctx context.Context, issuer ident.Issuer) (ident.Domain, error)
+	}
+	// Postman takes and writes letters between modules.
+	Postman interface {
+		Post(ctx context.Context, letter []byte) (trem.Handed, error)
+		Letters(ctx context.Context) (trem.Handed, error)
+	}
+	// Giver hands licenses over.
+	Giver interface {
+		Card(ctx context.Context, chain [][]byte, delivery []byte) (trem.Card, error)
+		HandOver(ctx context.Context, h trem.HandOver) (trem.Handed, error)
+		RenewLoan(ctx context.Context, r trem.Renewal) (trem.Handed, error)
+		Transfers(ctx context.Context) ([]trem.Transfer, error)
+		Cancel(ctx context.Context, id ident.Transfer) (trem.Handed, error)
 	}
 	// Learner takes what the authority says.
 	Learner interface {
@@ -92,6 +107,7 @@ type Home struct {
 	learned learned
 	events  broker
 	door    door
+	mailbox *mailbox
 }
 
 // New reads the state folder. It starts nothing.
@@ -122,6 +138,9 @@ func New(cfg Config) (*Home, error) {
 	if h.shop, err = openShop(cfg.Dir); err != nil {
 		return nil, err
 	}
+	if h.mailbox, err = openMailbox(cfg.Dir); err != nil {
+		return nil, err
+	}
 	h.plays = newPlays()
 	return h, nil
 }
@@ -137,6 +156,7 @@ func (h *Home) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return every(gctx, h.cfg.LearnEvery, h.learnOnce) })
 	g.Go(func() error { return every(gctx, h.cfg.LearnEvery, h.settleOnce) })
+	g.Go(func() error { return every(gctx, h.cfg.LearnEvery, h.postOnce) })
 	g.Go(func() error {
 		return every(gctx, sweepEvery, func(ctx context.Context) {
 			h.sweepPairings(ctx)

@@ -9,6 +9,7 @@ import (
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/sltp/transfer"
 	"github.com/lares-drm/lares/security/trem/internal/vault"
 )
 
@@ -39,7 +40,7 @@ func (i *instance) root() *license.License { return i.chain[len(i.chain)-1] }
 // revocation at the newest known epoch, the derivation, the subject and the
 // keys. Later plays do not judge the signers again (shared license design,
 // section 2).
-func (c *Core) accept(links [][]byte, bundle []byte, from *pki.Peer, r Reading) (*instance, error) {
+func (c *Core) accept(links [][]byte, bundle []byte, from party, r Reading) (*instance, error) {
 	inst, signers, err := c.parseChain(links, r)
 	if err != nil {
 		return nil, err
@@ -47,7 +48,7 @@ func (c *Core) accept(links [][]byte, bundle []byte, from *pki.Peer, r Reading) 
 	if err := license.VerifyChain(inst.chain, signers); err != nil {
 		return nil, err
 	}
-	if err := c.renewed(links[0], from, r); err != nil {
+	if err := c.mayGive(links[0], inst, from, r); err != nil {
 		return nil, err
 	}
 	if err := c.ours(inst, signers, from); err != nil {
@@ -89,21 +90,47 @@ func parseLink(data []byte) (*Link, *license.License, error) {
 	return l, lic, err
 }
 
-// ours checks that the license is for this module or its domain, and that it
-// comes from who may give it.
-func (c *Core) ours(inst *instance, signers []*pki.Peer, from *pki.Peer) error {
-	info := inst.leaf().Info()
-	if from.Role() == pki.LicenseIssuer && from.Issuer() != info.Issuer {
-		return fmt.Errorf("license: issuer %v gives a license of %v", from.Issuer(), info.Issuer)
-	}
-	if c.membership != nil {
-		x := from.X5T()
-		if !bytes.Equal(x[:], c.membership.Manager) {
+// mayGive checks that a license comes from who may give it in this way:
+// an issuer its own, to a home server; a home server to its members; a fellow
+// member by MOVE and COPY; and anybody certified by LEND. On the way the
+// membership that stands beside the license is looked at: the recipient's own,
+// renewed, or that of the member who gives.
+func (c *Core) mayGive(link []byte, inst *instance, from party, r Reading) error {
+	x := from.peer.X5T()
+	switch {
+	case from.peer.Role() == pki.LicenseIssuer:
+		if from.op != 0 && from.op != transfer.OpIssue || c.membership != nil {
 			return fmt.Errorf("license: it does not come from this house's server")
 		}
-		if info.Parent != nil && signers[0].X5T() != x {
-			return fmt.Errorf("license: it is derived by another than this house's server")
+		if info := inst.leaf().Info(); from.peer.Issuer() != info.Issuer {
+			return fmt.Errorf("license: issuer %v gives a license of %v", from.peer.Issuer(), info.Issuer)
 		}
+		return nil
+	case c.membership != nil && bytes.Equal(x[:], c.membership.Manager):
+		return c.renewed(link, from.peer, r)
+	case from.op == opLend:
+		return nil
+	case from.op == transfer.OpMove, from.op == transfer.OpCopy:
+		return c.meet(from.peer, linkMembership(link), inst.leaf().Info().Issuer)
+	}
+	return fmt.Errorf("license: it does not come from this house's server")
+}
+
+// ours checks that the license is for this module or its domain, and that a
+// derived one was signed by who may: this house's server, or who copies or
+// lends it. A license that moves was judged where it was accepted first.
+func (c *Core) ours(inst *instance, signers []*pki.Peer, from party) error {
+	info := inst.leaf().Info()
+	if p := info.Parent; p != nil && from.op != transfer.OpMove {
+		server := c.membership != nil && from.op != opLend && !bytes.Equal(x5tOf(signers[0]), c.membership.Manager)
+		if mine := from.op == transfer.OpCopy || from.op == opLend; mine && signers[0].X5T() != from.peer.X5T() || !mine && server {
+			return fmt.Errorf("license: it is derived by another than who may")
+		}
+		if loan := p.Kind == license.KindLoan; loan != (from.op == opLend) || (p.Kind == license.KindCopy) != (from.op == transfer.OpCopy) {
+			return fmt.Errorf("license: kind %d does not come in this way", p.Kind)
+		}
+	} else if p == nil && (from.op == opLend || from.op == transfer.OpCopy) {
+		return fmt.Errorf("license: a root license is not a copy or a loan")
 	}
 	switch s := info.Subject; s.Kind {
 	case license.SubjectDevice:
@@ -120,6 +147,11 @@ func (c *Core) ours(inst *instance, signers []*pki.Peer, from *pki.Peer) error {
 	return nil
 }
 
+func x5tOf(p *pki.Peer) []byte {
+	x := p.X5T()
+	return x[:]
+}
+
 // pairwise is the domain that this module shows to an issuer.
 func (c *Core) pairwise(issuer ident.Issuer) (ident.Domain, uint64, bool) {
 	if c.domain != nil {
@@ -129,8 +161,47 @@ func (c *Core) pairwise(issuer ident.Issuer) (ident.Domain, uint64, bool) {
 		return ident.Domain{}, 0, false
 	}
 	id, ok := c.membership.Pairwise[issuer]
+	if !ok {
+		id, ok = c.told[pairName{c.membership.Domain, issuer}]
+	}
 	return id, c.membership.Generation, ok
 }
+
+// meet checks the membership of a fellow member, and learns from it the name by
+// which an issuer knows the house: its server has signed it for both.
+func (c *Core) meet(peer *pki.Peer, membership []byte, issuer ident.Issuer) error {
+	m, err := c.isFellow(peer, membership)
+	if err != nil || c.membership == nil {
+		return err
+	}
+	_, _, known := c.pairwise(issuer)
+	id, tells := m.Pairwise[issuer]
+	if known || !tells {
+		return nil
+	}
+	rec := pairwiseRecord{House: m.Domain, Issuer: issuer, Domain: id}
+	if err := c.commit(kindPairwise, rec); err != nil {
+		return err
+	}
+	c.told[rec.name()] = id
+	return nil
+}
+
+// pairwiseRecord is the name by which an issuer knows a house, as a fellow
+// member's membership says it.
+type pairwiseRecord struct {
+	_      struct{} `cbor:",toarray"`
+	House  ident.Domain
+	Issuer ident.Issuer
+	Domain ident.Domain
+}
+
+type pairName struct {
+	house  ident.Domain
+	issuer ident.Issuer
+}
+
+func (r pairwiseRecord) name() pairName { return pairName{r.House, r.Issuer} }
 
 func (c *Core) pairwiseFor(issuer ident.Issuer) (ident.Domain, error) {
 	id, _, ok := c.pairwise(issuer)
@@ -208,7 +279,7 @@ func (c *Core) renewed(link []byte, from *pki.Peer, r Reading) error {
 }
 
 // holdStateless stores a license that has no state.
-func (c *Core) holdStateless(links [][]byte, bundle []byte, from *pki.Peer, r Reading) (*instance, error) {
+func (c *Core) holdStateless(links [][]byte, bundle []byte, from party, r Reading) (*instance, error) {
 	inst, err := c.accept(links, bundle, from, r)
 	if err != nil {
 		return nil, err
@@ -218,6 +289,9 @@ func (c *Core) holdStateless(links [][]byte, bundle []byte, from *pki.Peer, r Re
 	}
 	if old, ok := c.held[inst.leaf().Hash()]; ok {
 		return old, nil
+	}
+	if away, ok := c.away[inst.leaf().Hash()]; ok {
+		return nil, fmt.Errorf("license: it moved away to %v, and comes back from there only", away.TID.Dst)
 	}
 	if err := c.oneIdentity(inst.leaf()); err != nil {
 		return nil, err
@@ -265,7 +339,7 @@ func (c *Core) takeOver(inst *instance, r Reading) error {
 		if inst.leaf().Supersedes(old.leaf()) != nil {
 			continue
 		}
-		if c.unclosed(old) {
+		if c.unclosed(old) || old.state.Phase != license.Held {
 			return fmt.Errorf("license: the version before it is not closed yet")
 		}
 		for handle, s := range c.sessions {
