@@ -93,7 +93,7 @@ func Open(cfg Config, now Reading) (*Core, error) {
 		dest: transfer.NewDestination(ident.DeviceOf(spki)),
 	}
 	var pending []vault.Record // transfer records wait for the incarnation, which the vault knows when it is open
-	c.vault, err = vault.Open(vault.Config{Dir: filepath.Join(cfg.Dir, "vault"), Keystore: cfg.Keystore, Device: c.self}, func(r vault.Record) error {
+	c.vault, err = vault.Open(anchored(vault.Config{Dir: filepath.Join(cfg.Dir, "vault"), Keystore: cfg.Keystore, Device: c.self}), func(r vault.Record) error {
 		pending = append(pending, r)
 		return nil
 	})
@@ -117,6 +117,17 @@ func Open(cfg Config, now Reading) (*Core, error) {
 		}
 	}
 	return c, nil
+}
+
+// anchored ties the vault to the register that the keystore has, if it has one.
+func anchored(cfg vault.Config) vault.Config {
+	switch k := cfg.Keystore.(type) {
+	case keystore.Anchorer: // also where it counts as well: this one is the better
+		cfg.Anchor = k
+	case keystore.Counter:
+		cfg.Counter = k
+	}
+	return cfg
 }
 
 func (c *Core) compact() error {
