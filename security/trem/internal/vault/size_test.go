@@ -124,7 +124,7 @@ func TestVault_3_RecoveryOf100000Records(t *testing.T) {
 		}
 	}
 	least := time.Hour
-	for range 3 { // the machine may be busy
+	for try := 0; try < 10 && least > time.Second; try++ { // the machine may be busy
 		n := 0
 		start := time.Now()
 		v, err := Open(Config{Dir: dir, Keystore: k, Device: device}, func(Record) error { n++; return nil })
