@@ -13,11 +13,15 @@ import (
 // input is what a license of this module is evaluated with. Everything but
 // the ask comes from the vault.
 func (c *Core) input(inst *instance, in trem.Ask, r Reading) license.Input {
+	domains := c.memberships(inst.leaf().Info().Issuer)
+	if m, ok := c.stands(inst); ok {
+		domains = append(domains, m)
+	}
 	return license.Input{
 		State: inst.state,
 		Clock: c.clock.judge(r),
 		Env: license.Env{
-			Accepted: true, AcceptedEpoch: inst.epoch, Device: c.self, Domains: c.memberships(inst.leaf().Info().Issuer), Keys: inst.kids(),
+			Accepted: true, AcceptedEpoch: inst.epoch, Device: c.self, Domains: domains, Keys: inst.kids(),
 			RevEpoch: c.epoch(), StatusAge: c.statusAge(r), Level: c.cfg.Keystore.Level(), Anchor: uint8(c.peer.Anchor()),
 		},
 		Request: license.Request{
