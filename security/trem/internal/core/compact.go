@@ -32,6 +32,7 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	if c.membership != nil {
 		s.add(kindMembership, membershipRecord{Membership: c.membershipBytes, Manager: c.manager})
 	}
+	c.snapshotRecovery(&s)
 	if err := c.snapshotContents(&s); err != nil {
 		return nil, err
 	}

@@ -47,6 +47,7 @@ type Core struct {
 	membershipBytes []byte
 	manager         [][]byte
 
+	backups  backups // recovery code and restores
 	held     map[[32]byte]*instance
 	came     map[ident.Transfer][32]byte // transfers that were installed here, and the license of each
 	contents map[ident.Content]*content
@@ -155,7 +156,7 @@ func (c *Core) replay(r vault.Record) error {
 		return err
 	}
 	if r.Kind < kindForeign {
-		return fmt.Errorf("unknown kind")
+		return c.replayRecovery(r)
 	}
 	return c.replayTransfer(r)
 }

@@ -31,7 +31,7 @@ func (c *Core) serve(ev sltp.EventRequest, r Reading) ([]sltp.Message, *trem.Eve
 // answer finds what a member asks for. A code is a refusal.
 func (c *Core) answer(ev sltp.EventRequest, r Reading) (body sltp.Body, code sltp.ErrorCode, err error) {
 	m, ok := c.members[ev.Peer.ID()]
-	if c.domain == nil || ev.Peer.Role() != pki.Device || !ok || m.Removed {
+	if c.domain == nil || ev.Peer.Role() != pki.Device || !ok || m.Removed || c.superseded() != nil {
 		return nil, sltp.ErrorNotMember, nil
 	}
 	if old, err := c.repeat(ev.Peer.ID(), ev.Request.ReqID); old != nil || err != nil {
@@ -100,7 +100,7 @@ func (c *Core) find(what sltp.Reference, r Reading) *instance {
 // currentMember checks the membership that a member shows: ours, for it. Its
 // generation may be an older one: the answer renews it.
 func (c *Core) currentMember(data []byte, device ident.Device) error {
-	m, err := parseMembership(data, c.signer.Public())
+	m, err := c.parseOurs(data)
 	if err != nil {
 		return err
 	}

@@ -197,6 +197,9 @@ func (c *Core) renewed(link []byte, from *pki.Peer, r Reading) error {
 	if m.Domain != c.membership.Domain || m.Generation < c.membership.Generation {
 		return fmt.Errorf("membership: the renewal is of another house or an older generation")
 	}
+	if err := c.fromManager(from, m.Generation); err != nil {
+		return err
+	}
 	if bytes.Equal(l.Membership, c.membershipBytes) {
 		return nil
 	}
