@@ -86,17 +86,6 @@ func (c Code) Public() (Public, error) {
 	return Public{Sign: point, Seal: k.seal.PublicKey().Bytes()}, nil
 }
 
-// Check reports whether p holds two keys of their kinds.
-func (p Public) Check() error {
-	if _, err := signKey(p.Sign); err != nil {
-		return err
-	}
-	if _, err := hpke.MLKEM768X25519().NewPublicKey(p.Seal); err != nil {
-		return ErrKey
-	}
-	return nil
-}
-
 func signKey(point []byte) (*ecdsa.PublicKey, error) {
 	pub, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
 	if err != nil {
