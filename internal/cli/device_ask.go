@@ -40,6 +40,9 @@ func (d *device) get(ctx context.Context, env *Env, id ident.Content, plays uint
 	if err := d.renew(ctx); err != nil {
 		return gotten{}, err
 	}
+	if err := d.follow(ctx); err != nil {
+		return gotten{}, err
+	}
 	st, err := d.trem.Status(ctx)
 	if err != nil {
 		return gotten{}, err

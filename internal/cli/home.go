@@ -34,6 +34,7 @@ func newHomeCmd(env *Env) *cobra.Command {
 	cmd.AddCommand(
 		newHomeInitCmd(env, &dir), newHomeServeCmd(env, &dir), newHomeShowCmd(env, &dir), newHomeAddCmd(env, &dir),
 		newHomeFetchCmd(env, &dir), newHomePairCmd(env, &dir), newHomeSessionsCmd(env, &dir), newHomeStopCmd(env, &dir), newHomeLearnCmd(env, &dir),
+		newHomeBackupCmd(env, &dir), newHomeRestoreCmd(env, &dir),
 	)
 	return cmd
 }

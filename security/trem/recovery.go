@@ -69,12 +69,14 @@ type Restored struct {
 type Succession struct {
 	Restore []byte   `cbor:"1,keyasint" json:"restore,omitempty"` // empty: the house was never restored
 	Manager [][]byte `cbor:"2,keyasint" json:"manager,omitempty"`
+	Code    bool     `cbor:"3,keyasint" json:"-"` // the house has a recovery code; not read by Follow
 }
 
 // Following is the outcome of CmdFollow.
 type Following struct {
 	Manager    ident.Device `cbor:"1,keyasint"` // who manages the house from now on
 	Generation uint64       `cbor:"2,keyasint"`
+	Restore    []byte       `cbor:"4,keyasint"` // that is followed
 	Rival      []byte       `cbor:"3,keyasint"` // another RESTORE of the same generation: nobody joins until one is above it
 }
 

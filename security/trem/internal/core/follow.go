@@ -106,7 +106,7 @@ func (c *Core) followAsMember(got recovery.Restore, raw []byte) (trem.Following,
 }
 
 func (f *followedRecord) following() trem.Following {
-	return trem.Following{Manager: f.Manager, Generation: f.Generation, Rival: f.Rival}
+	return trem.Following{Manager: f.Manager, Generation: f.Generation, Restore: f.Restore, Rival: f.Rival}
 }
 
 // generationKnown is the newest generation of the house that a member knows.

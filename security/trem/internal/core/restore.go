@@ -266,9 +266,9 @@ func (c *Core) succession() (trem.Succession, error) {
 		return trem.Succession{}, err
 	}
 	if c.backups.restored == nil {
-		return trem.Succession{}, nil
+		return trem.Succession{Code: c.backups.key != nil}, nil
 	}
-	return trem.Succession{Restore: c.backups.restored.Restore, Manager: c.identity.Chain}, nil
+	return trem.Succession{Restore: c.backups.restored.Restore, Manager: c.identity.Chain, Code: true}, nil
 }
 
 // oldManagers are the certificates of the managers before this one.
