@@ -69,7 +69,7 @@ func decode(typed string) (code [CodeSize]byte, err error) {
 		}
 		for acc, n = acc<<11|uint32(at), n+11; n >= 8; { //nolint:gosec // below 2,048
 			n -= 8
-			bits = append(bits, byte(acc>>n))
+			bits = append(bits, byte(acc>>n)) //nolint:gosec // the low eight bits
 		}
 	}
 	copy(code[:], bits)

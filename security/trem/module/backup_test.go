@@ -380,7 +380,7 @@ func TestBackup_5_TwoRestoresOfOneGenerationStopJoins(t *testing.T) {
 	}
 	h.wantKinds(h.get(h.tablet, ownFilm, 0), trem.EventInstalled)
 	h.must(h.pair(h.phone))
-	got, err = h.follow(two, one)
+	_, err = h.follow(two, one)
 	h.must(err)
 	h.home = two
 	wantRejected(t, h.pair(h.tablet), trem.CodeState, "another home server")

@@ -230,7 +230,7 @@ func (c *Core) payloadRecovery(cmd trem.Command, body, payload []byte, r Reading
 	if cmd == trem.CmdBackup {
 		return with2(body, func(in trem.BackupOrder) (any, []byte, error) { return c.backup(in, payload, r) })
 	}
-	return with2(body, func(in trem.RestoreOrder) (any, []byte, error) { return c.restoreHouse(in, payload, r) })
+	return with2(body, func(in trem.RestoreOrder) (any, []byte, error) { return c.restoreHouse(in, payload) })
 }
 
 func (c *Core) plainRecovery(cmd trem.Command, body []byte, r Reading) (any, error) {

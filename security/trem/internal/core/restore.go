@@ -38,14 +38,14 @@ type opened struct {
 
 // restoreHouse makes this module the manager of the house of a backup. All of it
 // is one batch: a crash leaves the new house, or the restored one.
-func (c *Core) restoreHouse(in trem.RestoreOrder, data []byte, r Reading) (trem.Restored, []byte, error) {
+func (c *Core) restoreHouse(in trem.RestoreOrder, data []byte) (trem.Restored, []byte, error) {
 	if err := c.need(pki.HomeServer); err != nil {
 		return trem.Restored{}, nil, err
 	}
 	if c.domain == nil {
 		return trem.Restored{}, nil, stateError("this module manages no domain yet")
 	}
-	b, err := c.openBackup(in.Code, data, r)
+	b, err := c.openBackup(in.Code, data)
 	if err != nil {
 		return trem.Restored{}, nil, rejected(err)
 	}
@@ -60,7 +60,7 @@ func (c *Core) restoreHouse(in trem.RestoreOrder, data []byte, r Reading) (trem.
 }
 
 // openBackup reads a file: the manager that signed it, then the code.
-func (c *Core) openBackup(code, data []byte, r Reading) (*opened, error) {
+func (c *Core) openBackup(code, data []byte) (*opened, error) {
 	f, err := recovery.Parse(data)
 	if err != nil {
 		return nil, err
@@ -309,10 +309,15 @@ func (c *Core) recoveryKey() []byte {
 // superseded refuses what only the manager of the house may do, when another
 // restore has taken the house over.
 func (c *Core) superseded() error {
-	if r := c.backups.rival; r != nil && r.Generation > c.restoreGeneration() {
+	if c.isSuperseded() {
 		return stateError("another home server was restored for this house and manages it now")
 	}
 	return nil
+}
+
+func (c *Core) isSuperseded() bool {
+	r := c.backups.rival
+	return r != nil && r.Generation > c.restoreGeneration()
 }
 
 // contested refuses joins as long as two restores of one generation are known.

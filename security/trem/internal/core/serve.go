@@ -31,7 +31,7 @@ func (c *Core) serve(ev sltp.EventRequest, r Reading) ([]sltp.Message, *trem.Eve
 // answer finds what a member asks for. A code is a refusal.
 func (c *Core) answer(ev sltp.EventRequest, r Reading) (body sltp.Body, code sltp.ErrorCode, err error) {
 	m, ok := c.members[ev.Peer.ID()]
-	if c.domain == nil || ev.Peer.Role() != pki.Device || !ok || m.Removed || c.superseded() != nil {
+	if c.domain == nil || ev.Peer.Role() != pki.Device || !ok || m.Removed || c.isSuperseded() {
 		return nil, sltp.ErrorNotMember, nil
 	}
 	if old, err := c.repeat(ev.Peer.ID(), ev.Request.ReqID); old != nil || err != nil {
