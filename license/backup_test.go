@@ -20,7 +20,7 @@ func TestLicense_4_WhoRestoresIt(t *testing.T) {
 		{"PLAY", []func(*license.Info){household}, license.BackupHousehold, true},
 		{"PLAY; MOVE=DOMAIN", []func(*license.Info){household}, license.BackupHousehold, false},
 		{"PLAY; MOVE=ANY; CHARGE=PURCHASE", nil, license.BackupIssuer, false},
-		{"PLAY; PLAY_COUNT=2; CHARGE=PURCHASE", nil, license.BackupIssuer, false},
+		{"PLAY; PLAY_COUNT=2; CHARGE=PURCHASE", []func(*license.Info){func(i *license.Info) { i.Policy.Duration = hour }}, license.BackupIssuer, false},
 		{"PLAY; INTERVAL=48h; CHARGE=RENTAL", nil, license.BackupNone, false},
 		{"PLAY; CHARGE=PURCHASE", []func(*license.Info){func(i *license.Info) { i.Policy.Backup = license.BackupNone }}, license.BackupNone, true},
 	} {
