@@ -205,7 +205,7 @@ func (c *Core) replayRecovery(r vault.Record) error {
 		b.rival = new(rivalRecord)
 		return wire.Unmarshal(r.Body, b.rival, recordLimit)
 	}
-	return fmt.Errorf("unknown kind")
+	return c.replayWitness(r)
 }
 
 // snapshotRecovery adds the records of this file's kinds to a compacted log.

@@ -48,6 +48,7 @@ type Core struct {
 	manager         [][]byte
 
 	backups  backups // recovery code and restores
+	witness  witness // HEADs of peers, and what they said of its own
 	held     map[[32]byte]*instance
 	came     map[ident.Transfer][32]byte // transfers that were installed here, and the license of each
 	contents map[ident.Content]*content

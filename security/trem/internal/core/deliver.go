@@ -28,9 +28,13 @@ func (c *Core) open(in trem.LicenseRequest, r Reading) (trem.Opened, error) {
 	if err != nil {
 		return trem.Opened{}, err
 	}
+	head, err := c.headsTo(in)
+	if err != nil {
+		return trem.Opened{}, err
+	}
 	now := c.clock.judge(r)
 	h, msgs, err := c.sltp.Open(in.Peer, sltp.Request{
-		Purpose: purpose(in), ReqID: in.Request, ClockMS: now.Est, Quality: uint8(now.Q), Body: body,
+		Purpose: purpose(in), ReqID: in.Request, ClockMS: now.Est, Quality: uint8(now.Q), Head: head, Body: body,
 	}, c.certTime(r))
 	if err != nil {
 		return trem.Opened{}, rejected(err)
@@ -104,6 +108,9 @@ func (c *Core) react(ev sltp.Event, r Reading) ([]sltp.Message, *trem.Event, err
 // requested passes a request to an issuer's host, or answers it as a home server.
 func (c *Core) requested(ev sltp.EventRequest, r Reading) ([]sltp.Message, *trem.Event, error) {
 	c.asked[ev.Handle] = &asked{peer: ev.Peer}
+	if err := c.seen(ev.Peer, ev.Request.Head, r); err != nil {
+		return nil, nil, err
+	}
 	if ev.Request.Purpose == sltp.PurposeClosing {
 		return c.query(ev, r)
 	}
@@ -139,11 +146,16 @@ func (c *Core) refuseWith(h sltp.Handle, code sltp.ErrorCode, retryMS int64, r R
 }
 
 func (c *Core) reply(h sltp.Handle, status int, body sltp.Body, r Reading) ([]sltp.Message, error) {
-	if _, ok := c.asked[h]; !ok {
+	a, ok := c.asked[h]
+	if !ok {
 		return nil, &trem.Error{Code: trem.CodeUnknown, Text: "no such exchange"}
 	}
 	delete(c.asked, h)
-	answer := sltp.Reply{Status: status, Body: body, TimeMS: c.clock.judge(r).Est, Ends: ends(body)}
+	head, err := c.headsFor(a.peer.ID())
+	if err != nil {
+		return nil, err
+	}
+	answer := sltp.Reply{Status: status, Body: body, Head: head, TimeMS: c.clock.judge(r).Est, Ends: ends(body)}
 	msgs, err := c.sltp.Reply(h, answer, c.certTime(r))
 	if errors.Is(err, sltp.ErrSuiteFloor) { // the asker is told, or it waits for nothing
 		answer.Status = sltp.StatusRefused
@@ -174,6 +186,9 @@ func ends(body sltp.Body) bool {
 
 // replied is the source's answer: at the destination.
 func (c *Core) replied(ev sltp.EventReply, r Reading) ([]sltp.Message, *trem.Event, error) {
+	if err := c.seen(ev.Peer, ev.Reply.Head, r); err != nil {
+		return nil, nil, err
+	}
 	out := &trem.Event{Handle: uint64(ev.Handle), Peer: ev.Peer.ID(), Request: ev.Reply.ReqID}
 	if ev.Reply.Status != sltp.StatusDone {
 		out.Kind = trem.EventRefused
@@ -224,6 +239,9 @@ func (c *Core) install(h sltp.Handle, from *pki.Peer, data []byte, out *trem.Eve
 		out.Kind, out.Text = trem.EventFailed, "transfer: it is not between these two"
 		return nil, out, nil
 	}
+	if err := c.seenOne(from, x.Head); err != nil {
+		return nil, nil, err
+	}
 	var inst *instance
 	var why error
 	res, err := c.dest.Receive(x, func(b *transfer.Body) error {
@@ -253,6 +271,9 @@ func (c *Core) install(h sltp.Handle, from *pki.Peer, data []byte, out *trem.Eve
 	}
 	out.Transfer, out.XferHash = x.TID, x.Hash()
 	res.Receipt.Epoch = c.epoch()
+	if res.Receipt.Head, err = c.headFor(from); err != nil {
+		return nil, nil, err
+	}
 	receipt, err := transfer.SignReceipt(c.signer, c.identity.Chain[0], res.Receipt)
 	if err != nil {
 		return nil, nil, err
@@ -264,6 +285,9 @@ func (c *Core) install(h sltp.Handle, from *pki.Peer, data []byte, out *trem.Eve
 func (c *Core) acceptTransfer(b *transfer.Body, from *pki.Peer, r Reading) (*instance, error) {
 	if b.Op != transfer.OpIssue && b.Op != transfer.OpAllowance {
 		return nil, fmt.Errorf("transfer: operation %d is not known here", b.Op)
+	}
+	if err := c.noTransfer(from.ID()); err != nil {
+		return nil, err
 	}
 	inst, err := c.accept(b.Chain, b.Bundle, from, r)
 	if err != nil {

@@ -117,6 +117,9 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 	if parent == nil || parent.leaf().Info().Stateless() {
 		return nil, sltp.ErrorUnknown, nil
 	}
+	if c.noTransfer(ev.Peer.ID()) != nil {
+		return nil, sltp.ErrorRefused, nil
+	}
 	if c.unclosed(parent) {
 		return nil, sltp.ErrorTryLater, nil
 	}
@@ -176,6 +179,9 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 		return nil, 0, err
 	}
 	parent.state = next
+	if x.Head, err = c.headFor(ev.Peer); err != nil {
+		return nil, 0, err
+	}
 	data, err := x.Encode()
 	return data, 0, err
 }

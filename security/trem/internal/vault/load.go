@@ -31,6 +31,7 @@ func (v *Vault) load(replay func(Record) error) error {
 	}
 	v.first, v.segment, v.inc = segs[0].Segment, segs[len(segs)-1].Segment, segs[0].Incarnation
 	v.at = position{counter: segs[0].Counter, hash: segs[0].Hash, anchor: segs[0].Anchor}
+	v.remember(v.at)
 	for i, s := range segs {
 		if err := v.check(s, i); err != nil {
 			return err
@@ -188,6 +189,7 @@ func (v *Vault) readSegment(s *segment, next uint64, last bool, replay func(Reco
 			return s.damage(fmt.Sprintf("batch %d", n), err)
 		}
 		v.at.step(h, p.Anchored)
+		v.remember(v.at)
 		s.off += size
 		for _, r := range p.Records {
 			if err := replay(Record{Kind: r.Kind, Body: r.Body}); err != nil {

@@ -56,9 +56,10 @@ type Vault struct {
 	key     *[keyLen]byte
 	sealed  []byte // key, sealed by the keystore
 	at      position
-	segment uint64 // number of the newest
-	first   uint64 // number of the oldest
-	file    File   // of the newest segment; nil before this open's first write
+	past    map[uint64]hash // by batch: remember
+	segment uint64          // number of the newest
+	first   uint64          // number of the oldest
+	file    File            // of the newest segment; nil before this open's first write
 	sealer  *sealer
 	stale   []string // leftovers to remove
 	err     error    // not nil: broken or closed
@@ -204,6 +205,7 @@ func (v *Vault) finish(next position, err error) error {
 		return v.fail(err)
 	}
 	v.at = next
+	v.remember(next)
 	return nil
 }
 
