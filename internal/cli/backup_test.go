@@ -140,6 +140,61 @@ func (d *demo) waitForTitle(t *testing.T, id ident.Content) {
 	}
 }
 
+// TestBackup_RestoredTwice restores one backup on two new home servers. The
+// tablet, which meets both, stops; the second hears of the first by it; restored
+// again it stands above the first, and the tablet goes on there.
+func TestBackup_RestoredTwice(t *testing.T) {
+	d, words, file := backedUp(t)
+	ctx := t.Context()
+	if err := os.WriteFile(d.path("words"), []byte(words), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.stop("home"); err != nil {
+		t.Fatal(err)
+	}
+	restore := func(dir string) (said restoreSaid) {
+		t.Helper()
+		if err := d.query(ctx, &said, "home", "restore", file, "--dir", d.path(dir), "--code-file", d.path("words")); err != nil {
+			t.Fatal(err)
+		}
+		return said
+	}
+	get := []string{"device", "get", string(boughtCBCS), "--dir", d.path("tablet")}
+	serve := func(name string) {
+		t.Helper()
+		if _, err := d.serve(name, "home", "serve", "--dir", d.path(name), "--listen", strings.TrimPrefix(d.homeURL, "http://"), "--ca", d.caURL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"one", "two"} {
+		d.newHomeServer(t, name)
+		if said := restore(name); said.Generation != 2 {
+			t.Fatalf("%s is restored with number %d", name, said.Generation)
+		}
+	}
+	serve("one")
+	if _, err := d.must(ctx, get...); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.stop("one"); err != nil {
+		t.Fatal(err)
+	}
+	serve("two")
+	if a := d.say(t, nil, get...); a.code != statusLater || !strings.Contains(a.stderr, "restored twice") {
+		t.Fatalf("the tablet at the second home server: %+v", a)
+	}
+	if err := d.stop("two"); err != nil {
+		t.Fatal(err)
+	}
+	if said := restore("two"); said.Generation != 3 {
+		t.Fatalf("the second home server was not told: it is restored again with number %d", said.Generation)
+	}
+	serve("two")
+	if _, err := d.must(ctx, get...); err != nil {
+		t.Fatalf("after the decision: %v", err)
+	}
+}
+
 // TestBackup_KilledWhileWriting kills `home backup` at many moments: under the
 // name there is an old or a new backup, whole.
 func TestBackup_KilledWhileWriting(t *testing.T) {

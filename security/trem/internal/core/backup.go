@@ -24,9 +24,8 @@ const (
 
 // Limits of what a backup holds. Source: local, docs/spec/backup.md.
 const (
-	maxTitles   = 4096    // licenses
-	maxHost     = 1 << 20 // bytes that the host may add
-	maxManagers = 32      // managers that the house ever had
+	maxTitles = 4096    // licenses
+	maxHost   = 1 << 20 // bytes that the host may add
 )
 
 // backups is what a module knows of its house's recovery code.
@@ -40,11 +39,10 @@ type backups struct {
 
 // housePart is the part HOUSE of a backup.
 type housePart struct {
-	_        struct{} `cbor:",toarray"`
-	Secret   []byte
-	Next     uint64
-	Members  []memberRecord
-	Managers [][]byte // certificates of the managers before the one that made the backup
+	_       struct{} `cbor:",toarray"`
+	Secret  []byte
+	Next    uint64
+	Members []memberRecord
 }
 
 // titlePart is one license of the part TITLES.
@@ -136,7 +134,7 @@ func (c *Core) codeFor(code []byte) (*recovery.Public, error) {
 // parts are the parts of a backup of this house as it is, and what becomes of
 // its licenses.
 func (c *Core) parts(host []byte) ([]recovery.Part, []trem.Title, error) {
-	house := housePart{Secret: c.domain.Secret, Next: c.domain.Next, Members: c.memberList(), Managers: c.oldManagers()}
+	house := housePart{Secret: c.domain.Secret, Next: c.domain.Next, Members: c.memberList()}
 	chains, bundles, titles := []titlePart{}, [][]byte{}, []trem.Title{}
 	for _, inst := range c.sorted() {
 		if p := inst.state.Phase; p == license.Closed || p == license.Escrow {

@@ -14,7 +14,7 @@ func TestBackup_6_RecordsSurviveCompaction(t *testing.T) {
 	a := &Core{}
 	a.backups = backups{
 		key:      &recovery.Public{Sign: repeat(1, recovery.SignKeySize), Seal: repeat(2, recovery.SealKeySize)},
-		restored: &restoredRecord{Restore: repeat(3, 64), Generation: 4, Old: ident.Device{5}, Managers: [][]byte{{6}, {7}}},
+		restored: &restoredRecord{Restore: repeat(3, 64), Generation: 4, Old: ident.Device{5}},
 		rival:    &rivalRecord{Restore: repeat(8, 64), Generation: 9, Manager: ident.Device{10}},
 		followed: &followedRecord{Domain: ident.Domain{11}, Restore: repeat(12, 64), Manager: ident.Device{13}, Generation: 14, Rival: repeat(15, 64)},
 	}

@@ -2,9 +2,7 @@ package core
 
 import (
 	"bytes"
-	"crypto/x509"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/lares-drm/lares/internal/wire"
@@ -21,7 +19,6 @@ type restoredRecord struct {
 	Restore    []byte   // signed
 	Generation uint64
 	Old        ident.Device
-	Managers   [][]byte // certificates of all managers before, oldest first: members show memberships of theirs
 }
 
 // opened is a backup that the code opened and whose manager was verified.
@@ -97,7 +94,7 @@ func (b *opened) read(parts map[recovery.Kind][]byte) error {
 			return fmt.Errorf("%w: part of kind %d: %w", recovery.ErrFile, kind, err)
 		}
 	}
-	if len(b.house.Secret) != 32 || len(b.house.Members) > maxMembers || len(b.house.Managers) >= maxManagers {
+	if len(b.house.Secret) != 32 || len(b.house.Members) > maxMembers {
 		return fmt.Errorf("%w: part of kind %d", recovery.ErrFile, recovery.PartHouse)
 	}
 	b.host, b.keys = parts[recovery.PartHost], map[[32]byte][]byte{}
@@ -124,7 +121,7 @@ func (c *Core) restoreFirst(b *opened, above uint64) (trem.Restored, error) {
 	if err != nil {
 		return trem.Restored{}, err
 	}
-	rec := restoredRecord{Generation: d.Generation, Old: b.header.Manager, Managers: append(slices.Clone(b.house.Managers), b.old.Leaf())}
+	rec := restoredRecord{Generation: d.Generation, Old: b.header.Manager}
 	if rec.Restore, err = c.signRestore(b, d.Generation); err != nil {
 		return trem.Restored{}, err
 	}
@@ -172,7 +169,7 @@ func (c *Core) restoreAgain(b *opened, above uint64) (trem.Restored, error) {
 	}
 	if above >= d.Generation {
 		d.Generation = above + 1
-		rec := restoredRecord{Generation: d.Generation, Old: was.Old, Managers: was.Managers}
+		rec := restoredRecord{Generation: d.Generation, Old: was.Old}
 		var err error
 		if rec.Restore, err = c.signRestore(b, d.Generation); err != nil {
 			return trem.Restored{}, err
@@ -271,31 +268,20 @@ func (c *Core) succession() (trem.Succession, error) {
 	return trem.Succession{Restore: c.backups.restored.Restore, Manager: c.identity.Chain, Code: true}, nil
 }
 
-// oldManagers are the certificates of the managers before this one.
-func (c *Core) oldManagers() [][]byte {
-	if c.backups.restored == nil {
-		return [][]byte{}
-	}
-	return c.backups.restored.Managers
-}
-
-// parseOurs reads a membership that this module has signed, or a manager of this
-// house before it.
+// parseOurs reads a membership that a member shows. After a restore it may be of a
+// manager that this one never knew; then the list of members, whom SLTP has
+// authenticated, says all that its signature would.
 func (c *Core) parseOurs(data []byte) (*Membership, error) {
 	m, err := parseMembership(data, c.signer.Public())
-	if err == nil {
-		return m, nil
+	if err == nil || c.backups.restored == nil {
+		return m, err
 	}
-	for _, der := range c.oldManagers() {
-		leaf, bad := x509.ParseCertificate(der)
-		if bad != nil {
-			continue
-		}
-		if m, bad := parseMembership(data, leaf.PublicKey); bad == nil {
-			return m, nil
-		}
+	s, err := wire.ParseSign1(data, objectMembership, membershipLimit())
+	if err != nil {
+		return nil, err
 	}
-	return nil, err
+	m = new(Membership)
+	return m, wire.Unmarshal(s.Payload, m, membershipLimit())
 }
 
 // recoveryKey is what members check a RESTORE with; nil before the first backup.

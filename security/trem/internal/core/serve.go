@@ -118,7 +118,7 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 		return nil, sltp.ErrorUnknown, nil
 	}
 	if c.noTransfer(ev.Peer.ID()) != nil {
-		return nil, sltp.ErrorRefused, nil
+		return nil, sltp.ErrorRefused, nil //nolint:nilerr // the reason is in this module's status
 	}
 	if c.unclosed(parent) {
 		return nil, sltp.ErrorTryLater, nil

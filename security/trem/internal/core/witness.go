@@ -201,7 +201,7 @@ func (c *Core) seeHead(from *pki.Peer, got heads, recs *log) error {
 func (c *Core) newer(from *pki.Peer, got heads) (*witnessedRecord, *twoHeadsRecord) {
 	h, err := transfer.ParseHead(got.Own, from)
 	if err != nil || c.quarantined(from.ID()) {
-		return nil, nil //nolint:nilerr // what does not hold changes nothing
+		return nil, nil // what does not hold changes nothing
 	}
 	next := &witnessedRecord{Device: h.Device, Head: got.Own, Incarnation: h.Incarnation, Counter: h.Counter, Hash: h.Hash, Order: c.witness.order + 1}
 	old := c.witness.kept[h.Device]
