@@ -70,6 +70,13 @@ holds nv.pml -DBOOTREC -DHONEST
 caught nv.pml -DCOUNTER
 caught nv.pml -DNVFIRST -DHONEST
 
+cc="-DSAFETY -DCOLLAPSE"
+holds witness.pml
+holds witness.pml -DHONEST
+caught witness.pml -DM_NEWEST
+caught witness.pml -DM_SERVE
+caught witness.pml -DM_COUNT
+
 cc="-DSAFETY" search="-E -m1000000 -n"
 holds arb.pml
 caught arb.pml -DREL

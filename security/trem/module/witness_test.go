@@ -116,10 +116,12 @@ func TestWitness_2_ASetBackDeviceIsToldByItsHouse(t *testing.T) {
 	h.tablet.restart()
 	h.learn(h.tablet)
 	h.wantSetBack(h.tablet, own)
-	h.wantKinds(h.get(h.tablet, rentedFilm, 1), trem.EventFailed) // nothing counted comes in
-	if got := h.homeLeft(); got != 6 {
-		t.Errorf("%d plays are left at home, want 6: the one asked for waits in its transfer", got)
+	h.wantKinds(h.get(h.tablet, rentedFilm, 0), trem.EventRefused) // nothing counted comes in
+	if got := h.homeLeft(); got != 7 {
+		t.Errorf("%d plays are left at home, want 7", got)
 	}
+	_, err := h.tablet.Open(context.Background(), trem.LicenseRequest{Peer: h.home.id, Request: ident.NewRequest(), Content: rentedFilm, Plays: 1})
+	wantRejected(t, err, trem.CodeState, "set back")
 }
 
 func (h *house) homeLeft() uint64 {
@@ -164,26 +166,46 @@ func TestWitness_1_LostAnswersDoNotReplaceTheHead(t *testing.T) {
 	h.spend(h.tablet)
 	h.wantKinds(h.get(h.tablet, ownFilm, 0), trem.EventInstalled)
 	h.tablet.setBack(image)
-	ctx := context.Background()
 	for range 6 {
 		for range 5 {
 			h.pass(time.Minute)
 			h.learn(h.tablet)
 		}
-		o, err := h.tablet.Open(ctx, trem.LicenseRequest{Peer: h.home.id, Request: ident.NewRequest(), Content: ownFilm})
-		h.must(err)
-		two, err := h.home.Receive(ctx, o.Messages[0])
-		h.must(err)
-		three, err := h.tablet.Receive(ctx, two.Messages[0])
-		h.must(err)
-		four, err := h.home.Receive(ctx, three.Messages[0])
-		h.must(err)
-		if len(four.Messages) != 1 {
-			t.Fatalf("%d answers", len(four.Messages)) // and it is lost
-		}
+		h.getAndLose(h.tablet, ownFilm)
 	}
 	h.wantKinds(h.get(h.tablet, ownFilm, 0), trem.EventInstalled)
 	h.wantSetBack(h.tablet, own)
+}
+
+// getAndLose asks the house for a title and loses its answer.
+func (h *house) getAndLose(b *box, id ident.Content) {
+	h.t.Helper()
+	ctx := context.Background()
+	o, err := b.Open(ctx, trem.LicenseRequest{Peer: h.home.id, Request: ident.NewRequest(), Content: id})
+	h.must(err)
+	two, err := h.home.Receive(ctx, o.Messages[0])
+	h.must(err)
+	three, err := b.Receive(ctx, two.Messages[0])
+	h.must(err)
+	four, err := h.home.Receive(ctx, three.Messages[0])
+	h.must(err)
+	if len(four.Messages) != 1 {
+		h.t.Fatalf("%d answers", len(four.Messages))
+	}
+}
+
+// Who has not looked at the HEAD that is kept of it gets nothing that counts, and
+// once it has, it does.
+func TestWitness_1_FirstItLooksAtItsHead(t *testing.T) {
+	h, _ := witnessed(t)
+	h.getAndLose(h.tablet, ownFilm)
+	h.learn(h.tablet)
+	got := h.get(h.tablet, rentedFilm, 1)
+	h.wantKinds(got, trem.EventRefused)
+	if got[0].Code != "TRY_LATER" {
+		t.Errorf("refused with %s", got[0].Code)
+	}
+	h.wantKinds(h.get(h.tablet, rentedFilm, 1), trem.EventInstalled, trem.EventClosed)
 }
 
 // A session that counts ends when its module finds out.

@@ -53,6 +53,9 @@ func purpose(in trem.LicenseRequest) sltp.Purpose {
 func (c *Core) wish(in trem.LicenseRequest) (sltp.Body, error) {
 	what := sltp.Reference{Content: in.Content, License: in.License}
 	if in.Plays > 0 {
+		if c.witness.setBack != nil {
+			return nil, stateError("this module was set back to an older state; make it anew and pair it again")
+		}
 		return sltp.MoveOpen{What: what, Amounts: map[uint8]uint64{uint8(permission.Play): in.Plays}, Op: uint8(transfer.OpAllowance)}.Encode()
 	}
 	req := sltp.LicenseRequest{What: what, Permission: uint8(permission.Play), Level: c.cfg.Keystore.Level(), Membership: c.membershipBytes}

@@ -129,6 +129,9 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 	if code := unfit(parent, ev); code != 0 {
 		return nil, code, nil
 	}
+	if !c.isKept(ev.Peer, ev.Request.Head) {
+		return nil, sltp.ErrorTryLater, nil
+	}
 	share, index := parent.leaf().DefaultShare(parent.state, n), parent.state.NextIndex
 	if share == (license.Share{}) { // not counted: each device has one child, always the same, so its interval begins once
 		index = c.members[ev.Peer.ID()].Index

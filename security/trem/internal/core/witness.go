@@ -224,6 +224,20 @@ func (c *Core) newer(from *pki.Peer, got heads) (*witnessedRecord, *twoHeadsReco
 	return next, nil
 }
 
+// isKept reports whether the HEAD that a peer has shown in a request is the one
+// that is kept of it now. It is not while the peer has not looked at an older one
+// yet, which goes to it with the answer: until then it gets nothing that counts, or
+// it could be set back to before this request and nobody would know.
+func (c *Core) isKept(from *pki.Peer, data []byte) bool {
+	got, err := parseHeads(data)
+	if err != nil {
+		return true // it shows nothing that could be kept
+	}
+	h, err := transfer.ParseHead(got.Own, from)
+	k := c.witness.kept[from.ID()]
+	return err == nil && k != nil && k.Incarnation == h.Incarnation && k.Counter == h.Counter && k.Hash == h.Hash
+}
+
 // excludes reports whether both HEADs cannot be of one log: one place in it with
 // two hashes, or an incarnation that another had ended.
 func (w *witnessedRecord) excludes(h transfer.Head) bool {
