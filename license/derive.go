@@ -27,6 +27,7 @@ type Derivation struct {
 	Index   uint64       // State.NextIndex of the parent; for a copy how many were made before
 	Now     int64        // Unix ms, trusted
 	State   State        // the parent's, before the derivation
+	Version uint64       // of the child; 0 = 1. A renewal of a loan has one more than the child that is out
 }
 
 // Share is what of a counted license goes to a child.
@@ -84,7 +85,7 @@ func (l *License) child(d *Derivation) (*Info, error) {
 	p := &l.info
 	child := &Info{
 		Format: Format, ID: childID(l.Hash(), d.Kind, d.Index), Issuer: p.Issuer, IssuedAt: d.Now, Content: p.Content,
-		Subject: p.Subject, Policy: p.Policy, Keys: p.Keys, RevMinEpoch: p.RevMinEpoch, RevMaxAge: p.RevMaxAge, StatusURL: p.StatusURL, Version: 1,
+		Subject: p.Subject, Policy: p.Policy, Keys: p.Keys, RevMinEpoch: p.RevMinEpoch, RevMaxAge: p.RevMaxAge, StatusURL: p.StatusURL, Version: max(d.Version, 1),
 		Parent: &Parent{Hash: l.Hash(), Kind: d.Kind, Index: d.Index, CopyGeneration: l.generation(&d.State)},
 	}
 	child.Policy.StorageDuration, child.Policy.Renew = 0, nil
@@ -326,66 +327,4 @@ func (s *State) free(n uint64) uint64 {
 		left--
 	}
 	return left
-}
-
-// Give debits what goes to a child and uses up its index. The sum of what was
-// given, what is reserved, what was consumed and what is left stays n.
-func (l *License) Give(s State, x Share) (State, error) {
-	if n := l.playCount(); n != 0 && x.Plays > s.free(n) {
-		return s, fmt.Errorf("%w: %d plays of %d left", ErrNoRight, x.Plays, s.free(n))
-	}
-	if n := copies(l.units.Management); x.Copies > s.left(permission.Copy, n) {
-		return s, fmt.Errorf("%w: %d copies of %d left", ErrNoRight, x.Copies, s.left(permission.Copy, n))
-	}
-	if left := l.accLeft(&s); x.MS < 0 || x.MS > left {
-		return s, fmt.Errorf("%w: %s of %s left", ErrNoRight, span(max(x.MS, 0)), span(left))
-	}
-	s = s.clone()
-	for p, n := range map[permission.Permission]uint64{permission.Play: x.Plays, permission.Copy: x.Copies} {
-		if n == 0 {
-			continue
-		}
-		if s.Given == nil {
-			s.Given = map[permission.Permission]uint64{}
-		}
-		s.Given[p] += n
-	}
-	s.GivenMS += x.MS
-	s.NextIndex++
-	s.Ver++
-	return s, nil
-}
-
-// accLeft is what is left of the accumulated time of the license, in ms.
-func (l *License) accLeft(s *State) int64 {
-	for i := range l.units.Usage {
-		if l.units.Usage[i].Accumulated != 0 {
-			t := termsOf(&l.info, l.units, &l.units.Usage[i])
-			return t.accLeft(s)
-		}
-	}
-	return 0
-}
-
-// TakeBack credits what of a child was refused or returned; its index stays
-// used. More than was given is ErrNoRight.
-func (s State) TakeBack(x Share) (State, error) {
-	if x.Plays > s.Given[permission.Play] || x.Copies > s.Given[permission.Copy] || x.MS < 0 || x.MS > s.GivenMS {
-		return s, fmt.Errorf("%w: more comes back than was given", ErrNoRight)
-	}
-	s = s.clone()
-	for p, n := range map[permission.Permission]uint64{permission.Play: x.Plays, permission.Copy: x.Copies} {
-		if n == 0 {
-			continue
-		}
-		if s.Given[p] -= n; s.Given[p] == 0 {
-			delete(s.Given, p)
-		}
-	}
-	if len(s.Given) == 0 {
-		s.Given = nil
-	}
-	s.GivenMS -= x.MS
-	s.Ver++
-	return s, nil
 }

@@ -72,3 +72,6 @@ func expired(f Frame, now time.Time) Code {
 	}
 	return 0
 }
+
+// Acknowledge is the ACK of a frame that was kept for its destination.
+func Acknowledge(f Frame) Frame { return reply(f, TypeAck, []byte{}) }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/lares-drm/lares/content/film"
 	"github.com/lares-drm/lares/license/ident"
@@ -22,6 +23,7 @@ type demo struct {
 	shop                    issuer.About
 	relay                   *recorder
 	sources                 map[string][32]byte // hash of each source stream, by tier
+	lent                    time.Time           // when the loan began
 }
 
 // demoTitle is one title of the demo's shop.
@@ -33,12 +35,15 @@ type demoTitle struct {
 	kind   string
 }
 
-// The demo's titles: the film bought in both protection schemes, and rented.
+// The demo's titles: the film bought in both protection schemes, rented, and
+// bought with the right to lend and move it.
 const (
 	bought       = ident.Content("lares-film")
 	boughtCBCS   = ident.Content("lares-film-cbcs")
 	rented       = ident.Content("lares-film-rental")
+	shared       = ident.Content("lares-film-shared")
 	purchase     = "PLAY; EXPORT=clearkey"
+	sharing      = "PLAY; MOVE=DOMAIN; LEND; EXPORT=clearkey; MIN_ANCHOR=0"
 	rentalPlays  = 2
 	rentalFormat = "PLAY; START_TIME=%s; END_TIME=%s; PLAY_COUNT=2; INTERVAL=48h; EXPORT=clearkey; MIN_ANCHOR=0"
 )
@@ -48,6 +53,7 @@ func (d *demo) titles(start, end string) []demoTitle {
 		{bought, film.Title, "cenc", purchase, "purchase"},
 		{boughtCBCS, film.Title + " (cbcs)", "cbcs", purchase, "purchase"},
 		{rented, film.Title + ", rented", "cenc", fmt.Sprintf(rentalFormat, start, end), "rental"},
+		{shared, film.Title + ", to lend and move", "cenc", sharing, "purchase"},
 	}
 }
 
@@ -95,7 +101,7 @@ func (d *demo) makeShop(ctx context.Context) error {
 	return err
 }
 
-// packFilm protects the film three times, each with keys of its own.
+// packFilm protects the film once a title, each with keys of its own.
 func (d *demo) packFilm(ctx context.Context) error {
 	var in []string
 	for _, name := range []string{film.SD, film.HD, film.Poster} {

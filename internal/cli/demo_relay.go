@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"sync"
 	"time"
+
+	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
 )
 
 // recorder is a relay between the house and its shop that keeps everything it
@@ -42,8 +44,36 @@ func newRecorder(ctx context.Context, target string) (*recorder, error) {
 			return nil
 		},
 	}
-	r.srv = &http.Server{Handler: proxy, ReadHeaderTimeout: 5 * time.Second}
+	r.serve(listener, proxy)
+	return r, nil
+}
+
+func (r *recorder) serve(listener net.Listener, h http.Handler) {
+	r.srv = &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = r.srv.Serve(listener) }() // ends with close
+}
+
+// newTrap is a relay that passes everything on but the first frame that comes:
+// that one springs it and is lost.
+func newTrap(ctx context.Context, target string, spring func()) (*recorder, error) {
+	to, err := url.Parse(target)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	r := &recorder{url: "http://" + listener.Addr().String()}
+	proxy := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(to) }}
+	var once sync.Once
+	r.serve(listener, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Method == http.MethodPost && req.URL.Path == lrphttp.Path {
+			once.Do(spring)
+			return
+		}
+		proxy.ServeHTTP(w, req)
+	}))
 	return r, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,6 +29,8 @@ func newDeviceCmd(env *Env) *cobra.Command {
 	cmd.AddCommand(
 		newDeviceInitCmd(env, &dir), newDevicePairCmd(env, &dir), newDeviceGetCmd(env, &dir),
 		newDevicePlayCmd(env, &dir), newDeviceListCmd(env, &dir), newDeviceWhyCmd(env, &dir),
+		newDeviceMoveCmd(env, &dir), newDeviceCopyCmd(env, &dir), newDeviceLendCmd(env, &dir),
+		newDeviceReturnCmd(env, &dir), newDeviceCancelCmd(env, &dir), newDeviceTransfersCmd(env, &dir),
 	)
 	return cmd
 }
@@ -47,6 +50,9 @@ type deviceConfig struct {
 	Home   string       `json:"home"`           // URL
 	Server ident.Device `json:"server"`         // the home server's ID
 	Asked  []wish       `json:"asked,omitzero"` // of this house, without a final answer yet
+
+	Read uint64               `json:"read,omitzero"` // number of the newest letter that was taken
+	Sent map[string]time.Time `json:"sent,omitzero"` // topic of a letter, when it was last sent
 }
 
 // device is an open device folder with its running module.
@@ -59,14 +65,8 @@ type device struct {
 // withDevice opens the device of a folder for one command.
 func withDevice(dir string, do func(*device) error) error {
 	d := &device{dir: dir}
-	data, err := os.ReadFile(d.file())
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("read device: %w", err)
-	}
-	if err == nil {
-		if err := json.Unmarshal(data, &d.cfg); err != nil {
-			return fmt.Errorf("read %s: %w", d.file(), err)
-		}
+	if err := d.load(); err != nil {
+		return err
 	}
 	module, stop, err := startTREM(filepath.Join(dir, "trem"))
 	if err != nil {
@@ -83,6 +83,21 @@ func withDevice(dir string, do func(*device) error) error {
 }
 
 func (d *device) file() string { return filepath.Join(d.dir, "device.json") }
+
+// load reads device.json; there is none before the device is paired.
+func (d *device) load() error {
+	data, err := os.ReadFile(d.file())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read device: %w", err)
+	}
+	if err := json.Unmarshal(data, &d.cfg); err != nil {
+		return fmt.Errorf("read %s: %w", d.file(), err)
+	}
+	return nil
+}
 
 // save replaces device.json: after it returns, a crash shows the new one,
 // before that the old one.
@@ -199,7 +214,7 @@ func newDeviceGetCmd(env *Env, dir *string) *cobra.Command {
 				return err
 			}
 			return withDevice(*dir, func(d *device) error {
-				got, err := d.get(cmd.Context(), env, id, plays)
+				got, err := d.get(cmd.Context(), env, wish{Content: id, Plays: plays})
 				if err != nil {
 					return err
 				}

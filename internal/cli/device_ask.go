@@ -20,6 +20,8 @@ type wish struct {
 	Request ident.Request `json:"request"`
 	Content ident.Content `json:"content"`
 	Plays   uint64        `json:"plays,omitzero"`
+	Op      trem.Op       `json:"op,omitzero"` // the license itself, a copy or a loan is asked for
+	ForMS   int64         `json:"for_ms,omitzero"`
 }
 
 // maxWishes bounds the wishes without an answer; the oldest go. Source: local.
@@ -33,7 +35,7 @@ var errTakenBack = errors.New("the house has taken it back: it did not arrive he
 
 // get renews what this device knows of its house, finishes what earlier
 // commands began, then asks for a copy.
-func (d *device) get(ctx context.Context, env *Env, id ident.Content, plays uint64) (gotten, error) {
+func (d *device) get(ctx context.Context, env *Env, want wish) (gotten, error) {
 	if d.cfg.Home == "" {
 		return gotten{}, errors.New("this device belongs to no house yet: lares device pair")
 	}
@@ -48,7 +50,7 @@ func (d *device) get(ctx context.Context, env *Env, id ident.Content, plays uint
 		return gotten{}, err
 	}
 	courier := &http.Courier{Module: d.trem, Link: &http.Client{URL: d.cfg.Home}, Src: st.Device, Dst: d.cfg.Server, Now: env.Now}
-	w, err := d.wish(id, plays)
+	w, err := d.wish(want)
 	if err != nil {
 		return gotten{}, err
 	}
@@ -63,13 +65,13 @@ func (d *device) get(ctx context.Context, env *Env, id ident.Content, plays uint
 }
 
 // wish finds the unanswered request that this command repeats, or notes a new one.
-func (d *device) wish(id ident.Content, plays uint64) (wish, error) {
-	for _, w := range d.cfg.Asked {
-		if w.Content == id && w.Plays == plays {
-			return w, nil
+func (d *device) wish(w wish) (wish, error) {
+	for _, old := range d.cfg.Asked {
+		if w.Request = old.Request; w == old {
+			return old, nil
 		}
 	}
-	w := wish{Request: ident.NewRequest(), Content: id, Plays: plays}
+	w.Request = ident.NewRequest()
 	d.cfg.Asked = append(d.cfg.Asked, w)
 	d.cfg.Asked = d.cfg.Asked[max(0, len(d.cfg.Asked)-maxWishes):]
 	return w, d.save()
@@ -77,7 +79,7 @@ func (d *device) wish(id ident.Content, plays uint64) (wish, error) {
 
 // fulfil asks for a wish and takes it off the list when the answer is final.
 func (d *device) fulfil(ctx context.Context, courier *http.Courier, w wish) (gotten, error) {
-	events, err := d.ask(ctx, courier, trem.LicenseRequest{Peer: d.cfg.Server, Request: w.Request, Content: w.Content, Plays: w.Plays})
+	events, err := d.ask(ctx, courier, trem.LicenseRequest{Peer: d.cfg.Server, Request: w.Request, Content: w.Content, Plays: w.Plays, Op: w.Op, ForMS: w.ForMS})
 	got, final, err := d.outcome(ctx, w, events, err)
 	if !final {
 		return gotten{}, later("nothing came yet; the same command asks again (%w)", err)

@@ -97,7 +97,7 @@ func (d *device) pair(ctx context.Context, env *Env, name string) error {
 		return err
 	}
 	got, err := home.Join(ctx, home.Joining{
-		URL: d.cfg.Home, Chain: st.Chain, Hardware: mark, Name: name,
+		URL: d.cfg.Home, Chain: st.Chain, Delivery: st.Delivery, Hardware: mark, Name: name,
 		Show: func(code string, until time.Time) {
 			fmt.Fprintf(env.Stderr, "Code %s\nApprove it at the house before %s (in the browser, or: lares home pair %s)\n", code, until.Local().Format("15:04"), code)
 		},
@@ -113,7 +113,7 @@ func (d *device) pair(ctx context.Context, env *Env, name string) error {
 		return err
 	}
 	if d.cfg.Server != server { // what another house was asked for, this one does not owe
-		d.cfg.Server, d.cfg.Asked = server, nil
+		d.cfg.Server, d.cfg.Asked, d.cfg.Read, d.cfg.Sent = server, nil, 0, nil
 	}
 	return d.save()
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lares-drm/lares/interconnect/lrp"
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
 	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/license/ident"
@@ -33,6 +34,7 @@ func newHomeCmd(env *Env) *cobra.Command {
 	cmd.PersistentFlags().StringVar(&dir, "dir", defaultDir("home"), "the home server's folder")
 	cmd.AddCommand(
 		newHomeInitCmd(env, &dir), newHomeServeCmd(env, &dir), newHomeShowCmd(env, &dir), newHomeAddCmd(env, &dir),
+		newHomeMoveCmd(env, &dir), newHomeCopyCmd(env, &dir), newHomeLendCmd(env, &dir), newHomeGiveCmd(env, &dir), newHomeCancelCmd(env, &dir), newHomeTransfersCmd(env, &dir),
 		newHomeFetchCmd(env, &dir), newHomePairCmd(env, &dir), newHomeSessionsCmd(env, &dir), newHomeStopCmd(env, &dir), newHomeLearnCmd(env, &dir),
 		newHomeBackupCmd(env, &dir), newHomeRestoreCmd(env, &dir),
 	)
@@ -172,6 +174,9 @@ func buildHome(ctx context.Context, env *Env, f homeFlags, module *trem.Client, 
 		return nil, nil, fmt.Errorf("this house is not founded yet: lares home init --dir %s", f.dir)
 	}
 	cfg := home.Config{Dir: f.dir, Module: module, Courier: courier(module, st.Device, env.Now), Now: env.Now, Log: log}
+	cfg.Frames = func(ctx context.Context, url string, f lrp.Frame) ([]lrp.Frame, error) {
+		return (&lrphttp.Client{URL: url}).Exchange(ctx, f)
+	}
 	if f.ca != "" {
 		cfg.Authority = authorityOf(f.ca)
 		if cfg.Relay, err = home.NewRelay(f.dir, f.ca, nil, env.Now); err != nil {

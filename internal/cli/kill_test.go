@@ -1,16 +1,12 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -47,34 +43,11 @@ func killHouse(t *testing.T) *demo {
 // children lists the processes that a process has started and that still run.
 func children(t *testing.T, pid int) []int {
 	t.Helper()
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	out, err := childrenOf(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out []int
-	for _, name := range stats {
-		if id, parent, ok := readStat(name); ok && parent == pid {
-			out = append(out, id)
-		}
-	}
 	return out
-}
-
-// readStat reads a process's ID and its parent's; ok is false when it has ended.
-// Source: proc(5), /proc/PID/stat.
-func readStat(name string) (pid, parent int, ok bool) {
-	data, err := os.ReadFile(name)
-	if err != nil {
-		return 0, 0, false
-	}
-	i := bytes.LastIndexByte(data, ')') // the program's name may hold anything
-	f := strings.Fields(string(data[i+1:]))
-	if i < 0 || len(f) < 2 || f[0] == "Z" || f[0] == "X" {
-		return 0, 0, false
-	}
-	parent, err = strconv.Atoi(f[1])
-	pid, perr := strconv.Atoi(filepath.Base(filepath.Dir(name)))
-	return pid, parent, err == nil && perr == nil
 }
 
 // gone waits until processes have ended.

@@ -115,6 +115,15 @@ func (e *Endpoint) unaddressed(msg []byte, now time.Time) ([]Message, []Event) {
 	return e.unknownSession(m)
 }
 
+// NumberLetter is the head of a letter: a signed object with its signer's
+// certificates, for who is in no session. This package only tells it from
+// messages that begin a session. Source: local, docs/spec/transfer.md.
+const NumberLetter = -62230
+
+// IsLetter reports whether a message without connection ID is a push or a
+// letter, which Receive does not take.
+func IsLetter(msg []byte) bool { return IsPush(msg) || kindOf(msg) == NumberLetter }
+
 // kindOf is the number at the head of a message that comes without connection
 // ID and is an array, else 0.
 func kindOf(msg []byte) int64 {
@@ -132,8 +141,8 @@ func (e *Endpoint) byNumber(msg []byte, now time.Time) ([]Message, []Event) {
 		return e.takeR1(msg, now)
 	case numberTrigger:
 		return e.triggered(msg, now)
-	case numberPush:
-		return nil, []Event{EventDropped{Err: alert(AlertUnsupported, "a push is for OpenPush")}}
+	case numberPush, NumberLetter:
+		return nil, []Event{EventDropped{Err: alert(AlertUnsupported, "it is for no session: OpenPush takes a push, and who made it a letter")}}
 	}
 	return nil, []Event{EventDropped{Err: alert(AlertRejected, "no message that begins anything")}}
 }

@@ -37,6 +37,15 @@ const (
 	CmdResend   Command = 23
 	CmdPairwise Command = 24
 	CmdDone     Command = 25
+
+	CmdHandOver  Command = 26 // MOVE, COPY, LEND to a module that may be away
+	CmdPost      Command = 27 // a letter that came
+	CmdLetters   Command = 28 // what is worth sending now
+	CmdTransfers Command = 29
+	CmdCancel    Command = 30
+	CmdGiveBack  Command = 31
+	CmdRenewLoan Command = 32
+	CmdCard      Command = 33
 )
 
 // status of a reply.

@@ -85,6 +85,8 @@ type LicenseRequest struct {
 	License ident.License `cbor:"4,keyasint"`          // with Plays: the home server's counted license to take them from
 	Issuer  ident.Issuer  `cbor:"6,keyasint,omitzero"` // of the source, when it is a license issuer
 	Plays   uint64        `cbor:"5,keyasint"`          // asks a home server to set aside so many plays; 0 lets the source decide
+	Op      Op            `cbor:"7,keyasint,omitzero"` // asks a home server for the license itself, a copy or a loan
+	ForMS   int64         `cbor:"8,keyasint,omitzero"` // OpLend: how long, ms
 }
 
 // Opened is a started exchange. The handle means nothing outside this module.
@@ -118,6 +120,9 @@ const (
 	// EventDropped: the message was not accepted and changed nothing; Text says
 	// by which rule. It is for the host's log: the sender learns nothing.
 	EventDropped EventKind = 8
+	// EventLoanOver: a loan that was out is over; the license is this module's to
+	// use again.
+	EventLoanOver EventKind = 9
 )
 
 // Event is one consequence of a received message. Which fields are set

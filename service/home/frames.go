@@ -24,6 +24,9 @@ func (h *Home) Frame(ctx context.Context, f lrp.Frame) []lrp.Frame {
 		h.log.LogAttrs(ctx, slog.LevelError, "no module for a frame", slog.Any("error", err))
 		return []lrp.Frame{lrp.ErrorFrame(f, lrp.CodeInternal, 0)}
 	}
+	if m, ok := letterIn(f); ok {
+		return h.mail(ctx, e, f, m)
+	}
 	return e.Handle(f, h.cfg.Now(), func(src lrp.Addr, m lrp.SLTP) ([]lrp.SLTP, error) {
 		got, err := h.cfg.Module.Receive(ctx, trem.SLTPMessage{CID: m.CID, Bytes: m.Message})
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lares-drm/lares/interconnect/lrp"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
@@ -26,6 +27,8 @@ type (
 		Player
 		Household
 		Learner
+		Postman
+		Giver
 	}
 	// Licensing gets licenses and carries SLTP for devices.
 	Licensing interface {
@@ -49,6 +52,19 @@ type (
 		Remove(ctx context.Context, d ident.Device) error
 		Pairwise(ctx context.Context, issuer ident.Issuer) (ident.Domain, error)
 	}
+	// Postman takes and writes letters between modules.
+	Postman interface {
+		Post(ctx context.Context, letter []byte) (trem.Handed, error)
+		Letters(ctx context.Context) (trem.Handed, error)
+	}
+	// Giver hands licenses over.
+	Giver interface {
+		Card(ctx context.Context, of trem.Card) (trem.Card, error)
+		HandOver(ctx context.Context, h trem.HandOver) (trem.Handed, error)
+		RenewLoan(ctx context.Context, r trem.Renewal) (trem.Handed, error)
+		Transfers(ctx context.Context) ([]trem.Transfer, error)
+		Cancel(ctx context.Context, id ident.Transfer) (trem.Handed, error)
+	}
 	// Learner takes what the authority says.
 	Learner interface {
 		Nonce(ctx context.Context) ([]byte, error)
@@ -68,11 +84,15 @@ type Authority interface {
 // reading it, and returns what it led to, also when it fails in the middle.
 type Courier func(ctx context.Context, url string, peer ident.Device, opened trem.Opened) ([]trem.Event, error)
 
+// Frames carries one frame to the house at a URL and its answers back.
+type Frames func(ctx context.Context, url string, f lrp.Frame) ([]lrp.Frame, error)
+
 // Config is what a home server needs. Zero values work where not marked required.
 type Config struct {
 	Dir        string           // required: state folder, 0700, exists
 	Module     Module           // required
 	Courier    Courier          // required to get licenses
+	Frames     Frames           // nil: nothing is handed over to other houses
 	Authority  Authority        // nil: nothing is learned
 	Relay      *Relay           // nil: devices get no safety list from here
 	Now        func() time.Time // required
@@ -93,6 +113,7 @@ type Home struct {
 	learned learned
 	events  broker
 	door    door
+	mailbox *mailbox
 }
 
 // New reads the state folder. It starts nothing.
@@ -126,6 +147,9 @@ func New(cfg Config) (*Home, error) {
 	if h.sources, err = openSources(cfg.Dir); err != nil {
 		return nil, err
 	}
+	if h.mailbox, err = openMailbox(cfg.Dir); err != nil {
+		return nil, err
+	}
 	h.plays = newPlays()
 	return h, nil
 }
@@ -141,6 +165,7 @@ func (h *Home) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return every(gctx, h.cfg.LearnEvery, h.learnOnce) })
 	g.Go(func() error { return every(gctx, h.cfg.LearnEvery, h.settleOnce) })
+	g.Go(func() error { return every(gctx, h.cfg.LearnEvery, h.postOnce) })
 	g.Go(func() error {
 		return every(gctx, sweepEvery, func(ctx context.Context) {
 			h.sweepPairings(ctx)

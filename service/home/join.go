@@ -31,6 +31,7 @@ type Joining struct {
 	URL      string                             // required: the home server
 	HTTP     *http.Client                       // nil: http.DefaultClient
 	Chain    [][]byte                           // required: the device's certificates, leaf first
+	Delivery []byte                             // certificate of the device's delivery key, DER
 	Hardware []byte                             // machine ID
 	Name     string                             // what the owner will read
 	Show     func(code string, until time.Time) // required: shows the code to the device's user
@@ -54,7 +55,7 @@ func Join(ctx context.Context, j Joining) (trem.Admission, error) {
 	rand.Read(nonce[:])
 	commit := Commit(nonce)
 	var open PairingOpening
-	offer := PairingOffer{Chain: j.Chain, Commit: commit[:], Hardware: j.Hardware, Name: j.Name}
+	offer := PairingOffer{Chain: j.Chain, Delivery: j.Delivery, Commit: commit[:], Hardware: j.Hardware, Name: j.Name}
 	if err := j.call(ctx, http.MethodPost, PairPath, offer, &open); err != nil {
 		return trem.Admission{}, err
 	}

@@ -24,6 +24,12 @@ type Device struct {
 	ID    ident.Device `json:"id"`
 	Name  string       `json:"name"`
 	Since time.Time    `json:"since"`
+
+	// Chain and Delivery are its certificates, DER: what a license is sealed to
+	// that goes to it while it is away. A device paired by an earlier version has
+	// none.
+	Chain    [][]byte `json:"chain,omitempty"`
+	Delivery []byte   `json:"delivery,omitempty"`
 }
 
 // members are the devices of the house and those that ask to be.
@@ -133,7 +139,7 @@ func (h *Home) admit(ctx context.Context, p Pairing) error {
 		return fmt.Errorf("admit the device: %w", err)
 	}
 	devices := slices.DeleteFunc(slices.Clone(m.devices), func(d Device) bool { return d.ID == p.Device })
-	devices = append(devices, Device{ID: p.Device, Name: p.Name, Since: h.cfg.Now().UTC().Truncate(time.Second)})
+	devices = append(devices, Device{ID: p.Device, Name: p.Name, Since: h.cfg.Now().UTC().Truncate(time.Second), Chain: p.Chain, Delivery: p.Delivery})
 	if err := save(m.dir, devicesFile, devicesState{Devices: devices}); err != nil {
 		return err
 	}

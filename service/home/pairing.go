@@ -69,6 +69,7 @@ type Pairing struct {
 	Device    ident.Device `json:"device"`
 	Name      string       `json:"name"`
 	Chain     [][]byte     `json:"chain"`
+	Delivery  []byte       `json:"delivery,omitempty"`
 	Hardware  []byte       `json:"hardware,omitempty"`
 	Commit    []byte       `json:"commit"`
 	Nonce     []byte       `json:"nonce"`          // the home server's
@@ -82,6 +83,7 @@ type Pairing struct {
 // PairingOffer is what a device sends first.
 type PairingOffer struct {
 	Chain    [][]byte `json:"chain"`              // its certificates, leaf first, DER
+	Delivery []byte   `json:"delivery,omitempty"` // certificate of its delivery key, DER
 	Commit   []byte   `json:"commit"`             // Commit of its nonce
 	Hardware []byte   `json:"hardware,omitempty"` // machine ID; the module hashes it
 	Name     string   `json:"name"`
@@ -116,7 +118,7 @@ func (h *Home) OpenPairing(ctx context.Context, o PairingOffer) (PairingOpening,
 	now := h.cfg.Now()
 	p := &Pairing{
 		ID: hex.EncodeToString(id[:]), Device: ident.DeviceOf(spki), Name: cleanName(o.Name),
-		Chain: o.Chain, Hardware: o.Hardware, Commit: o.Commit, Nonce: nonce,
+		Chain: o.Chain, Delivery: o.Delivery, Hardware: o.Hardware, Commit: o.Commit, Nonce: nonce,
 		State: PairingOpened, Expires: now.Add(PairingLife).UTC(),
 	}
 	m := h.members
@@ -138,7 +140,7 @@ func (h *Home) OpenPairing(ctx context.Context, o PairingOffer) (PairingOpening,
 }
 
 func (o *PairingOffer) check() (spki []byte, err error) {
-	if len(o.Chain) == 0 || len(o.Chain) > maxChain || len(o.Commit) != 32 || len(o.Hardware) > maxHardware {
+	if len(o.Chain) == 0 || len(o.Chain) > maxChain || len(o.Commit) != 32 || len(o.Hardware) > maxHardware || len(o.Delivery) > maxCert {
 		return nil, ErrPairing
 	}
 	for _, c := range o.Chain {

@@ -47,6 +47,9 @@ type Result struct {
 	Quarantined bool  // the source sent two bodies under one ID: the peer is to be quarantined
 	Body        *Body // of the XFER that Receipt speaks of; nil when it cannot be read
 	Records     []Record
+
+	Return   *Return // answers a LEND of a loan that was given back, in the place of Receipt
+	Recalled bool    // the lender asks for a loan that is here
 }
 
 // Receive acts on an XFER that came from its source in an authenticated
@@ -111,10 +114,15 @@ func (d *Destination) again(x *XFER, p *receiving, k *keptOutcome, body *Body) (
 	if x.Hash() == k.Hash || k.Hash == [sha256.Size]byte{} {
 		return out, nil
 	}
+	return d.contradicted(pairKey{x.TID.Src, x.TID.Incarnation}, x.TID, x.Hash(), x, k, out)
+}
+
+// contradicted keeps the evidence that a source sent two things under one ID.
+func (d *Destination) contradicted(key pairKey, tid ident.Transfer, hash [sha256.Size]byte, m Message, k *keptOutcome, out Result) (Result, error) {
 	out.Installed, out.Body = false, nil
-	if d.older(pairKey{x.TID.Src, x.TID.Incarnation}) { // a rolled back source does not know what it did
+	if d.older(key) { // a rolled back source does not know what it did
 		if !out.Receipt.Closed {
-			out.Receipt = Statement{TID: x.TID, Verdict: Refused, Reason: ReasonRolledBack, XferHash: x.Hash()}
+			out.Receipt = Statement{TID: tid, Verdict: Refused, Reason: ReasonRolledBack, XferHash: hash}
 		}
 		return out, nil
 	}
@@ -122,18 +130,18 @@ func (d *Destination) again(x *XFER, p *receiving, k *keptOutcome, body *Body) (
 	if k.suspect {
 		return out, nil
 	}
-	proof, err := x.Encode()
+	proof, err := m.Encode()
 	if err != nil {
 		return out, err
 	}
 	k.suspect = true
-	rec, err := keepEvidence(&d.proofs, KindEvidence, Evidence{TID: x.TID, Hash: x.Hash(), Proof: proof})
+	rec, err := keepEvidence(&d.proofs, KindEvidence, Evidence{TID: tid, Hash: hash, Proof: proof})
 	out.Records = append(out.Records, rec)
 	return out, err
 }
 
 // Cancel acts on a CANCEL from the transfer's source: what is not installed
-// never will be.
+// never will be. Of a loan that is here it is the lender's recall.
 func (d *Destination) Cancel(c Cancel) (Result, error) {
 	if err := d.admit(c.TID, c.Low, c.Low < c.TID.Seq); err != nil {
 		return Result{}, err
@@ -147,7 +155,15 @@ func (d *Destination) Cancel(c Cancel) (Result, error) {
 		return Result{}, err
 	}
 	s := p.statement(c.TID)
-	return Result{Receipt: s, Installed: s.Verdict == Installed, Records: recs}, nil
+	out := Result{Receipt: s, Installed: s.Verdict == Installed, Records: recs}
+	if k := p.outcomes[c.TID.Seq]; k != nil && k.loan != nil && !s.Closed {
+		if l := k.loan; l.Returned {
+			out.Return = &Return{TID: c.TID, Child: l.Child, Number: l.Number, Spent: l.Spent}
+		} else {
+			out.Recalled = true
+		}
+	}
+	return out, nil
 }
 
 // Done acts on a DONE from the transfer's source: all up to Low is closed and
@@ -181,7 +197,11 @@ func (d *Destination) Query(tid ident.Transfer) (Statement, error) {
 // not yet closed: it may be played, and nothing else.
 func (d *Destination) Unconfirmed(tid ident.Transfer) bool {
 	p := d.pairs[pairKey{tid.Src, tid.Incarnation}]
-	return p != nil && tid.Seq > p.low && p.outcomes[tid.Seq] != nil && p.outcomes[tid.Seq].Verdict == Installed
+	if p == nil || tid.Seq <= p.low {
+		return false
+	}
+	k := p.outcomes[tid.Seq]
+	return k != nil && k.Verdict == Installed && k.loan == nil && !k.confirmed
 }
 
 // admit drops what no correct source sends: the watermark below the lowest
@@ -241,7 +261,10 @@ func (d *Destination) raise(tid ident.Transfer, low uint64) ([]Record, error) {
 // close sets the watermark and forgets outcomes that are Window below it.
 func (p *receiving) close(low uint64) {
 	p.low, p.high = max(p.low, low), max(p.high, low)
-	for seq := range p.outcomes {
+	for seq, k := range p.outcomes {
+		if seq <= p.low {
+			k.loan, k.confirmed = nil, false
+		}
 		if seq+Window <= p.low {
 			delete(p.outcomes, seq)
 		}

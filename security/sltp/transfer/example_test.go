@@ -22,7 +22,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	again := source.ByRequest(ident.Device{2}, request)
+	again, _ := source.ByRequest(ident.Device{2}, request).(*transfer.XFER)
 	fmt.Println(len(records), x.TID.Seq, again.Hash() == x.Hash(), len(source.Open()))
 	// Output: 1 1 true 1
 }

@@ -107,10 +107,11 @@ func (c *chaos) cancel(i int) error {
 	}
 	tid := open[c.rnd.IntN(len(open))]
 	return c.do(i, func(p, _ *party) (e effect, err error) {
-		m, err := p.src.Cancel(tid)
+		m, recs, err := p.src.Cancel(tid)
 		if err != nil {
 			return e, err
 		}
+		e.recs = recs
 		return e, e.add(m)
 	})
 }

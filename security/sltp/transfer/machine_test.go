@@ -113,7 +113,7 @@ func TestTransfer_2_LaterDecidesNothing(t *testing.T) {
 func TestTransfer_2_CancelBeforeAndAfterInstall(t *testing.T) {
 	a, b := newParty(t, 2), newParty(t, 0)
 	x := prepare(t, a, b, 1)
-	c, err := a.src.Cancel(x.TID)
+	c, _, err := a.src.Cancel(x.TID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func TestTransfer_2_CancelBeforeAndAfterInstall(t *testing.T) {
 	}
 	y := prepare(t, a, b, 1)
 	mustReceive(t, b, y, yes)
-	if c, err = a.src.Cancel(y.TID); err != nil {
+	if c, _, err = a.src.Cancel(y.TID); err != nil {
 		t.Fatal(err)
 	}
 	if res, err = b.dst.Cancel(c); err != nil || !res.Installed {
@@ -273,7 +273,7 @@ func TestTransfer_2_RequestsAreAnsweredOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.disk = recs
-	if got := a.src.ByRequest(b.id, req); got == nil || got.TID != x.TID || got.Hash() != x.Hash() {
+	if got, ok := a.src.ByRequest(b.id, req).(*XFER); !ok || got.TID != x.TID || got.Hash() != x.Hash() {
 		t.Errorf("ByRequest = %+v", got)
 	}
 	if a.src.ByRequest(b.id, ident.NewRequest()) != nil || a.src.ByRequest(b.id, ident.Request{}) != nil || a.src.ByRequest(a.id, req) != nil {

@@ -135,10 +135,11 @@ func (x *explorer) expand(w *world, i int) {
 	}
 	for _, tid := range open {
 		x.act(w, i, "cancel", func(p, _ *party) (e effect, err error) {
-			c, err := p.src.Cancel(tid)
+			c, recs, err := p.src.Cancel(tid)
 			if err != nil {
 				return e, err
 			}
+			e.recs = recs
 			return e, e.add(c)
 		})
 	}
@@ -162,11 +163,11 @@ func TestTransfer_2_EveryStateUnderFaults(t *testing.T) {
 		states int // how many there are; another number means that the machines changed
 		faults int // size of the run from which on it is visited
 	}{
-		{"one unit, one transfer each way", 1, [2]uint64{1, 1}, 521, 0},
-		{"two units, one transfer each way", 2, [2]uint64{1, 1}, 1521, 0},
-		{"one unit, two transfers one way", 1, [2]uint64{2, 0}, 1833, 0},
-		{"two units, two transfers one way", 2, [2]uint64{2, 0}, 23857, 10000},
-		{"one unit, two transfers there, one back", 1, [2]uint64{2, 1}, 98505, 100000},
+		{"one unit, one transfer each way", 1, [2]uint64{1, 1}, 691, 0},
+		{"two units, one transfer each way", 2, [2]uint64{1, 1}, 2025, 0},
+		{"one unit, two transfers one way", 1, [2]uint64{2, 0}, 1935, 0},
+		{"two units, two transfers one way", 2, [2]uint64{2, 0}, 19033, 10000},
+		{"one unit, two transfers there, one back", 1, [2]uint64{2, 1}, 91867, 1000000},
 	} {
 		if tc.faults > faults(t) {
 			continue

@@ -16,18 +16,28 @@ type Record struct {
 }
 
 // Kinds of records. 0x40 to 0x4f are the source's, 0x50 to 0x5f the
-// destination's. Source: local, docs/spec/transfer.md.
+// destination's, 0x60 to 0x6f the arbiter's. Source: local, docs/spec/transfer.md.
 const (
 	KindPrepare        = 0x40
 	KindCommit         = 0x41
 	KindAbort          = 0x42
 	KindSourceEvidence = 0x43
 	KindSourcePair     = 0x44 // compaction: the sequence numbers used
+	KindLend           = 0x45 // LEND and its renewals
+	KindReturned       = 0x46 // a loan given back
+	KindExpired        = 0x47 // a loan whose end is proven
+	KindRelease        = 0x48 // ABORT by the arbiter
+	KindCancel         = 0x49 // CANCEL goes out from now on
 	KindInstall        = 0x50
 	KindRefuse         = 0x51
 	KindLow            = 0x52
 	KindEvidence       = 0x53
 	KindDestPair       = 0x54 // compaction: watermark and outcomes
+	KindBorrow         = 0x55 // INSTALL of a loan, and its renewals
+	KindGaveBack       = 0x56 // RETURN: the tombstone of a loan
+	KindBorrowed       = 0x57 // compaction: a loan that its lender has not closed
+	KindConfirm        = 0x58 // the arbiter's CONFIRM
+	KindDecision       = 0x60 // the arbiter's
 )
 
 // Anchored reports whether a batch that holds this record must be anchored:
@@ -36,7 +46,7 @@ func (r Record) Anchored() bool { return r.Kind != KindLow }
 
 // Known reports whether kind is a kind of this package.
 func Known(kind uint8) bool {
-	return kind >= KindPrepare && kind <= KindSourcePair || kind >= KindInstall && kind <= KindDestPair
+	return kind >= KindPrepare && kind <= KindCancel || kind >= KindInstall && kind <= KindConfirm || kind == KindDecision
 }
 
 // Errors of the machines.
@@ -126,6 +136,9 @@ type keptOutcome struct {
 	Hash    [sha256.Size]byte
 	Reason  string
 	suspect bool // an evidence record says so
+
+	loan      *borrowed // KindBorrow and KindGaveBack; nil for a transfer and once it is closed
+	confirmed bool      // KindConfirm; false once it is closed
 }
 
 var recordLimit = wire.Limit{Bytes: 4 << 20, Items: 2*Window + 8, Depth: 4}

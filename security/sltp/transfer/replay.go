@@ -18,6 +18,14 @@ func (s *Source) Replay(r Record) error {
 		return s.replayEvidence(r)
 	case KindSourcePair:
 		return s.replayPair(r)
+	case KindLend:
+		return s.replayLend(r)
+	case KindReturned, KindExpired:
+		return s.replayLoanEnd(r)
+	case KindRelease:
+		return s.replayRelease(r)
+	case KindCancel:
+		return s.replayCancel(r)
 	}
 	if !Known(r.Kind) {
 		return fmt.Errorf("%w: kind %#x", ErrRecord, r.Kind)
@@ -33,12 +41,7 @@ func (s *Source) replayPrepare(r Record) error {
 	if rec.TID.Src != s.self || checkID(rec.TID, 0) != nil || hashOf(rec.TID, rec.Body) != rec.Hash {
 		return fmt.Errorf("%w: PREPARE %v", ErrRecord, rec.TID)
 	}
-	key := pairKey{rec.TID.Dst, rec.TID.Incarnation}
-	p := s.pairs[key]
-	if p == nil {
-		p = &sending{open: map[uint64]*escrow{}}
-		s.pairs[key] = p
-	}
+	p := s.sending(pairKey{rec.TID.Dst, rec.TID.Incarnation})
 	if p.open[rec.TID.Seq] != nil {
 		return fmt.Errorf("%w: second PREPARE %v", ErrRecord, rec.TID)
 	}
@@ -56,6 +59,19 @@ func (s *Source) replayEnd(r Record) error {
 		return fmt.Errorf("%w: kind %#x of %v, which is not open", ErrRecord, r.Kind, rec.TID)
 	}
 	p.close(rec.TID.Seq)
+	return nil
+}
+
+func (s *Source) replayCancel(r Record) error {
+	var rec endRecord
+	if err := read(r, &rec); err != nil {
+		return err
+	}
+	p, err := s.pair(rec.TID)
+	if err != nil || p.open[rec.TID.Seq] == nil {
+		return fmt.Errorf("%w: CANCEL of %v, which is not open", ErrRecord, rec.TID)
+	}
+	p.open[rec.TID.Seq].cancelled = true
 	return nil
 }
 
@@ -121,6 +137,10 @@ func (d *Destination) Replay(r Record) (*Body, error) {
 		return nil, d.replayEvidence(r)
 	case KindDestPair:
 		return nil, d.replayPair(r)
+	case KindBorrow, KindGaveBack, KindBorrowed:
+		return nil, d.replayBorrow(r)
+	case KindConfirm:
+		return nil, d.replayConfirm(r)
 	}
 	if !Known(r.Kind) {
 		return nil, fmt.Errorf("%w: kind %#x", ErrRecord, r.Kind)

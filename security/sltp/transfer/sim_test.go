@@ -95,7 +95,9 @@ func (p *party) account(r Record) error {
 		if err := read(r, &rec); err != nil {
 			return err
 		}
-		body = p.bodyOf(rec.TID)
+		if body = p.bodyOf(rec.TID); body == nil {
+			return nil // the end of a loan
+		}
 	case KindInstall:
 		var rec installRecord
 		if err := read(r, &rec); err != nil {

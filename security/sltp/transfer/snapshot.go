@@ -53,7 +53,16 @@ func (s *Source) Snapshot() ([]Record, error) {
 		for _, seq := range slices.Sorted(maps.Keys(p.open)) {
 			e := p.open[seq]
 			tid := ident.Transfer{Src: s.self, Dst: key.peer, Incarnation: key.inc, Seq: seq}
-			c.add(KindPrepare, prepareRecord{TID: tid, Hash: e.hash, Leaf: e.leaf, Request: e.request, Body: e.body})
+			if l := e.loan; l != nil {
+				c.add(KindLend, lendRecord{
+					TID: tid, Leaf: e.leaf, Request: e.request, Child: l.child, Number: l.number, Until: l.until, Chain: l.chain, Bundle: l.bundle,
+				})
+			} else {
+				c.add(KindPrepare, prepareRecord{TID: tid, Hash: e.hash, Leaf: e.leaf, Request: e.request, Body: e.body})
+			}
+			if e.cancelled {
+				c.add(KindCancel, endRecord{TID: tid})
+			}
 		}
 	}
 	for _, e := range s.proofs {
@@ -75,12 +84,27 @@ func (d *Destination) Snapshot() ([]Record, error) {
 				rec.Outcomes = append(rec.Outcomes, *p.outcomes[seq])
 			}
 			c.add(KindDestPair, rec)
+			d.snapshotPair(&c, pairKey{peer, inc}, p)
 		}
 	}
 	for _, e := range d.proofs {
 		c.add(KindEvidence, e)
 	}
 	return c.recs, c.err
+}
+
+// snapshotPair adds what an outcome of the pair does not say of itself.
+func (d *Destination) snapshotPair(c *collector, key pairKey, p *receiving) {
+	for _, seq := range slices.Sorted(maps.Keys(p.outcomes)) {
+		k := p.outcomes[seq]
+		tid := ident.Transfer{Src: key.peer, Dst: d.self, Incarnation: key.inc, Seq: seq}
+		if k.loan != nil {
+			c.add(KindBorrowed, borrowOf(tid, k))
+		}
+		if k.confirmed {
+			c.add(KindConfirm, endRecord{TID: tid})
+		}
+	}
 }
 
 type collector struct {

@@ -36,8 +36,9 @@ type escrow struct {
 	hash      [sha256.Size]byte
 	leaf      []byte
 	request   ident.Request
-	body      []byte
-	cancelled bool // not durable: a cancel may be asked for again
+	body      []byte // nil for a loan
+	loan      *loan  // nil for a transfer
+	cancelled bool
 	suspect   bool // the destination contradicted the record
 }
 
@@ -61,17 +62,9 @@ func (s *Source) Prepare(o Order) (*XFER, []Record, error) {
 	if _, err := ParseBody(o.Body); err != nil {
 		return nil, nil, err
 	}
-	key := pairKey{o.Dst, s.inc}
-	p := s.pairs[key]
-	if p == nil {
-		p = &sending{open: map[uint64]*escrow{}}
-	}
-	tid := ident.Transfer{Src: s.self, Dst: o.Dst, Incarnation: s.inc, Seq: p.last + 1}
-	if err := checkID(tid, 0); err != nil {
+	tid, err := s.next(o.Dst)
+	if err != nil {
 		return nil, nil, err
-	}
-	if len(p.open) >= MaxOpen || tid.Seq > p.low()+Window {
-		return nil, nil, ErrFull
 	}
 	rec := prepareRecord{TID: tid, Hash: hashOf(tid, o.Body), Request: o.Request, Body: o.Body}
 	if len(o.Leaf) > 0 {
@@ -82,9 +75,38 @@ func (s *Source) Prepare(o Order) (*XFER, []Record, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s.pairs[key] = p
+	p := s.sending(pairKey{o.Dst, s.inc})
 	p.prepare(rec)
 	return NewXFER(tid, p.low(), o.Body, nil), []Record{r}, nil
+}
+
+// next is the ID of the next transfer to dst. It stays that until a Prepare or
+// Lend takes it: what must name it before, a TRANSFER record, can.
+func (s *Source) next(dst ident.Device) (ident.Transfer, error) {
+	tid := ident.Transfer{Src: s.self, Dst: dst, Incarnation: s.inc, Seq: 1}
+	p := s.pairs[pairKey{dst, s.inc}]
+	if p != nil {
+		tid.Seq = p.last + 1
+	}
+	if err := checkID(tid, 0); err != nil {
+		return tid, err
+	}
+	if p != nil && (len(p.open) >= MaxOpen || tid.Seq > p.low()+Window) {
+		return tid, ErrFull
+	}
+	return tid, nil
+}
+
+// Next is the ID that the next transfer to dst will have.
+func (s *Source) Next(dst ident.Device) (ident.Transfer, error) { return s.next(dst) }
+
+func (s *Source) sending(key pairKey) *sending {
+	p := s.pairs[key]
+	if p == nil {
+		p = &sending{open: map[uint64]*escrow{}}
+		s.pairs[key] = p
+	}
+	return p
 }
 
 func (p *sending) prepare(rec prepareRecord) {
@@ -110,8 +132,14 @@ type Outcome struct {
 	Aborted     bool // the rights come back
 	Quarantined bool // the destination contradicts the record: for the arbiter
 	Body        []byte
-	Records     []Record
-	Done        Done
+
+	Loan     ident.License     // the child of a loan that is over; zero for a transfer
+	Spent    uint64            // plays of the loan that the borrower used
+	Expired  bool              // the loan's end is proven, its borrower said nothing: all it was lent is spent
+	Regrant  map[uint64]uint64 // what an arbiter's RELEASE gives back, where that is not all
+	Released bool              // by the arbiter
+	Records  []Record
+	Done     Done
 }
 
 // Receipt acts on a verified RECEIPT or CLOSED: COMMIT, ABORT, or evidence. A
@@ -129,6 +157,9 @@ func (s *Source) Receipt(r *Receipt) (Outcome, error) {
 	if e == nil {
 		out.Done = Done{TID: r.TID, Low: p.low()}
 		return out, nil
+	}
+	if e.loan != nil {
+		return s.receiptOfLoan(out, p, e, r)
 	}
 	v, err := r.Closes(r.TID, e.hash)
 	if err != nil {
@@ -188,23 +219,59 @@ func (s *Source) pair(tid ident.Transfer) (*sending, error) {
 	return p, nil
 }
 
-// Cancel asks for an open transfer back; whether it still can be is the
-// destination's to say. It lasts until restart.
-func (s *Source) Cancel(tid ident.Transfer) (Cancel, error) {
+// Cancel asks for an open transfer or loan back; whether it still can be is the
+// destination's to say. From the commit of the records on, CANCEL goes out in
+// the place of what was sent before.
+func (s *Source) Cancel(tid ident.Transfer) (Cancel, []Record, error) {
 	p, err := s.pair(tid)
 	if err != nil {
-		return Cancel{}, err
+		return Cancel{}, nil, err
 	}
 	e := p.open[tid.Seq]
 	if e == nil {
-		return Cancel{}, ErrUnknown
+		return Cancel{}, nil, ErrUnknown
+	}
+	c := Cancel{TID: tid, Low: p.low()}
+	if e.cancelled {
+		return c, nil, nil
+	}
+	rec, err := newRecord(KindCancel, endRecord{TID: tid})
+	if err != nil {
+		return Cancel{}, nil, err
 	}
 	e.cancelled = true
-	return Cancel{TID: tid, Low: p.low()}, nil
+	return c, []Record{rec}, nil
 }
 
-// Answer is what the source now says of a transfer: XFER or CANCEL while it is
-// open, DONE after. It answers QUERY.
+// Opened describes a transfer or loan that is open.
+type Opened struct {
+	TID       ident.Transfer
+	Body      []byte // encoded Body; nil for a loan
+	Hash      [sha256.Size]byte
+	Loan      *Lent // nil for a transfer
+	Cancelled bool
+	InDoubt   bool // the destination contradicted the record
+}
+
+// Opened is what the source knows of an open transfer or loan.
+func (s *Source) Opened(tid ident.Transfer) (Opened, error) {
+	p, err := s.pair(tid)
+	if err != nil {
+		return Opened{}, err
+	}
+	e := p.open[tid.Seq]
+	if e == nil {
+		return Opened{}, ErrUnknown
+	}
+	o := Opened{TID: tid, Body: e.body, Hash: e.hash, Cancelled: e.cancelled, InDoubt: e.suspect}
+	if l := e.loan; l != nil {
+		o.Loan = &Lent{TID: tid, Child: l.child, Number: l.number, Until: l.until, Seen: l.seen, Chain: l.chain}
+	}
+	return o, nil
+}
+
+// Answer is what the source now says of a transfer: XFER, LEND or CANCEL while
+// it is open, DONE after. It answers QUERY.
 func (s *Source) Answer(tid ident.Transfer) (Message, error) {
 	p, err := s.pair(tid)
 	if err != nil {
@@ -220,6 +287,9 @@ func (p *sending) message(tid ident.Transfer) Message {
 		return Done{TID: tid, Low: p.low()}
 	case e.cancelled:
 		return Cancel{TID: tid, Low: p.low()}
+	case e.loan != nil:
+		l := e.loan
+		return &Lend{TID: tid, Low: p.low(), Child: l.child, Number: l.number, Until: l.until, Chain: l.chain, Bundle: l.bundle}
 	}
 	return NewXFER(tid, p.low(), e.body, nil)
 }
@@ -244,12 +314,19 @@ func (s *Source) Open() []ident.Transfer {
 			out = append(out, ident.Transfer{Src: s.self, Dst: key.peer, Incarnation: key.inc, Seq: seq})
 		}
 	}
-	slices.SortFunc(out, compare)
+	sortBy(out, func(t ident.Transfer) ident.Transfer { return t })
 	return out
+}
+
+func sortBy[T any](list []T, id func(T) ident.Transfer) {
+	slices.SortFunc(list, func(a, b T) int { return compare(id(a), id(b)) })
 }
 
 func compare(a, b ident.Transfer) int {
 	if c := bytes.Compare(a.Dst[:], b.Dst[:]); c != 0 {
+		return c
+	}
+	if c := bytes.Compare(a.Src[:], b.Src[:]); c != 0 {
 		return c
 	}
 	if c := bytes.Compare(a.Incarnation[:], b.Incarnation[:]); c != 0 {
@@ -261,16 +338,16 @@ func compare(a, b ident.Transfer) int {
 	return 1
 }
 
-// ByRequest is the XFER of the open transfer that this request led to, nil
-// when there is none: a request that is repeated gets the same answer.
-func (s *Source) ByRequest(dst ident.Device, req ident.Request) *XFER {
+// ByRequest is the XFER or LEND of the open transfer that this request led to,
+// nil when there is none: a request that is repeated gets the same answer.
+func (s *Source) ByRequest(dst ident.Device, req ident.Request) Message {
 	p := s.pairs[pairKey{dst, s.inc}]
 	if p == nil || req == (ident.Request{}) {
 		return nil
 	}
 	for seq, e := range p.open {
 		if e.request == req {
-			return NewXFER(ident.Transfer{Src: s.self, Dst: dst, Incarnation: s.inc, Seq: seq}, p.low(), e.body, nil)
+			return p.message(ident.Transfer{Src: s.self, Dst: dst, Incarnation: s.inc, Seq: seq})
 		}
 	}
 	return nil

@@ -37,6 +37,10 @@ type Module struct {
 	OnResend func(ident.Device) (trem.Opened, error)
 	OnAdmit  func(trem.Candidate) (trem.Admission, error)
 
+	OnPost     func([]byte) (trem.Handed, error)
+	OnHandOver func(trem.HandOver) (trem.Handed, error)
+	Pending    trem.Handed // what Letters gives; guarded by Lock
+
 	mu       sync.Mutex
 	sessions map[uint64]*session
 	next     uint64

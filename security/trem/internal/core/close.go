@@ -8,7 +8,6 @@ import (
 	"github.com/lares-drm/lares/security/sltp"
 	"github.com/lares-drm/lares/security/sltp/transfer"
 	"github.com/lares-drm/lares/security/trem"
-	"github.com/lares-drm/lares/security/trem/internal/vault"
 )
 
 // resend opens an exchange that closes what a crash or a lost message left open
@@ -88,14 +87,25 @@ func (c *Core) closed(h sltp.Handle, from *pki.Peer, body []byte) (*trem.Event, 
 	if err != nil || done.TID.Src != from.ID() || done.TID.Dst != c.self {
 		return nil, nil //nolint:nilerr // see above
 	}
-	if err := c.write(true, records(c.dest.Done(done))...); err != nil {
-		return nil, err
+	out, err := c.closedBy(done)
+	if out != nil {
+		out.Handle = uint64(h)
 	}
-	out := &trem.Event{Kind: trem.EventClosed, Handle: uint64(h), Peer: from.ID(), Transfer: done.TID}
+	return out, err
+}
+
+// closedBy closes all up to a DONE that its source has said.
+func (c *Core) closedBy(done transfer.Done) (*trem.Event, error) {
+	recs := records(c.dest.Done(done))
+	out := &trem.Event{Kind: trem.EventClosed, Peer: done.TID.Src, Transfer: done.TID}
 	if inst, ok := c.held[c.came[done.TID]]; ok { // it may be the first that the host hears of it
 		out.License, out.Hash, out.Content = inst.leaf().Info().ID, inst.leaf().Hash(), string(inst.leaf().Info().Content)
 	}
-	return out, nil
+	more, err := c.confirmed()
+	if err != nil {
+		return nil, err
+	}
+	return out, c.write(true, append(recs, more...)...)
 }
 
 // receipt closes a transfer at the source. An issuer's transfers are its
@@ -111,18 +121,11 @@ func (c *Core) receipt(ev sltp.EventApp, rec *transfer.Receipt, r Reading) ([]sl
 	if c.peer.Role() == pki.LicenseIssuer {
 		return nil, out, nil
 	}
-	res, err := c.source.Receipt(rec)
+	res, err := c.settle(rec, r)
 	if err != nil {
-		return nil, &trem.Event{Kind: trem.EventFailed, Handle: uint64(ev.Handle), Peer: ev.Peer.ID(), Text: err.Error()}, nil //nolint:nilerr // the event carries it
+		return nil, &trem.Event{Kind: trem.EventFailed, Handle: uint64(ev.Handle), Peer: ev.Peer.ID(), Text: err.Error()}, broken(err)
 	}
-	recs, err := c.restoreAborted(res)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := c.write(true, append(records(res.Records), recs...)...); err != nil {
-		return nil, nil, err
-	}
-	if res.Quarantined {
+	if res.Done.TID.Seq == 0 {
 		return nil, out, nil
 	}
 	body, err := res.Done.Encode()
@@ -131,36 +134,6 @@ func (c *Core) receipt(ev sltp.EventApp, rec *transfer.Receipt, r Reading) ([]sl
 	}
 	msgs, err := c.sltp.Answer(ev.Handle, ev.Seq, body, c.certTime(r))
 	return msgs, out, err
-}
-
-// restoreAborted gives the share of a refused transfer back to their parent.
-func (c *Core) restoreAborted(res transfer.Outcome) ([]vault.Record, error) {
-	if !res.Aborted {
-		return nil, nil
-	}
-	b, err := transfer.ParseBody(res.Body)
-	if err != nil || len(b.Chain) < 2 {
-		return nil, err
-	}
-	_, child, err := parseLink(b.Chain[0])
-	if err != nil {
-		return nil, err
-	}
-	_, parent, err := parseLink(b.Chain[1])
-	if err != nil {
-		return nil, err
-	}
-	inst := c.successor(parent)
-	if inst == nil {
-		return nil, nil
-	}
-	next, err := inst.state.TakeBack(child.Whole())
-	if err != nil {
-		return nil, err
-	}
-	inst.state = next // a commit that fails ends the module
-	rec, err := inst.record()
-	return []vault.Record{rec}, err
 }
 
 // done sends DONE for an issuer's transfer whose end its host has committed.

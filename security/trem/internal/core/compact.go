@@ -44,6 +44,17 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	for tid, hash := range c.came {
 		s.add(kindCame, cameRecord{TID: tid, Hash: hash})
 	}
+	for name, id := range c.told {
+		s.add(kindPairwise, pairwiseRecord{House: name.house, Issuer: name.issuer, Domain: id})
+	}
+	for _, away := range c.away {
+		s.add(kindAway, away)
+	}
+	for _, tid := range c.source.Open() {
+		if p, ok := c.peers[tid.Dst]; ok {
+			s.add(kindPeer, p)
+		}
+	}
 	out, err := c.source.Snapshot()
 	if err != nil {
 		return nil, err

@@ -51,6 +51,11 @@ type Core struct {
 	witness  witness // HEADs of peers, and what they said of its own
 	held     map[[32]byte]*instance
 	came     map[ident.Transfer][32]byte // transfers that were installed here, and the license of each
+	away     map[[32]byte]awayRecord     // licenses that moved away
+	peers    map[ident.Device]peerRecord // whom letters are sealed to
+	told     map[pairName]ident.Domain   // names of the house, learned from fellow members
+	recalled map[ident.Transfer]bool     // loans that their lenders want back; not durable, a recall is repeated
+	heard    int64                       // the newest signed statement of time since the start, Unix ms; 0 without one
 	contents map[ident.Content]*content
 
 	sltp     *sltp.Endpoint
@@ -82,7 +87,9 @@ func Open(cfg Config, now Reading) (*Core, error) {
 	c := &Core{
 		cfg: cfg, signer: signer, self: ident.DeviceOf(spki),
 		clock:   clock{Lo: cfg.BuildMS, Boot: now.Boot, BootID: now.BootID},
-		members: map[ident.Device]memberRecord{}, held: map[[32]byte]*instance{}, came: map[ident.Transfer][32]byte{}, contents: map[ident.Content]*content{},
+		members: map[ident.Device]memberRecord{}, held: map[[32]byte]*instance{}, came: map[ident.Transfer][32]byte{},
+		away: map[[32]byte]awayRecord{}, peers: map[ident.Device]peerRecord{}, recalled: map[ident.Transfer]bool{},
+		told: map[pairName]ident.Domain{}, contents: map[ident.Content]*content{},
 		asked: map[sltp.Handle]*asked{}, sessions: map[uint64]*session{},
 		dest: transfer.NewDestination(ident.DeviceOf(spki)),
 	}
@@ -155,6 +162,27 @@ func (c *Core) replay(r vault.Record) error {
 		err := wire.Unmarshal(r.Body, &rec, recordLimit)
 		c.came[rec.TID] = rec.Hash
 		return err
+	case kindPeer:
+		var rec peerRecord
+		err := wire.Unmarshal(r.Body, &rec, recordLimit)
+		c.peers[rec.Device] = rec
+		return err
+	case kindPairwise:
+		var rec pairwiseRecord
+		err := wire.Unmarshal(r.Body, &rec, recordLimit)
+		c.told[rec.name()] = rec.Domain
+		return err
+	case kindAway:
+		var rec awayRecord
+		err := wire.Unmarshal(r.Body, &rec, recordLimit)
+		delete(c.held, rec.Hash)
+		c.away[rec.Hash] = rec
+		return err
+	case kindGone:
+		var rec goneRecord
+		err := wire.Unmarshal(r.Body, &rec, recordLimit)
+		delete(c.held, rec.Hash)
+		return err
 	}
 	if r.Kind < kindForeign {
 		return c.replayRecovery(r)
@@ -193,7 +221,11 @@ func (c *Core) ready(now Reading) error {
 	if err != nil {
 		return fmt.Errorf("own certificate: %w", err)
 	}
-	c.sltp, err = sltp.NewEndpoint(c.endpoint())
+	delivery, err := c.cfg.Keystore.KeyExchanger(keystore.Delivery)
+	if err != nil {
+		return err
+	}
+	c.sltp, err = sltp.NewEndpoint(c.endpoint(delivery))
 	return err
 }
 

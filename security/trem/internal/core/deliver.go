@@ -3,7 +3,6 @@ package core
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license"
@@ -43,7 +42,7 @@ func (c *Core) open(in trem.LicenseRequest, r Reading) (trem.Opened, error) {
 }
 
 func purpose(in trem.LicenseRequest) sltp.Purpose {
-	if in.Plays > 0 {
+	if in.Plays > 0 || in.Op != 0 {
 		return sltp.PurposeTransfer
 	}
 	return sltp.PurposeLicense
@@ -52,10 +51,23 @@ func purpose(in trem.LicenseRequest) sltp.Purpose {
 // wish is the request's body: plays to be set aside, or a license for a content.
 func (c *Core) wish(in trem.LicenseRequest) (sltp.Body, error) {
 	what := sltp.Reference{Content: in.Content, License: in.License}
-	if in.Plays > 0 {
-		if c.witness.setBack != nil {
-			return nil, stateError("this module was set back to an older state; make it anew and pair it again")
+	if c.witness.setBack != nil && (in.Op != 0 || in.Plays > 0) {
+		return nil, stateError("this module was set back to an older state; make it anew and pair it again")
+	}
+	if in.Op != 0 {
+		act, ok := action(in.Op)
+		if !ok {
+			return nil, malformed(fmt.Errorf("unknown operation %d", in.Op))
 		}
+		n := uint64(sltp.All)
+		if in.Op == trem.OpLend {
+			n = uint64(max(in.ForMS, 1)) //nolint:gosec // above 0
+		} else if in.Op == trem.OpCopy {
+			n = max(in.Plays, 1)
+		}
+		return sltp.MoveOpen{What: what, Amounts: map[uint8]uint64{uint8(act): n}, Op: uint8(in.Op)}.Encode()
+	}
+	if in.Plays > 0 {
 		return sltp.MoveOpen{What: what, Amounts: map[uint8]uint64{uint8(permission.Play): in.Plays}, Op: uint8(transfer.OpAllowance)}.Encode()
 	}
 	req := sltp.LicenseRequest{What: what, Permission: uint8(permission.Play), Level: c.cfg.Keystore.Level(), Membership: c.membershipBytes}
@@ -179,6 +191,8 @@ func ends(body sltp.Body) bool {
 		if b, err := transfer.ParseBody(x.Body); err == nil {
 			chain = b.Chain
 		}
+	} else if m, err := transfer.ParseLend(body); err == nil {
+		chain = m.Chain
 	}
 	if len(chain) == 0 {
 		return false
@@ -201,7 +215,7 @@ func (c *Core) replied(ev sltp.EventReply, r Reading) ([]sltp.Message, *trem.Eve
 		return nil, out, nil
 	}
 	if delivery, err := sltp.ParseLicense(ev.Reply.Body); err == nil {
-		inst, err := c.holdStateless(delivery.Chain, delivery.Bundle, ev.Peer, r)
+		inst, err := c.holdStateless(delivery.Chain, delivery.Bundle, party{peer: ev.Peer}, r)
 		return nil, c.installed(out, inst, err), broken(err)
 	}
 	if closed, err := c.closed(ev.Handle, ev.Peer, ev.Reply.Body); closed != nil || err != nil {
@@ -230,97 +244,35 @@ func broken(err error) error {
 	return nil
 }
 
-// install runs the destination's machine on an XFER: INSTALL or REFUSE is
-// durable before the receipt that says so leaves.
+// install takes an XFER that came in a session, and answers it there.
 func (c *Core) install(h sltp.Handle, from *pki.Peer, data []byte, out *trem.Event, r Reading) ([]sltp.Message, *trem.Event, error) {
+	a, err := c.carried(data, from, r)
+	if err != nil {
+		out.Kind, out.Text = trem.EventFailed, err.Error()
+		return nil, out, broken(err)
+	}
+	out.Transfer, out.XferHash = a.tid, a.hash
+	said, err := c.said(a.res)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, msgs, err := c.sltp.Send(h, said, c.certTime(r))
+	return msgs, c.installed(out, a.inst, a.why), err
+}
+
+// carried takes an XFER or a LEND.
+func (c *Core) carried(data []byte, from *pki.Peer, r Reading) (arrival, error) {
+	if m, err := transfer.ParseLend(data); err == nil {
+		if m.TID.Src != from.ID() || m.TID.Dst != c.self {
+			return arrival{}, fmt.Errorf("transfer: it is not between these two")
+		}
+		return c.borrow(m, party{peer: from, op: opLend}, r)
+	}
 	x, err := transfer.ParseXFER(data)
 	if err != nil {
-		out.Kind, out.Text = trem.EventFailed, err.Error()
-		return nil, out, nil //nolint:nilerr // the event carries it
+		return arrival{}, err
 	}
-	if x.TID.Src != from.ID() || x.TID.Dst != c.self {
-		out.Kind, out.Text = trem.EventFailed, "transfer: it is not between these two"
-		return nil, out, nil
-	}
-	if err := c.seenOne(from, x.Head); err != nil {
-		return nil, nil, err
-	}
-	var inst *instance
-	var why error
-	res, err := c.dest.Receive(x, func(b *transfer.Body) error {
-		inst, why = c.acceptTransfer(b, from, r)
-		return why
-	})
-	if err != nil {
-		out.Kind, out.Text = trem.EventFailed, err.Error()
-		return nil, out, broken(why)
-	}
-	recs := records(res.Records)
-	if res.New && res.Installed {
-		rec, err := inst.record()
-		if err != nil {
-			return nil, nil, err
-		}
-		recs = append(recs, rec)
-	}
-	if err := c.write(true, recs...); err != nil {
-		return nil, nil, err
-	}
-	if res.New && res.Installed {
-		c.hold(inst)
-		c.came[x.TID] = inst.leaf().Hash()
-	} else if why == nil {
-		inst, why = c.outcome(res) // a repetition of what was decided before
-	}
-	out.Transfer, out.XferHash = x.TID, x.Hash()
-	res.Receipt.Epoch = c.epoch()
-	if res.Receipt.Head, err = c.headFor(from); err != nil {
-		return nil, nil, err
-	}
-	receipt, err := transfer.SignReceipt(c.signer, c.identity.Chain[0], res.Receipt)
-	if err != nil {
-		return nil, nil, err
-	}
-	_, msgs, err := c.sltp.Send(h, receipt, c.certTime(r))
-	return msgs, c.installed(out, inst, why), err
-}
-
-func (c *Core) acceptTransfer(b *transfer.Body, from *pki.Peer, r Reading) (*instance, error) {
-	if b.Op != transfer.OpIssue && b.Op != transfer.OpAllowance {
-		return nil, fmt.Errorf("transfer: operation %d is not known here", b.Op)
-	}
-	if err := c.noTransfer(from.ID()); err != nil {
-		return nil, err
-	}
-	inst, err := c.accept(b.Chain, b.Bundle, from, r)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.oneIdentity(inst.leaf()); err != nil {
-		return nil, err
-	}
-	if _, ok := c.held[inst.leaf().Hash()]; ok {
-		return nil, fmt.Errorf("transfer: this license is already here")
-	}
-	if len(b.State) > 0 {
-		if inst.state, err = license.ParseState(b.State); err != nil {
-			return nil, err
-		}
-	}
-	return inst, c.takeOver(inst, r)
-}
-
-// outcome finds what an earlier receipt spoke of.
-func (c *Core) outcome(res transfer.Result) (*instance, error) {
-	if !res.Installed || res.Body == nil {
-		return nil, fmt.Errorf("transfer: refused before")
-	}
-	for _, inst := range c.held {
-		if slices.EqualFunc(inst.links, res.Body.Chain, func(a, b []byte) bool { return string(a) == string(b) }) {
-			return inst, nil
-		}
-	}
-	return nil, fmt.Errorf("transfer: installed before, and gone since")
+	return c.take(x, from, r)
 }
 
 func (c *Core) replayTransfer(rec vault.Record) error {
@@ -338,6 +290,7 @@ func (c *Core) replayTransfer(rec vault.Record) error {
 	}
 	if _, lic, err := parseLink(body.Chain[0]); err == nil {
 		c.came[install.TID] = lic.Hash()
+		delete(c.away, lic.Hash())
 	}
 	var state license.State
 	if len(body.State) > 0 {

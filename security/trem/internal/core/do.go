@@ -90,6 +90,8 @@ func (c *Core) exchange(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in trem.Refusal) (any, error) { return c.refuse(in, r) })
 	case trem.CmdLicenses:
 		return c.licenses(r), nil
+	case trem.CmdHandOver, trem.CmdPost, trem.CmdLetters, trem.CmdTransfers, trem.CmdCancel, trem.CmdGiveBack, trem.CmdRenewLoan, trem.CmdCard:
+		return c.byLetter(cmd, body, r)
 	case trem.CmdEvaluate:
 		return with(body, func(in trem.Ask) (any, error) { return c.evaluate(in, r) })
 	case trem.CmdBegin:
@@ -100,6 +102,28 @@ func (c *Core) exchange(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in trem.Part) (any, error) { return c.linkKeys(in.Session) })
 	default:
 		return nil, malformed(fmt.Errorf("unknown command %d", cmd))
+	}
+}
+
+// byLetter runs the commands of transfers that need no session.
+func (c *Core) byLetter(cmd trem.Command, body []byte, r Reading) (any, error) {
+	switch cmd {
+	case trem.CmdHandOver:
+		return with(body, func(in trem.HandOver) (any, error) { return c.handOver(in, r) })
+	case trem.CmdPost:
+		return with(body, func(in []byte) (any, error) { return c.post(in, r) })
+	case trem.CmdLetters:
+		return c.letters(r)
+	case trem.CmdTransfers:
+		return c.transfers()
+	case trem.CmdCancel:
+		return with(body, func(in ident.Transfer) (any, error) { return c.cancel(in) })
+	case trem.CmdGiveBack:
+		return with(body, func(in ident.Transfer) (any, error) { return c.giveBack(in, r) })
+	case trem.CmdRenewLoan:
+		return with(body, func(in trem.Renewal) (any, error) { return c.renewLoan(in, r) })
+	default:
+		return with(body, func(in trem.Card) (any, error) { return c.card(in, r) })
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"fmt"
 
 	"github.com/lares-drm/lares/internal/wire"
@@ -96,10 +97,14 @@ func (c *Core) admit(in trem.Candidate, r Reading) (trem.Admission, error) {
 
 // membershipOf signs a member's membership as of now.
 func (c *Core) membershipOf(member memberRecord, r Reading) ([]byte, error) {
+	return c.signMembership(member, c.issuersSeen(), r)
+}
+
+func (c *Core) signMembership(member memberRecord, pairwise map[ident.Issuer]ident.Domain, r Reading) ([]byte, error) {
 	x := wire.X5T(c.identity.Chain[0])
 	payload, err := wire.Marshal(Membership{
 		Domain: c.domain.ID, Generation: c.domain.Generation, Device: member.Device, Hardware: member.Hardware,
-		NotAfter: c.clock.judge(r).Est + membershipLife, Index: member.Index, Manager: x[:], Pairwise: c.issuersSeen(), Recovery: c.recoveryKey(),
+		NotAfter: c.clock.judge(r).Est + membershipLife, Index: member.Index, Manager: x[:], Pairwise: pairwise, Recovery: c.recoveryKey(),
 	})
 	if err != nil {
 		return nil, err
@@ -173,6 +178,15 @@ func (c *Core) join(in trem.Admission, r Reading) error {
 	}
 	c.membership, c.membershipBytes, c.manager = m, in.Membership, in.Manager
 	return nil
+}
+
+// managerKey is the key of this member's home server.
+func (c *Core) managerKey() (any, error) {
+	leaf, err := x509.ParseCertificate(c.manager[0])
+	if err != nil {
+		return nil, fmt.Errorf("membership: %w", err)
+	}
+	return leaf.PublicKey, nil
 }
 
 // checkMembership verifies a membership of device by its manager's chain.

@@ -1,17 +1,20 @@
 package core
 
 import (
+	"crypto/ecdh"
+
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/sltp"
 )
 
 // endpoint is this module's side of SLTP: its identity, whom it deals with by
 // its own role, and what it says of its revocation state.
-func (c *Core) endpoint() sltp.Config {
+func (c *Core) endpoint(delivery ecdh.KeyExchanger) sltp.Config {
 	return sltp.Config{
 		Signer: c.signer, Chain: c.identity.Chain, Verifier: c.verifier, Self: c.self,
 		Sources:      sources(c.peer.Role()),
 		Destinations: destinations(c.peer.Role()),
+		Delivery:     delivery, DeliveryCert: c.identity.Delivery,
 		Status: func() sltp.Status {
 			if c.revoked == nil {
 				return sltp.Status{}
@@ -22,12 +25,13 @@ func (c *Core) endpoint() sltp.Config {
 }
 
 // sources are the roles that a module of role takes licenses from: a home
-// server from issuers, a device from its home server.
+// server from issuers, a device from its home server, and both from each other
+// by what a license lets its holder do. mayGive says which license.
 func sources(role pki.Role) []pki.Role {
 	if role == pki.HomeServer {
-		return []pki.Role{pki.LicenseIssuer}
+		return []pki.Role{pki.LicenseIssuer, pki.HomeServer, pki.Device}
 	}
-	return []pki.Role{pki.HomeServer}
+	return []pki.Role{pki.HomeServer, pki.Device}
 }
 
 // destinations are the roles that a module of role gives licenses to.

@@ -148,6 +148,13 @@ func (c *Core) undecided() error {
 	return nil
 }
 
+// follows reports whether a peer is the home server that the newest RESTORE
+// names, before the first membership of it is here.
+func (c *Core) follows(from *pki.Peer) bool {
+	f := c.followed()
+	return f != nil && c.membership.Generation < f.Generation && from.ID() == f.Manager
+}
+
 // fromManager reports whether a peer manages this member's house: the one that
 // signed the membership, or that the newest RESTORE names.
 func (c *Core) fromManager(from *pki.Peer, generation uint64) error {

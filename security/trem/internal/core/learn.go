@@ -56,7 +56,7 @@ func (c *Core) learnToken(in trem.Learned, r Reading) error {
 	if err := c.commit(kindClock, next); err != nil {
 		return err
 	}
-	c.clock = next
+	c.clock, c.heard = next, max(c.heard, at)
 	return nil
 }
 
@@ -85,6 +85,7 @@ func (c *Core) learnHead(in trem.Learned, r Reading) error {
 		return err
 	}
 	c.clock, c.state, c.revoked, c.verifier.Status = next, &rec, state, state
+	c.heard = max(c.heard, state.Head().IssuedAt)
 	c.sltp.EpochAdvanced()
 	return nil
 }

@@ -19,6 +19,10 @@ const (
 	kindState      = 0x08
 	kindContent    = 0x09
 	kindCame       = 0x0a
+	kindPeer       = 0x0b // whom letters are sealed to
+	kindAway       = 0x0c // a license moved away
+	kindGone       = 0x0d // a loan is over here
+	kindPairwise   = 0x0e // an issuer's name for the house, learned from a fellow member
 	kindForeign    = 0x40 // and above: transfer records
 )
 

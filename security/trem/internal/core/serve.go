@@ -3,7 +3,6 @@ package core
 import (
 	"errors"
 
-	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
@@ -38,7 +37,10 @@ func (c *Core) answer(ev sltp.EventRequest, r Reading) (body sltp.Body, code slt
 		return old, 0, err
 	}
 	if open, err := sltp.ParseMoveOpen(ev.Request.Body); err == nil {
-		return c.setAside(ev, open.What, open.Amounts[uint8(permission.Play)], r)
+		if transfer.Op(open.Op) == transfer.OpAllowance {
+			return c.setAside(ev, open.What, open.Amounts[uint8(permission.Play)], r)
+		}
+		return c.handed(ev, open, r)
 	}
 	req, err := sltp.ParseLicenseRequest(ev.Request.Body)
 	if err != nil {
@@ -78,7 +80,7 @@ func (c *Core) address(links [][]byte, m memberRecord, r Reading) ([][]byte, err
 	if l.Membership, err = c.membershipOf(m, r); err != nil {
 		return nil, err
 	}
-	first, err := wire.Marshal(l)
+	first, err := l.encode()
 	return append([][]byte{first}, links[1:]...), err
 }
 
@@ -189,6 +191,62 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 	return data, 0, err
 }
 
+// handed answers a member that asks for the license itself, a copy or a loan.
+func (c *Core) handed(ev sltp.EventRequest, open sltp.MoveOpen, r Reading) (sltp.Body, sltp.ErrorCode, error) {
+	act, ok := action(trem.Op(open.Op))
+	if !ok {
+		return nil, sltp.ErrorBadRequest, nil
+	}
+	h := &handover{
+		order:  trem.HandOver{Op: trem.Op(open.Op), Content: open.What.Content, License: open.What.License},
+		peer:   ev.Peer,
+		fellow: true, request: ev.Request.ReqID, r: r,
+	}
+	switch n := open.Amounts[uint8(act)]; h.order.Op {
+	case trem.OpLend:
+		h.order.ForMS = int64(min(n, 1<<52)) //nolint:gosec // bounded
+	case trem.OpCopy:
+		h.order.Plays = n
+	}
+	if !c.isKept(ev.Peer, ev.Request.Head) {
+		return nil, sltp.ErrorTryLater, nil
+	}
+	m, _, err := c.give(h)
+	if code, known := refusalOf(err); known {
+		return nil, code, nil
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	body, err := m.Encode()
+	return body, 0, err
+}
+
+// refusalOf is what an asker is told of a hand-over that is not possible.
+func refusalOf(err error) (sltp.ErrorCode, bool) {
+	var no *trem.RefusalError
+	var e *trem.Error
+	switch {
+	case errors.As(err, &no) && len(no.Decision.Reasons) > 0:
+		switch no.Decision.Reasons[0].Code {
+		case license.NoGrant:
+			return sltp.ErrorNoGrant, true
+		case license.CountExhausted, license.TimeExhausted:
+			return sltp.ErrorExhausted, true
+		case license.LockedInMove:
+			return sltp.ErrorTryLater, true
+		case license.TREMLevel:
+			return sltp.ErrorLevel, true
+		}
+		return sltp.ErrorRefused, true
+	case errors.As(err, &e) && e.Code == trem.CodeState:
+		return sltp.ErrorTryLater, true
+	case errors.As(err, &e) && e.Code == trem.CodeRejected:
+		return sltp.ErrorRefused, true
+	}
+	return 0, false
+}
+
 // unclosed reports whether a license came by a transfer that its source has not
 // closed: it may be played, and nothing else.
 func (c *Core) unclosed(inst *instance) bool {
@@ -261,9 +319,9 @@ func (c *Core) repeat(peer ident.Device, req ident.Request) ([]byte, error) {
 		}
 		return m.Encode()
 	}
-	x := c.source.ByRequest(peer, req)
-	if x == nil {
+	m := c.source.ByRequest(peer, req)
+	if m == nil {
 		return nil, nil
 	}
-	return x.Encode()
+	return m.Encode()
 }

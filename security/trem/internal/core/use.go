@@ -6,17 +6,22 @@ import (
 
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/license/permission"
 	"github.com/lares-drm/lares/security/trem"
 )
 
 // input is what a license of this module is evaluated with. Everything but
 // the ask comes from the vault.
 func (c *Core) input(inst *instance, in trem.Ask, r Reading) license.Input {
+	domains := c.memberships(inst.leaf().Info().Issuer)
+	if m, ok := c.stands(inst); ok {
+		domains = append(domains, m)
+	}
 	return license.Input{
 		State: inst.state,
 		Clock: c.clock.judge(r),
 		Env: license.Env{
-			Accepted: true, AcceptedEpoch: inst.epoch, Device: c.self, Domains: c.memberships(inst.leaf().Info().Issuer), Keys: inst.kids(),
+			Accepted: true, AcceptedEpoch: inst.epoch, Device: c.self, Domains: domains, Keys: inst.kids(),
 			RevEpoch: c.epoch(), StatusAge: c.statusAge(r), Level: c.cfg.Keystore.Level(), Anchor: uint8(c.peer.Anchor()),
 		},
 		Request: license.Request{
@@ -84,9 +89,21 @@ func (c *Core) choose(in trem.Ask, r Reading) (*instance, license.Decision) {
 	}
 	best := license.Choose(list)
 	if best < 0 {
-		return nil, license.Decision{Action: in.Action, Reasons: []license.Reason{{Code: license.NoGrant, Closed: true, Remedy: license.Buy}}}
+		return nil, c.nothing(in.Content, in.Action)
 	}
 	return held[best], *list[best].Decision
+}
+
+// nothing is the refusal where no license is here: it was never, or it moved away.
+func (c *Core) nothing(content ident.Content, action permission.Permission) license.Decision {
+	for _, away := range c.away {
+		if away.Content == content {
+			return license.Decision{Action: action, Reasons: []license.Reason{{
+				Code: license.MovedAway, Constraint: "PHASE", Have: away.TID.Dst.String(), Need: license.Held.String(), Closed: true, Remedy: license.Contact,
+			}}}
+		}
+	}
+	return license.Decision{Action: action, Reasons: []license.Reason{{Code: license.NoGrant, Closed: true, Remedy: license.Buy}}}
 }
 
 // sorted lists the instances in an order that does not change.

@@ -9,19 +9,67 @@ import (
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/sltp/transfer"
 	"github.com/lares-drm/lares/security/trem/internal/vault"
 )
 
 // Link is one license of a chain with what its signature is judged by. A chain
 // is a list of links, leaf first. Source: local layout, docs/spec/chain.md.
 type Link struct {
-	_          struct{} `cbor:",toarray"`
 	License    []byte
 	Signer     [][]byte // certificates, leaf first, without the root
-	Membership []byte   // the recipient's, renewed by the home server that gives the license; nil otherwise
+	Membership []byte   // the recipient's, renewed by the home server that gives the license, or the giving member's; nil otherwise
+
+	Transfers []countersigned // TRANSFER records, oldest first; a link without any is an array of three
 }
 
-func linkLimit() wire.Limit { return wire.Limit{Bytes: 32 << 10, Items: 8, Depth: 4} }
+// linkWire3 and linkWire4 are the two layouts of a link.
+type linkWire3 struct {
+	_          struct{} `cbor:",toarray"`
+	License    []byte
+	Signer     [][]byte
+	Membership []byte
+}
+
+type linkWire4 struct {
+	_          struct{} `cbor:",toarray"`
+	License    []byte
+	Signer     [][]byte
+	Membership []byte
+	Transfers  []countersigned
+}
+
+func (l *Link) encode() ([]byte, error) {
+	if len(l.Transfers) == 0 {
+		return wire.Marshal(linkWire3{License: l.License, Signer: l.Signer, Membership: l.Membership})
+	}
+	return wire.Marshal(linkWire4{License: l.License, Signer: l.Signer, Membership: l.Membership, Transfers: l.Transfers})
+}
+
+// decode reads a link of either layout.
+func (l *Link) decode(data []byte) error {
+	items, err := wire.Array(data, 3, 4, linkLimit())
+	if err != nil {
+		return err
+	}
+	if len(items) == 3 {
+		var w linkWire3
+		err := wire.Unmarshal(data, &w, linkLimit())
+		l.License, l.Signer, l.Membership = w.License, w.Signer, w.Membership
+		return err
+	}
+	var w linkWire4
+	if err := wire.Unmarshal(data, &w, linkLimit()); err != nil {
+		return err
+	}
+	if len(w.Transfers) == 0 || len(w.Transfers) > maxTransfers {
+		return fmt.Errorf("%d transfer records", len(w.Transfers))
+	}
+	l.License, l.Signer, l.Membership, l.Transfers = w.License, w.Signer, w.Membership, w.Transfers
+	return nil
+}
+
+func linkLimit() wire.Limit { return wire.Limit{Bytes: 48 << 10, Items: maxTransfers + 8, Depth: 6} }
 
 // instance is a license that this module holds, with its keys.
 type instance struct {
@@ -39,7 +87,7 @@ func (i *instance) root() *license.License { return i.chain[len(i.chain)-1] }
 // revocation at the newest known epoch, the derivation, the subject and the
 // keys. Later plays do not judge the signers again (shared license design,
 // section 2).
-func (c *Core) accept(links [][]byte, bundle []byte, from *pki.Peer, r Reading) (*instance, error) {
+func (c *Core) accept(links [][]byte, bundle []byte, from party, r Reading) (*instance, error) {
 	inst, signers, err := c.parseChain(links, r)
 	if err != nil {
 		return nil, err
@@ -47,7 +95,10 @@ func (c *Core) accept(links [][]byte, bundle []byte, from *pki.Peer, r Reading) 
 	if err := license.VerifyChain(inst.chain, signers); err != nil {
 		return nil, err
 	}
-	if err := c.renewed(links[0], from, r); err != nil {
+	if err := c.mayGive(links[0], inst, from, r); err != nil {
+		return nil, err
+	}
+	if err := c.checkTransfers(from.tid, inst, from, r); err != nil {
 		return nil, err
 	}
 	if err := c.ours(inst, signers, from); err != nil {
@@ -82,42 +133,64 @@ func (c *Core) parseChain(links [][]byte, r Reading) (*instance, []*pki.Peer, er
 
 func parseLink(data []byte) (*Link, *license.License, error) {
 	l := new(Link)
-	if err := wire.Unmarshal(data, l, linkLimit()); err != nil {
+	if err := l.decode(data); err != nil {
 		return nil, nil, fmt.Errorf("license chain: %w", err)
 	}
 	lic, err := license.Parse(l.License)
 	return l, lic, err
 }
 
-// ours checks that the license is for this module or its domain, and that it
-// comes from who may give it.
-func (c *Core) ours(inst *instance, signers []*pki.Peer, from *pki.Peer) error {
-	info := inst.leaf().Info()
-	if from.Role() == pki.LicenseIssuer && from.Issuer() != info.Issuer {
-		return fmt.Errorf("license: issuer %v gives a license of %v", from.Issuer(), info.Issuer)
-	}
-	if c.membership != nil {
-		x := from.X5T()
-		if !bytes.Equal(x[:], c.membership.Manager) {
+// mayGive checks that a license comes from who may give it in this way:
+// an issuer its own, to a home server; a home server to its members; a fellow
+// member by MOVE and COPY; and anybody certified by LEND. On the way the
+// membership that stands beside the license is looked at: the recipient's own,
+// renewed, or that of the member who gives.
+func (c *Core) mayGive(link []byte, inst *instance, from party, r Reading) error {
+	x := from.peer.X5T()
+	switch {
+	case from.peer.Role() == pki.LicenseIssuer:
+		if from.op != 0 && from.op != transfer.OpIssue || c.membership != nil {
 			return fmt.Errorf("license: it does not come from this house's server")
 		}
-		if info.Parent != nil && signers[0].X5T() != x {
-			return fmt.Errorf("license: it is derived by another than this house's server")
+		if info := inst.leaf().Info(); from.peer.Issuer() != info.Issuer {
+			return fmt.Errorf("license: issuer %v gives a license of %v", from.peer.Issuer(), info.Issuer)
 		}
+		return nil
+	case c.membership != nil && (bytes.Equal(x[:], c.membership.Manager) || c.follows(from.peer)):
+		return c.renewed(link, from.peer, r)
+	case from.op == opLend, from.op == transfer.OpTransfer && from.peer.Role() == pki.HomeServer:
+		return nil
+	case from.op == transfer.OpMove, from.op == transfer.OpCopy:
+		return c.meet(from.peer, linkMembership(link), inst.leaf().Info().Issuer)
 	}
-	switch s := info.Subject; s.Kind {
-	case license.SubjectDevice:
-		if ident.Device(s.ID) != c.self {
-			return fmt.Errorf("license: its subject is another device")
+	return fmt.Errorf("license: it does not come from this house's server")
+}
+
+// ours checks that the license is for this module or its domain, and that a
+// derived one was signed by who may: this house's server, or who copies or
+// lends it. A license that moves was judged where it was accepted first.
+func (c *Core) ours(inst *instance, signers []*pki.Peer, from party) error {
+	info := inst.leaf().Info()
+	if p := info.Parent; p != nil && from.op != transfer.OpMove && from.op != transfer.OpTransfer {
+		server := c.membership != nil && from.op != opLend && !bytes.Equal(x5tOf(signers[0]), c.membership.Manager)
+		if mine := from.op == transfer.OpCopy || from.op == opLend; mine && signers[0].X5T() != from.peer.X5T() || !mine && server {
+			return fmt.Errorf("license: it is derived by another than who may")
 		}
-	case license.SubjectDomain:
-		if id, gen, ok := c.pairwise(info.Issuer); !ok || id != ident.Domain(s.ID) || gen < s.Generation {
-			return fmt.Errorf("license: its subject is another house")
+		if loan := p.Kind == license.KindLoan; loan != (from.op == opLend) || (p.Kind == license.KindCopy) != (from.op == transfer.OpCopy) {
+			return fmt.Errorf("license: kind %d does not come in this way", p.Kind)
 		}
-	default:
-		return fmt.Errorf("license: subjects of kind %d are not for this module", s.Kind)
+	} else if p == nil && (from.op == opLend || from.op == transfer.OpCopy) {
+		return fmt.Errorf("license: a root license is not a copy or a loan")
+	}
+	if s := inst.owner(); !c.isOwner(s, info.Issuer) {
+		return fmt.Errorf("license: its subject is another %s", map[license.SubjectKind]string{license.SubjectDevice: "device", license.SubjectDomain: "house"}[s.Kind])
 	}
 	return nil
+}
+
+func x5tOf(p *pki.Peer) []byte {
+	x := p.X5T()
+	return x[:]
 }
 
 // pairwise is the domain that this module shows to an issuer.
@@ -129,8 +202,47 @@ func (c *Core) pairwise(issuer ident.Issuer) (ident.Domain, uint64, bool) {
 		return ident.Domain{}, 0, false
 	}
 	id, ok := c.membership.Pairwise[issuer]
+	if !ok {
+		id, ok = c.told[pairName{c.membership.Domain, issuer}]
+	}
 	return id, c.membership.Generation, ok
 }
+
+// meet checks the membership of a fellow member, and learns from it the name by
+// which an issuer knows the house: its server has signed it for both.
+func (c *Core) meet(peer *pki.Peer, membership []byte, issuer ident.Issuer) error {
+	m, err := c.isFellow(peer, membership)
+	if err != nil || c.membership == nil {
+		return err
+	}
+	_, _, known := c.pairwise(issuer)
+	id, tells := m.Pairwise[issuer]
+	if known || !tells {
+		return nil
+	}
+	rec := pairwiseRecord{House: m.Domain, Issuer: issuer, Domain: id}
+	if err := c.commit(kindPairwise, rec); err != nil {
+		return err
+	}
+	c.told[rec.name()] = id
+	return nil
+}
+
+// pairwiseRecord is the name by which an issuer knows a house, as a fellow
+// member's membership says it.
+type pairwiseRecord struct {
+	_      struct{} `cbor:",toarray"`
+	House  ident.Domain
+	Issuer ident.Issuer
+	Domain ident.Domain
+}
+
+type pairName struct {
+	house  ident.Domain
+	issuer ident.Issuer
+}
+
+func (r pairwiseRecord) name() pairName { return pairName{r.House, r.Issuer} }
 
 func (c *Core) pairwiseFor(issuer ident.Issuer) (ident.Domain, error) {
 	id, _, ok := c.pairwise(issuer)
@@ -187,8 +299,11 @@ func (i *instance) bundleFor(lic *license.License, peer *pki.Peer) ([]byte, erro
 // license it gives to its member.
 func (c *Core) renewed(link []byte, from *pki.Peer, r Reading) error {
 	l, _, err := parseLink(link)
-	if err != nil || l.Membership == nil || c.membership == nil {
+	if err != nil || c.membership == nil {
 		return err
+	}
+	if l.Membership == nil {
+		return c.fromManager(from, c.membership.Generation)
 	}
 	m, err := c.checkMembership(l.Membership, from.Chain(), c.self, r)
 	if err != nil {
@@ -211,7 +326,7 @@ func (c *Core) renewed(link []byte, from *pki.Peer, r Reading) error {
 }
 
 // holdStateless stores a license that has no state.
-func (c *Core) holdStateless(links [][]byte, bundle []byte, from *pki.Peer, r Reading) (*instance, error) {
+func (c *Core) holdStateless(links [][]byte, bundle []byte, from party, r Reading) (*instance, error) {
 	inst, err := c.accept(links, bundle, from, r)
 	if err != nil {
 		return nil, err
@@ -221,6 +336,9 @@ func (c *Core) holdStateless(links [][]byte, bundle []byte, from *pki.Peer, r Re
 	}
 	if old, ok := c.held[inst.leaf().Hash()]; ok {
 		return old, nil
+	}
+	if away, ok := c.away[inst.leaf().Hash()]; ok {
+		return nil, fmt.Errorf("license: it moved away to %v, and comes back from there only", away.TID.Dst)
 	}
 	if err := c.oneIdentity(inst.leaf()); err != nil {
 		return nil, err
@@ -268,7 +386,7 @@ func (c *Core) takeOver(inst *instance, r Reading) error {
 		if inst.leaf().Supersedes(old.leaf()) != nil {
 			continue
 		}
-		if c.unclosed(old) {
+		if c.unclosed(old) || old.state.Phase != license.Held {
 			return fmt.Errorf("license: the version before it is not closed yet")
 		}
 		for handle, s := range c.sessions {

@@ -133,6 +133,15 @@ func (c *Core) headFor(peer *pki.Peer) ([]byte, error) {
 	return c.ownHead()
 }
 
+// receiptHead is headFor for the source of a transfer: a home server shows its
+// HEAD to its members only.
+func (c *Core) receiptHead(src ident.Device) ([]byte, error) {
+	if _, member := c.members[src]; c.peer.Role() == pki.LicenseIssuer || c.domain != nil && !member {
+		return nil, nil
+	}
+	return c.ownHead()
+}
+
 // seeHeads takes what a peer has put into EAD_3 or EAD_4. What cannot be read or
 // does not hold changes nothing; only a store that fails is an error.
 func (c *Core) seeHeads(from *pki.Peer, data []byte) error {

@@ -1,0 +1,414 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lares-drm/lares/internal/httpd"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/service/home"
+)
+
+// goes is how far a hand-over is when its command ends.
+type goes struct {
+	Transfer ident.Transfer `json:"transfer"`
+	Op       trem.Op        `json:"op"`
+	Content  ident.Content  `json:"content"`
+	To       string         `json:"to"`
+	Arrived  bool           `json:"arrived"` // the other side has it
+	Refused  string         `json:"refused,omitempty"`
+	words    string
+}
+
+// handFlags are where a title is to go, and how.
+type handFlags struct {
+	to     string
+	here   bool
+	lasts  string
+	plays  uint64
+	within string
+}
+
+func (f *handFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.to, "to", "", "name of a device of the house, or \"house\" for its server")
+	cmd.Flags().BoolVar(&f.here, "here", false, "from the house's server to this device")
+	cmd.MarkFlagsOneRequired("to", "here")
+	cmd.MarkFlagsMutuallyExclusive("to", "here")
+}
+
+func newDeviceMoveCmd(env *Env, dir *string) *cobra.Command {
+	var f handFlags
+	cmd := &cobra.Command{
+		Use:   "move TITLE",
+		Short: "Move a title to another device: it is there then, and no longer here",
+		Long: `Move a title with all that is left of it. From the moment it leaves until the
+other device says that it has it, it can be watched on neither; pulling a plug
+in between loses nothing. A device that is off gets it when it is next on.
+
+With --within the other device must have it and be heard from in that time, in
+proven time; only then can the house give it back should that device be lost.`,
+		Example: `  lares device move rental --to phone
+  lares device move rental --to house
+  lares device move rental --here      # from the house's server to this device`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runHandOver(cmd, env, *dir, trem.OpMove, args[0], &f)
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().StringVar(&f.within, "within", "", "time in which the other device has to have it, such as 7d (default: no limit)")
+	return cmd
+}
+
+func newDeviceCopyCmd(env *Env, dir *string) *cobra.Command {
+	var f handFlags
+	cmd := &cobra.Command{
+		Use:   "copy TITLE",
+		Short: "Make a copy of a title for another device, where you may",
+		Example: `  lares device copy lares-film --to phone
+  lares device copy lares-film --here
+  lares device copy lares-film --to phone --json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runHandOver(cmd, env, *dir, trem.OpCopy, args[0], &f)
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().Uint64Var(&f.plays, "plays", 0, "plays that go with the copy of a counted title (default 1)")
+	return cmd
+}
+
+func newDeviceLendCmd(env *Env, dir *string) *cobra.Command {
+	var f handFlags
+	cmd := &cobra.Command{
+		Use:   "lend TITLE",
+		Short: "Lend a title to another device: it comes back by itself",
+		Long: `Lend a title for a time. It sleeps here meanwhile. It comes back when the
+borrower gives it back, when you call it back (lares device cancel) and the
+borrower hears it, and in any case after its time, which is proven time: turning
+a clock changes nothing.`,
+		Example: `  lares device lend lares-film --to phone --for 14d
+  lares device lend lares-film --here --for 2d    # borrow it from the house
+  lares device lend lares-film --to phone --for 6h --json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runHandOver(cmd, env, *dir, trem.OpLend, args[0], &f)
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().StringVar(&f.lasts, "for", "14d", "how long: 90m, 6h, 14d")
+	cmd.Flags().Uint64Var(&f.plays, "plays", 0, "plays that go with a counted title (default 1)")
+	return cmd
+}
+
+// lasting reads a time of so many days, hours, minutes or seconds.
+func lasting(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	if n, ok := strings.CutSuffix(s, "d"); ok {
+		days, err := strconv.ParseUint(n, 10, 16)
+		if err != nil || days == 0 {
+			return 0, usage("%q is no time: 90m, 6h, 14d", s)
+		}
+		return int64(days) * 24 * time.Hour.Milliseconds(), nil //nolint:gosec // 16 bits
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return 0, usage("%q is no time: 90m, 6h, 14d", s)
+	}
+	return d.Milliseconds(), nil
+}
+
+func runHandOver(cmd *cobra.Command, env *Env, dir string, op trem.Op, title string, f *handFlags) error {
+	id, err := contentArg(title)
+	if err != nil {
+		return err
+	}
+	order := trem.HandOver{Op: op, Content: id, Plays: f.plays}
+	if order.ForMS, err = lasting(f.lasts); err != nil {
+		return err
+	}
+	if order.HoldMS, err = lasting(f.within); err != nil {
+		return err
+	}
+	return withDevice(dir, func(d *device) error {
+		if f.here {
+			got, err := d.get(cmd.Context(), env, wish{Content: id, Op: op, ForMS: order.ForMS, Plays: f.plays})
+			if err != nil {
+				return err
+			}
+			return env.print(cmd, got, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "%v is on this device.\n", id)
+				return err
+			})
+		}
+		got, err := d.handOver(cmd.Context(), env, order, f.to)
+		if err != nil {
+			return env.decided(cmd, notNow(err))
+		}
+		err = env.print(cmd, got, func(w io.Writer) error {
+			_, err := fmt.Fprintln(w, got.words)
+			return err
+		})
+		if err == nil && got.Refused != "" {
+			return said(statusRefused)
+		}
+		return err
+	})
+}
+
+// handOver takes a title out of use here and sends it. What cannot be sent now is
+// sent by the next command.
+func (d *device) handOver(ctx context.Context, env *Env, order trem.HandOver, to string) (goes, error) {
+	p, err := d.post(ctx, env)
+	if err != nil {
+		return goes{}, err
+	}
+	if _, err := p.exchange(ctx); err != nil {
+		return goes{}, err
+	}
+	r, err := p.recipient(ctx, to)
+	if err != nil {
+		return goes{}, err
+	}
+	order.To = r.Card
+	got, err := d.trem.HandOver(ctx, order)
+	if err != nil {
+		return goes{}, err
+	}
+	out := goes{Transfer: got.Transfer, Op: order.Op, Content: order.Content, To: r.Name}
+	events, err := p.all(ctx, got.Letters)
+	out.read(events)
+	if err != nil {
+		out.words = fmt.Sprintf("%v has left here, but the house does not answer: %v. Nothing is lost; the next command sends it.", order.Content, err)
+	}
+	return out, nil
+}
+
+// notNow makes of what the module says about now an error that says so.
+func notNow(err error) error {
+	e, ok := errors.AsType[*trem.Error](err)
+	switch {
+	case ok && e.Code == trem.CodeState:
+		return later("not now: %s", e.Text)
+	case ok && e.Code == trem.CodeRejected:
+		return refused("it does not go: %s", e.Text)
+	}
+	return err
+}
+
+// read finds what became of a hand-over in the events of its letters.
+func (g *goes) read(events []trem.Event) {
+	to := g.To
+	if to == home.HouseName {
+		to = "the house"
+	}
+	g.words = fmt.Sprintf("%v is on its way to %s, and goes on when that is next on. Until then: lares device cancel %v.", g.Content, to, g.Content)
+	for _, e := range events {
+		if e.Kind != trem.EventReceipt || e.Transfer != g.Transfer {
+			continue
+		}
+		if g.Arrived = e.Installed; g.Arrived {
+			g.words = fmt.Sprintf("%s has %v.", upperFirst(to), g.Content)
+		} else {
+			g.Refused = e.Code
+			g.words = fmt.Sprintf("%s did not take %v (%s). It is here again.", upperFirst(to), g.Content, e.Code)
+		}
+	}
+}
+
+func upperFirst(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+func newDeviceReturnCmd(env *Env, dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "return TITLE",
+		Short: "Give a borrowed title back before its time",
+		Example: `  lares device return lares-film
+  lares device return lares-film --json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return onTransfer(cmd, env, *dir, args[0], "this device has not borrowed %v",
+				func(t trem.Transfer) bool { return t.Stage == trem.StageBorrowed },
+				func(ctx context.Context, d *device, t trem.Transfer) (trem.Handed, error) {
+					return d.trem.GiveBack(ctx, t.ID)
+				})
+		},
+	}
+}
+
+func newDeviceCancelCmd(env *Env, dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "cancel TITLE",
+		Short: "Ask a title back that is on its way, or lent",
+		Long: `Ask for a title that has left and not arrived, or call back a loan. Whether a
+move still can be cancelled is the other device's to say: if it has the title
+already, it keeps it. The answer says which it is, or that it is not known yet.`,
+		Example: `  lares device cancel rental
+  lares device cancel rental --json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return onTransfer(cmd, env, *dir, args[0], "%v is not on its way anywhere, and not lent",
+				func(t trem.Transfer) bool { return t.Stage == trem.StageSent || t.Stage == trem.StageLent },
+				func(ctx context.Context, d *device, t trem.Transfer) (trem.Handed, error) {
+					return d.trem.Cancel(ctx, t.ID)
+				})
+		},
+	}
+}
+
+// ended is how a transfer stands after a command about it.
+type ended struct {
+	Content ident.Content  `json:"content"`
+	Open    *trem.Transfer `json:"open,omitempty"` // what it still waits for; none when it is closed
+	Here    bool           `json:"here"`           // the title can be used here
+	words   string
+}
+
+// onTransfer does something about the open transfer of a title and says
+// truthfully what came of it.
+func onTransfer(cmd *cobra.Command, env *Env, dir, title, none string, which func(trem.Transfer) bool,
+	do func(context.Context, *device, trem.Transfer) (trem.Handed, error),
+) error {
+	id, err := contentArg(title)
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	return withDevice(dir, func(d *device) error {
+		list, err := d.trem.Transfers(ctx)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(list, func(t trem.Transfer) bool { return t.Content == id && which(t) })
+		if i < 0 {
+			return fmt.Errorf(none, id)
+		}
+		p, err := d.post(ctx, env)
+		if err != nil {
+			return err
+		}
+		got, err := do(ctx, d, list[i])
+		if err != nil {
+			return err
+		}
+		_, sendErr := p.all(ctx, got.Letters)
+		if sendErr == nil {
+			_, sendErr = p.exchange(ctx)
+		}
+		out, err := d.stands(ctx, p, list[i])
+		if err != nil {
+			return err
+		}
+		if sendErr != nil {
+			out.words += fmt.Sprintf(" The house does not answer now (%v); the next command tells it.", sendErr)
+		}
+		return env.print(cmd, out, func(w io.Writer) error {
+			_, err := fmt.Fprintln(w, out.words)
+			return err
+		})
+	})
+}
+
+// stands looks how a transfer is now.
+func (d *device) stands(ctx context.Context, p *post, t trem.Transfer) (ended, error) {
+	out := ended{Content: t.Content}
+	list, err := d.trem.Transfers(ctx)
+	if err != nil {
+		return out, err
+	}
+	held, err := d.trem.Licenses(ctx)
+	if err != nil {
+		return out, err
+	}
+	out.Here = slices.ContainsFunc(held, func(h trem.Held) bool { return h.Content == t.Content && h.Phase == "HELD" })
+	if i := slices.IndexFunc(list, func(o trem.Transfer) bool { return o.ID == t.ID }); i >= 0 {
+		out.Open = &list[i]
+		out.words = fmt.Sprintf("%v: %s", t.Content, httpd.TransferWords(list[i], p.names(ctx, list)[list[i].Peer]))
+		return out, nil
+	}
+	switch {
+	case t.Stage == trem.StageBorrowed:
+		out.words = fmt.Sprintf("%v is given back.", t.Content)
+	case out.Here:
+		out.words = fmt.Sprintf("%v is here again.", t.Content)
+	default:
+		out.words = fmt.Sprintf("Too late: the other device has %v.", t.Content)
+	}
+	return out, nil
+}
+
+func newDeviceTransfersCmd(env *Env, dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "transfers",
+		Short: "Fetch and send what is on its way, and say what waits for what",
+		Example: `  lares device transfers
+  lares device transfers --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			return withDevice(*dir, func(d *device) error {
+				p, err := d.post(ctx, env)
+				if err != nil {
+					return err
+				}
+				events, away := p.exchange(ctx)
+				list, err := d.trem.Transfers(ctx)
+				if err != nil {
+					return err
+				}
+				names := p.names(ctx, list)
+				return env.print(cmd, map[string]any{"transfers": list, "came": came(events)}, func(w io.Writer) error {
+					return listTransfers(w, list, names, events, away)
+				})
+			})
+		},
+	}
+}
+
+// came are the titles that arrived.
+func came(events []trem.Event) []ident.Content {
+	out := []ident.Content{}
+	for _, e := range events {
+		if e.Kind == trem.EventInstalled {
+			out = append(out, ident.Content(e.Content))
+		}
+	}
+	return out
+}
+
+func listTransfers(w io.Writer, list []trem.Transfer, names map[ident.Device]string, events []trem.Event, away error) error {
+	p := printer{w: w}
+	for _, id := range came(events) {
+		p.line("%v has come to this device.", id)
+	}
+	for _, e := range events {
+		if e.Kind == trem.EventFailed {
+			p.line("Something came that this device does not take: %s.", e.Text)
+		}
+	}
+	for _, t := range list {
+		p.line("%v: %s", t.Content, httpd.TransferWords(t, names[t.Peer]))
+	}
+	if len(list) == 0 && len(events) == 0 {
+		p.line("Nothing is on its way.")
+	}
+	if away != nil {
+		p.line("The house does not answer now: %v.", away)
+	}
+	return p.err
+}

@@ -1,0 +1,208 @@
+package cli
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/lares-drm/lares/interconnect/lrp"
+	"github.com/lares-drm/lares/interconnect/lrp/http"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/service/home"
+)
+
+// resendAfter is how long after a letter was sent the same thing is sent again. Source: local.
+const resendAfter = 24 * time.Hour
+
+// post is the device's exchange of letters with its house: it takes what waits
+// there, sends what its module has to say, and returns what that led to.
+type post struct {
+	d    *device
+	env  *Env
+	self ident.Device
+	link *http.Client
+}
+
+func (d *device) post(ctx context.Context, env *Env) (*post, error) {
+	if d.cfg.Home == "" {
+		return nil, errors.New("this device belongs to no house yet: lares device pair")
+	}
+	st, err := d.trem.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &post{d: d, env: env, self: st.Device, link: &http.Client{URL: d.cfg.Home}}, nil
+}
+
+// exchange brings everything up to date that can be now. An error of the house
+// is "later": nothing is lost, the next command goes on.
+func (p *post) exchange(ctx context.Context) ([]trem.Event, error) {
+	if err := p.d.renew(ctx); err != nil {
+		return nil, err
+	}
+	events, err := p.fetch(ctx)
+	if err != nil {
+		return events, err
+	}
+	got, err := p.d.trem.Letters(ctx)
+	if err != nil {
+		return events, err
+	}
+	events = append(events, got.Events...)
+	for _, l := range got.Letters {
+		if l.Again && p.env.Now().Sub(p.d.cfg.Sent[topicOf(l)]) < resendAfter {
+			continue
+		}
+		more, err := p.send(ctx, l)
+		if events = append(events, more...); err != nil {
+			return events, err
+		}
+	}
+	return events, p.d.save()
+}
+
+func topicOf(l trem.Letter) string { return hex.EncodeToString(l.Topic[:]) }
+
+// fetch takes the letters that wait at the house.
+func (p *post) fetch(ctx context.Context) (events []trem.Event, err error) {
+	data, err := fetch(ctx, strings.TrimSuffix(p.d.cfg.Home, "/")+home.PathLetters+"/"+p.self.String()+fmt.Sprintf("?after=%d", p.d.cfg.Read))
+	if err != nil {
+		return nil, err
+	}
+	var v struct {
+		Letters []home.Letter `json:"letters"`
+	}
+	if err := json.Unmarshal(data, &v); err != nil {
+		return nil, fmt.Errorf("read the house's letters: %w", err)
+	}
+	waits := false
+	for _, l := range v.Letters {
+		got, err := p.d.trem.Post(ctx, l.Bytes)
+		if e, ok := errors.AsType[*trem.Error](err); ok && e.Code == trem.CodeState {
+			waits = true // this device knows less of the time than the writer: it stays
+			continue
+		}
+		if err != nil && !isRejected(err) {
+			return events, err
+		}
+		if !waits {
+			p.d.cfg.Read = l.Number
+		}
+		events = append(events, got.Events...)
+		for _, out := range got.Letters {
+			more, err := p.send(ctx, out)
+			if events = append(events, more...); err != nil {
+				return events, err
+			}
+		}
+	}
+	return events, p.d.save()
+}
+
+// isRejected: a letter that nobody may send is passed over for ever.
+func isRejected(err error) bool {
+	e, ok := errors.AsType[*trem.Error](err)
+	return ok && (e.Code == trem.CodeRejected || e.Code == trem.CodeUnknown)
+}
+
+// letterLife is how long a letter may be on its way. Source: docs/spec/lrp.md section 7.
+const letterLife = home.MailLife
+
+// send gives a letter to the house, for itself or for a member, and takes what
+// it answers.
+func (p *post) send(ctx context.Context, l trem.Letter) (events []trem.Event, err error) {
+	body, err := lrp.SLTP{Message: l.Bytes}.Encode()
+	if err != nil {
+		return nil, err
+	}
+	answers, err := p.link.Exchange(ctx, lrp.Frame{
+		Version: lrp.Version, Type: lrp.TypeSLTP, Dst: lrp.Addr(l.To), Src: lrp.Addr(p.self), Tx: lrp.Tx(l.Topic),
+		Seq: uint64(p.env.Now().UnixMilli()), Expires: p.env.Now().Add(letterLife).UnixMilli(), Body: body, //nolint:gosec // after 1970
+	})
+	if err != nil {
+		return nil, later("the house does not answer: %w", err)
+	}
+	p.sent(l)
+	for _, a := range answers {
+		if a.Type == lrp.TypeError {
+			e, err := lrp.ParseError(a.Body)
+			if err != nil {
+				return events, err
+			}
+			delete(p.d.cfg.Sent, topicOf(l))
+			return events, later("the house did not take it: %w", e)
+		}
+		m, err := lrp.ParseSLTP(a.Body)
+		if a.Type != lrp.TypeSLTP || err != nil || !trem.IsLetter(m.Message) {
+			continue
+		}
+		got, err := p.d.trem.Post(ctx, m.Message)
+		if err != nil && !isRejected(err) {
+			return events, err
+		}
+		events = append(events, got.Events...)
+		for _, out := range got.Letters {
+			more, err := p.send(ctx, out)
+			if events = append(events, more...); err != nil {
+				return events, err
+			}
+		}
+	}
+	return events, p.d.save()
+}
+
+// maxSent bounds what is remembered of letters. Source: local.
+const maxSent = 512
+
+func (p *post) sent(l trem.Letter) {
+	now := p.env.Now()
+	if p.d.cfg.Sent == nil || len(p.d.cfg.Sent) >= maxSent {
+		p.d.cfg.Sent = map[string]time.Time{}
+	}
+	p.d.cfg.Sent[topicOf(l)] = now.UTC().Truncate(time.Second)
+}
+
+// all sends letters that a command has just led to.
+func (p *post) all(ctx context.Context, letters []trem.Letter) (events []trem.Event, err error) {
+	for _, l := range letters {
+		more, err := p.send(ctx, l)
+		if events = append(events, more...); err != nil {
+			return events, err
+		}
+	}
+	return events, nil
+}
+
+// recipient asks the house for a device's card.
+func (p *post) recipient(ctx context.Context, name string) (home.Recipient, error) {
+	data, err := fetch(ctx, strings.TrimSuffix(p.d.cfg.Home, "/")+home.PathRecipients+"/"+url.PathEscape(name))
+	if err != nil {
+		return home.Recipient{}, fmt.Errorf("%q is no device of this house, or it has to be paired again: %w", name, err)
+	}
+	var r home.Recipient
+	if err := json.Unmarshal(data, &r); err != nil {
+		return r, fmt.Errorf("read the house's answer: %w", err)
+	}
+	return r, nil
+}
+
+// names are what the devices of open transfers are called, as far as the house
+// says it now.
+func (p *post) names(ctx context.Context, list []trem.Transfer) map[ident.Device]string {
+	out := map[ident.Device]string{p.d.cfg.Server: "the house"}
+	for _, t := range list {
+		if _, ok := out[t.Peer]; ok {
+			continue
+		}
+		if r, err := p.recipient(ctx, t.Peer.String()); err == nil {
+			out[t.Peer] = r.Name
+		}
+	}
+	return out
+}

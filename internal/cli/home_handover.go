@@ -1,0 +1,176 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lares-drm/lares/internal/httpd"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/trem"
+)
+
+// homeHandFlags are where a title of the house's server is to go.
+type homeHandFlags struct {
+	to, lasts, within string
+	plays             uint64
+}
+
+func newHomeMoveCmd(env *Env, dir *string) *cobra.Command {
+	return homeHandCmd(env, dir, trem.OpMove, &cobra.Command{
+		Use:   "move TITLE",
+		Short: "Move a title from the house's server to a device",
+		Example: `  lares home move rental --to tablet
+  lares home move rental --to tablet --within 7d --json`,
+	})
+}
+
+func newHomeCopyCmd(env *Env, dir *string) *cobra.Command {
+	return homeHandCmd(env, dir, trem.OpCopy, &cobra.Command{
+		Use:   "copy TITLE",
+		Short: "Make a copy of a title for a device, where you may",
+		Example: `  lares home copy lares-film --to tablet
+  lares home copy lares-film --to tablet --json`,
+	})
+}
+
+func newHomeLendCmd(env *Env, dir *string) *cobra.Command {
+	return homeHandCmd(env, dir, trem.OpLend, &cobra.Command{
+		Use:   "lend TITLE",
+		Short: "Lend a title to a device: it comes back by itself",
+		Example: `  lares home lend lares-film --to tablet --for 2d
+  lares home lend lares-film --to tablet --for 6h --json`,
+	})
+}
+
+func homeHandCmd(env *Env, dir *string, op trem.Op, cmd *cobra.Command) *cobra.Command {
+	var f homeHandFlags
+	cmd.Args = cobra.ExactArgs(1)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		id, err := contentArg(args[0])
+		if err != nil {
+			return err
+		}
+		in := httpd.HandOverRequest{Op: op, Content: id, To: f.to, Plays: f.plays}
+		if in.ForMS, err = lasting(f.lasts); err != nil {
+			return err
+		}
+		if in.HoldMS, err = lasting(f.within); err != nil {
+			return err
+		}
+		var out httpd.HandOverAnswer
+		if err := askHome(cmd.Context(), *dir, http.MethodPost, "/api/v1/transfers", in, &out); err != nil {
+			return err
+		}
+		err = env.print(cmd, out, func(w io.Writer) error {
+			_, err := fmt.Fprintln(w, handedWords(out, id, f.to))
+			return err
+		})
+		if err == nil && out.Refused != "" {
+			return said(statusRefused)
+		}
+		return err
+	}
+	cmd.Flags().StringVar(&f.to, "to", "", "name of a device of the house, or URL of another house (required)")
+	_ = cmd.MarkFlagRequired("to")
+	switch op {
+	case trem.OpLend:
+		cmd.Flags().StringVar(&f.lasts, "for", "14d", "how long: 90m, 6h, 14d")
+	case trem.OpMove:
+		cmd.Flags().StringVar(&f.within, "within", "", "time in which the device has to have it, such as 7d (default: no limit)")
+	}
+	if op != trem.OpMove {
+		cmd.Flags().Uint64Var(&f.plays, "plays", 0, "plays that go with a counted title (default 1)")
+	}
+	return cmd
+}
+
+func handedWords(out httpd.HandOverAnswer, id ident.Content, to string) string {
+	switch {
+	case out.Arrived:
+		return fmt.Sprintf("%s has %v.", upperFirst(to), id)
+	case out.Refused != "":
+		return fmt.Sprintf("%s did not take %v (%s). It is here again.", upperFirst(to), id, out.Refused)
+	}
+	return fmt.Sprintf("%v waits for %s, which gets it when it is next on.", id, to)
+}
+
+func newHomeGiveCmd(env *Env, dir *string) *cobra.Command {
+	return homeHandCmd(env, dir, trem.OpTransfer, &cobra.Command{
+		Use:   "give TITLE",
+		Short: "Give a title away to another house, for good",
+		Long: `Give a title to another house. It is theirs from then on, with all that is left
+of it, and no longer this house's. The shop may have limited how often, and how
+soon again, a title changes hands.`,
+		Example: `  lares home give lares-film --to http://aunt.example:7710
+  lares home give lares-film --to http://127.0.0.1:7720 --json`,
+	})
+}
+
+// homeTransfers is the house's list of what is not closed.
+type homeTransfers struct {
+	Transfers []httpd.TransferView `json:"transfers"`
+}
+
+func newHomeTransfersCmd(env *Env, dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "transfers",
+		Short: "Say what of the house's server is on its way or lent, and what it waits for",
+		Example: `  lares home transfers
+  lares home transfers --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var v homeTransfers
+			if err := askHome(cmd.Context(), *dir, http.MethodGet, "/api/v1/transfers", nil, &v); err != nil {
+				return err
+			}
+			return env.print(cmd, v, func(w io.Writer) error {
+				p := printer{w: w}
+				if len(v.Transfers) == 0 {
+					p.line("Nothing is on its way, and nothing is lent.")
+				}
+				for _, t := range v.Transfers {
+					p.line("%v: %s", t.Content, t.Words)
+				}
+				return p.err
+			})
+		},
+	}
+}
+
+func newHomeCancelCmd(env *Env, dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "cancel TITLE",
+		Short: "Ask a title back that is on its way to a device, or lent to it",
+		Example: `  lares home cancel lares-film
+  lares home cancel lares-film --json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := contentArg(args[0])
+			if err != nil {
+				return err
+			}
+			var v homeTransfers
+			if err := askHome(cmd.Context(), *dir, http.MethodGet, "/api/v1/transfers", nil, &v); err != nil {
+				return err
+			}
+			i := slices.IndexFunc(v.Transfers, func(t httpd.TransferView) bool {
+				return t.Content == id && (t.Stage == trem.StageSent || t.Stage == trem.StageLent)
+			})
+			if i < 0 {
+				return fmt.Errorf("%v is not on its way anywhere, and not lent", id)
+			}
+			t := v.Transfers[i]
+			if err := askHome(cmd.Context(), *dir, http.MethodPost, "/api/v1/transfers/cancel", map[string]any{"transfer": t.ID}, nil); err != nil {
+				return err
+			}
+			return env.print(cmd, map[string]any{"transfer": t.ID}, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "%v is asked back from %s. Whether it still can be is for that device to say: lares home transfers.\n", id, t.PeerName)
+				return err
+			})
+		},
+	}
+}
