@@ -123,6 +123,8 @@ const (
 	// EventLoanOver: a loan that was out is over; the license is this module's to
 	// use again.
 	EventLoanOver EventKind = 9
+	// EventReleased: the house's server gave a transfer back whose destination is lost.
+	EventReleased EventKind = 10
 )
 
 // Event is one consequence of a received message. Which fields are set

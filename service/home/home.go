@@ -29,6 +29,7 @@ type (
 		Learner
 		Postman
 		Giver
+		Mender
 	}
 	// Licensing gets licenses and carries SLTP for devices.
 	Licensing interface {
@@ -63,6 +64,10 @@ type (
 		HandOver(ctx context.Context, h trem.HandOver) (trem.Handed, error)
 		RenewLoan(ctx context.Context, r trem.Renewal) (trem.Handed, error)
 		Transfers(ctx context.Context) ([]trem.Transfer, error)
+	}
+	// Mender does something about what is on its way.
+	Mender interface {
+		Lost(ctx context.Context, id ident.Transfer) (trem.Handed, error)
 		Cancel(ctx context.Context, id ident.Transfer) (trem.Handed, error)
 	}
 	// Learner takes what the authority says.

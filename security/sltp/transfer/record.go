@@ -37,6 +37,7 @@ const (
 	KindGaveBack       = 0x56 // RETURN: the tombstone of a loan
 	KindBorrowed       = 0x57 // compaction: a loan that its lender has not closed
 	KindConfirm        = 0x58 // the arbiter's CONFIRM
+	KindReleased       = 0x59 // the arbiter's RELEASE, at the destination
 	KindDecision       = 0x60 // the arbiter's
 )
 
@@ -46,7 +47,7 @@ func (r Record) Anchored() bool { return r.Kind != KindLow }
 
 // Known reports whether kind is a kind of this package.
 func Known(kind uint8) bool {
-	return kind >= KindPrepare && kind <= KindCancel || kind >= KindInstall && kind <= KindConfirm || kind == KindDecision
+	return kind >= KindPrepare && kind <= KindCancel || kind >= KindInstall && kind <= KindReleased || kind == KindDecision
 }
 
 // Errors of the machines.

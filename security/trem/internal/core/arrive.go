@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -312,11 +313,7 @@ func (c *Core) confirmed() ([]vault.Record, error) {
 	return out, nil
 }
 
-func sortTransfers(list []ident.Transfer) {
-	slices.SortFunc(list, func(a, b ident.Transfer) int {
-		if d := slices.Compare(a.Src[:], b.Src[:]); d != 0 {
-			return d
-		}
-		return int(a.Seq) - int(b.Seq) //nolint:gosec // a window of 4096
-	})
+// compareTransfers orders transfers by source, destination and number.
+func compareTransfers(a, b ident.Transfer) int {
+	return cmp.Or(slices.Compare(a.Src[:], b.Src[:]), slices.Compare(a.Dst[:], b.Dst[:]), slices.Compare(a.Incarnation[:], b.Incarnation[:]), cmp.Compare(a.Seq, b.Seq))
 }

@@ -54,8 +54,10 @@ type Core struct {
 	away     map[[32]byte]awayRecord     // licenses that moved away
 	peers    map[ident.Device]peerRecord // whom letters are sealed to
 	told     map[pairName]ident.Domain   // names of the house, learned from fellow members
-	recalled map[ident.Transfer]bool     // loans that their lenders want back; not durable, a recall is repeated
-	heard    int64                       // the newest signed statement of time since the start, Unix ms; 0 without one
+	arbiter  *transfer.Arbiter
+	reports  map[ident.Transfer]lostRecord // of lost destinations, at the house's server
+	recalled map[ident.Transfer]bool       // loans that their lenders want back; not durable, a recall is repeated
+	heard    int64                         // the newest signed statement of time since the start, Unix ms; 0 without one
 	contents map[ident.Content]*content
 
 	sltp     *sltp.Endpoint
@@ -89,7 +91,7 @@ func Open(cfg Config, now Reading) (*Core, error) {
 		clock:   clock{Lo: cfg.BuildMS, Boot: now.Boot, BootID: now.BootID},
 		members: map[ident.Device]memberRecord{}, held: map[[32]byte]*instance{}, came: map[ident.Transfer][32]byte{},
 		away: map[[32]byte]awayRecord{}, peers: map[ident.Device]peerRecord{}, recalled: map[ident.Transfer]bool{},
-		told: map[pairName]ident.Domain{}, contents: map[ident.Content]*content{},
+		told: map[pairName]ident.Domain{}, arbiter: transfer.NewArbiter(), reports: map[ident.Transfer]lostRecord{}, contents: map[ident.Content]*content{},
 		asked: map[sltp.Handle]*asked{}, sessions: map[uint64]*session{},
 		dest: transfer.NewDestination(ident.DeviceOf(spki)),
 	}
@@ -167,6 +169,8 @@ func (c *Core) replay(r vault.Record) error {
 		err := wire.Unmarshal(r.Body, &rec, recordLimit)
 		c.peers[rec.Device] = rec
 		return err
+	case kindLost:
+		return c.replayLost(r.Body)
 	case kindPairwise:
 		var rec pairwiseRecord
 		err := wire.Unmarshal(r.Body, &rec, recordLimit)

@@ -277,7 +277,7 @@ func (c *Core) carried(data []byte, from *pki.Peer, r Reading) (arrival, error) 
 
 func (c *Core) replayTransfer(rec vault.Record) error {
 	t := transfer.Record{Kind: rec.Kind, Body: rec.Body}
-	if err := c.source.Replay(t); err != nil {
+	if err := errors.Join(c.source.Replay(t), c.arbiter.Replay(t)); err != nil {
 		return err
 	}
 	body, err := c.dest.Replay(t)

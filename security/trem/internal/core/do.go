@@ -90,7 +90,7 @@ func (c *Core) exchange(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in trem.Refusal) (any, error) { return c.refuse(in, r) })
 	case trem.CmdLicenses:
 		return c.licenses(r), nil
-	case trem.CmdHandOver, trem.CmdPost, trem.CmdLetters, trem.CmdTransfers, trem.CmdCancel, trem.CmdGiveBack, trem.CmdRenewLoan, trem.CmdCard:
+	case trem.CmdHandOver, trem.CmdPost, trem.CmdLetters, trem.CmdTransfers, trem.CmdCancel, trem.CmdGiveBack, trem.CmdRenewLoan, trem.CmdCard, trem.CmdLost:
 		return c.byLetter(cmd, body, r)
 	case trem.CmdEvaluate:
 		return with(body, func(in trem.Ask) (any, error) { return c.evaluate(in, r) })
@@ -120,6 +120,8 @@ func (c *Core) byLetter(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in ident.Transfer) (any, error) { return c.cancel(in) })
 	case trem.CmdGiveBack:
 		return with(body, func(in ident.Transfer) (any, error) { return c.giveBack(in, r) })
+	case trem.CmdLost:
+		return with(body, func(in ident.Transfer) (any, error) { return c.lostTo(in, r) })
 	case trem.CmdRenewLoan:
 		return with(body, func(in trem.Renewal) (any, error) { return c.renewLoan(in, r) })
 	default:

@@ -155,9 +155,9 @@ func (c *Core) follows(from *pki.Peer) bool {
 	return f != nil && c.membership.Generation < f.Generation && from.ID() == f.Manager
 }
 
-// fromManager reports whether a peer manages this member's house: the one that
+// isManager reports whether a peer manages this member's house: the one that
 // signed the membership, or that the newest RESTORE names.
-func (c *Core) fromManager(from *pki.Peer, generation uint64) error {
+func (c *Core) isManager(from *pki.Peer, generation uint64) error {
 	if err := c.undecided(); err != nil {
 		return err
 	}

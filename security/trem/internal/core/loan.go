@@ -127,14 +127,6 @@ func (c *Core) renewLoan(in trem.Renewal, r Reading) (trem.Handed, error) {
 	return trem.Handed{Transfer: in.Transfer, Letters: []trem.Letter{letter}}, err
 }
 
-func linkMembership(data []byte) []byte {
-	l, _, err := parseLink(data)
-	if err != nil {
-		return nil
-	}
-	return l.Membership
-}
-
 // loanOver gives a license back to its own use when its loan is over: what the
 // borrower used is consumed, and of a borrower that said nothing all that it had.
 func (c *Core) loanOver(tid ident.Transfer, out func() (transfer.Outcome, error)) (transfer.Outcome, error) {

@@ -56,7 +56,7 @@ func TestMembership_WorkedExample(t *testing.T) {
 func TestChain_WorkedExample(t *testing.T) {
 	data := example(t, "chain.md")
 	var got Link
-	if err := wire.Unmarshal(data, &got, linkLimit()); err != nil {
+	if err := got.decode(data); err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(Link{License: []byte{0xa1, 0}, Signer: [][]byte{{0x30}}}, got); d != "" {
