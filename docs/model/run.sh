@@ -79,7 +79,14 @@ holds nv.pml -DBOOTREC -DHONEST
 caught nv.pml -DCOUNTER
 caught nv.pml -DNVFIRST -DHONEST
 
-search="-E -m1000000 -n"
+holds witness.pml -DHONEST
+caught witness.pml -DM_NEWEST
+caught witness.pml -DM_SERVE
+caught witness.pml -DM_COUNT
+cc="-O2 -DSAFETY -DCOLLAPSE"
+holds witness.pml
+
+cc="-O0 -DSAFETY" search="-E -m1000000 -n"
 holds arb.pml
 caught arb.pml -DREL
 caught arb.pml -DUNSEC
