@@ -120,6 +120,7 @@ func (s *server) ownerRoutes(m *http.ServeMux) {
 	m.HandleFunc("POST /api/v1/learn", s.apiLearn)
 	m.HandleFunc("GET /api/v1/pairwise", s.apiPairwise)
 	m.HandleFunc("GET /api/v1/events", s.events)
+	s.backupRoutes(m)
 	m.HandleFunc("GET /simulator", s.pageSimulator)
 	m.HandleFunc("POST /api/v1/simulate", s.apiSimulate)
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -136,6 +137,7 @@ func (s *server) deviceRoutes(m *http.ServeMux) {
 	m.HandleFunc("POST "+home.PairPath, s.pairOpen)
 	m.HandleFunc("POST "+home.PairPath+"/{id}/nonce", s.pairReveal)
 	m.HandleFunc("GET "+home.PairPath+"/{id}", s.pairAnswer)
+	s.restoreRoutes(m)
 	m.HandleFunc("GET "+home.PathRecipients+"/{name}", s.recipient)
 	m.HandleFunc("GET "+home.PathLetters+"/{device}", s.letters)
 	m.HandleFunc("GET /content/{id}/{file...}", s.file)

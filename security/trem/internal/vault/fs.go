@@ -30,11 +30,14 @@ type File interface {
 // dirFS is a directory of the operating system, locked for this process.
 type dirFS struct{ dir *os.File }
 
+// OpenDir is the FS of a directory, as Config.Dir makes it, for who wraps it.
+func OpenDir(name string) (FS, error) { return openDir(name) }
+
 // openDir makes the directory when it is missing and locks it. The lock ends
 // with the process, however it ends.
 func openDir(name string) (FS, error) {
 	if err := makeDir(name); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("vault: %w", err)
 	}
 	dir, err := os.Open(name)
 	if err != nil {
@@ -51,16 +54,13 @@ func makeDir(name string) error {
 		return nil
 	}
 	if err := os.MkdirAll(name, 0o700); err != nil {
-		return fmt.Errorf("vault: %w", err)
+		return err
 	}
 	parent, err := os.Open(filepath.Dir(name))
-	if err == nil {
-		err = errors.Join(parent.Sync(), parent.Close())
-	}
 	if err != nil {
-		return fmt.Errorf("vault: %w", err)
+		return err
 	}
-	return nil
+	return errors.Join(parent.Sync(), parent.Close())
 }
 
 func (d dirFS) path(name string) string { return filepath.Join(d.dir.Name(), name) }
