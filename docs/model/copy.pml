@@ -14,7 +14,7 @@
  * FREE: copies are not counted; the generation is the only limit.
  * Asserted: copies that can be made, reserved or made are N in sum on the disks, always; what can be made and what can be used
  * never exceed N; nobody makes a copy beyond the last generation; when nothing can happen any more, no transfer is open.
- * Mutants, each MUST fail: M_TIMEOUT M_TWICE M_NORESERVE M_NODEDUP M_FORGET M_SPLIT M_STATE; FREE with M_GEN; INHERIT with M_KEEP. */
+ * Mutants, each MUST fail: M_TIMEOUT M_TWICE M_NORESERVE M_NODEDUP M_FORGET M_SPLIT M_STATE M_MUTE; FREE with M_GEN; INHERIT with M_KEEP. */
 #ifndef N
 #define N 2
 #endif
@@ -130,7 +130,9 @@ proctype Transfer(byte t) {
   :: atomic { !calm && xfer[t] && d[t] == NONE                   -> d[t] = REF }  /* not acceptable */
   :: atomic { cancel[t] && d[t] == NONE                          -> d[t] = REF }
   :: atomic { d[t] == INST && !inst[t]                           -> inst[t] = 1 }
+#ifndef M_MUTE
   :: atomic { d[t] == REF && !ref[t]                             -> ref[t] = 1 }
+#endif
 #ifdef M_FORGET
   :: atomic { done[t] && (d[t] == INST || d[t] == REF)           -> d[t] = NONE }
 #else
