@@ -1,5 +1,5 @@
 /* batch.pml - the vault's log of batches, some anchored and some only synced, against a register, and use that is charged
- * ahead (transfer.md section 5; nv.pml has anchored records only).
+ * ahead (docs/spec/vault.md sections 3 to 5; nv.pml has anchored records only).
  *
  * A node is a batch that was ever written, with the log before it; par is the batch that it follows. At a boot the owner
  * presents any log that was ever on disk, or one that is cut in its last batch, or (always possible again) the newest one.
@@ -11,7 +11,7 @@
  *
  * CHAIN    the register names the last anchored batch (NV extend). Boot accepts a log whose last anchored batch it names, or
  *          one with one anchored batch more, the log's last, and then finishes it. ANYWHERE: that batch may have unanchored ones
- *          behind it (the text of transfer.md; the vault is stricter).
+ *          behind it (the vault is stricter).
  * COUNTER  the register counts anchored batches; boot accepts its count, or one anchored batch more, and commits a boot record.
  * TWO      two anchored batches may be on disk before the register follows, and boot accepts two more: CHAIN holds (what it
  *          names is a history), COUNTER forks (one boot record makes up for one batch only).

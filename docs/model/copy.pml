@@ -1,4 +1,4 @@
-/* copy.pml - COPY with a count of copies and generations (transfer.md section 2, evaluator.md E8): node 0 holds the parent,
+/* copy.pml - COPY with a count of copies and generations (docs/spec/evaluation.md): node 0 holds the parent,
  * N copies may be made of it, children go to node 1; a child there may try to make copies of its own, for node 0.
  *
  * The machine is that of move.pml; what is new is what it carries. PREPARE reserves a copy (and, INHERIT, copies that the

@@ -1,4 +1,4 @@
-/* heal.pml - witnesses and healing (transfer.md section 5): a device without a register, whose signed HEADs (length and hash of
+/* heal.pml - witnesses and healing: a device without a register, whose signed HEADs (length and hash of
  * its log) and sealed log tails NW members of the household keep. The owner sets the device back to any log that was ever on
  * its disk, as often as he likes (BACK), or runs a second device from such a log beside it (CLONE). One right can be used once.
  *

@@ -1,4 +1,4 @@
-/* hold.pml - the hold of one transfer (transfer.md section 2, "a destroyed device"). N plays go from A to B, and may go on from B
+/* hold.pml - the hold of one transfer, for a device that is destroyed. N plays go from A to B, and may go on from B
  * to C. Until DONE or CONFIRM, B uses them only while its clock, which is proven and wrong by at most 1, says that hold_until has
  * not come: est + 1 < HOLD. An arbiter decides each transfer once:
  *
@@ -21,9 +21,10 @@
  * with RELEASE only what was usable offline; when nothing can happen any more, no transfer is open at a device that is there
  * (except at B when RELEASE was decided and A destroyed).
  * Mutants, each MUST fail: M_ALL (RELEASE gives back all N), M_NOCAP (B may play all), M_BOTH (RELEASE and CONFIRM), M_MOVE (B
- * moves on what is UNCONFIRMED), M_RELDONE (A says DONE after RELEASE), M_SLEEP (DONE and CONFIRM do not end the hold);
- * TIME or WHOLE with M_REL (the hold counts from the installation), M_CLOCK (B's clock is not proven); TIME with M_MARGIN (B has
- * no margin; WHOLE has the arbiter's too, and one is enough); WHOLE with M_EARLY (RELEASE before hold_until). */
+ * moves on what is UNCONFIRMED), M_RELDONE (A says DONE after RELEASE), M_DIRECT (B takes RELEASE from another
+ * than A, which may have gone on by the RECEIPT), M_SLEEP (DONE and CONFIRM do not end the hold); TIME or WHOLE with M_REL (the hold
+ * counts from the installation), M_CLOCK (B's clock is not proven); TIME with M_MARGIN (B has no margin; WHOLE has the arbiter's
+ * too, and one is enough); WHOLE with M_EARLY (RELEASE before hold_until). */
 #ifdef WHOLE
 #define N 1
 #define OFF 0
@@ -150,7 +151,11 @@ proctype B() {
 #ifndef M_SLEEP
   :: atomic { !gone[1] && d[0] == INST && (done[0] || confirm)      -> d[0] = CLOSED }
 #endif
+#ifdef M_DIRECT
+  :: atomic { !gone[1] && d[0] == INST && release                   -> d[0] = GONE; has[1] = 0 }
+#else
   :: atomic { !gone[1] && d[0] == INST && freed && !gone[0]         -> d[0] = GONE; has[1] = 0 }
+#endif
   :: atomic { !gone[1] && d[0] == NONE && freed && !gone[0]         -> d[0] = REF }
   /* plays */
   :: atomic { CANPLAY(1) && d[0] == CLOSED                          -> PLAY(1) }

@@ -1,5 +1,5 @@
 /* remove.pml - a member is taken out of the domain, or its certificate revoked, in the middle of transfers to and from it
- * (transfer.md section 2). Nodes A (0) and B (1) have one right each; transfers go both ways. One of them is removed
+ * (docs/spec/transfer.md). Nodes A (0) and B (1) have one right each; transfers go both ways. One of them is removed
  * (also: suspended, expired) or revoked at any time, and each side learns of that at any later time, or never.
  *
  *   opening   PREPARE only with a member of the newest generation that the source knows, and its XFER only as long as that is
