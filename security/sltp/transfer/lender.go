@@ -59,12 +59,17 @@ func (s *Source) Lend(l Loan) (*Lend, []Record, error) {
 	return s.lend(rec)
 }
 
-// Renew gives a loan that is out a new end and a new child license of the same
-// ID. The caller commits the records, and then sends the LEND.
+// Renew gives a loan that is out a later end and a new child license of the same
+// ID. An earlier end is refused: the borrower may never hear of it, and would
+// use the right after the lender has it again. The caller commits the records,
+// and then sends the LEND.
 func (s *Source) Renew(tid ident.Transfer, until int64, chain [][]byte, bundle []byte) (*Lend, []Record, error) {
 	e, err := s.out(tid)
 	if err != nil {
 		return nil, nil, err
+	}
+	if until < e.loan.until {
+		return nil, nil, ErrShorter
 	}
 	return s.lend(lendRecord{
 		TID: tid, Leaf: e.leaf, Request: e.request, Child: e.loan.child, Number: e.loan.number + 1, Until: until, Chain: chain, Bundle: bundle,
@@ -97,6 +102,12 @@ func (p *sending) lend(rec lendRecord) {
 	e.loan.child, e.loan.number, e.loan.until, e.loan.chain, e.loan.bundle = rec.Child, rec.Number, rec.Until, rec.Chain, rec.Bundle
 }
 
+// lend is the newest LEND of a loan that is out.
+func (e *escrow) lend(tid ident.Transfer, low uint64) *Lend {
+	l := e.loan
+	return &Lend{TID: tid, Low: low, Child: l.child, Number: l.number, Until: l.until, Chain: l.chain, Bundle: l.bundle}
+}
+
 // out is the loan under a transfer ID, while it is out.
 func (s *Source) out(tid ident.Transfer) (*escrow, error) {
 	p, err := s.pair(tid)
@@ -112,8 +123,10 @@ func (s *Source) out(tid ident.Transfer) (*escrow, error) {
 
 // Returned acts on a verified RETURNED. With the number of the newest LEND the
 // loan is over: the caller commits Records with its own that make the right its
-// own again, and sends Done. With a lower one the newest LEND goes out again. Of
-// a loan that is closed it gives DONE again.
+// own again, and sends Done. With a lower one the newest LEND goes out again,
+// even where a recall is on its way: only that number's RETURNED ends the loan,
+// and a borrower that has given back answers it so. Of a loan that is closed it
+// gives DONE again.
 func (s *Source) Returned(r *Returned) (Outcome, Message, error) {
 	if r == nil || !r.verified {
 		return Outcome{}, nil, ErrReceipt
@@ -131,7 +144,7 @@ func (s *Source) Returned(r *Returned) (Outcome, Message, error) {
 	case e.loan == nil || e.loan.child != r.Child || r.Number > e.loan.number:
 		return out, nil, fmt.Errorf("%w: no such loan", ErrReceipt)
 	case r.Number < e.loan.number:
-		return out, p.message(r.TID), nil
+		return out, e.lend(r.TID, p.low()), nil
 	}
 	out.Spent = r.Spent
 	if err := s.endLoan(&out, p, KindReturned, loanEndRecord{TID: r.TID, Spent: r.Spent}); err != nil {
@@ -227,7 +240,7 @@ func (s *Source) replayLend(r Record) error {
 		return fmt.Errorf("%w: LEND %v", ErrRecord, rec.TID)
 	}
 	p := s.sending(pairKey{rec.TID.Dst, rec.TID.Incarnation})
-	if e := p.open[rec.TID.Seq]; e != nil && (e.loan == nil || e.loan.child != rec.Child || e.loan.number >= rec.Number) {
+	if e := p.open[rec.TID.Seq]; e != nil && (e.loan == nil || e.loan.child != rec.Child || e.loan.number >= rec.Number || e.loan.until > rec.Until) {
 		return fmt.Errorf("%w: second LEND %v", ErrRecord, rec.TID)
 	}
 	p.lend(rec)

@@ -65,6 +65,8 @@ var (
 	// ErrLater is for judges: the transfer cannot be judged now; nothing is
 	// decided, and the source will repeat it.
 	ErrLater = errors.New("transfer: not now")
+	// ErrShorter is returned for the renewal of a loan that would end it earlier.
+	ErrShorter = errors.New("transfer: a renewal ends before the loan does")
 	// ErrRecord is returned for a record that does not fit what came before it.
 	ErrRecord = errors.New("transfer: record out of order")
 )
