@@ -120,13 +120,17 @@ func (s State) Settle(x Share, spent uint64) (State, error) {
 }
 
 // Keep leaves n plays of a counted license, and takes the others as used: what
-// an arbiter gives back is less what may have been used elsewhere.
+// an arbiter gives back is less what may have been used elsewhere. A play that
+// is begun and not charged is one of the n; of none it is over.
 func (l *License) Keep(s State, n uint64) State {
 	left := s.left(permission.Play, l.playCount())
 	if left <= n {
 		return s
 	}
 	s = s.clone()
+	if n == 0 && s.OpenPlay != nil && !s.OpenPlay.Charged {
+		s.OpenPlay = nil
+	}
 	if s.Consumed == nil {
 		s.Consumed = map[permission.Permission]uint64{}
 	}
