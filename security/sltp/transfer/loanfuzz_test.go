@@ -16,6 +16,54 @@ func exampleLend() *Lend {
 	return &Lend{TID: exampleTID(), Low: 0, Child: ident.License(bytes.Repeat([]byte{6}, 16)), Number: 1, Until: 1_800_000_000_000, Chain: [][]byte{{0xaa}, {0xab}}, Bundle: []byte{0xbb}}
 }
 
+// loanExamples is the LEND of the page, and the RETURNED, the RELEASE, the
+// CONFIRM and the closing message that are signed with its key.
+func loanExamples(tb testing.TB) [][]byte {
+	tb.Helper()
+	key, id := exampleKey(tb)
+	leaf, tid, hash := []byte("certificate"), exampleTID(), [32]byte(bytes.Repeat([]byte{4}, 32))
+	lend, err1 := exampleLend().Encode()
+	back := tid
+	back.Dst = id
+	returned, err2 := SignReturn(key, leaf, Return{TID: back, Child: exampleLend().Child, Number: 1, Spent: 1})
+	release, err3 := SignDecision(key, leaf, Decision{TID: tid, XferHash: hash, Regrant: map[uint64]uint64{1: 2}})
+	confirm, err4 := SignDecision(key, leaf, Decision{TID: tid, XferHash: hash, Confirm: true})
+	out := tid
+	out.Src = id
+	closing, err5 := SignClosing(key, leaf, Done{TID: out, Low: 1})
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+		tb.Fatal(err)
+	}
+	return [][]byte{lend, returned, release, confirm, closing}
+}
+
+func TestTransfer_3_WorkedExamples(t *testing.T) {
+	page := pageExamples(t)[6:]
+	for i, got := range loanExamples(t) {
+		if i >= len(page) || !bytes.Equal(got, page[i]) {
+			t.Errorf("example %d is\n%x", i, got)
+		}
+	}
+	if len(page) != 5 {
+		t.Fatalf("%d examples on the page, want 5", len(page))
+	}
+	key, id := exampleKey(t)
+	m, err := ParseLend(page[0])
+	if err != nil || cmp.Diff(exampleLend(), m) != "" {
+		t.Errorf("the page's LEND: %+v, %v", m, err)
+	}
+	r, err := parseReturned(page[1], &key.PublicKey)
+	if err != nil || r.TID.Dst != id || r.Child != m.Child || r.Number != 1 || r.Spent != 1 {
+		t.Errorf("the page's RETURNED: %+v, %v", r, err)
+	}
+	for i, confirm := range []bool{false, true} {
+		d, sig, err := readDecision(page[2+i])
+		if err != nil || d.Confirm != confirm || d.TID != exampleTID() || len(d.Regrant) != 1-i || sig.Verify(&key.PublicKey) != nil {
+			t.Errorf("the page's decision: %+v, %v", d, err)
+		}
+	}
+}
+
 func FuzzParseLend(f *testing.F) {
 	data, err := exampleLend().Encode()
 	if err != nil {
