@@ -240,6 +240,7 @@ func (m *machine) keep() {
 	s := m.v.in.State
 	next := m.v.lic.Keep(s, rapid.Uint64Range(0, 3).Draw(m.rt, "kept"))
 	m.plays += next.Consumed[permission.Play] - s.Consumed[permission.Play]
+	m.least, m.most = m.least+next.Acc-s.Acc, m.most+next.Acc-s.Acc
 	m.change(next, nil)
 }
 

@@ -119,17 +119,26 @@ func (s State) Settle(x Share, spent uint64) (State, error) {
 	return next, nil
 }
 
-// Keep leaves n plays of a counted license, and takes the others as used: what
-// an arbiter gives back is less what may have been used elsewhere. A play that
-// is begun and not charged is one of the n; of none it is over.
+// Keep leaves n plays of a counted license, and takes the others as used, and
+// with n = 0 all accumulated time: what an arbiter gives back is less what may
+// have been used elsewhere. A play that is begun and not charged is one of the
+// n; of none it is over.
 func (l *License) Keep(s State, n uint64) State {
 	left := s.left(permission.Play, l.playCount())
-	if left <= n {
+	lost := int64(0)
+	if n == 0 {
+		lost = l.accLeft(&s)
+	}
+	if left <= n && lost == 0 {
 		return s
 	}
 	s = s.clone()
 	if n == 0 && s.OpenPlay != nil && !s.OpenPlay.Charged {
 		s.OpenPlay = nil
+	}
+	if s.Acc += lost; left <= n {
+		s.Ver++
+		return s
 	}
 	if s.Consumed == nil {
 		s.Consumed = map[permission.Permission]uint64{}
@@ -137,4 +146,11 @@ func (l *License) Keep(s State, n uint64) State {
 	s.Consumed[permission.Play] = add(s.Consumed[permission.Play], left-n)
 	s.Ver++
 	return s
+}
+
+// TransferCooldown is how long, in ms, a license stays with a new subject before
+// it may change again (evaluator E10).
+func (l *License) TransferCooldown() int64 {
+	r := value(l.info.Policy.Transfer)
+	return r.cooldown()
 }

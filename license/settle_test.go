@@ -173,7 +173,29 @@ func TestLicense_3_Keep(t *testing.T) {
 			t.Errorf("%s: %s", tc.name, d)
 		}
 	}
+	timed := newLicense(t, "PLAY; ACCUMULATED=10h", policy(func(p *license.Policy) { p.Duration = hour }))
+	if got := timed.Keep(license.State{Acc: hour, GivenMS: hour}, 0); got.Acc != 9*hour || got.Ver != 1 {
+		t.Errorf("of the time, none: %+v", got)
+	}
+	if got := timed.Keep(license.State{Acc: hour}, 1); got.Acc != hour || got.Ver != 0 {
+		t.Errorf("of the time, all: %+v", got)
+	}
+	both := newLicense(t, "PLAY; PLAY_COUNT=2; ACCUMULATED=10h", policy(func(p *license.Policy) { p.Duration = hour }))
+	if got := both.Keep(license.State{}, 0); got.Acc != 10*hour || got.Consumed[permission.Play] != 2 || got.Ver != 1 {
+		t.Errorf("of plays and time, none: %+v", got)
+	}
 	if got := free.Keep(license.State{}, 0); got.Ver != 0 || got.Consumed != nil {
 		t.Errorf("of a license that does not count: %+v", got)
+	}
+}
+
+func TestLicense_3_TransferCooldown(t *testing.T) {
+	for _, tc := range []struct {
+		rule *license.TransferRule
+		want int64
+	}{{nil, day}, {&license.TransferRule{Cooldown: hour}, hour}} {
+		if got := newLicense(t, "PLAY; TRANSFER=2", policy(func(p *license.Policy) { p.Transfer = tc.rule })).TransferCooldown(); got != tc.want {
+			t.Errorf("%+v: %d", tc.rule, got)
+		}
 	}
 }

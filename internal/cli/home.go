@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lares-drm/lares/interconnect/lrp"
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
 	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/license/ident"
@@ -33,8 +35,9 @@ func newHomeCmd(env *Env) *cobra.Command {
 	cmd.PersistentFlags().StringVar(&dir, "dir", defaultDir("home"), "the home server's folder")
 	cmd.AddCommand(
 		newHomeInitCmd(env, &dir), newHomeServeCmd(env, &dir), newHomeShowCmd(env, &dir), newHomeAddCmd(env, &dir),
-		newHomeMoveCmd(env, &dir), newHomeCopyCmd(env, &dir), newHomeLendCmd(env, &dir), newHomeCancelCmd(env, &dir), newHomeTransfersCmd(env, &dir),
+		newHomeMoveCmd(env, &dir), newHomeCopyCmd(env, &dir), newHomeLendCmd(env, &dir), newHomeGiveCmd(env, &dir), newHomeCancelCmd(env, &dir), newHomeLostCmd(env, &dir), newHomeTransfersCmd(env, &dir),
 		newHomeFetchCmd(env, &dir), newHomePairCmd(env, &dir), newHomeSessionsCmd(env, &dir), newHomeStopCmd(env, &dir), newHomeLearnCmd(env, &dir),
+		newHomeBackupCmd(env, &dir), newHomeRestoreCmd(env, &dir),
 	)
 	return cmd
 }
@@ -172,6 +175,9 @@ func buildHome(ctx context.Context, env *Env, f homeFlags, module *trem.Client, 
 		return nil, nil, fmt.Errorf("this house is not founded yet: lares home init --dir %s", f.dir)
 	}
 	cfg := home.Config{Dir: f.dir, Module: module, Courier: courier(module, st.Device, env.Now), Now: env.Now, Log: log}
+	cfg.Frames = func(ctx context.Context, url string, f lrp.Frame) ([]lrp.Frame, error) {
+		return (&lrphttp.Client{URL: url}).Exchange(ctx, f)
+	}
 	if f.ca != "" {
 		cfg.Authority = authorityOf(f.ca)
 		if cfg.Relay, err = home.NewRelay(f.dir, f.ca, nil, env.Now); err != nil {
@@ -182,8 +188,22 @@ func buildHome(ctx context.Context, env *Env, f homeFlags, module *trem.Client, 
 	if err != nil {
 		return nil, nil, err
 	}
-	handler, err := httpd.New(httpd.Config{Home: h, Frames: lrphttp.Handler(h.Frame), Relay: cfg.Relay, Hosts: f.hosts, Log: log})
+	handler, err := httpd.New(httpd.Config{Home: h, Frames: lrphttp.Handler(h.Frame), Relay: cfg.Relay, Play: playFiles(), Hosts: f.hosts, Log: log})
 	return h, handler, err
+}
+
+// playFiles is the folder play beside this program, which `make build` fills
+// with the page "Try to lose a film"; nil when it is not there.
+func playFiles() fs.FS {
+	self, err := os.Executable()
+	if err != nil {
+		return nil
+	}
+	dir := filepath.Join(filepath.Dir(self), "play")
+	if _, err := os.Stat(filepath.Join(dir, "play.wasm")); err != nil {
+		return nil
+	}
+	return os.DirFS(dir)
 }
 
 // courier carries exchanges between this house's module and shops.

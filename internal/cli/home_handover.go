@@ -61,18 +61,20 @@ func homeHandCmd(env *Env, dir *string, op trem.Op, cmd *cobra.Command) *cobra.C
 		if in.HoldMS, err = lasting(f.within); err != nil {
 			return err
 		}
-		var out struct {
-			Transfer ident.Transfer `json:"transfer"`
-		}
+		var out httpd.HandOverAnswer
 		if err := askHome(cmd.Context(), *dir, http.MethodPost, "/api/v1/transfers", in, &out); err != nil {
 			return err
 		}
-		return env.print(cmd, out, func(w io.Writer) error {
-			_, err := fmt.Fprintf(w, "%v waits for %s, which gets it when it is next on.\n", id, f.to)
+		err = env.print(cmd, out, func(w io.Writer) error {
+			_, err := fmt.Fprintln(w, handedWords(out, id, f.to))
 			return err
 		})
+		if err == nil && out.Refused != "" {
+			return said(statusRefused)
+		}
+		return err
 	}
-	cmd.Flags().StringVar(&f.to, "to", "", "name of a device of the house (required)")
+	cmd.Flags().StringVar(&f.to, "to", "", "name of a device of the house, or URL of another house (required)")
 	_ = cmd.MarkFlagRequired("to")
 	switch op {
 	case trem.OpLend:
@@ -84,6 +86,28 @@ func homeHandCmd(env *Env, dir *string, op trem.Op, cmd *cobra.Command) *cobra.C
 		cmd.Flags().Uint64Var(&f.plays, "plays", 0, "plays that go with a counted title (default 1)")
 	}
 	return cmd
+}
+
+func handedWords(out httpd.HandOverAnswer, id ident.Content, to string) string {
+	switch {
+	case out.Arrived:
+		return fmt.Sprintf("%s has %v.", upperFirst(to), id)
+	case out.Refused != "":
+		return fmt.Sprintf("%s did not take %v (%s). It is here again.", upperFirst(to), id, out.Refused)
+	}
+	return fmt.Sprintf("%v waits for %s, which gets it when it is next on.", id, to)
+}
+
+func newHomeGiveCmd(env *Env, dir *string) *cobra.Command {
+	return homeHandCmd(env, dir, trem.OpTransfer, &cobra.Command{
+		Use:   "give TITLE",
+		Short: "Give a title away to another house, for good",
+		Long: `Give a title to another house. It is theirs from then on, with all that is left
+of it, and no longer this house's. The shop may have limited how often, and how
+soon again, a title changes hands.`,
+		Example: `  lares home give lares-film --to http://aunt.example:7710
+  lares home give lares-film --to http://127.0.0.1:7720 --json`,
+	})
 }
 
 // homeTransfers is the house's list of what is not closed.
@@ -118,35 +142,49 @@ func newHomeTransfersCmd(env *Env, dir *string) *cobra.Command {
 }
 
 func newHomeCancelCmd(env *Env, dir *string) *cobra.Command {
-	return &cobra.Command{
-		Use:   "cancel TITLE",
-		Short: "Ask a title back that is on its way to a device, or lent to it",
-		Example: `  lares home cancel lares-film
+	return homeTransferCmd(dir, "cancel", "%v is asked back from %s. Whether it still can be is for that device to say: lares home transfers.\n",
+		[]trem.Stage{trem.StageSent, trem.StageLent}, env, &cobra.Command{
+			Use:   "cancel TITLE",
+			Short: "Ask a title back that is on its way to a device, or lent to it",
+			Example: `  lares home cancel lares-film
   lares home cancel lares-film --json`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := contentArg(args[0])
-			if err != nil {
-				return err
-			}
-			var v homeTransfers
-			if err := askHome(cmd.Context(), *dir, http.MethodGet, "/api/v1/transfers", nil, &v); err != nil {
-				return err
-			}
-			i := slices.IndexFunc(v.Transfers, func(t httpd.TransferView) bool {
-				return t.Content == id && (t.Stage == trem.StageSent || t.Stage == trem.StageLent)
-			})
-			if i < 0 {
-				return fmt.Errorf("%v is not on its way anywhere, and not lent", id)
-			}
-			t := v.Transfers[i]
-			if err := askHome(cmd.Context(), *dir, http.MethodPost, "/api/v1/transfers/cancel", map[string]any{"transfer": t.ID}, nil); err != nil {
-				return err
-			}
-			return env.print(cmd, map[string]any{"transfer": t.ID}, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "%v is asked back from %s. Whether it still can be is for that device to say: lares home transfers.\n", id, t.PeerName)
-				return err
-			})
-		},
+		})
+}
+
+func newHomeLostCmd(env *Env, dir *string) *cobra.Command {
+	return homeTransferCmd(dir, "lost", "%v comes back from %s a day after its time limit, unless that device shows that it has it: lares home transfers.\n",
+		[]trem.Stage{trem.StageSent, trem.StageUnconfirmed}, env, &cobra.Command{
+			Use:   "lost TITLE",
+			Short: "Say that the device a title went to is lost",
+			Example: `  lares home lost lares-film
+  lares home lost lares-film --json`,
+		})
+}
+
+// homeTransferCmd does something about the open transfer of a title.
+func homeTransferCmd(dir *string, what, words string, stages []trem.Stage, env *Env, cmd *cobra.Command) *cobra.Command {
+	cmd.Args = cobra.ExactArgs(1)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		id, err := contentArg(args[0])
+		if err != nil {
+			return err
+		}
+		var v homeTransfers
+		if err := askHome(cmd.Context(), *dir, http.MethodGet, "/api/v1/transfers", nil, &v); err != nil {
+			return err
+		}
+		i := slices.IndexFunc(v.Transfers, func(t httpd.TransferView) bool { return t.Content == id && slices.Contains(stages, t.Stage) })
+		if i < 0 {
+			return fmt.Errorf("%v is not on its way anywhere, and not lent", id)
+		}
+		t := v.Transfers[i]
+		if err := askHome(cmd.Context(), *dir, http.MethodPost, "/api/v1/transfers/"+what, map[string]any{"transfer": t.ID}, nil); err != nil {
+			return err
+		}
+		return env.print(cmd, map[string]any{"transfer": t.ID}, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, words, id, t.PeerName)
+			return err
+		})
 	}
+	return cmd
 }

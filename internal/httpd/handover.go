@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 
@@ -12,7 +13,7 @@ import (
 // recipient tells a device of the house what it needs to hand a license over to
 // another one, by its name.
 func (s *server) recipient(w http.ResponseWriter, r *http.Request) {
-	got, err := s.Home.RecipientOf(r.Context(), r.PathValue("name"))
+	got, err := s.Home.RecipientOf(r.Context(), r.PathValue("name"), ident.Issuer(r.URL.Query().Get("issuer")))
 	if err != nil {
 		s.answer(w, r, err)
 		return
@@ -57,10 +58,17 @@ func (s *server) apiTransfers(w http.ResponseWriter, r *http.Request) {
 type HandOverRequest struct {
 	Op      trem.Op       `json:"op"`
 	Content ident.Content `json:"content"`
-	To      string        `json:"to"` // name or ID
+	To      string        `json:"to"` // name or ID of a member, or URL of another house
 	ForMS   int64         `json:"for_ms,omitzero"`
 	Plays   uint64        `json:"plays,omitzero"`
 	HoldMS  int64         `json:"hold_ms,omitzero"`
+}
+
+// HandOverAnswer is how far a hand-over is: a member that is off has not got it yet.
+type HandOverAnswer struct {
+	Transfer ident.Transfer `json:"transfer"`
+	Arrived  bool           `json:"arrived,omitempty"`
+	Refused  string         `json:"refused,omitempty"` // the other side's reason
 }
 
 func (s *server) apiHandOver(w http.ResponseWriter, r *http.Request) {
@@ -68,12 +76,18 @@ func (s *server) apiHandOver(w http.ResponseWriter, r *http.Request) {
 	if !readJSON(w, r, maxBody, &in) {
 		return
 	}
-	id, err := s.Home.HandOver(r.Context(), trem.HandOver{Op: in.Op, Content: in.Content, ForMS: in.ForMS, Plays: in.Plays, HoldMS: in.HoldMS}, in.To)
+	got, err := s.Home.HandOver(r.Context(), trem.HandOver{Op: in.Op, Content: in.Content, ForMS: in.ForMS, Plays: in.Plays, HoldMS: in.HoldMS}, in.To)
 	if err != nil {
 		s.answer(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusCreated, map[string]any{"transfer": id})
+	out := HandOverAnswer{Transfer: got.Transfer}
+	for _, e := range got.Events {
+		if e.Kind == trem.EventReceipt && e.Transfer == got.Transfer {
+			out.Arrived, out.Refused = e.Installed, e.Code
+		}
+	}
+	writeJSON(w, http.StatusCreated, out)
 }
 
 // RenewLoanRequest gives a loan a new end, so many ms from now.
@@ -94,16 +108,19 @@ func (s *server) apiRenewLoan(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (s *server) apiCancelTransfer(w http.ResponseWriter, r *http.Request) {
-	var in struct {
-		Transfer ident.Transfer `json:"transfer"`
+// aboutTransfer does something about one open transfer.
+func (s *server) aboutTransfer(do func(context.Context, ident.Transfer) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var in struct {
+			Transfer ident.Transfer `json:"transfer"`
+		}
+		if !readJSON(w, r, maxBody, &in) {
+			return
+		}
+		if err := do(r.Context(), in.Transfer); err != nil {
+			s.answer(w, r, err)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
 	}
-	if !readJSON(w, r, maxBody, &in) {
-		return
-	}
-	if err := s.Home.CancelTransfer(r.Context(), in.Transfer); err != nil {
-		s.answer(w, r, err)
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
 }

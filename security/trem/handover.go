@@ -16,9 +16,12 @@ const (
 	OpMove Op = 1 // the license goes, with all that is left of it
 	OpCopy Op = 2 // a further license goes, one generation on
 	OpLend Op = 6 // a child goes that ends by itself
+	// OpTransfer gives the license to another house, or to a device of none: it is
+	// that one's from then on.
+	OpTransfer Op = 3
 )
 
-// String is MOVE, COPY or LEND; "" for any other.
+// String is MOVE, COPY, LEND or TRANSFER; "" for any other.
 func (o Op) String() string {
 	switch o {
 	case OpMove:
@@ -27,6 +30,8 @@ func (o Op) String() string {
 		return "COPY"
 	case OpLend:
 		return "LEND"
+	case OpTransfer:
+		return "TRANSFER"
 	}
 	return ""
 }
@@ -36,7 +41,7 @@ func (o Op) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 
 // UnmarshalText reads what MarshalText prints.
 func (o *Op) UnmarshalText(s []byte) error {
-	for _, op := range []Op{OpMove, OpCopy, OpLend} {
+	for _, op := range []Op{OpMove, OpCopy, OpLend, OpTransfer} {
 		if string(s) == op.String() {
 			*o = op
 			return nil
@@ -51,6 +56,11 @@ type Card struct {
 	Chain      [][]byte `cbor:"1,keyasint" json:"chain"`                          // leaf first, without the root, DER
 	Delivery   []byte   `cbor:"2,keyasint" json:"delivery"`                       // certificate of its delivery key, DER
 	Membership []byte   `cbor:"3,keyasint,omitempty" json:"membership,omitempty"` // signed by the house's server; none for the server itself
+
+	// Of a house's server that was asked so: by which name Issuer knows the house.
+	Issuer     ident.Issuer `cbor:"4,keyasint,omitzero" json:"issuer,omitempty"`
+	Domain     ident.Domain `cbor:"5,keyasint,omitzero" json:"domain,omitzero"`
+	Generation uint64       `cbor:"6,keyasint,omitzero" json:"generation,omitzero"`
 }
 
 // HandOver is an order to hand a license over.
@@ -94,6 +104,7 @@ const (
 	StageBorrowed    Stage = "BORROWED"    // a loan that is here
 	StageReturned    Stage = "RETURNED"    // a loan that was here; the lender has not heard it
 	StageInDoubt     Stage = "IN_DOUBT"    // the other side contradicts the record
+	StageReleased    Stage = "RELEASED"    // it is here again; the other side has not heard that
 )
 
 // Transfer is one transfer that is not closed.
@@ -141,6 +152,13 @@ func (c *Client) GiveBack(ctx context.Context, id ident.Transfer) (Handed, error
 	return call[Handed](ctx, c, CmdGiveBack, id)
 }
 
+// Lost reports to the house's server that the other side of an open transfer is
+// lost: of one that left, so that it is given back when its hold is over by signed
+// time; of one that came, so that it is confirmed. The server itself decides at once.
+func (c *Client) Lost(ctx context.Context, id ident.Transfer) (Handed, error) {
+	return call[Handed](ctx, c, CmdLost, id)
+}
+
 // Renewal is a new end for a loan that is out.
 type Renewal struct {
 	Transfer ident.Transfer `cbor:"1,keyasint"`
@@ -152,8 +170,9 @@ func (c *Client) RenewLoan(ctx context.Context, r Renewal) (Handed, error) {
 	return call[Handed](ctx, c, CmdRenewLoan, r)
 }
 
-// Card is the card of this module, or of a member of the house that this module
-// manages, whose certificates the host knows.
-func (c *Client) Card(ctx context.Context, chain [][]byte, delivery []byte) (Card, error) {
-	return call[Card](ctx, c, CmdCard, Card{Chain: chain, Delivery: delivery})
+// Card is the card of a member of the house that this module manages, whose
+// certificates the host knows; without them this module's own, which for a
+// house's server says under which name an issuer knows the house.
+func (c *Client) Card(ctx context.Context, of Card) (Card, error) {
+	return call[Card](ctx, c, CmdCard, of)
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lares-drm/lares/interconnect/lrp"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
@@ -28,6 +29,7 @@ type (
 		Learner
 		Postman
 		Giver
+		Mender
 	}
 	// Licensing gets licenses and carries SLTP for devices.
 	Licensing interface {
@@ -58,10 +60,14 @@ type (
 	}
 	// Giver hands licenses over.
 	Giver interface {
-		Card(ctx context.Context, chain [][]byte, delivery []byte) (trem.Card, error)
+		Card(ctx context.Context, of trem.Card) (trem.Card, error)
 		HandOver(ctx context.Context, h trem.HandOver) (trem.Handed, error)
 		RenewLoan(ctx context.Context, r trem.Renewal) (trem.Handed, error)
 		Transfers(ctx context.Context) ([]trem.Transfer, error)
+	}
+	// Mender does something about what is on its way.
+	Mender interface {
+		Lost(ctx context.Context, id ident.Transfer) (trem.Handed, error)
 		Cancel(ctx context.Context, id ident.Transfer) (trem.Handed, error)
 	}
 	// Learner takes what the authority says.
@@ -83,11 +89,15 @@ type Authority interface {
 // reading it, and returns what it led to, also when it fails in the middle.
 type Courier func(ctx context.Context, url string, peer ident.Device, opened trem.Opened) ([]trem.Event, error)
 
+// Frames carries one frame to the house at a URL and its answers back.
+type Frames func(ctx context.Context, url string, f lrp.Frame) ([]lrp.Frame, error)
+
 // Config is what a home server needs. Zero values work where not marked required.
 type Config struct {
 	Dir        string           // required: state folder, 0700, exists
 	Module     Module           // required
 	Courier    Courier          // required to get licenses
+	Frames     Frames           // nil: nothing is handed over to other houses
 	Authority  Authority        // nil: nothing is learned
 	Relay      *Relay           // nil: devices get no safety list from here
 	Now        func() time.Time // required
@@ -104,6 +114,7 @@ type Home struct {
 	members *members
 	shop    *shop
 	plays   *plays
+	sources *sources
 	learned learned
 	events  broker
 	door    door
@@ -136,6 +147,9 @@ func New(cfg Config) (*Home, error) {
 		return nil, err
 	}
 	if h.shop, err = openShop(cfg.Dir); err != nil {
+		return nil, err
+	}
+	if h.sources, err = openSources(cfg.Dir); err != nil {
 		return nil, err
 	}
 	if h.mailbox, err = openMailbox(cfg.Dir); err != nil {

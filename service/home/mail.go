@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -42,15 +43,17 @@ type mailbox struct {
 	dir  string
 	next uint64                    // guarded by mu
 	box  map[ident.Device][]Letter // guarded by mu
+	away map[ident.Device]string   // guarded by mu; URLs of other houses, by their servers
 }
 
 type mailState struct {
 	Next  uint64                    `json:"next"`
 	Boxes map[ident.Device][]Letter `json:"boxes"`
+	Away  map[ident.Device]string   `json:"houses,omitempty"`
 }
 
 func openMailbox(dir string) (*mailbox, error) {
-	m := &mailbox{dir: dir, next: 1, box: map[ident.Device][]Letter{}}
+	m := &mailbox{dir: dir, next: 1, box: map[ident.Device][]Letter{}, away: map[ident.Device]string{}}
 	var st mailState
 	if err := load(dir, mailFile, &st); err != nil {
 		return nil, err
@@ -58,7 +61,40 @@ func openMailbox(dir string) (*mailbox, error) {
 	if st.Boxes != nil {
 		m.next, m.box = st.Next, st.Boxes
 	}
+	if st.Away != nil {
+		m.away = st.Away
+	}
 	return m, nil
+}
+
+// maxHouses bounds the other houses that are remembered. Source: local.
+const maxHouses = 256
+
+// meet notes where another house's server is reached.
+func (m *mailbox) meet(id ident.Device, url string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.away[id] == url {
+		return nil
+	}
+	if len(m.away) >= maxHouses {
+		return ErrMailFull
+	}
+	away := maps.Clone(m.away)
+	away[id] = url
+	if err := save(m.dir, mailFile, mailState{Next: m.next, Boxes: m.box, Away: away}); err != nil {
+		return err
+	}
+	m.away = away
+	return nil
+}
+
+// address is where another house's server is reached.
+func (m *mailbox) address(id ident.Device) (url string, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	url, ok = m.away[id]
+	return url, ok
 }
 
 // ErrMailFull is returned when a member's box, or a source's share of it, is
@@ -85,12 +121,9 @@ func (m *mailbox) put(to ident.Device, l Letter) error {
 		return ErrMailFull
 	}
 	l.Number = m.next
-	boxes := map[ident.Device][]Letter{}
-	for id, box := range m.box {
-		boxes[id] = box
-	}
+	boxes := maps.Clone(m.box)
 	boxes[to] = append(list, l)
-	if err := save(m.dir, mailFile, mailState{Next: m.next + 1, Boxes: boxes}); err != nil {
+	if err := save(m.dir, mailFile, mailState{Next: m.next + 1, Boxes: boxes, Away: m.away}); err != nil {
 		return err
 	}
 	m.box, m.next = boxes, m.next+1
@@ -162,7 +195,7 @@ func (h *Home) post(ctx context.Context, from ident.Device, letter []byte) ([]lr
 	for _, l := range got.Letters {
 		if l.To == from {
 			out = append(out, lrp.SLTP{Message: l.Bytes})
-		} else if err := h.keep(l); err != nil {
+		} else if _, err := h.deliver(ctx, l); err != nil {
 			return nil, err
 		}
 	}
@@ -195,13 +228,14 @@ func (h *Home) postOnce(ctx context.Context) {
 	if len(got.Events) > 0 {
 		h.publish(Event{Kind: EventLibrary})
 	}
+	fresh := got.Letters[:0]
 	for _, l := range got.Letters {
-		if l.Again && h.waits(l) {
-			continue
+		if !l.Again || !h.waits(l) {
+			fresh = append(fresh, l)
 		}
-		if err := h.keep(l); err != nil {
-			h.log.LogAttrs(ctx, slog.LevelWarn, "letter not kept", slog.Any("error", err))
-		}
+	}
+	if len(fresh) > 0 {
+		h.sent(ctx, trem.Handed{Letters: fresh})
 	}
 }
 

@@ -176,6 +176,9 @@ func TestTransfer_3_RenewalSupersedes(t *testing.T) {
 	if res := l.borrow(first, func(*Lend) error { t.Error("an older LEND is judged"); return nil }); res.New || !res.Installed || res.Quarantined {
 		t.Errorf("the older one: %+v", res)
 	}
+	if _, _, err := l.a.src.Renew(first.TID, 2999, [][]byte{{4}, {2}}, []byte{5}); !errors.Is(err, ErrMalformed) {
+		t.Errorf("a renewal that ends sooner, which the borrower need not take: %v", err)
+	}
 	third := l.renew(first.TID, 4000)
 	if _, err := l.b.dst.Borrow(third, func(*Lend) error { return ErrLater }); !errors.Is(err, ErrLater) {
 		t.Errorf("a renewal that cannot be judged: %v", err)

@@ -229,6 +229,12 @@ func loanRecords(tb testing.TB, a, b *party) (out, snap []Record) {
 	keep(o.Records, err)
 	res, err := b.dst.Receive(x, yes)
 	keep(res.Records, err)
+	other, recs, err := a.src.Prepare(Order{Dst: b.id, Body: bodyFor(2)})
+	keep(recs, err)
+	res, err = b.dst.Receive(other, yes)
+	keep(res.Records, err)
+	res, err = b.dst.Released(decided(Decision{TID: other.TID, XferHash: other.Hash()}))
+	keep(res.Records, err)
 	d.Confirm, d.Regrant = true, nil
 	recs, err = b.dst.Confirm(decided(d))
 	keep(recs, err)

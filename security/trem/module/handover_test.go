@@ -11,6 +11,8 @@ import (
 	"github.com/lares-drm/lares/content/cenc"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/pki/pkitest"
 	"github.com/lares-drm/lares/security/trem"
 )
 
@@ -19,12 +21,12 @@ func (h *house) card(b *box) trem.Card {
 	h.t.Helper()
 	s, err := b.Status(context.Background())
 	h.must(err)
-	if b == h.home {
-		c, err := b.Card(context.Background(), nil, nil)
+	if b == h.home || b == h.aunt {
+		c, err := b.Card(context.Background(), trem.Card{})
 		h.must(err)
 		return c
 	}
-	c, err := h.home.Card(context.Background(), s.Chain, s.Delivery)
+	c, err := h.home.Card(context.Background(), trem.Card{Chain: s.Chain, Delivery: s.Delivery})
 	h.must(err)
 	return c
 }
@@ -44,8 +46,8 @@ func (h *house) stateful(terms string, id ident.Content) grant {
 
 // boxOf finds who a letter is for.
 func (h *house) boxOf(id ident.Device) *box {
-	for _, b := range []*box{h.home, h.tablet, h.phone} {
-		if b.id == id {
+	for _, b := range []*box{h.home, h.tablet, h.phone, h.aunt} {
+		if b != nil && b.id == id {
 			return b
 		}
 	}
@@ -367,4 +369,114 @@ func TestTransfer_3_RecalledLoan(t *testing.T) {
 	h.mail(again.Letters)
 	h.plays(h.home, true)
 	h.reason(h.tablet, license.NoGrant)
+}
+
+// visit founds another house.
+func (h *house) visit() {
+	h.t.Helper()
+	h.aunt = h.box(pki.HomeServer, pkitest.HomeServers)
+	h.learn(h.aunt)
+	_, err := h.aunt.Found(context.Background())
+	h.must(err)
+}
+
+// door is another house's card for a license of the shop.
+func (h *house) door(b *box) trem.Card {
+	h.t.Helper()
+	c, err := b.Card(context.Background(), trem.Card{Issuer: h.issuerID})
+	h.must(err)
+	return c
+}
+
+// TestEvaluator_E10_GivenToAnotherHouse: it is theirs, with what is left of it;
+// they may lend and set it aside in their house, and give it on only when they may.
+func TestEvaluator_E10_GivenToAnotherHouse(t *testing.T) {
+	h := movable(t, "PLAY; PLAY_COUNT=3; TRANSFER=2; MOVE=DOMAIN")
+	h.visit()
+	ctx := context.Background()
+	if _, err := h.home.HandOver(ctx, trem.HandOver{Op: trem.OpTransfer, Content: filmID, To: h.card(h.aunt)}); err == nil {
+		t.Error("given to a house that did not say who it is to the shop")
+	}
+	if _, err := h.home.HandOver(ctx, trem.HandOver{Op: trem.OpTransfer, Content: filmID, To: h.card(h.tablet)}); err == nil {
+		t.Error("given away to a device of the house")
+	}
+	out, err := h.home.HandOver(ctx, trem.HandOver{Op: trem.OpTransfer, Content: filmID, To: h.door(h.aunt)})
+	h.must(err)
+	h.reason(h.home, license.LockedInMove)
+	events := h.mail(out.Letters)
+	if events[0].Kind != trem.EventInstalled {
+		t.Fatalf("%+v", events[0])
+	}
+	h.plays(h.aunt, true)
+	h.reason(h.home, license.MovedAway)
+	for _, b := range []*box{h.home, h.aunt} {
+		b.restart()
+		h.learn(b)
+	}
+	h.plays(h.aunt, true)
+	h.reason(h.home, license.MovedAway)
+	if held := h.held(h.aunt); len(held) != 1 || *held[0].Counters.PlaysLeft != 3 {
+		t.Fatalf("%+v", held)
+	}
+	var no *trem.RefusalError
+	if _, err := h.aunt.HandOver(ctx, trem.HandOver{Op: trem.OpTransfer, Content: filmID, To: h.door(h.home)}); !errors.As(err, &no) || no.Decision.Reasons[0].Code != license.NotYet {
+		t.Fatalf("given on at once: %v", err)
+	}
+	h.pass(25 * time.Hour)
+	h.learn(h.aunt)
+	h.learn(h.home)
+	back, err := h.aunt.HandOver(ctx, trem.HandOver{Op: trem.OpTransfer, Content: filmID, To: h.door(h.home)})
+	h.must(err)
+	h.mail(back.Letters)
+	h.plays(h.home, true)
+	h.reason(h.aunt, license.MovedAway)
+	// It serves its members again, and was given as often as it may be.
+	h.wantKinds(h.ask(h.tablet, trem.LicenseRequest{Content: filmID, Op: trem.OpMove}), trem.EventInstalled, trem.EventClosed)
+	h.plays(h.tablet, true)
+	home, err := h.tablet.HandOver(ctx, trem.HandOver{Op: trem.OpMove, Content: filmID, To: h.card(h.home)})
+	h.must(err)
+	h.mail(home.Letters)
+	h.plays(h.home, true)
+	h.pass(25 * time.Hour)
+	h.learn(h.home)
+	if _, err := h.home.HandOver(ctx, trem.HandOver{Op: trem.OpTransfer, Content: filmID, To: h.door(h.aunt)}); !errors.As(err, &no) || no.Decision.Reasons[0].Code != license.CountExhausted {
+		t.Errorf("given a third time: %v", err)
+	}
+}
+
+// TestEvaluator_E10_RefusedGiftComesBack, uncounted and as it was.
+func TestEvaluator_E10_RefusedGiftComesBack(t *testing.T) {
+	h := movable(t, "PLAY; TRANSFER=1")
+	h.visit()
+	ctx := context.Background()
+	card := h.door(h.aunt)
+	card.Domain[0]++ // somebody else's house
+	out, err := h.home.HandOver(ctx, trem.HandOver{Op: trem.OpTransfer, Content: filmID, To: card})
+	h.must(err)
+	h.mail(out.Letters)
+	h.plays(h.home, true)
+	h.plays(h.aunt, false)
+	out, err = h.home.HandOver(ctx, trem.HandOver{Op: trem.OpTransfer, Content: filmID, To: h.door(h.aunt)})
+	h.must(err)
+	h.mail(out.Letters)
+	h.plays(h.aunt, true)
+	h.get(h.tablet, filmID, 0)
+	h.plays(h.tablet, false)
+}
+
+// TestTransfer_3_LentToAnotherHouse: a loan needs no house in common.
+func TestTransfer_3_LentToAnotherHouse(t *testing.T) {
+	h := movable(t, "PLAY; LEND")
+	h.visit()
+	ctx := context.Background()
+	out, err := h.home.HandOver(ctx, trem.HandOver{Op: trem.OpLend, Content: filmID, To: h.door(h.aunt), ForMS: 3600_000})
+	h.must(err)
+	h.mail(out.Letters)
+	h.plays(h.aunt, true)
+	h.reason(h.home, license.LentOut)
+	back, err := h.aunt.GiveBack(ctx, out.Transfer)
+	h.must(err)
+	h.mail(back.Letters)
+	h.plays(h.home, true)
+	h.reason(h.aunt, license.NoGrant)
 }

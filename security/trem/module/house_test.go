@@ -96,6 +96,7 @@ type house struct {
 	state, times  *pkitest.Party
 	issuer, home  *box
 	tablet, phone *box
+	aunt          *box // the server of another house, where a test has one
 	issuerID      ident.Issuer
 	epoch         uint64
 	builder       *revocation.Builder
@@ -207,8 +208,10 @@ func (h *house) learn(b *box) {
 // pass lets time go by for the whole house.
 func (h *house) pass(d time.Duration) {
 	h.now = h.now.Add(d)
-	for _, b := range []*box{h.issuer, h.home, h.tablet, h.phone} {
-		b.clock.pass(d)
+	for _, b := range []*box{h.issuer, h.home, h.tablet, h.phone, h.aunt} {
+		if b != nil {
+			b.clock.pass(d)
+		}
 	}
 }
 

@@ -25,9 +25,7 @@ func (m *Module) Letters(context.Context) (trem.Handed, error) {
 }
 
 // Card gives back what it is given.
-func (m *Module) Card(_ context.Context, chain [][]byte, delivery []byte) (trem.Card, error) {
-	return trem.Card{Chain: chain, Delivery: delivery}, nil
-}
+func (m *Module) Card(_ context.Context, of trem.Card) (trem.Card, error) { return of, nil }
 
 // HandOver does what OnHandOver does.
 func (m *Module) HandOver(_ context.Context, h trem.HandOver) (trem.Handed, error) {
@@ -49,5 +47,10 @@ func (m *Module) Transfers(context.Context) ([]trem.Transfer, error) {
 
 // Cancel cancels nothing.
 func (m *Module) Cancel(context.Context, ident.Transfer) (trem.Handed, error) {
+	return trem.Handed{}, &trem.Error{Code: trem.CodeUnknown, Text: "no such transfer is open here"}
+}
+
+// Lost decides nothing.
+func (m *Module) Lost(context.Context, ident.Transfer) (trem.Handed, error) {
 	return trem.Handed{}, &trem.Error{Code: trem.CodeUnknown, Text: "no such transfer is open here"}
 }

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -27,6 +28,10 @@ func (c *Core) take(x *transfer.XFER, from *pki.Peer, r Reading) (arrival, error
 	a := arrival{tid: x.TID, hash: x.Hash()}
 	if x.TID.Src != from.ID() || x.TID.Dst != c.self {
 		return a, fmt.Errorf("transfer: it is not between these two")
+	}
+	if err := c.seenOne(from, x.Head); err != nil {
+		a.why = err
+		return a, err
 	}
 	var inst *instance
 	res, err := c.dest.Receive(x, func(b *transfer.Body) error {
@@ -107,13 +112,13 @@ func (c *Core) outcome(tid ident.Transfer, res transfer.Result) (*instance, erro
 }
 
 func (c *Core) acceptTransfer(tid ident.Transfer, b *transfer.Body, from *pki.Peer, r Reading) (*instance, error) {
-	if b.Op == transfer.OpTransfer {
-		return nil, fmt.Errorf("transfer: operation %v is not known here", b.Op)
+	if err := c.noTransfer(from.ID()); err != nil {
+		return nil, err
 	}
 	if err := c.holds(b.HoldUntil, r); err != nil {
 		return nil, err
 	}
-	inst, err := c.accept(b.Chain, b.Bundle, party{peer: from, op: b.Op}, r)
+	inst, err := c.accept(b.Chain, b.Bundle, party{peer: from, op: b.Op, tid: tid}, r)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +128,7 @@ func (c *Core) acceptTransfer(tid ident.Transfer, b *transfer.Body, from *pki.Pe
 	if _, ok := c.held[inst.leaf().Hash()]; ok {
 		return nil, fmt.Errorf("transfer: this license is already here")
 	}
-	if away, ok := c.away[inst.leaf().Hash()]; ok && b.Op != transfer.OpMove {
+	if away, ok := c.away[inst.leaf().Hash()]; ok && b.Op != transfer.OpMove && b.Op != transfer.OpTransfer {
 		return nil, fmt.Errorf("transfer: this license moved away to %v, and comes back from there only", away.TID.Dst)
 	}
 	if len(b.State) > 0 {
@@ -134,7 +139,7 @@ func (c *Core) acceptTransfer(tid ident.Transfer, b *transfer.Body, from *pki.Pe
 	if s := &inst.state; s.Phase != license.Held || s.Tx != nil || s.Loan != nil || s.Slice != nil {
 		return nil, fmt.Errorf("transfer: its state is of a license that is in use elsewhere")
 	}
-	if b.Op == transfer.OpMove || b.Op == transfer.OpCopy {
+	if b.Op != transfer.OpIssue && b.Op != transfer.OpAllowance {
 		inst.state.Tx = &license.Tx{ID: tid, HoldUntil: holdOf(b.HoldUntil), Unconfirmed: true}
 		inst.state.Ver++
 		return inst, nil
@@ -196,7 +201,7 @@ func (c *Core) effect(res transfer.Outcome, r Reading) ([]vault.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b.Op == transfer.OpMove {
+	if b.Op == transfer.OpMove || b.Op == transfer.OpTransfer {
 		return c.moved(res, lic)
 	}
 	if len(b.Chain) < 2 {
@@ -214,7 +219,7 @@ func (c *Core) effect(res transfer.Outcome, r Reading) ([]vault.Record, error) {
 	if b.Op == transfer.OpCopy {
 		next, err = copied(inst, res, c.clock.judge(r).Est)
 	}
-	if err == nil && res.Aborted {
+	if shared := b.Op != transfer.OpCopy || inst.leaf().CopySplits(); err == nil && res.Aborted && shared {
 		next, err = next.TakeBack(lic.Whole())
 	}
 	if err != nil {
@@ -251,6 +256,12 @@ func (c *Core) moved(res transfer.Outcome, lic *license.License) ([]vault.Record
 		return []vault.Record{rec}, err
 	}
 	next := inst.state
+	if next.Reserved[permission.Transfer] > 0 {
+		var err error
+		if next, err = next.Release(permission.Transfer); err != nil {
+			return nil, err
+		}
+	}
 	next.Phase, next.Tx = license.Held, nil
 	next.Ver++
 	if n, ok := res.Regrant[uint64(permission.Play)]; ok && res.Released {
@@ -302,11 +313,7 @@ func (c *Core) confirmed() ([]vault.Record, error) {
 	return out, nil
 }
 
-func sortTransfers(list []ident.Transfer) {
-	slices.SortFunc(list, func(a, b ident.Transfer) int {
-		if d := slices.Compare(a.Src[:], b.Src[:]); d != 0 {
-			return d
-		}
-		return int(a.Seq) - int(b.Seq) //nolint:gosec // a window of 4096
-	})
+// compareTransfers orders transfers by source, destination and number.
+func compareTransfers(a, b ident.Transfer) int {
+	return cmp.Or(slices.Compare(a.Src[:], b.Src[:]), slices.Compare(a.Dst[:], b.Dst[:]), slices.Compare(a.Incarnation[:], b.Incarnation[:]), cmp.Compare(a.Seq, b.Seq))
 }

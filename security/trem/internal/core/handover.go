@@ -3,14 +3,11 @@ package core
 import (
 	"fmt"
 	"slices"
-	"time"
 
-	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
 	"github.com/lares-drm/lares/security/pki"
-	"github.com/lares-drm/lares/security/sltp"
 	"github.com/lares-drm/lares/security/sltp/transfer"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/security/trem/internal/vault"
@@ -35,6 +32,8 @@ func action(op trem.Op) (permission.Permission, bool) {
 		return permission.Copy, true
 	case trem.OpLend:
 		return permission.Lend, true
+	case trem.OpTransfer:
+		return permission.Transfer, true
 	}
 	return 0, false
 }
@@ -116,6 +115,9 @@ func (c *Core) give(h *handover) (transfer.Message, ident.Transfer, error) {
 	if !ok {
 		return nil, ident.Transfer{}, malformed(fmt.Errorf("unknown operation %d", h.order.Op))
 	}
+	if err := c.noTransfer(h.peer.ID()); err != nil {
+		return nil, ident.Transfer{}, stateError(err.Error())
+	}
 	inst, d := c.pick(h, act)
 	if !d.Allow {
 		return nil, ident.Transfer{}, &trem.RefusalError{Decision: d}
@@ -127,7 +129,7 @@ func (c *Core) give(h *handover) (transfer.Message, ident.Transfer, error) {
 	if c.unclosed(inst) {
 		return nil, ident.Transfer{}, stateError("this license has not been confirmed by where it came from")
 	}
-	if n := inst.withheld(h.peer); n > 0 && h.order.Op == trem.OpMove {
+	if n := inst.withheld(h.peer); n > 0 && (h.order.Op == trem.OpMove || h.order.Op == trem.OpTransfer) {
 		return nil, ident.Transfer{}, rejected(fmt.Errorf("hand-over: %d keys are above the level of that device, and would be lost", n))
 	}
 	switch h.order.Op {
@@ -135,6 +137,8 @@ func (c *Core) give(h *handover) (transfer.Message, ident.Transfer, error) {
 		return c.move(h)
 	case trem.OpCopy:
 		return c.copy(h)
+	case trem.OpTransfer:
+		return c.giveAway(h)
 	default:
 		return c.lend(h)
 	}
@@ -151,6 +155,9 @@ func (c *Core) pick(h *handover, act permission.Permission) (*instance, license.
 		}
 		in := c.input(inst, trem.Ask{Action: act, Confirm: true}, h.r)
 		in.Request.Dest, in.Request.For = c.destOf(h, inst), h.order.ForMS
+		if c.domain != nil {
+			in.Request.Countersigned = license.CountersignDomain
+		}
 		d := inst.leaf().Evaluate(in)
 		if d.Allow {
 			return inst, d
@@ -171,6 +178,9 @@ func (c *Core) destOf(h *handover, inst *instance) *license.Dest {
 	d := &license.Dest{Device: h.peer.ID(), Level: uint8(h.peer.Level()), Anchor: uint8(h.peer.Anchor())}
 	if h.fellow {
 		d.Domain, _, _ = c.pairwise(inst.leaf().Info().Issuer)
+		if m, ok := c.stands(inst); ok {
+			d.Domain = m.Domain
+		}
 	}
 	return d
 }
@@ -204,18 +214,22 @@ func (c *Core) move(h *handover) (transfer.Message, ident.Transfer, error) {
 	if err != nil {
 		return nil, ident.Transfer{}, err
 	}
+	return c.leave(h, transfer.OpMove, links, h.inst.state, h.inst.state)
+}
+
+// leave sends the license itself: with the state goes, and next with it in
+// escrow here.
+func (c *Core) leave(h *handover, op transfer.Op, links [][]byte, goes, next license.State) (transfer.Message, ident.Transfer, error) {
 	bundle, err := h.inst.bundle(h.inst.leaf())
 	if err != nil {
 		return nil, ident.Transfer{}, err
 	}
-	goes := h.inst.state
 	goes.Phase, goes.Tx, goes.Slice = license.Held, nil, nil
 	state, err := goes.Encode()
 	if err != nil {
 		return nil, ident.Transfer{}, err
 	}
-	b := transfer.Body{Op: transfer.OpMove, Chain: links, State: state, Bundle: bundle, HoldUntil: c.holdUntil(h), Amounts: map[uint64]uint64{uint64(permission.Play): transfer.All}}
-	next := h.inst.state
+	b := transfer.Body{Op: op, Chain: links, State: state, Bundle: bundle, HoldUntil: c.holdUntil(h), Amounts: map[uint64]uint64{uint64(permission.Play): transfer.All}}
 	next.Phase, next.Slice = license.Escrow, nil
 	return c.dispatch(h, b, func(tid ident.Transfer) license.State {
 		next.Tx = &license.Tx{ID: tid, HoldUntil: holdOf(b.HoldUntil)}
@@ -332,7 +346,7 @@ func (c *Core) addressed(h *handover, links [][]byte) ([][]byte, error) {
 		return nil, err
 	}
 	l.Membership = c.membershipBytes
-	first, err := wire.Marshal(l)
+	first, err := l.encode()
 	return append([][]byte{first}, links[1:]...), err
 }
 
@@ -347,7 +361,11 @@ func (c *Core) dispatch(h *handover, b transfer.Body, next func(ident.Transfer) 
 	if err != nil {
 		return nil, ident.Transfer{}, rejected(err)
 	}
-	return x, x.TID, c.gone(h, next(x.TID), records(recs))
+	if err := c.gone(h, next(x.TID), records(recs)); err != nil {
+		return nil, ident.Transfer{}, err
+	}
+	x.Head, err = c.headFor(h.peer)
+	return x, x.TID, err
 }
 
 // gone commits a hand-over: the machine's records, the state, and whom it is for.
@@ -374,62 +392,4 @@ func (c *Core) gone(h *handover, next license.State, recs []vault.Record) error 
 	}
 	h.inst.state = next
 	return nil
-}
-
-// peerRecord is whom something was handed over to by letter: what sealing the
-// next letter needs.
-type peerRecord struct {
-	_        struct{} `cbor:",toarray"`
-	Device   ident.Device
-	Chain    [][]byte
-	Delivery []byte
-}
-
-// pushLife is how long a pushed letter may wait. Source: local, docs/spec/sltp.md.
-const pushLife = 30 * 24 * time.Hour
-
-// push seals a message of an open transfer to its destination.
-func (c *Core) push(tid ident.Transfer, m transfer.Message, r Reading) (trem.Letter, error) {
-	p, ok := c.peers[tid.Dst]
-	if !ok {
-		return trem.Letter{}, &trem.Error{Code: trem.CodeUnknown, Text: "the certificates of the other side are not known here: it has to come by itself"}
-	}
-	to, err := c.verifier.Verify(p.Chain, c.certTime(r))
-	if err != nil {
-		return trem.Letter{}, rejected(err)
-	}
-	body, err := m.Encode()
-	if err != nil {
-		return trem.Letter{}, err
-	}
-	now := c.certTime(r)
-	msg, err := c.sltp.Push(to, p.Delivery, sltp.Push{TID: tid, Expires: now.Add(pushLife - time.Hour), Body: body, Ends: ends(body)}, true, now)
-	if err != nil {
-		return trem.Letter{}, rejected(err)
-	}
-	return trem.Letter{To: tid.Dst, Topic: topic(tid, "source"), Bytes: msg.Bytes}, nil
-}
-
-// card is this module's own card, or that of a member: its membership without
-// what only its issuers should know.
-func (c *Core) card(in trem.Card, r Reading) (trem.Card, error) {
-	if err := c.need(pki.HomeServer, pki.Device); err != nil {
-		return trem.Card{}, err
-	}
-	if len(in.Chain) == 0 {
-		return trem.Card{Chain: c.identity.Chain, Delivery: c.identity.Delivery, Membership: c.membershipBytes}, nil
-	}
-	peer, err := c.verifier.Verify(in.Chain, c.certTime(r), pki.Device)
-	if err != nil {
-		return trem.Card{}, rejected(err)
-	}
-	m, ok := c.members[peer.ID()]
-	if c.domain == nil || !ok || m.Removed {
-		return trem.Card{}, &trem.Error{Code: trem.CodeUnknown, Text: "no such member"}
-	}
-	if _, err := c.verifier.VerifyDelivery(peer, in.Delivery, c.certTime(r)); err != nil {
-		return trem.Card{}, rejected(err)
-	}
-	in.Membership, err = c.signMembership(m, nil, r)
-	return in, err
 }

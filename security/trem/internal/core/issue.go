@@ -106,7 +106,7 @@ func (c *Core) sign(info *license.Info) ([]byte, *license.License, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	link, err := wire.Marshal(Link{License: data, Signer: c.identity.Chain})
+	link, err := (&Link{License: data, Signer: c.identity.Chain}).encode()
 	return link, lic, err
 }
 

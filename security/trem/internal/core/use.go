@@ -13,11 +13,15 @@ import (
 // input is what a license of this module is evaluated with. Everything but
 // the ask comes from the vault.
 func (c *Core) input(inst *instance, in trem.Ask, r Reading) license.Input {
+	domains := c.memberships(inst.leaf().Info().Issuer)
+	if m, ok := c.stands(inst); ok {
+		domains = append(domains, m)
+	}
 	return license.Input{
 		State: inst.state,
 		Clock: c.clock.judge(r),
 		Env: license.Env{
-			Accepted: true, AcceptedEpoch: inst.epoch, Device: c.self, Domains: c.memberships(inst.leaf().Info().Issuer), Keys: inst.kids(),
+			Accepted: true, AcceptedEpoch: inst.epoch, Device: c.self, Domains: domains, Keys: inst.kids(),
 			RevEpoch: c.epoch(), StatusAge: c.statusAge(r), Level: c.cfg.Keystore.Level(), Anchor: uint8(c.peer.Anchor()),
 		},
 		Request: license.Request{
@@ -58,7 +62,7 @@ func (c *Core) statusAge(r Reading) int64 {
 
 // judge evaluates one instance for an ask.
 func (c *Core) judge(inst *instance, in trem.Ask, r Reading) license.Decision {
-	return inst.leaf().Evaluate(c.input(inst, in, r))
+	return c.standStill(inst, inst.leaf().Evaluate(c.input(inst, in, r)))
 }
 
 // evaluate answers what a use would be.

@@ -13,17 +13,6 @@ import (
 	"github.com/lares-drm/lares/security/trem/internal/vault"
 )
 
-// Link is one license of a chain with what its signature is judged by. A chain
-// is a list of links, leaf first. Source: local layout, docs/spec/chain.md.
-type Link struct {
-	_          struct{} `cbor:",toarray"`
-	License    []byte
-	Signer     [][]byte // certificates, leaf first, without the root
-	Membership []byte   // the recipient's, renewed by the home server that gives the license; nil otherwise
-}
-
-func linkLimit() wire.Limit { return wire.Limit{Bytes: 32 << 10, Items: 8, Depth: 4} }
-
 // instance is a license that this module holds, with its keys.
 type instance struct {
 	links [][]byte
@@ -49,6 +38,9 @@ func (c *Core) accept(links [][]byte, bundle []byte, from party, r Reading) (*in
 		return nil, err
 	}
 	if err := c.mayGive(links[0], inst, from, r); err != nil {
+		return nil, err
+	}
+	if err := c.checkTransfers(from.tid, inst, from, r); err != nil {
 		return nil, err
 	}
 	if err := c.ours(inst, signers, from); err != nil {
@@ -81,15 +73,6 @@ func (c *Core) parseChain(links [][]byte, r Reading) (*instance, []*pki.Peer, er
 	return inst, signers, nil
 }
 
-func parseLink(data []byte) (*Link, *license.License, error) {
-	l := new(Link)
-	if err := wire.Unmarshal(data, l, linkLimit()); err != nil {
-		return nil, nil, fmt.Errorf("license chain: %w", err)
-	}
-	lic, err := license.Parse(l.License)
-	return l, lic, err
-}
-
 // mayGive checks that a license comes from who may give it in this way:
 // an issuer its own, to a home server; a home server to its members; a fellow
 // member by MOVE and COPY; and anybody certified by LEND. On the way the
@@ -106,9 +89,9 @@ func (c *Core) mayGive(link []byte, inst *instance, from party, r Reading) error
 			return fmt.Errorf("license: issuer %v gives a license of %v", from.peer.Issuer(), info.Issuer)
 		}
 		return nil
-	case c.membership != nil && bytes.Equal(x[:], c.membership.Manager):
+	case c.membership != nil && (bytes.Equal(x[:], c.membership.Manager) || c.follows(from.peer)):
 		return c.renewed(link, from.peer, r)
-	case from.op == opLend:
+	case from.op == opLend, from.op == transfer.OpTransfer && from.peer.Role() == pki.HomeServer:
 		return nil
 	case from.op == transfer.OpMove, from.op == transfer.OpCopy:
 		return c.meet(from.peer, linkMembership(link), inst.leaf().Info().Issuer)
@@ -121,7 +104,7 @@ func (c *Core) mayGive(link []byte, inst *instance, from party, r Reading) error
 // lends it. A license that moves was judged where it was accepted first.
 func (c *Core) ours(inst *instance, signers []*pki.Peer, from party) error {
 	info := inst.leaf().Info()
-	if p := info.Parent; p != nil && from.op != transfer.OpMove {
+	if p := info.Parent; p != nil && from.op != transfer.OpMove && from.op != transfer.OpTransfer {
 		server := c.membership != nil && from.op != opLend && !bytes.Equal(x5tOf(signers[0]), c.membership.Manager)
 		if mine := from.op == transfer.OpCopy || from.op == opLend; mine && signers[0].X5T() != from.peer.X5T() || !mine && server {
 			return fmt.Errorf("license: it is derived by another than who may")
@@ -132,17 +115,8 @@ func (c *Core) ours(inst *instance, signers []*pki.Peer, from party) error {
 	} else if p == nil && (from.op == opLend || from.op == transfer.OpCopy) {
 		return fmt.Errorf("license: a root license is not a copy or a loan")
 	}
-	switch s := info.Subject; s.Kind {
-	case license.SubjectDevice:
-		if ident.Device(s.ID) != c.self {
-			return fmt.Errorf("license: its subject is another device")
-		}
-	case license.SubjectDomain:
-		if id, gen, ok := c.pairwise(info.Issuer); !ok || id != ident.Domain(s.ID) || gen < s.Generation {
-			return fmt.Errorf("license: its subject is another house")
-		}
-	default:
-		return fmt.Errorf("license: subjects of kind %d are not for this module", s.Kind)
+	if s := inst.owner(); !c.isOwner(s, info.Issuer) {
+		return fmt.Errorf("license: its subject is another %s", map[license.SubjectKind]string{license.SubjectDevice: "device", license.SubjectDomain: "house"}[s.Kind])
 	}
 	return nil
 }
@@ -258,8 +232,11 @@ func (i *instance) bundleFor(lic *license.License, peer *pki.Peer) ([]byte, erro
 // license it gives to its member.
 func (c *Core) renewed(link []byte, from *pki.Peer, r Reading) error {
 	l, _, err := parseLink(link)
-	if err != nil || l.Membership == nil || c.membership == nil {
+	if err != nil || c.membership == nil {
 		return err
+	}
+	if l.Membership == nil {
+		return c.isManager(from, c.membership.Generation)
 	}
 	m, err := c.checkMembership(l.Membership, from.Chain(), c.self, r)
 	if err != nil {
@@ -267,6 +244,9 @@ func (c *Core) renewed(link []byte, from *pki.Peer, r Reading) error {
 	}
 	if m.Domain != c.membership.Domain || m.Generation < c.membership.Generation {
 		return fmt.Errorf("membership: the renewal is of another house or an older generation")
+	}
+	if err := c.isManager(from, m.Generation); err != nil {
+		return err
 	}
 	if bytes.Equal(l.Membership, c.membershipBytes) {
 		return nil
