@@ -17,6 +17,10 @@ type loan struct {
 	seen   bool // the borrower said that it has it; not durable
 }
 
+func (l *loan) message(tid ident.Transfer, low uint64) *Lend {
+	return &Lend{TID: tid, Low: low, Child: l.child, Number: l.number, Until: l.until, Chain: l.chain, Bundle: l.bundle}
+}
+
 // Loan is a loan to begin, or its renewal.
 type Loan struct {
 	Dst     ident.Device
@@ -131,7 +135,7 @@ func (s *Source) Returned(r *Returned) (Outcome, Message, error) {
 	case e.loan == nil || e.loan.child != r.Child || r.Number > e.loan.number:
 		return out, nil, fmt.Errorf("%w: no such loan", ErrReceipt)
 	case r.Number < e.loan.number:
-		return out, p.message(r.TID), nil
+		return out, e.loan.message(r.TID, p.low()), nil // though it be recalled: the answer to CANCEL is the same RETURNED
 	}
 	out.Spent = r.Spent
 	if err := s.endLoan(&out, p, KindReturned, loanEndRecord{TID: r.TID, Spent: r.Spent}); err != nil {

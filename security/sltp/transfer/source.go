@@ -288,8 +288,7 @@ func (p *sending) message(tid ident.Transfer) Message {
 	case e.cancelled:
 		return Cancel{TID: tid, Low: p.low()}
 	case e.loan != nil:
-		l := e.loan
-		return &Lend{TID: tid, Low: p.low(), Child: l.child, Number: l.number, Until: l.until, Chain: l.chain, Bundle: l.bundle}
+		return e.loan.message(tid, p.low())
 	}
 	return NewXFER(tid, p.low(), e.body, nil)
 }
