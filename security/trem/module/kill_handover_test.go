@@ -135,15 +135,17 @@ func TestTransfer_4_KillCopy(t *testing.T) {
 	}
 }
 
-// lent is the open loan at a module.
-func (x *flow) lent(b *box) (ident.Transfer, bool) {
+// lent is an open loan at a module.
+func (x *flow) lent(b *box, stage trem.Stage) (ident.Transfer, bool) {
 	x.t.Helper()
 	list, err := b.Transfers(context.Background())
 	x.must(err)
-	if len(list) == 0 {
-		return ident.Transfer{}, false
+	for _, t := range list {
+		if t.Stage == stage {
+			return t.ID, true
+		}
 	}
-	return list[0].ID, true
+	return ident.Transfer{}, false
 }
 
 func lend(x *flow, d time.Duration) {
@@ -165,12 +167,12 @@ func TestTransfer_4_KillLoan(t *testing.T) {
 	}{
 		{"returned", func(x *flow) {
 			lend(x, 6*time.Hour)
-			id, _ := x.lent(x.tablet)
+			id, _ := x.lent(x.tablet, trem.StageBorrowed)
 			x.order(x.tablet, func() (trem.Handed, error) { return x.tablet.GiveBack(ctx, id) })
 		}, 0},
 		{"renewed", func(x *flow) {
 			lend(x, time.Hour)
-			id, _ := x.lent(x.home)
+			id, _ := x.lent(x.home, trem.StageLent)
 			x.order(x.home, func() (trem.Handed, error) {
 				return x.home.RenewLoan(ctx, trem.Renewal{Transfer: id, ForMS: (3 * time.Hour).Milliseconds()})
 			})
@@ -185,7 +187,7 @@ func TestTransfer_4_KillLoan(t *testing.T) {
 		}, 0},
 		{"recalled", func(x *flow) {
 			lend(x, 6*time.Hour)
-			id, _ := x.lent(x.home)
+			id, _ := x.lent(x.home, trem.StageLent)
 			x.order(x.home, func() (trem.Handed, error) { return x.home.Cancel(ctx, id) })
 		}, 0},
 		{"over", func(x *flow) {
@@ -199,7 +201,7 @@ func TestTransfer_4_KillLoan(t *testing.T) {
 			x.fetch(x.tablet, trem.LicenseRequest{Content: filmID, Op: trem.OpLend, ForMS: time.Hour.Milliseconds()})
 			x.rest()
 			x.only(x.tablet)
-			id, _ := x.lent(x.tablet)
+			id, _ := x.lent(x.tablet, trem.StageBorrowed)
 			back, err := x.tablet.GiveBack(ctx, id)
 			x.must(err)
 			x.house.mail(back.Letters)
@@ -211,7 +213,7 @@ func TestTransfer_4_KillLoan(t *testing.T) {
 			everyFault(t, h, (*flow).atMostOnce, func(x *flow) {
 				tc.run(x)
 				x.straggle()
-				if _, open := x.lent(x.home); open {
+				if _, open := x.lent(x.home, trem.StageLent); open {
 					t.Fatal("a loan is out")
 				}
 				x.only(h.home)
