@@ -119,14 +119,23 @@ func (s State) Settle(x Share, spent uint64) (State, error) {
 	return next, nil
 }
 
-// Keep leaves n plays of a counted license, and takes the others as used: what
-// an arbiter gives back is less what may have been used elsewhere.
+// Keep leaves n plays of a counted license, and takes the others as used, and
+// with n = 0 all accumulated time: what an arbiter gives back is less what may
+// have been used elsewhere.
 func (l *License) Keep(s State, n uint64) State {
 	left := s.left(permission.Play, l.playCount())
-	if left <= n {
+	lost := int64(0)
+	if n == 0 {
+		lost = l.accLeft(&s)
+	}
+	if left <= n && lost == 0 {
 		return s
 	}
 	s = s.clone()
+	if s.Acc += lost; left <= n {
+		s.Ver++
+		return s
+	}
 	if s.Consumed == nil {
 		s.Consumed = map[permission.Permission]uint64{}
 	}

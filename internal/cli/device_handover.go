@@ -271,6 +271,29 @@ already, it keeps it. The answer says which it is, or that it is not known yet.`
 	}
 }
 
+func newDeviceLostCmd(env *Env, dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "lost TITLE",
+		Short: "Say that the device a title went to, or came from, is lost",
+		Long: `Tell the house's server that the other device of a move is lost. It asks that
+device first. A title that went to it with --within comes back a day after that
+time is over, if the device has shown nothing until then; of a title with so many
+plays none come back, since they could have been watched there. A title that came
+from a lost device is confirmed.`,
+		Example: `  lares device lost rental
+  lares device lost rental --json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return onTransfer(cmd, env, *dir, args[0], "%v is not on its way anywhere",
+				func(t trem.Transfer) bool { return t.Stage == trem.StageSent || t.Stage == trem.StageUnconfirmed },
+				func(ctx context.Context, d *device, t trem.Transfer) (trem.Handed, error) {
+					got, err := d.trem.Lost(ctx, t.ID)
+					return got, notNow(err)
+				})
+		},
+	}
+}
+
 // ended is how a transfer stands after a command about it.
 type ended struct {
 	Content ident.Content  `json:"content"`
@@ -342,6 +365,8 @@ func (d *device) stands(ctx context.Context, p *post, t trem.Transfer) (ended, e
 		return out, nil
 	}
 	switch {
+	case t.Stage == trem.StageUnconfirmed && out.Here:
+		out.words = fmt.Sprintf("%v is this device's, confirmed by the house.", t.Content)
 	case t.Stage == trem.StageBorrowed:
 		out.words = fmt.Sprintf("%v is given back.", t.Content)
 	case out.Here:

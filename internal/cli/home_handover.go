@@ -142,35 +142,49 @@ func newHomeTransfersCmd(env *Env, dir *string) *cobra.Command {
 }
 
 func newHomeCancelCmd(env *Env, dir *string) *cobra.Command {
-	return &cobra.Command{
-		Use:   "cancel TITLE",
-		Short: "Ask a title back that is on its way to a device, or lent to it",
-		Example: `  lares home cancel lares-film
+	return homeTransferCmd(dir, "cancel", "%v is asked back from %s. Whether it still can be is for that device to say: lares home transfers.\n",
+		[]trem.Stage{trem.StageSent, trem.StageLent}, env, &cobra.Command{
+			Use:   "cancel TITLE",
+			Short: "Ask a title back that is on its way to a device, or lent to it",
+			Example: `  lares home cancel lares-film
   lares home cancel lares-film --json`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := contentArg(args[0])
-			if err != nil {
-				return err
-			}
-			var v homeTransfers
-			if err := askHome(cmd.Context(), *dir, http.MethodGet, "/api/v1/transfers", nil, &v); err != nil {
-				return err
-			}
-			i := slices.IndexFunc(v.Transfers, func(t httpd.TransferView) bool {
-				return t.Content == id && (t.Stage == trem.StageSent || t.Stage == trem.StageLent)
-			})
-			if i < 0 {
-				return fmt.Errorf("%v is not on its way anywhere, and not lent", id)
-			}
-			t := v.Transfers[i]
-			if err := askHome(cmd.Context(), *dir, http.MethodPost, "/api/v1/transfers/cancel", map[string]any{"transfer": t.ID}, nil); err != nil {
-				return err
-			}
-			return env.print(cmd, map[string]any{"transfer": t.ID}, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "%v is asked back from %s. Whether it still can be is for that device to say: lares home transfers.\n", id, t.PeerName)
-				return err
-			})
-		},
+		})
+}
+
+func newHomeLostCmd(env *Env, dir *string) *cobra.Command {
+	return homeTransferCmd(dir, "lost", "%v comes back from %s a day after its time limit, unless that device shows that it has it: lares home transfers.\n",
+		[]trem.Stage{trem.StageSent, trem.StageUnconfirmed}, env, &cobra.Command{
+			Use:   "lost TITLE",
+			Short: "Say that the device a title went to is lost",
+			Example: `  lares home lost lares-film
+  lares home lost lares-film --json`,
+		})
+}
+
+// homeTransferCmd does something about the open transfer of a title.
+func homeTransferCmd(dir *string, what, words string, stages []trem.Stage, env *Env, cmd *cobra.Command) *cobra.Command {
+	cmd.Args = cobra.ExactArgs(1)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		id, err := contentArg(args[0])
+		if err != nil {
+			return err
+		}
+		var v homeTransfers
+		if err := askHome(cmd.Context(), *dir, http.MethodGet, "/api/v1/transfers", nil, &v); err != nil {
+			return err
+		}
+		i := slices.IndexFunc(v.Transfers, func(t httpd.TransferView) bool { return t.Content == id && slices.Contains(stages, t.Stage) })
+		if i < 0 {
+			return fmt.Errorf("%v is not on its way anywhere, and not lent", id)
+		}
+		t := v.Transfers[i]
+		if err := askHome(cmd.Context(), *dir, http.MethodPost, "/api/v1/transfers/"+what, map[string]any{"transfer": t.ID}, nil); err != nil {
+			return err
+		}
+		return env.print(cmd, map[string]any{"transfer": t.ID}, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, words, id, t.PeerName)
+			return err
+		})
 	}
+	return cmd
 }

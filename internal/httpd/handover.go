@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 
@@ -107,16 +108,19 @@ func (s *server) apiRenewLoan(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (s *server) apiCancelTransfer(w http.ResponseWriter, r *http.Request) {
-	var in struct {
-		Transfer ident.Transfer `json:"transfer"`
+// aboutTransfer does something about one open transfer.
+func (s *server) aboutTransfer(do func(context.Context, ident.Transfer) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var in struct {
+			Transfer ident.Transfer `json:"transfer"`
+		}
+		if !readJSON(w, r, maxBody, &in) {
+			return
+		}
+		if err := do(r.Context(), in.Transfer); err != nil {
+			s.answer(w, r, err)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
 	}
-	if !readJSON(w, r, maxBody, &in) {
-		return
-	}
-	if err := s.Home.CancelTransfer(r.Context(), in.Transfer); err != nil {
-		s.answer(w, r, err)
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
 }

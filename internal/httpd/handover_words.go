@@ -34,6 +34,8 @@ func TransferWords(t trem.Transfer, peer string) string {
 		return fmt.Sprintf("It is borrowed from %s until %s.", peer, day(t.Until))
 	case trem.StageReturned:
 		return fmt.Sprintf("It was given back. %s has not heard it yet.", upper(peer))
+	case trem.StageReleased:
+		return fmt.Sprintf("It was given back and is here again. %s has not heard that yet, and cannot use it any more.", upper(peer))
 	case trem.StageInDoubt:
 		return fmt.Sprintf("What %s says of it contradicts what is noted here. It stays locked until that is settled.", peer)
 	}

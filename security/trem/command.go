@@ -46,6 +46,7 @@ const (
 	CmdGiveBack  Command = 31
 	CmdRenewLoan Command = 32
 	CmdCard      Command = 33
+	CmdLost      Command = 34 // the other side of a transfer is lost
 )
 
 // status of a reply.

@@ -104,6 +104,7 @@ const (
 	StageBorrowed    Stage = "BORROWED"    // a loan that is here
 	StageReturned    Stage = "RETURNED"    // a loan that was here; the lender has not heard it
 	StageInDoubt     Stage = "IN_DOUBT"    // the other side contradicts the record
+	StageReleased    Stage = "RELEASED"    // it is here again; the other side has not heard that
 )
 
 // Transfer is one transfer that is not closed.
@@ -149,6 +150,13 @@ func (c *Client) Cancel(ctx context.Context, id ident.Transfer) (Handed, error) 
 // GiveBack destroys a loan that is here and returns the letter that says so.
 func (c *Client) GiveBack(ctx context.Context, id ident.Transfer) (Handed, error) {
 	return call[Handed](ctx, c, CmdGiveBack, id)
+}
+
+// Lost reports to the house's server that the other side of an open transfer is
+// lost: of one that left, so that it is given back when its hold is over by signed
+// time; of one that came, so that it is confirmed. The server itself decides at once.
+func (c *Client) Lost(ctx context.Context, id ident.Transfer) (Handed, error) {
+	return call[Handed](ctx, c, CmdLost, id)
 }
 
 // Renewal is a new end for a loan that is out.

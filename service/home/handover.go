@@ -143,15 +143,23 @@ func askRecipient(ctx context.Context, base string, issuer ident.Issuer) (Recipi
 // RenewLoan gives a loan of the house's server a new end.
 func (h *Home) RenewLoan(ctx context.Context, r trem.Renewal) error {
 	got, err := h.cfg.Module.RenewLoan(ctx, r)
-	if err == nil {
-		h.sent(ctx, got)
-	}
-	return err
+	return h.sent1(ctx, got, err)
 }
 
 // CancelTransfer asks an open transfer, or a loan, back.
 func (h *Home) CancelTransfer(ctx context.Context, id ident.Transfer) error {
 	got, err := h.cfg.Module.Cancel(ctx, id)
+	return h.sent1(ctx, got, err)
+}
+
+// LostTransfer says that the other side of an open transfer is lost.
+func (h *Home) LostTransfer(ctx context.Context, id ident.Transfer) error {
+	got, err := h.cfg.Module.Lost(ctx, id)
+	return h.sent1(ctx, got, err)
+}
+
+// sent1 is sent for orders whose events nobody asks for.
+func (h *Home) sent1(ctx context.Context, got trem.Handed, err error) error {
 	if err == nil {
 		h.sent(ctx, got)
 	}

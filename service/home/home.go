@@ -29,6 +29,7 @@ type (
 		Learner
 		Postman
 		Giver
+		Mender
 	}
 	// Licensing gets licenses and carries SLTP for devices.
 	Licensing interface {
@@ -63,6 +64,10 @@ type (
 		HandOver(ctx context.Context, h trem.HandOver) (trem.Handed, error)
 		RenewLoan(ctx context.Context, r trem.Renewal) (trem.Handed, error)
 		Transfers(ctx context.Context) ([]trem.Transfer, error)
+	}
+	// Mender does something about what is on its way.
+	Mender interface {
+		Lost(ctx context.Context, id ident.Transfer) (trem.Handed, error)
 		Cancel(ctx context.Context, id ident.Transfer) (trem.Handed, error)
 	}
 	// Learner takes what the authority says.
@@ -109,6 +114,7 @@ type Home struct {
 	members *members
 	shop    *shop
 	plays   *plays
+	sources *sources
 	learned learned
 	events  broker
 	door    door
@@ -141,6 +147,9 @@ func New(cfg Config) (*Home, error) {
 		return nil, err
 	}
 	if h.shop, err = openShop(cfg.Dir); err != nil {
+		return nil, err
+	}
+	if h.sources, err = openSources(cfg.Dir); err != nil {
 		return nil, err
 	}
 	if h.mailbox, err = openMailbox(cfg.Dir); err != nil {

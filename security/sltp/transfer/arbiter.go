@@ -210,9 +210,10 @@ func (a *Arbiter) Snapshot() ([]Record, error) {
 	return c.recs, c.err
 }
 
-// Release acts on the arbiter's RELEASE: ABORT, by which what it names comes
-// back. Of a transfer that is closed, or was decided for the destination, it is
-// ErrUnknown.
+// Release acts on the arbiter's RELEASE: what it names comes back. The transfer
+// stays open, and DONE is never said of it or of a later one, until the
+// destination has said that it is refused there: a DONE would wake a right that
+// sleeps there since its hold is over. Of a transfer that is closed it is ErrUnknown.
 func (s *Source) Release(d *Decided) (Outcome, error) {
 	if d == nil || !d.verified || d.Confirm {
 		return Outcome{}, ErrReceipt
@@ -223,19 +224,35 @@ func (s *Source) Release(d *Decided) (Outcome, error) {
 		return out, err
 	}
 	e := p.open[d.TID.Seq]
-	if e == nil || e.loan != nil {
+	switch {
+	case e == nil || e.loan != nil:
 		return out, ErrUnknown
-	}
-	if e.hash != d.XferHash {
+	case e.hash != d.XferHash:
 		return out, fmt.Errorf("%w: RELEASE of another body", ErrReceipt)
+	case e.released:
+		return out, nil
 	}
 	rec, err := newRecord(KindRelease, decisionOf(d.Decision))
 	if err != nil {
 		return out, err
 	}
-	p.close(d.TID.Seq)
+	e.released = true
 	out.Aborted, out.Released, out.Body, out.Regrant, out.Records = true, true, e.body, d.Regrant, []Record{rec}
-	out.Done = Done{TID: d.TID, Low: p.low()}
+	return out, nil
+}
+
+// receiptOfReleased closes a transfer that was released, when its destination
+// says so: the right came back before.
+func (s *Source) receiptOfReleased(out Outcome, p *sending, r *Receipt) (Outcome, error) {
+	if r.Verdict != Refused || r.revoked {
+		return out, nil
+	}
+	rec, err := newRecord(KindAbort, endRecord{TID: r.TID})
+	if err != nil {
+		return out, err
+	}
+	p.close(r.TID.Seq)
+	out.Records, out.Done = []Record{rec}, Done{TID: r.TID, Low: p.low()}
 	return out, nil
 }
 
@@ -245,10 +262,51 @@ func (s *Source) replayRelease(r Record) error {
 		return err
 	}
 	p, err := s.pair(rec.TID)
-	if err != nil || p.open[rec.TID.Seq] == nil {
+	if err != nil || p.open[rec.TID.Seq] == nil || p.open[rec.TID.Seq].released {
 		return fmt.Errorf("%w: RELEASE of %v, which is not open", ErrRecord, rec.TID)
 	}
-	p.close(rec.TID.Seq)
+	p.open[rec.TID.Seq].released = true
+	return nil
+}
+
+// Released acts on the arbiter's RELEASE at the destination: what is here and
+// was not confirmed is refused from then on, and what has not come never will.
+// Result.Destroyed asks the caller to destroy, in the same batch, what was
+// installed.
+func (d *Destination) Released(x *Decided) (Result, error) {
+	if x == nil || !x.verified || x.Confirm {
+		return Result{}, ErrReceipt
+	}
+	if x.TID.Dst != d.self {
+		return Result{}, ErrForeign
+	}
+	p := d.pair(pairKey{x.TID.Src, x.TID.Incarnation})
+	k := p.outcomes[x.TID.Seq]
+	switch {
+	case x.TID.Seq <= p.low, k != nil && (k.Verdict == Refused || k.confirmed):
+		return Result{Receipt: p.statement(x.TID)}, nil
+	case k != nil && (k.loan != nil || k.Hash != x.XferHash):
+		return Result{}, fmt.Errorf("%w: RELEASE of another body", ErrReceipt)
+	}
+	next := keptOutcome{Seq: x.TID.Seq, Verdict: Refused, Hash: x.XferHash, Reason: ReasonReleased}
+	rec, err := newRecord(KindReleased, refuseRecord{TID: x.TID, Hash: next.Hash, Reason: next.Reason})
+	if err != nil {
+		return Result{}, err
+	}
+	p.keep(next)
+	return Result{Receipt: p.statement(x.TID), New: true, Destroyed: k != nil, Records: []Record{rec}}, nil
+}
+
+func (d *Destination) replayReleased(r Record) error {
+	var rec refuseRecord
+	if err := read(r, &rec); err != nil {
+		return err
+	}
+	p := d.pair(pairKey{rec.TID.Src, rec.TID.Incarnation})
+	if rec.TID.Dst != d.self || checkID(rec.TID, 0) != nil || rec.TID.Seq <= p.low {
+		return fmt.Errorf("%w: RELEASE of %v", ErrRecord, rec.TID)
+	}
+	p.keep(keptOutcome{Seq: rec.TID.Seq, Verdict: Refused, Hash: rec.Hash, Reason: rec.Reason})
 	return nil
 }
 

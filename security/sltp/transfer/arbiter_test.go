@@ -51,11 +51,98 @@ func TestTransfer_2_ReleaseGivesBack(t *testing.T) {
 		t.Errorf("another body: %v", err)
 	}
 	out, err := a.src.Release(decided(d))
-	if err != nil || !out.Aborted || !out.Released || out.Regrant[right] != 3 || len(out.Records) != 1 || out.Done.Low != 1 {
+	if err != nil || !out.Aborted || !out.Released || out.Regrant[right] != 3 || len(out.Records) != 1 || out.Done.TID.Seq != 0 {
 		t.Fatalf("%+v, %v", out, err)
 	}
-	if _, err := a.src.Release(decided(d)); !errors.Is(err, ErrUnknown) {
-		t.Errorf("a second RELEASE: %v", err)
+	if out, err := a.src.Release(decided(d)); err != nil || out.Aborted || len(out.Records) > 0 {
+		t.Errorf("a second RELEASE: %+v, %v", out, err)
+	}
+}
+
+// TestTransfer_2_RefusedByReleaseWaitsForIt: a destination that has heard the
+// RELEASE before its source may have played what was here. Its word is not what
+// gives the right back: the RELEASE says how much does.
+func TestTransfer_2_RefusedByReleaseWaitsForIt(t *testing.T) {
+	a, b := newParty(t, 9), newParty(t, 0)
+	x := prepare(t, a, b, 5)
+	mustReceive(t, b, x, yes)
+	d := decided(Decision{TID: x.TID, XferHash: x.Hash(), Regrant: map[uint64]uint64{right: 0}})
+	res, err := b.dst.Released(d)
+	if err != nil || !res.Destroyed {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	if out, err := a.src.Receipt(signed(t, b, res.Receipt)); !errors.Is(err, ErrNeedsRelease) || out.Aborted || len(out.Records) > 0 {
+		t.Errorf("all of it comes back: %+v, %v", out, err)
+	}
+	if out, err := a.src.Release(d); err != nil || !out.Aborted || !out.Released || out.Regrant[right] != 0 || len(out.Regrant) != 1 {
+		t.Errorf("%+v, %v", out, err)
+	}
+	if out, err := a.src.Receipt(signed(t, b, res.Receipt)); err != nil || out.Aborted || out.Done.Low != 1 {
+		t.Errorf("%+v, %v", out, err)
+	}
+}
+
+// TestTransfer_2_NoDoneAfterRelease: a right that was installed in its hold
+// sleeps at the destination since the hold is over. A DONE would wake it, and it
+// is the source's again: so none is said, of it or of a later one, before the
+// destination has heard of the RELEASE.
+func TestTransfer_2_NoDoneAfterRelease(t *testing.T) {
+	a, b := newParty(t, 9), newParty(t, 0)
+	x, recs, err := a.src.Prepare(Order{Dst: b.id, Body: bodyFor(5)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	res := mustReceive(t, b, x, yes)
+	d := decided(Decision{TID: x.TID, XferHash: x.Hash()})
+	out, err := a.src.Release(d)
+	if err != nil || !out.Aborted {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	a.disk = append(recs, out.Records...)
+	s, err := a.src.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, disk := range [][]Record{a.disk, s} { // after a restart, and after a compaction
+		a.src = NewSource(a.id, a.inc)
+		for _, r := range disk {
+			if err := a.src.Replay(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if m, err := a.src.Answer(x.TID); err != nil || m != Message(Cancel{TID: x.TID}) {
+			t.Errorf("it says %+v, %v", m, err)
+		}
+		if out, err := a.src.Receipt(signed(t, b, res.Receipt)); err != nil || out.Done.TID.Seq != 0 || out.Committed || len(out.Records) > 0 {
+			t.Errorf("INSTALLED after RELEASE: %+v, %v", out, err)
+		}
+		y := prepare(t, a, b, 1)
+		if y.Low != 0 {
+			t.Errorf("low %d covers what was released", y.Low)
+		}
+	}
+	for i := range 2 {
+		res, err := b.dst.Released(d)
+		if err != nil || res.Destroyed != (i == 0) || res.Receipt.Verdict != Refused || res.Receipt.Reason != ReasonReleased {
+			t.Fatalf("%+v, %v", res, err)
+		}
+		b.disk = append(b.disk, res.Records...)
+		if err := b.boot(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b.dst.Unconfirmed(x.TID) {
+		t.Error("it is still installed")
+	}
+	if res := mustReceive(t, b, x, yes); res.Installed || res.New {
+		t.Errorf("it installs again: %+v", res)
+	}
+	st, err := b.dst.Query(x.TID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := a.src.Receipt(signed(t, b, st)); err != nil || out.Aborted || len(out.Records) != 1 || out.Done.Low != 1 {
+		t.Errorf("the destination has heard it: %+v, %v", out, err)
 	}
 }
 

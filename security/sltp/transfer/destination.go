@@ -50,6 +50,8 @@ type Result struct {
 
 	Return   *Return // answers a LEND of a loan that was given back, in the place of Receipt
 	Recalled bool    // the lender asks for a loan that is here
+
+	Destroyed bool // the arbiter gave it back to its source: what was installed is to be destroyed
 }
 
 // Receive acts on an XFER that came from its source in an authenticated

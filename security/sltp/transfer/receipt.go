@@ -51,6 +51,7 @@ const (
 	ReasonCancelled    = "CANCELLED"    // the source took it back in time
 	ReasonMalformed    = "MALFORMED"    // the body cannot be read
 	ReasonUnacceptable = "UNACCEPTABLE" // the judge gave no reason of its own
+	ReasonReleased     = "RELEASED"     // by the arbiter: it is the source's again
 )
 
 // MaxReason is the longest reason, in bytes. Source: local, docs/spec/transfer.md.

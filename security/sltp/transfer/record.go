@@ -37,6 +37,7 @@ const (
 	KindGaveBack       = 0x56 // RETURN: the tombstone of a loan
 	KindBorrowed       = 0x57 // compaction: a loan that its lender has not closed
 	KindConfirm        = 0x58 // the arbiter's CONFIRM
+	KindReleased       = 0x59 // the arbiter's RELEASE, at the destination
 	KindDecision       = 0x60 // the arbiter's
 )
 
@@ -46,7 +47,7 @@ func (r Record) Anchored() bool { return r.Kind != KindLow }
 
 // Known reports whether kind is a kind of this package.
 func Known(kind uint8) bool {
-	return kind >= KindPrepare && kind <= KindCancel || kind >= KindInstall && kind <= KindConfirm || kind == KindDecision
+	return kind >= KindPrepare && kind <= KindCancel || kind >= KindInstall && kind <= KindReleased || kind == KindDecision
 }
 
 // Errors of the machines.
@@ -60,7 +61,8 @@ var (
 	// ErrDropped is returned for a message whose numbers no correct source sends.
 	ErrDropped = errors.New("transfer: sequence number or watermark out of bounds")
 	// ErrNeedsRelease is returned for a refusal that does not give the right
-	// back: by a revoked destination, or after evidence against it.
+	// back: by a revoked destination, after evidence against it, or because of a
+	// RELEASE that has not come here yet.
 	ErrNeedsRelease = errors.New("transfer: only the arbiter's RELEASE can end this transfer")
 	// ErrLater is for judges: the transfer cannot be judged now; nothing is
 	// decided, and the source will repeat it.

@@ -141,6 +141,8 @@ func (d *Destination) Replay(r Record) (*Body, error) {
 		return nil, d.replayBorrow(r)
 	case KindConfirm:
 		return nil, d.replayConfirm(r)
+	case KindReleased:
+		return nil, d.replayReleased(r)
 	}
 	if !Known(r.Kind) {
 		return nil, fmt.Errorf("%w: kind %#x", ErrRecord, r.Kind)

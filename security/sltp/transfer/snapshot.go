@@ -63,6 +63,9 @@ func (s *Source) Snapshot() ([]Record, error) {
 			if e.cancelled {
 				c.add(KindCancel, endRecord{TID: tid})
 			}
+			if e.released {
+				c.add(KindRelease, decisionRecord{TID: tid, Hash: e.hash, Regrant: map[uint64]uint64{}})
+			}
 		}
 	}
 	for _, e := range s.proofs {

@@ -40,6 +40,7 @@ type escrow struct {
 	loan      *loan  // nil for a transfer
 	cancelled bool
 	suspect   bool // the destination contradicted the record
+	released  bool // the arbiter gave the right back; the destination has not heard it
 }
 
 // NewSource makes the source of a module whose vault is of this incarnation.
@@ -161,6 +162,9 @@ func (s *Source) Receipt(r *Receipt) (Outcome, error) {
 	if e.loan != nil {
 		return s.receiptOfLoan(out, p, e, r)
 	}
+	if e.released {
+		return s.receiptOfReleased(out, p, r)
+	}
 	v, err := r.Closes(r.TID, e.hash)
 	if err != nil {
 		return out, err
@@ -168,7 +172,7 @@ func (s *Source) Receipt(r *Receipt) (Outcome, error) {
 	if v == Unknown {
 		return s.doubt(out, e, r)
 	}
-	if v == Refused && e.suspect {
+	if v == Refused && (e.suspect || r.Reason == ReasonReleased) { // how much comes back, only the RELEASE itself says
 		return out, ErrNeedsRelease
 	}
 	kind := uint8(KindCommit)
@@ -251,6 +255,7 @@ type Opened struct {
 	Loan      *Lent // nil for a transfer
 	Cancelled bool
 	InDoubt   bool // the destination contradicted the record
+	Released  bool // the right is here again; the destination has not heard it
 }
 
 // Opened is what the source knows of an open transfer or loan.
@@ -263,7 +268,7 @@ func (s *Source) Opened(tid ident.Transfer) (Opened, error) {
 	if e == nil {
 		return Opened{}, ErrUnknown
 	}
-	o := Opened{TID: tid, Body: e.body, Hash: e.hash, Cancelled: e.cancelled, InDoubt: e.suspect}
+	o := Opened{TID: tid, Body: e.body, Hash: e.hash, Cancelled: e.cancelled, InDoubt: e.suspect, Released: e.released}
 	if l := e.loan; l != nil {
 		o.Loan = &Lent{TID: tid, Child: l.child, Number: l.number, Until: l.until, Seen: l.seen, Chain: l.chain}
 	}
@@ -285,10 +290,10 @@ func (p *sending) message(tid ident.Transfer) Message {
 	switch {
 	case e == nil:
 		return Done{TID: tid, Low: p.low()}
-	case e.cancelled:
+	case e.cancelled, e.released: // what has not come shall not come
 		return Cancel{TID: tid, Low: p.low()}
 	case e.loan != nil:
-		return e.loan.message(tid, p.low())
+		return e.lend(tid, p.low())
 	}
 	return NewXFER(tid, p.low(), e.body, nil)
 }

@@ -49,3 +49,8 @@ func (m *Module) Transfers(context.Context) ([]trem.Transfer, error) {
 func (m *Module) Cancel(context.Context, ident.Transfer) (trem.Handed, error) {
 	return trem.Handed{}, &trem.Error{Code: trem.CodeUnknown, Text: "no such transfer is open here"}
 }
+
+// Lost decides nothing.
+func (m *Module) Lost(context.Context, ident.Transfer) (trem.Handed, error) {
+	return trem.Handed{}, &trem.Error{Code: trem.CodeUnknown, Text: "no such transfer is open here"}
+}

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -27,6 +28,10 @@ func (c *Core) take(x *transfer.XFER, from *pki.Peer, r Reading) (arrival, error
 	a := arrival{tid: x.TID, hash: x.Hash()}
 	if x.TID.Src != from.ID() || x.TID.Dst != c.self {
 		return a, fmt.Errorf("transfer: it is not between these two")
+	}
+	if err := c.seenOne(from, x.Head); err != nil {
+		a.why = err
+		return a, err
 	}
 	var inst *instance
 	res, err := c.dest.Receive(x, func(b *transfer.Body) error {
@@ -107,6 +112,9 @@ func (c *Core) outcome(tid ident.Transfer, res transfer.Result) (*instance, erro
 }
 
 func (c *Core) acceptTransfer(tid ident.Transfer, b *transfer.Body, from *pki.Peer, r Reading) (*instance, error) {
+	if err := c.noTransfer(from.ID()); err != nil {
+		return nil, err
+	}
 	if err := c.holds(b.HoldUntil, r); err != nil {
 		return nil, err
 	}
@@ -305,11 +313,7 @@ func (c *Core) confirmed() ([]vault.Record, error) {
 	return out, nil
 }
 
-func sortTransfers(list []ident.Transfer) {
-	slices.SortFunc(list, func(a, b ident.Transfer) int {
-		if d := slices.Compare(a.Src[:], b.Src[:]); d != 0 {
-			return d
-		}
-		return int(a.Seq) - int(b.Seq) //nolint:gosec // a window of 4096
-	})
+// compareTransfers orders transfers by source, destination and number.
+func compareTransfers(a, b ident.Transfer) int {
+	return cmp.Or(slices.Compare(a.Src[:], b.Src[:]), slices.Compare(a.Dst[:], b.Dst[:]), slices.Compare(a.Incarnation[:], b.Incarnation[:]), cmp.Compare(a.Seq, b.Seq))
 }

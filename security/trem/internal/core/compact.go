@@ -32,6 +32,9 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	if c.membership != nil {
 		s.add(kindMembership, membershipRecord{Membership: c.membershipBytes, Manager: c.manager})
 	}
+	c.snapshotRecovery(&s)
+	c.snapshotWitness(&s)
+	s.add(kindPast, c.pastNow())
 	if err := c.snapshotContents(&s); err != nil {
 		return nil, err
 	}
@@ -43,6 +46,9 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	}
 	for name, id := range c.told {
 		s.add(kindPairwise, pairwiseRecord{House: name.house, Issuer: name.issuer, Domain: id})
+	}
+	for _, rep := range c.reports {
+		s.add(kindLost, rep)
 	}
 	for _, away := range c.away {
 		s.add(kindAway, away)
@@ -60,7 +66,11 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(s.recs, records(append(out, in...))...), s.err
+	decided, err := c.arbiter.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	return append(s.recs, records(slices.Concat(out, in, decided))...), s.err
 }
 
 func (c *Core) snapshotContents(s *log) error {

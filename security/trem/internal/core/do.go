@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/lares-drm/lares/license/ident"
@@ -13,6 +14,7 @@ func (c *Core) Do(m trem.Message, r Reading) (trem.Message, error) {
 	cmd, body, err := trem.ParseRequest(m.Header)
 	var out any = struct{}{}
 	var payload []byte
+	c.trim()
 	switch {
 	case c.failed != nil:
 		err = c.failed
@@ -21,8 +23,16 @@ func (c *Core) Do(m trem.Message, r Reading) (trem.Message, error) {
 	default:
 		err = malformed(err)
 	}
+	c.unsure = c.unsure || err != nil && !expected(err)
 	header, err := trem.NewReply(out, err)
 	return trem.Message{Header: header, Payload: payload}, err
+}
+
+// expected reports whether a command ended in an answer of its own making.
+func expected(err error) bool {
+	var said *trem.Error
+	var refused *trem.RefusalError
+	return errors.As(err, &said) || errors.As(err, &refused)
 }
 
 func (c *Core) run(cmd trem.Command, body, payload []byte, r Reading) (out any, raw []byte, err error) {
@@ -31,6 +41,8 @@ func (c *Core) run(cmd trem.Command, body, payload []byte, r Reading) (out any, 
 		return with2(body, func(in trem.Part) (any, []byte, error) { return c.track(in, payload, r) })
 	case trem.CmdDecrypt:
 		return with2(body, func(in trem.Part) (any, []byte, error) { return c.decrypt(in, payload, r) })
+	case trem.CmdBackup, trem.CmdRestore:
+		return c.payloadRecovery(cmd, body, payload, r)
 	default:
 		out, err = c.plain(cmd, body, r)
 		return out, nil, err
@@ -62,6 +74,8 @@ func (c *Core) plain(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in ident.Device) (any, error) { return trem.None{}, c.remove(in) })
 	case trem.CmdKeys:
 		return with(body, func(in []byte) (any, error) { return c.registerKeys(in) })
+	case trem.CmdCode, trem.CmdRestored, trem.CmdFollow:
+		return c.plainRecovery(cmd, body, r)
 	default:
 		return c.exchange(cmd, body, r)
 	}
@@ -86,7 +100,7 @@ func (c *Core) exchange(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in trem.Refusal) (any, error) { return c.refuse(in, r) })
 	case trem.CmdLicenses:
 		return c.licenses(r), nil
-	case trem.CmdHandOver, trem.CmdPost, trem.CmdLetters, trem.CmdTransfers, trem.CmdCancel, trem.CmdGiveBack, trem.CmdRenewLoan, trem.CmdCard:
+	case trem.CmdHandOver, trem.CmdPost, trem.CmdLetters, trem.CmdTransfers, trem.CmdCancel, trem.CmdGiveBack, trem.CmdRenewLoan, trem.CmdCard, trem.CmdLost:
 		return c.byLetter(cmd, body, r)
 	case trem.CmdEvaluate:
 		return with(body, func(in trem.Ask) (any, error) { return c.evaluate(in, r) })
@@ -116,6 +130,8 @@ func (c *Core) byLetter(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in ident.Transfer) (any, error) { return c.cancel(in) })
 	case trem.CmdGiveBack:
 		return with(body, func(in ident.Transfer) (any, error) { return c.giveBack(in, r) })
+	case trem.CmdLost:
+		return with(body, func(in ident.Transfer) (any, error) { return c.lostTo(in, r) })
 	case trem.CmdRenewLoan:
 		return with(body, func(in trem.Renewal) (any, error) { return c.renewLoan(in, r) })
 	default:

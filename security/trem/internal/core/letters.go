@@ -65,8 +65,19 @@ func (c *Core) post(letter []byte, r Reading) (trem.Handed, error) {
 	if err != nil {
 		return c.ofRevoked(s, err, r)
 	}
-	if rec, err := transfer.ParseReceipt(s.Object, peer); err == nil {
+	if out, ok, err := c.fromManager(s, peer, r); ok {
+		return out, err
+	}
+	if rec, err := transfer.ParseReceipt(s.Object, peer); err == nil && rec.TID.Src == c.self {
+		if err := c.seenOne(peer, rec.Head); err != nil {
+			return trem.Handed{}, err
+		}
 		return c.receiptByLetter(rec, peer.ID(), r)
+	} else if err == nil {
+		return c.shown(rec, s.Object, peer, r)
+	}
+	if _, _, err := parseLost(s.Object); err == nil {
+		return c.arbitrate(s.Object, peer, r)
 	}
 	if ret, err := transfer.ParseReturned(s.Object, peer); err == nil {
 		return c.returnedByLetter(ret, r)
@@ -161,6 +172,11 @@ func (c *Core) receiptByLetter(rec *transfer.Receipt, from ident.Device, r Readi
 	}
 	res, err := c.settle(rec, r)
 	if err != nil {
+		return trem.Handed{}, err
+	}
+	if recs, err := c.reportOver(rec.TID); err != nil {
+		return trem.Handed{}, err
+	} else if err := c.write(true, recs...); err != nil {
 		return trem.Handed{}, err
 	}
 	out := trem.Handed{Transfer: rec.TID, Events: []trem.Event{{
@@ -273,6 +289,11 @@ func (c *Core) said(res transfer.Result) ([]byte, error) {
 		return transfer.SignReturn(c.signer, c.identity.Chain[0], *res.Return)
 	}
 	res.Receipt.Epoch = c.epoch()
+	head, err := c.receiptHead(res.Receipt.TID.Src)
+	if err != nil {
+		return nil, err
+	}
+	res.Receipt.Head = head
 	return transfer.SignReceipt(c.signer, c.identity.Chain[0], res.Receipt)
 }
 

@@ -127,14 +127,6 @@ func (c *Core) renewLoan(in trem.Renewal, r Reading) (trem.Handed, error) {
 	return trem.Handed{Transfer: in.Transfer, Letters: []trem.Letter{letter}}, err
 }
 
-func linkMembership(data []byte) []byte {
-	l, _, err := parseLink(data)
-	if err != nil {
-		return nil
-	}
-	return l.Membership
-}
-
 // loanOver gives a license back to its own use when its loan is over: what the
 // borrower used is consumed, and of a borrower that said nothing all that it had.
 func (c *Core) loanOver(tid ident.Transfer, out func() (transfer.Outcome, error)) (transfer.Outcome, error) {
@@ -206,6 +198,9 @@ func (c *Core) giveBack(tid ident.Transfer, r Reading) (trem.Handed, error) {
 		if p := inst.leaf().Info().Parent; p == nil || p.Kind != license.KindLoan {
 			return trem.Handed{}, rejected(fmt.Errorf("give back: it is not a loan"))
 		}
+		if c.waits(inst) {
+			return trem.Handed{}, stateError("this module was set back and does not know what was used of the loan; it ends by itself")
+		}
 		if err := c.quiet(inst, r); err != nil {
 			return trem.Handed{}, err
 		}
@@ -265,6 +260,9 @@ func (c *Core) borrow(m *transfer.Lend, from party, r Reading) (arrival, error) 
 
 // acceptLoan judges a loan: only in proven time before its end.
 func (c *Core) acceptLoan(m *transfer.Lend, from party, r Reading) (*instance, error) {
+	if err := c.noTransfer(from.peer.ID()); err != nil {
+		return nil, err
+	}
 	if clock := c.clock.judge(r); clock.Q != license.Secure {
 		return nil, transfer.ErrLater
 	} else if clock.Est >= m.Until {

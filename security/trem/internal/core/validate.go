@@ -13,64 +13,6 @@ import (
 	"github.com/lares-drm/lares/security/trem/internal/vault"
 )
 
-// Link is one license of a chain with what its signature is judged by. A chain
-// is a list of links, leaf first. Source: local layout, docs/spec/chain.md.
-type Link struct {
-	License    []byte
-	Signer     [][]byte // certificates, leaf first, without the root
-	Membership []byte   // the recipient's, renewed by the home server that gives the license, or the giving member's; nil otherwise
-
-	Transfers []countersigned // TRANSFER records, oldest first; a link without any is an array of three
-}
-
-// linkWire3 and linkWire4 are the two layouts of a link.
-type linkWire3 struct {
-	_          struct{} `cbor:",toarray"`
-	License    []byte
-	Signer     [][]byte
-	Membership []byte
-}
-
-type linkWire4 struct {
-	_          struct{} `cbor:",toarray"`
-	License    []byte
-	Signer     [][]byte
-	Membership []byte
-	Transfers  []countersigned
-}
-
-func (l *Link) encode() ([]byte, error) {
-	if len(l.Transfers) == 0 {
-		return wire.Marshal(linkWire3{License: l.License, Signer: l.Signer, Membership: l.Membership})
-	}
-	return wire.Marshal(linkWire4{License: l.License, Signer: l.Signer, Membership: l.Membership, Transfers: l.Transfers})
-}
-
-// decode reads a link of either layout.
-func (l *Link) decode(data []byte) error {
-	items, err := wire.Array(data, 3, 4, linkLimit())
-	if err != nil {
-		return err
-	}
-	if len(items) == 3 {
-		var w linkWire3
-		err := wire.Unmarshal(data, &w, linkLimit())
-		l.License, l.Signer, l.Membership = w.License, w.Signer, w.Membership
-		return err
-	}
-	var w linkWire4
-	if err := wire.Unmarshal(data, &w, linkLimit()); err != nil {
-		return err
-	}
-	if len(w.Transfers) == 0 || len(w.Transfers) > maxTransfers {
-		return fmt.Errorf("%d transfer records", len(w.Transfers))
-	}
-	l.License, l.Signer, l.Membership, l.Transfers = w.License, w.Signer, w.Membership, w.Transfers
-	return nil
-}
-
-func linkLimit() wire.Limit { return wire.Limit{Bytes: 48 << 10, Items: maxTransfers + 8, Depth: 6} }
-
 // instance is a license that this module holds, with its keys.
 type instance struct {
 	links [][]byte
@@ -131,15 +73,6 @@ func (c *Core) parseChain(links [][]byte, r Reading) (*instance, []*pki.Peer, er
 	return inst, signers, nil
 }
 
-func parseLink(data []byte) (*Link, *license.License, error) {
-	l := new(Link)
-	if err := l.decode(data); err != nil {
-		return nil, nil, fmt.Errorf("license chain: %w", err)
-	}
-	lic, err := license.Parse(l.License)
-	return l, lic, err
-}
-
 // mayGive checks that a license comes from who may give it in this way:
 // an issuer its own, to a home server; a home server to its members; a fellow
 // member by MOVE and COPY; and anybody certified by LEND. On the way the
@@ -156,7 +89,7 @@ func (c *Core) mayGive(link []byte, inst *instance, from party, r Reading) error
 			return fmt.Errorf("license: issuer %v gives a license of %v", from.peer.Issuer(), info.Issuer)
 		}
 		return nil
-	case c.membership != nil && bytes.Equal(x[:], c.membership.Manager):
+	case c.membership != nil && (bytes.Equal(x[:], c.membership.Manager) || c.follows(from.peer)):
 		return c.renewed(link, from.peer, r)
 	case from.op == opLend, from.op == transfer.OpTransfer && from.peer.Role() == pki.HomeServer:
 		return nil
@@ -299,8 +232,11 @@ func (i *instance) bundleFor(lic *license.License, peer *pki.Peer) ([]byte, erro
 // license it gives to its member.
 func (c *Core) renewed(link []byte, from *pki.Peer, r Reading) error {
 	l, _, err := parseLink(link)
-	if err != nil || l.Membership == nil || c.membership == nil {
+	if err != nil || c.membership == nil {
 		return err
+	}
+	if l.Membership == nil {
+		return c.isManager(from, c.membership.Generation)
 	}
 	m, err := c.checkMembership(l.Membership, from.Chain(), c.self, r)
 	if err != nil {
@@ -308,6 +244,9 @@ func (c *Core) renewed(link []byte, from *pki.Peer, r Reading) error {
 	}
 	if m.Domain != c.membership.Domain || m.Generation < c.membership.Generation {
 		return fmt.Errorf("membership: the renewal is of another house or an older generation")
+	}
+	if err := c.isManager(from, m.Generation); err != nil {
+		return err
 	}
 	if bytes.Equal(l.Membership, c.membershipBytes) {
 		return nil

@@ -1,6 +1,8 @@
 package core
 
 import (
+	"slices"
+
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki"
@@ -44,6 +46,9 @@ func (c *Core) letters(r Reading) (trem.Handed, error) {
 			l.Again = true
 			out.Letters = append(out.Letters, l)
 		}
+	}
+	if out, err = c.reportsLetters(out, r); err != nil {
+		return out, err
 	}
 	return c.receipts(out)
 }
@@ -140,6 +145,9 @@ func (c *Core) outgoing(tid ident.Transfer) (trem.Transfer, error) {
 	if o.InDoubt {
 		t.Stage = trem.StageInDoubt
 	}
+	if o.Released {
+		t.Stage = trem.StageReleased
+	}
 	if _, lic, err := parseLink(chain[0]); err == nil {
 		t.License, t.Content = lic.Info().ID, lic.Info().Content
 	}
@@ -167,6 +175,6 @@ func (c *Core) unconfirmedAll() (out []ident.Transfer) {
 			out = append(out, tid)
 		}
 	}
-	sortTransfers(out)
+	slices.SortFunc(out, compareTransfers)
 	return out
 }

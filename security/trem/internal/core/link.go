@@ -1,0 +1,83 @@
+package core
+
+import (
+	"fmt"
+
+	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/license"
+)
+
+// Link is one license of a chain with what its signature is judged by. A chain
+// is a list of links, leaf first. Source: local layout, docs/spec/chain.md.
+type Link struct {
+	License    []byte
+	Signer     [][]byte // certificates, leaf first, without the root
+	Membership []byte   // the recipient's, renewed by the home server that gives the license, or the giving member's; nil otherwise
+
+	Transfers []countersigned // TRANSFER records, oldest first; a link without any is an array of three
+}
+
+// linkWire3 and linkWire4 are the two layouts of a link.
+type linkWire3 struct {
+	_          struct{} `cbor:",toarray"`
+	License    []byte
+	Signer     [][]byte
+	Membership []byte
+}
+
+type linkWire4 struct {
+	_          struct{} `cbor:",toarray"`
+	License    []byte
+	Signer     [][]byte
+	Membership []byte
+	Transfers  []countersigned
+}
+
+func (l *Link) encode() ([]byte, error) {
+	if len(l.Transfers) == 0 {
+		return wire.Marshal(linkWire3{License: l.License, Signer: l.Signer, Membership: l.Membership})
+	}
+	return wire.Marshal(linkWire4{License: l.License, Signer: l.Signer, Membership: l.Membership, Transfers: l.Transfers})
+}
+
+// decode reads a link of either layout.
+func (l *Link) decode(data []byte) error {
+	items, err := wire.Array(data, 3, 4, linkLimit())
+	if err != nil {
+		return err
+	}
+	if len(items) == 3 {
+		var w linkWire3
+		err := wire.Unmarshal(data, &w, linkLimit())
+		l.License, l.Signer, l.Membership = w.License, w.Signer, w.Membership
+		return err
+	}
+	var w linkWire4
+	if err := wire.Unmarshal(data, &w, linkLimit()); err != nil {
+		return err
+	}
+	if len(w.Transfers) == 0 || len(w.Transfers) > maxTransfers {
+		return fmt.Errorf("%d transfer records", len(w.Transfers))
+	}
+	l.License, l.Signer, l.Membership, l.Transfers = w.License, w.Signer, w.Membership, w.Transfers
+	return nil
+}
+
+func linkLimit() wire.Limit { return wire.Limit{Bytes: 48 << 10, Items: maxTransfers + 8, Depth: 6} }
+
+func parseLink(data []byte) (*Link, *license.License, error) {
+	l := new(Link)
+	if err := l.decode(data); err != nil {
+		return nil, nil, fmt.Errorf("license chain: %w", err)
+	}
+	lic, err := license.Parse(l.License)
+	return l, lic, err
+}
+
+func linkMembership(data []byte) []byte {
+	l, _, err := parseLink(data)
+	if err != nil {
+		return nil
+	}
+	return l.Membership
+}
