@@ -43,7 +43,6 @@ type chaos struct {
 	film   *stuff
 	net    []trem.Letter
 	used   uint64 // plays that were seen
-	silent uint64 // plays of loans whose borrowers said nothing, at most
 	faults int
 	done   map[string]int
 }
@@ -73,10 +72,8 @@ func (c *chaos) command(what string, b *box, run func() (trem.Handed, error)) {
 	heard := c.do(b, func() error {
 		h, err := run()
 		got.Letters = append(got.Letters, h.Letters...)
-		for _, e := range h.Events {
-			if e.Kind == trem.EventLoanOver {
-				c.silent++
-			}
+		if what == "letters" {
+			c.silent += ends(h.Events)
 		}
 		if err == nil {
 			c.done[what]++
@@ -142,7 +139,10 @@ func (c *chaos) step() {
 		if to == b {
 			return
 		}
-		order := trem.HandOver{Op: c.op(), Content: filmID, ForMS: c.span().Milliseconds(), Plays: 1 + c.rnd.Uint64N(3), To: c.card(to)}
+		order := trem.HandOver{Op: c.op(), Content: filmID, ForMS: c.span().Milliseconds(), Plays: 1, To: c.card(to)}
+		if order.Op == trem.OpCopy {
+			order.Plays += c.rnd.Uint64N(3)
+		}
 		c.command(order.Op.String(), b, func() (trem.Handed, error) { return b.HandOver(ctx, order) })
 	case 3, 4:
 		c.asks()
