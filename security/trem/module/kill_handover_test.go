@@ -354,3 +354,27 @@ func TestTransfer_2_ReceiptComesAgain(t *testing.T) {
 	h.wantKinds(got.Events, trem.EventReceipt)
 	h.waiting(h.home)
 }
+
+// TestTransfer_4_KillParentOfACopy: a license goes when no part of it is on its
+// way. What is refused comes back to it, and would find it gone.
+func TestTransfer_4_KillParentOfACopy(t *testing.T) {
+	h := movable(t, "PLAY; PLAY_COUNT=3; COPY=COUNTED; COPY_COUNT=2; MOVE=DOMAIN")
+	ctx := context.Background()
+	out, err := h.home.HandOver(ctx, trem.HandOver{Op: trem.OpCopy, Content: filmID, To: h.card(h.tablet)})
+	h.must(err)
+	move := trem.HandOver{Op: trem.OpMove, Content: filmID, To: h.card(h.phone)}
+	var no *trem.Error
+	if _, err := h.home.HandOver(ctx, move); !errors.As(err, &no) || no.Code != trem.CodeState {
+		t.Fatalf("it moves while a copy is on its way: %v", err)
+	}
+	h.wantKinds(h.ask(h.phone, trem.LicenseRequest{Content: filmID, Op: trem.OpMove}), trem.EventRefused)
+	cancel, err := h.home.Cancel(ctx, out.Transfer)
+	h.must(err)
+	h.mail(cancel.Letters)
+	moved, err := h.home.HandOver(ctx, move)
+	h.must(err)
+	h.mail(moved.Letters)
+	if held := h.held(h.phone); len(held) != 1 || *held[0].Counters.PlaysLeft != 3 || *held[0].Counters.CopiesLeft != 2 {
+		t.Errorf("%+v", held)
+	}
+}
