@@ -20,7 +20,8 @@ import (
 
 // Config is what a module is opened with.
 type Config struct {
-	Dir      string            // required: the vault is kept in Dir/vault
+	Dir      string            // required without FS: the vault is kept in Dir/vault
+	FS       vault.FS          // what the vault is kept in; nil = Dir/vault
 	Keystore keystore.Keystore // required
 	Walls    []trem.Wall       // reported by Status
 	BuildMS  int64             // first clock floor, Unix ms
@@ -95,7 +96,7 @@ func Open(cfg Config, now Reading) (*Core, error) {
 		dest: transfer.NewDestination(ident.DeviceOf(spki)),
 	}
 	var pending []vault.Record // transfer records wait for the incarnation, which the vault knows when it is open
-	c.vault, err = vault.Open(anchored(vault.Config{Dir: filepath.Join(cfg.Dir, "vault"), Keystore: cfg.Keystore, Device: c.self}), func(r vault.Record) error {
+	c.vault, err = vault.Open(anchored(vault.Config{Dir: filepath.Join(cfg.Dir, "vault"), FS: cfg.FS, Keystore: cfg.Keystore, Device: c.self}), func(r vault.Record) error {
 		pending = append(pending, r)
 		return nil
 	})
