@@ -15,15 +15,15 @@ const module = "github.com/lares-drm/lares/"
 var floors = []string{
 	0:  "license/ident internal/wire internal/needs content/film",
 	1:  "license/permission security/pki security/keystore security/sltp/edhoc content/cenc",
-	2:  "license license/profile security/revocation security/keystore/* content",
+	2:  "license license/profile security/revocation security/recovery security/keystore/* content",
 	3:  "security/sltp security/sltp/transfer security/pki/authority license/scenario",
 	4:  "interconnect/lrp security/trem security/trem/internal/vault",
-	5:  "interconnect/adapt content/packager security/trem/internal/core",
+	5:  "interconnect/adapt content/packager security/trem/internal/core security/trem/sim",
 	6:  "interconnect/adapt/* interconnect/lrp/* security/trem/module service/issuer service/home service/authority",
 	7:  "internal/store internal/httpd security/trem/trembench",
 	8:  "internal/bench",
 	9:  "internal/cli",
-	10: "cmd/* internal/testsum",
+	10: "cmd/* internal/testsum internal/faults",
 }
 
 // Floors up to pure hold protocols and decisions: no goroutine, no log, no
@@ -43,7 +43,7 @@ var external = map[string][]string{
 // Sealed packages decide or hold secrets: they reach no network, disk
 // database, subprocess or log.
 var (
-	sealed = []string{"license", "security/sltp", "security/keystore", "security/trem/internal", "content/cenc"} // with all below them
+	sealed = []string{"license", "security/sltp", "security/keystore", "security/recovery", "security/trem/internal", "content/cenc"} // with all below them
 	banned = []string{"net", "net/http", "database/sql", "os/exec", "log", "log/slog", "plugin"}
 )
 

@@ -15,6 +15,7 @@
 //	security/pki                certification authorities, classes, Verify
 //	security/pki/authority      what a certification authority does
 //	security/revocation         which device, class or version is no longer trusted
+//	security/recovery           the code and the backup that bring a household back
 //	security/keystore           keys behind an interface
 //	security/keystore/soft      a sealed file
 //	security/keystore/simnv     a simulated register, for tests and demonstrations
@@ -22,6 +23,7 @@
 //	security/sltp/edhoc         its key exchange, RFC 9528
 //	security/sltp/transfer      a license is neither lost nor doubled
 //	security/trem               trusted and reliable execution module, from outside
+//	security/trem/sim           boxes, disks and a relay that do their worst, simulated
 //	security/trem/module        the same from inside: process, walls, commands
 //	security/trem/trembench     workloads of benches that need what a module hides
 //

@@ -79,7 +79,14 @@ holds nv.pml -DBOOTREC -DHONEST
 caught nv.pml -DCOUNTER
 caught nv.pml -DNVFIRST -DHONEST
 
-search="-E -m1000000 -n"
+holds witness.pml -DHONEST
+caught witness.pml -DM_NEWEST
+caught witness.pml -DM_SERVE
+caught witness.pml -DM_COUNT
+cc="-O2 -DSAFETY -DCOLLAPSE"
+holds witness.pml
+
+cc="-O0 -DSAFETY" search="-E -m1000000 -n"
 holds arb.pml
 caught arb.pml -DREL
 caught arb.pml -DUNSEC
@@ -99,6 +106,7 @@ holds heal.pml -DBACK -DW=2 -DR=2 -DF=1 -DNS=4
 
 cc="-O0 -DSAFETY -DCOLLAPSE"
 holds batch.pml -DCHAIN -DANYWHERE
+holds batch.pml -DCOUNTER -DANYWHERE
 for mutant in M_NVFIRST M_EXTFIRST M_TORN M_NOPRE M_REFUND M_RESUME M_LOWMOVE M_BEHIND; do
 	caught batch.pml -DCHAIN "-D$mutant"
 done

@@ -42,6 +42,9 @@ func (d *device) get(ctx context.Context, env *Env, want wish) (gotten, error) {
 	if err := d.renew(ctx); err != nil {
 		return gotten{}, err
 	}
+	if err := d.follow(ctx); err != nil {
+		return gotten{}, err
+	}
 	st, err := d.trem.Status(ctx)
 	if err != nil {
 		return gotten{}, err

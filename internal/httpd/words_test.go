@@ -122,7 +122,7 @@ func TestHTTP_PagesSpeakToPeople(t *testing.T) {
 		}
 	}
 	_, body := get(t, "GET", srv.URL+"/title/"+filmPath, nil)
-	for _, want := range []string{"Rental", "I do not know the time: connect to the house once.", "It was brought up to date", "1 play left"} {
+	for _, want := range []string{"Rental", "I do not know the time: connect to the house once.", "This player was set back", "1 play left"} {
 		if !strings.Contains(string(body), want) {
 			t.Errorf("the title's page lacks %q", want)
 		}

@@ -4,8 +4,9 @@
 //
 // The host is a courier. Commands carry SLTP messages, sealed bodies, protected
 // fragments and questions; no reply carries a title key, a key bundle or a
-// secret of the module. The two exceptions are stated where they stand: clear
-// fragments of an open session, and the session keys of a link-encrypted one.
+// secret of the module. The three exceptions are stated where they stand: clear
+// fragments of an open session, the session keys of a link-encrypted one, and the
+// recovery code of a house, which is shown to its owner once.
 //
 // It does not decide anything (security/trem/internal/core does), starts no
 // process and knows no transport beyond a stream. The layout of the stream is

@@ -27,6 +27,8 @@ type Status struct {
 	Issuer      ident.Issuer      `cbor:"17,keyasint,omitzero" json:"issuer,omitempty"` // that its certificate asserts
 	Class       uint32            `cbor:"18,keyasint" json:"class"`                     // of its certificate; 0 before enrollment
 	Index       uint32            `cbor:"19,keyasint" json:"index"`
+	SetBack     bool              `cbor:"30,keyasint,omitempty" json:"set_back,omitempty"` // a witness has a newer state of this module: counted rights wait
+	Twins       []ident.Device    `cbor:"31,keyasint,omitempty" json:"twins,omitempty"`    // peers that exist twice
 }
 
 // ClockStatus is the module's view of time, in Unix milliseconds.

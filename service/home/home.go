@@ -114,6 +114,7 @@ type Home struct {
 	members *members
 	shop    *shop
 	plays   *plays
+	sources *sources
 	learned learned
 	events  broker
 	door    door
@@ -146,6 +147,9 @@ func New(cfg Config) (*Home, error) {
 		return nil, err
 	}
 	if h.shop, err = openShop(cfg.Dir); err != nil {
+		return nil, err
+	}
+	if h.sources, err = openSources(cfg.Dir); err != nil {
 		return nil, err
 	}
 	if h.mailbox, err = openMailbox(cfg.Dir); err != nil {

@@ -156,6 +156,7 @@ func (h *Home) ask(ctx context.Context, p pending) (ident.License, error) {
 	events, err := h.cfg.Courier(ctx, p.URL, p.Peer, opened)
 	o := read(events)
 	if o.installed != nil {
+		h.noteSource(ctx, p.Wanted)
 		h.log.LogAttrs(ctx, slog.LevelInfo, "license held", slog.Any("license", o.installed.License), slog.Bool("closed", o.closed))
 		h.publish(Event{Kind: EventLibrary})
 		if !o.closed {

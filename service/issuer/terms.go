@@ -31,7 +31,8 @@ type terms struct {
 // (permission.ParseText) and, in any place, those of the policy: DURATION,
 // STORAGE_DURATION, RESUME_WINDOW, CLOCK_GRACE, SLICE (durations such as 48h),
 // HARD_END (a time such as 2026-11-24T18:00:00Z), ON_FIRST_USE=replace|cap,
-// EXPIRY_MODE=finish|stop, MIN_LEVEL=1..3 and MIN_ANCHOR=0..2.
+// EXPIRY_MODE=finish|stop, MIN_LEVEL=1..3, MIN_ANCHOR=0..2 and
+// BACKUP=none|issuer|household.
 func parseTerms(text string) (terms, error) {
 	var t terms
 	var code, policy []string
@@ -89,6 +90,9 @@ func policyStatement(p *license.Policy, key, value string) (mine bool, err error
 	case "EXPIRY_MODE":
 		n, err = oneOf(value, "finish", "stop")
 		p.ExpiryMode = license.ExpiryMode(n)
+	case "BACKUP":
+		n, err = oneOf(value, "none", "issuer", "household")
+		p.Backup = license.Backup(n)
 	case "MIN_LEVEL":
 		p.MinLevel, err = strconv.ParseUint(value, 10, 8)
 	case "MIN_ANCHOR":

@@ -29,6 +29,10 @@ func (c *Core) take(x *transfer.XFER, from *pki.Peer, r Reading) (arrival, error
 	if x.TID.Src != from.ID() || x.TID.Dst != c.self {
 		return a, fmt.Errorf("transfer: it is not between these two")
 	}
+	if err := c.seenOne(from, x.Head); err != nil {
+		a.why = err
+		return a, err
+	}
 	var inst *instance
 	res, err := c.dest.Receive(x, func(b *transfer.Body) error {
 		inst, a.why = c.acceptTransfer(x.TID, b, from, r)
@@ -108,6 +112,9 @@ func (c *Core) outcome(tid ident.Transfer, res transfer.Result) (*instance, erro
 }
 
 func (c *Core) acceptTransfer(tid ident.Transfer, b *transfer.Body, from *pki.Peer, r Reading) (*instance, error) {
+	if err := c.noTransfer(from.ID()); err != nil {
+		return nil, err
+	}
 	if err := c.holds(b.HoldUntil, r); err != nil {
 		return nil, err
 	}

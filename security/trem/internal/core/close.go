@@ -115,6 +115,9 @@ func (c *Core) receipt(ev sltp.EventApp, rec *transfer.Receipt, r Reading) ([]sl
 	if rec.TID.Src != c.self || rec.TID.Dst != ev.Peer.ID() {
 		return nil, nil, nil
 	}
+	if err := c.seenOne(ev.Peer, rec.Head); err != nil {
+		return nil, nil, err
+	}
 	if c.peer.Role() == pki.LicenseIssuer {
 		return nil, out, nil
 	}

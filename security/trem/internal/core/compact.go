@@ -32,6 +32,9 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	if c.membership != nil {
 		s.add(kindMembership, membershipRecord{Membership: c.membershipBytes, Manager: c.manager})
 	}
+	c.snapshotRecovery(&s)
+	c.snapshotWitness(&s)
+	s.add(kindPast, c.pastNow())
 	if err := c.snapshotContents(&s); err != nil {
 		return nil, err
 	}

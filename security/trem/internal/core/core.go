@@ -48,6 +48,8 @@ type Core struct {
 	membershipBytes []byte
 	manager         [][]byte
 
+	backups  backups // recovery code and restores
+	witness  witness // HEADs of peers, and what they said of its own
 	held     map[[32]byte]*instance
 	came     map[ident.Transfer][32]byte // transfers that were installed here, and the license of each
 	away     map[[32]byte]awayRecord     // licenses that moved away
@@ -213,7 +215,7 @@ func (c *Core) replay(r vault.Record) error {
 		return err
 	}
 	if r.Kind < kindForeign {
-		return fmt.Errorf("unknown kind")
+		return c.replayRecovery(r)
 	}
 	return c.replayTransfer(r)
 }

@@ -27,9 +27,13 @@ func (c *Core) open(in trem.LicenseRequest, r Reading) (trem.Opened, error) {
 	if err != nil {
 		return trem.Opened{}, err
 	}
+	head, err := c.headsTo(in)
+	if err != nil {
+		return trem.Opened{}, err
+	}
 	now := c.clock.judge(r)
 	h, msgs, err := c.sltp.Open(in.Peer, sltp.Request{
-		Purpose: purpose(in), ReqID: in.Request, ClockMS: now.Est, Quality: uint8(now.Q), Body: body,
+		Purpose: purpose(in), ReqID: in.Request, ClockMS: now.Est, Quality: uint8(now.Q), Head: head, Body: body,
 	}, c.certTime(r))
 	if err != nil {
 		return trem.Opened{}, rejected(err)
@@ -47,6 +51,9 @@ func purpose(in trem.LicenseRequest) sltp.Purpose {
 // wish is the request's body: plays to be set aside, or a license for a content.
 func (c *Core) wish(in trem.LicenseRequest) (sltp.Body, error) {
 	what := sltp.Reference{Content: in.Content, License: in.License}
+	if c.witness.setBack != nil && (in.Op != 0 || in.Plays > 0) {
+		return nil, stateError("this module was set back to an older state; make it anew and pair it again")
+	}
 	if in.Op != 0 {
 		act, ok := action(in.Op)
 		if !ok {
@@ -116,6 +123,9 @@ func (c *Core) react(ev sltp.Event, r Reading) ([]sltp.Message, *trem.Event, err
 // requested passes a request to an issuer's host, or answers it as a home server.
 func (c *Core) requested(ev sltp.EventRequest, r Reading) ([]sltp.Message, *trem.Event, error) {
 	c.asked[ev.Handle] = &asked{peer: ev.Peer}
+	if err := c.seen(ev.Peer, ev.Request.Head, r); err != nil {
+		return nil, nil, err
+	}
 	if ev.Request.Purpose == sltp.PurposeClosing {
 		return c.query(ev, r)
 	}
@@ -151,11 +161,16 @@ func (c *Core) refuseWith(h sltp.Handle, code sltp.ErrorCode, retryMS int64, r R
 }
 
 func (c *Core) reply(h sltp.Handle, status int, body sltp.Body, r Reading) ([]sltp.Message, error) {
-	if _, ok := c.asked[h]; !ok {
+	a, ok := c.asked[h]
+	if !ok {
 		return nil, &trem.Error{Code: trem.CodeUnknown, Text: "no such exchange"}
 	}
 	delete(c.asked, h)
-	answer := sltp.Reply{Status: status, Body: body, TimeMS: c.clock.judge(r).Est, Ends: ends(body)}
+	head, err := c.headsFor(a.peer.ID())
+	if err != nil {
+		return nil, err
+	}
+	answer := sltp.Reply{Status: status, Body: body, Head: head, TimeMS: c.clock.judge(r).Est, Ends: ends(body)}
 	msgs, err := c.sltp.Reply(h, answer, c.certTime(r))
 	if errors.Is(err, sltp.ErrSuiteFloor) { // the asker is told, or it waits for nothing
 		answer.Status = sltp.StatusRefused
@@ -188,6 +203,9 @@ func ends(body sltp.Body) bool {
 
 // replied is the source's answer: at the destination.
 func (c *Core) replied(ev sltp.EventReply, r Reading) ([]sltp.Message, *trem.Event, error) {
+	if err := c.seen(ev.Peer, ev.Reply.Head, r); err != nil {
+		return nil, nil, err
+	}
 	out := &trem.Event{Handle: uint64(ev.Handle), Peer: ev.Peer.ID(), Request: ev.Reply.ReqID}
 	if ev.Reply.Status != sltp.StatusDone {
 		out.Kind = trem.EventRefused

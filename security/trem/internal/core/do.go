@@ -44,6 +44,8 @@ func (c *Core) run(cmd trem.Command, body, payload []byte, r Reading) (out any, 
 		return with2(body, func(in trem.Part) (any, []byte, error) { return c.track(in, payload, r) })
 	case trem.CmdDecrypt:
 		return with2(body, func(in trem.Part) (any, []byte, error) { return c.decrypt(in, payload, r) })
+	case trem.CmdBackup, trem.CmdRestore:
+		return c.payloadRecovery(cmd, body, payload, r)
 	default:
 		out, err = c.plain(cmd, body, r)
 		return out, nil, err
@@ -75,6 +77,8 @@ func (c *Core) plain(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in ident.Device) (any, error) { return trem.None{}, c.remove(in) })
 	case trem.CmdKeys:
 		return with(body, func(in []byte) (any, error) { return c.registerKeys(in) })
+	case trem.CmdCode, trem.CmdRestored, trem.CmdFollow:
+		return c.plainRecovery(cmd, body, r)
 	default:
 		return c.exchange(cmd, body, r)
 	}

@@ -26,6 +26,7 @@ type Membership struct {
 	Index      uint64                        `cbor:"6,keyasint"`
 	Manager    []byte                        `cbor:"7,keyasint"` // x5t of the manager's certificate, 8 bytes
 	Pairwise   map[ident.Issuer]ident.Domain `cbor:"8,keyasint,omitempty"`
+	Recovery   []byte                        `cbor:"9,keyasint,omitempty"` // key that checks a RESTORE, 65 bytes; none before the first backup
 }
 
 const (
@@ -79,6 +80,9 @@ func (c *Core) admit(in trem.Candidate, r Reading) (trem.Admission, error) {
 	if c.domain == nil {
 		return trem.Admission{}, stateError("this module manages no domain yet")
 	}
+	if err := c.contested(); err != nil {
+		return trem.Admission{}, err
+	}
 	peer, err := c.verifier.Verify(in.Chain, c.certTime(r), pki.Device)
 	if err != nil {
 		return trem.Admission{}, rejected(err)
@@ -100,7 +104,7 @@ func (c *Core) signMembership(member memberRecord, pairwise map[ident.Issuer]ide
 	x := wire.X5T(c.identity.Chain[0])
 	payload, err := wire.Marshal(Membership{
 		Domain: c.domain.ID, Generation: c.domain.Generation, Device: member.Device, Hardware: member.Hardware,
-		NotAfter: c.clock.judge(r).Est + membershipLife, Index: member.Index, Manager: x[:], Pairwise: pairwise,
+		NotAfter: c.clock.judge(r).Est + membershipLife, Index: member.Index, Manager: x[:], Pairwise: pairwise, Recovery: c.recoveryKey(),
 	})
 	if err != nil {
 		return nil, err
@@ -160,6 +164,9 @@ func (c *Core) join(in trem.Admission, r Reading) error {
 		return err
 	}
 	m, err := c.checkMembership(in.Membership, in.Manager, c.self, r)
+	if err == nil && c.membership != nil && m.Domain == c.membership.Domain {
+		err = c.undecided()
+	}
 	if err != nil {
 		return rejected(err)
 	}

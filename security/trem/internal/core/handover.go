@@ -115,6 +115,9 @@ func (c *Core) give(h *handover) (transfer.Message, ident.Transfer, error) {
 	if !ok {
 		return nil, ident.Transfer{}, malformed(fmt.Errorf("unknown operation %d", h.order.Op))
 	}
+	if err := c.noTransfer(h.peer.ID()); err != nil {
+		return nil, ident.Transfer{}, stateError(err.Error())
+	}
 	inst, d := c.pick(h, act)
 	if !d.Allow {
 		return nil, ident.Transfer{}, &trem.RefusalError{Decision: d}
@@ -358,7 +361,11 @@ func (c *Core) dispatch(h *handover, b transfer.Body, next func(ident.Transfer) 
 	if err != nil {
 		return nil, ident.Transfer{}, rejected(err)
 	}
-	return x, x.TID, c.gone(h, next(x.TID), records(recs))
+	if err := c.gone(h, next(x.TID), records(recs)); err != nil {
+		return nil, ident.Transfer{}, err
+	}
+	x.Head, err = c.headFor(h.peer)
+	return x, x.TID, err
 }
 
 // gone commits a hand-over: the machine's records, the state, and whom it is for.

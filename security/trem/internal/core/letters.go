@@ -69,6 +69,9 @@ func (c *Core) post(letter []byte, r Reading) (trem.Handed, error) {
 		return out, err
 	}
 	if rec, err := transfer.ParseReceipt(s.Object, peer); err == nil && rec.TID.Src == c.self {
+		if err := c.seenOne(peer, rec.Head); err != nil {
+			return trem.Handed{}, err
+		}
 		return c.receiptByLetter(rec, peer.ID(), r)
 	} else if err == nil {
 		return c.shown(rec, s.Object, peer, r)
@@ -286,6 +289,11 @@ func (c *Core) said(res transfer.Result) ([]byte, error) {
 		return transfer.SignReturn(c.signer, c.identity.Chain[0], *res.Return)
 	}
 	res.Receipt.Epoch = c.epoch()
+	head, err := c.receiptHead(res.Receipt.TID.Src)
+	if err != nil {
+		return nil, err
+	}
+	res.Receipt.Head = head
 	return transfer.SignReceipt(c.signer, c.identity.Chain[0], res.Receipt)
 }
 

@@ -198,6 +198,9 @@ func (c *Core) giveBack(tid ident.Transfer, r Reading) (trem.Handed, error) {
 		if p := inst.leaf().Info().Parent; p == nil || p.Kind != license.KindLoan {
 			return trem.Handed{}, rejected(fmt.Errorf("give back: it is not a loan"))
 		}
+		if c.waits(inst) {
+			return trem.Handed{}, stateError("this module was set back and does not know what was used of the loan; it ends by itself")
+		}
 		if err := c.quiet(inst, r); err != nil {
 			return trem.Handed{}, err
 		}
@@ -257,6 +260,9 @@ func (c *Core) borrow(m *transfer.Lend, from party, r Reading) (arrival, error) 
 
 // acceptLoan judges a loan: only in proven time before its end.
 func (c *Core) acceptLoan(m *transfer.Lend, from party, r Reading) (*instance, error) {
+	if err := c.noTransfer(from.peer.ID()); err != nil {
+		return nil, err
+	}
 	if clock := c.clock.judge(r); clock.Q != license.Secure {
 		return nil, transfer.ErrLater
 	} else if clock.Est >= m.Until {

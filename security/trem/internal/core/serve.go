@@ -30,7 +30,7 @@ func (c *Core) serve(ev sltp.EventRequest, r Reading) ([]sltp.Message, *trem.Eve
 // answer finds what a member asks for. A code is a refusal.
 func (c *Core) answer(ev sltp.EventRequest, r Reading) (body sltp.Body, code sltp.ErrorCode, err error) {
 	m, ok := c.members[ev.Peer.ID()]
-	if c.domain == nil || ev.Peer.Role() != pki.Device || !ok || m.Removed {
+	if c.domain == nil || ev.Peer.Role() != pki.Device || !ok || m.Removed || c.isSuperseded() {
 		return nil, sltp.ErrorNotMember, nil
 	}
 	if old, err := c.repeat(ev.Peer.ID(), ev.Request.ReqID); old != nil || err != nil {
@@ -102,7 +102,7 @@ func (c *Core) find(what sltp.Reference, r Reading) *instance {
 // currentMember checks the membership that a member shows: ours, for it. Its
 // generation may be an older one: the answer renews it.
 func (c *Core) currentMember(data []byte, device ident.Device) error {
-	m, err := parseMembership(data, c.signer.Public())
+	m, err := c.parseOurs(data)
 	if err != nil {
 		return err
 	}
@@ -119,6 +119,9 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 	if parent == nil || parent.leaf().Info().Stateless() {
 		return nil, sltp.ErrorUnknown, nil
 	}
+	if c.noTransfer(ev.Peer.ID()) != nil {
+		return nil, sltp.ErrorRefused, nil //nolint:nilerr // the reason is in this module's status
+	}
 	if c.unclosed(parent) {
 		return nil, sltp.ErrorTryLater, nil
 	}
@@ -127,6 +130,9 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 	}
 	if code := unfit(parent, ev); code != 0 {
 		return nil, code, nil
+	}
+	if !c.isKept(ev.Peer, ev.Request.Head) {
+		return nil, sltp.ErrorTryLater, nil
 	}
 	share, index := parent.leaf().DefaultShare(parent.state, n), parent.state.NextIndex
 	if share == (license.Share{}) { // not counted: each device has one child, always the same, so its interval begins once
@@ -178,6 +184,9 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 		return nil, 0, err
 	}
 	parent.state = next
+	if x.Head, err = c.headFor(ev.Peer); err != nil {
+		return nil, 0, err
+	}
 	data, err := x.Encode()
 	return data, 0, err
 }
@@ -201,6 +210,9 @@ func (c *Core) handed(ev sltp.EventRequest, open sltp.MoveOpen, r Reading) (sltp
 	}
 	m, err := c.onItsWay(h)
 	if m == nil && err == nil {
+		if !c.isKept(ev.Peer, ev.Request.Head) {
+			return nil, sltp.ErrorTryLater, nil
+		}
 		m, _, err = c.give(h)
 	}
 	if code, known := refusalOf(err); known {

@@ -62,7 +62,7 @@ func (c *Core) statusAge(r Reading) int64 {
 
 // judge evaluates one instance for an ask.
 func (c *Core) judge(inst *instance, in trem.Ask, r Reading) license.Decision {
-	return inst.leaf().Evaluate(c.input(inst, in, r))
+	return c.standStill(inst, inst.leaf().Evaluate(c.input(inst, in, r)))
 }
 
 // evaluate answers what a use would be.

@@ -89,7 +89,7 @@ func (c *Core) mayGive(link []byte, inst *instance, from party, r Reading) error
 			return fmt.Errorf("license: issuer %v gives a license of %v", from.peer.Issuer(), info.Issuer)
 		}
 		return nil
-	case c.membership != nil && bytes.Equal(x[:], c.membership.Manager):
+	case c.membership != nil && (bytes.Equal(x[:], c.membership.Manager) || c.follows(from.peer)):
 		return c.renewed(link, from.peer, r)
 	case from.op == opLend, from.op == transfer.OpTransfer && from.peer.Role() == pki.HomeServer:
 		return nil
@@ -234,8 +234,11 @@ func (i *instance) bundleFor(lic *license.License, peer *pki.Peer) ([]byte, erro
 // license it gives to its member.
 func (c *Core) renewed(link []byte, from *pki.Peer, r Reading) error {
 	l, _, err := parseLink(link)
-	if err != nil || l.Membership == nil || c.membership == nil {
+	if err != nil || c.membership == nil {
 		return err
+	}
+	if l.Membership == nil {
+		return c.isManager(from, c.membership.Generation)
 	}
 	m, err := c.checkMembership(l.Membership, from.Chain(), c.self, r)
 	if err != nil {
@@ -243,6 +246,9 @@ func (c *Core) renewed(link []byte, from *pki.Peer, r Reading) error {
 	}
 	if m.Domain != c.membership.Domain || m.Generation < c.membership.Generation {
 		return fmt.Errorf("membership: the renewal is of another house or an older generation")
+	}
+	if err := c.isManager(from, m.Generation); err != nil {
+		return err
 	}
 	if bytes.Equal(l.Membership, c.membershipBytes) {
 		return nil

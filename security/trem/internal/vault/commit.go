@@ -124,6 +124,7 @@ func (v *Vault) finish(next position, err error) error {
 		return broken(err)
 	}
 	v.at = next
+	v.remember(next)
 	return nil
 }
 

@@ -34,6 +34,7 @@ func (v *Vault) load(replay func(Record) error) (stale []string, err error) {
 		if i == 0 {
 			v.first, v.segment, v.inc = s.Segment, s.Segment-1, s.Incarnation
 			v.at.counter, v.at.hash, v.at.anchor = s.Counter, s.Hash, s.Anchor
+			v.remember(v.at)
 		}
 		if err := v.follow(s); err != nil {
 			return nil, err
@@ -161,6 +162,7 @@ func (v *Vault) readSegment(s, next *segment, replay func(Record) error) error {
 			return s.damage(fmt.Sprintf("batch %d", n), err)
 		}
 		v.at.step(h, p.Anchored)
+		v.remember(v.at)
 		s.off += size
 		if whole = whole && s.Base && !p.Anchored; !whole && v.base == 0 {
 			v.base = int64(s.off)

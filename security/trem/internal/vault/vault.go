@@ -65,11 +65,12 @@ type Vault struct {
 	err   error      // not nil: broken or closed
 
 	at      position
-	segment uint64 // number of the newest
-	first   uint64 // number of the oldest
-	size    int64  // bytes of all segments
-	base    int64  // bytes of the snapshot that the log begins with
-	file    File   // of the newest segment; nil before this open's first write
+	past    map[uint64]hash // by batch: remember
+	segment uint64          // number of the newest
+	first   uint64          // number of the oldest
+	size    int64           // bytes of all segments
+	base    int64           // bytes of the snapshot that the log begins with
+	file    File            // of the newest segment; nil before this open's first write
 	sealer  *sealer
 }
 
