@@ -34,10 +34,11 @@ func (m *module) tally(ctx context.Context) (Side, error) {
 // is usable at the destination and closed at the source; what the source then
 // says to the destination, and what that writes down, comes after it.
 type Handed struct {
-	Source, Dest  Side          // in the critical path
-	After         Side          // of both, after it
-	Took          time.Duration // the critical path, by the wall clock
-	Messages, Len int           // that were carried, after it too, and their bytes together
+	Source, Dest Side          // in the critical path
+	After        Side          // of both, after it
+	Took         time.Duration // the critical path, by the wall clock
+	Messages     int           // that were carried, after it too
+	Bytes        int           // of them
 }
 
 // Loan is a loan and its return. Source is who gives: the lender of the one and
@@ -83,7 +84,7 @@ func (r *run) hand(ctx context.Context, do func() error) (out Handed, err error)
 		a := end[i].less(r.mid[i])
 		r.After = Side{r.After.Syncs + a.Syncs, r.After.Batches + a.Batches, r.After.CPU + a.CPU}
 	}
-	r.Messages, r.Len = r.house.wire.messages-r.messages0, r.house.wire.bytes-r.bytes0
+	r.Messages, r.Bytes = r.house.wire.messages-r.messages0, r.house.wire.bytes-r.bytes0
 	return r.Handed, nil
 }
 
