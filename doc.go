@@ -18,11 +18,13 @@
 //	security/recovery           the code and the backup that bring a household back
 //	security/keystore           keys behind an interface
 //	security/keystore/soft      a sealed file
+//	security/keystore/simnv     a simulated register, for tests and demonstrations
 //	security/sltp               secure license transaction protocol
 //	security/sltp/edhoc         its key exchange, RFC 9528
 //	security/sltp/transfer      a license is neither lost nor doubled
 //	security/trem               trusted and reliable execution module, from outside
 //	security/trem/module        the same from inside: process, walls, commands
+//	security/trem/trembench     workloads of benches that need what a module hides
 //
 // Interconnection model:
 //

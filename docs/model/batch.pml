@@ -11,7 +11,7 @@
  *
  * CHAIN    the register names the last anchored batch (NV extend). Boot accepts a log whose last anchored batch it names, or
  *          one with one anchored batch more, the log's last, and then finishes it. ANYWHERE: that batch may have unanchored ones
- *          behind it (the vault is stricter).
+ *          behind it (what transfer.md says, and the vault does).
  * COUNTER  the register counts anchored batches; boot accepts its count, or one anchored batch more, and commits a boot record.
  * TWO      two anchored batches may be on disk before the register follows, and boot accepts two more: CHAIN holds (what it
  *          names is a history), COUNTER forks (one boot record makes up for one batch only).

@@ -4,7 +4,7 @@
  *
  *   RELEASE  to A, when somebody says that B is lost (true or not), authenticated time is past HOLD + 1 and nobody has shown a
  *            RECEIPT: gives back N less what was usable offline before hold_until. A passes it on to B, which gives up what it
- *            has of the transfer; only when B has said so does A say DONE.
+ *            has of the transfer and says REFUSED; only then does A say DONE.
  *   CONFIRM  to B, on its RECEIPT, when A is lost.
  *
  * What was usable offline is a number that B keeps to as well:
@@ -21,10 +21,10 @@
  * with RELEASE only what was usable offline; when nothing can happen any more, no transfer is open at a device that is there
  * (except at B when RELEASE was decided and A destroyed).
  * Mutants, each MUST fail: M_ALL (RELEASE gives back all N), M_NOCAP (B may play all), M_BOTH (RELEASE and CONFIRM), M_MOVE (B
- * moves on what is UNCONFIRMED), M_RELDONE (A says DONE after RELEASE), M_DIRECT (B takes RELEASE from another
- * than A, which may have gone on by the RECEIPT), M_SLEEP (DONE and CONFIRM do not end the hold); TIME or WHOLE with M_REL (the hold
- * counts from the installation), M_CLOCK (B's clock is not proven); TIME with M_MARGIN (B has no margin; WHOLE has the arbiter's
- * too, and one is enough); WHOLE with M_EARLY (RELEASE before hold_until). */
+ * moves on what is UNCONFIRMED), M_RELDONE (A says DONE after RELEASE), M_DIRECT (B takes RELEASE from another than A: A may have
+ * gone on by the RECEIPT, or may take B's REFUSED for that of a right of which nothing was used), M_SLEEP (DONE and CONFIRM do not
+ * end the hold); TIME or WHOLE with M_REL (the hold counts from the installation), M_CLOCK (B's clock is not proven); TIME with
+ * M_MARGIN (B has no margin; WHOLE has the arbiter's too, and one is enough); WHOLE with M_EARLY (RELEASE before hold_until). */
 #ifdef WHOLE
 #define N 1
 #define OFF 0
@@ -135,7 +135,7 @@ proctype A() {
 #ifdef M_RELDONE
   :: atomic { !gone[0] && (s[0] == DONE || s[0] == ABORT) && !done[0] -> done[0] = 1 }
 #else
-  :: atomic { !gone[0] && (s[0] == DONE || s[0] == ABORT && (!freed || d[0] == GONE || d[0] == REF)) && !done[0] -> done[0] = 1 }
+  :: atomic { !gone[0] && (s[0] == DONE || s[0] == ABORT && (!freed || ref[0])) && !done[0] -> done[0] = 1 }
 #endif
   od
 }
@@ -147,7 +147,7 @@ proctype B() {
   :: atomic { !gone[1] && xfer[0] && d[0] == NONE && !MAYINSTALL    -> d[0] = REF }
   :: atomic { !gone[1] && cancel[0] && d[0] == NONE                 -> d[0] = REF }
   :: atomic { !gone[1] && d[0] == INST && !inst[0]                  -> inst[0] = 1 }
-  :: atomic { !gone[1] && d[0] == REF && !ref[0]                    -> ref[0] = 1 }
+  :: atomic { !gone[1] && (d[0] == REF || d[0] == GONE) && !ref[0]  -> ref[0] = 1 }
 #ifndef M_SLEEP
   :: atomic { !gone[1] && d[0] == INST && (done[0] || confirm)      -> d[0] = CLOSED }
 #endif
@@ -188,7 +188,7 @@ proctype World() {
   :: atomic { now < LAST                                            -> now++; if :: slow > now -> slow = now :: else -> skip fi }
   :: atomic { !calm && !gone[0] && !gone[1]                         -> if :: gone[0] = 1 :: gone[1] = 1 fi }
   :: atomic { inst[0] && !shown                                     -> shown = 1 }
-  :: atomic { !release && PAST && ONCE(confirm) && s[0] == ESCROW && (gone[1] || !calm) && !shown -> release = 1 }
+  :: atomic { !release && PAST && ONCE(confirm) && s[0] != NONE && (gone[1] || !calm) && !shown -> release = 1 }
   :: atomic { !confirm && shown && ONCE(release) && d[0] == INST && (gone[0] || !calm) -> confirm = 1 }
   :: atomic { !calm                                                 -> calm = 1 }
   od

@@ -106,6 +106,7 @@ holds heal.pml -DBACK -DW=2 -DR=2 -DF=1 -DNS=4
 
 cc="-O0 -DSAFETY -DCOLLAPSE"
 holds batch.pml -DCHAIN -DANYWHERE
+holds batch.pml -DCOUNTER -DANYWHERE
 for mutant in M_NVFIRST M_EXTFIRST M_TORN M_NOPRE M_REFUND M_RESUME M_LOWMOVE M_BEHIND; do
 	caught batch.pml -DCHAIN "-D$mutant"
 done

@@ -22,6 +22,7 @@ func All() []Bench {
 	return []Bench{
 		licenseBench(),
 		sltpBench(),
+		transferBench(),
 	}
 }
 

@@ -65,11 +65,23 @@ type Keystore interface {
 }
 
 // Anchorer is the further ability of a keystore with a register that can be
-// extended but not set back.
+// extended but not set back. Of the two kinds of register it is the better: it
+// knows what it stands for.
 type Anchorer interface {
 	// Anchor is the register's value.
 	Anchor() (value [32]byte, err error)
 	// Extend replaces the value by SHA-256(value ‖ h), as TPM2_NV_Extend does
 	// on an index of hash SHA-256, and returns when that is durable.
 	Extend(h [32]byte) error
+}
+
+// Counter is the further ability of a keystore with a register that counts up
+// only, for machines that have no other. Unlike an Anchorer it must be held by
+// one process at a time.
+type Counter interface {
+	// Count is the register's value.
+	Count() (n uint64, err error)
+	// Increment adds one, as TPM2_NV_Increment does on a counter index, and
+	// returns when that is durable.
+	Increment() error
 }

@@ -277,24 +277,84 @@ func testLevel(t *testing.T, open func(*testing.T) keystore.Keystore) {
 // testAnchor holds for backends that have an anchor; one that has none has
 // nothing to show, and its certificates say so.
 func testAnchor(t *testing.T, open func(*testing.T) keystore.Keystore) {
-	a, ok := open(t).(keystore.Anchorer)
-	if !ok {
-		t.Log("this backend has no anchor")
-		return
+	k := open(t)
+	_, extends := k.(keystore.Anchorer)
+	_, counts := k.(keystore.Counter)
+	if extends {
+		RunAnchorer(t, func(t *testing.T) keystore.Anchorer { return ability[keystore.Anchorer](t, open(t)) })
 	}
-	old, err := a.Anchor()
+	if counts {
+		RunCounter(t, func(t *testing.T) keystore.Counter { return ability[keystore.Counter](t, open(t)) })
+	}
+	if !extends && !counts {
+		t.Log("this backend has no anchor")
+	}
+}
+
+func ability[A any](t *testing.T, k keystore.Keystore) A {
+	t.Helper()
+	a, ok := k.(A)
+	if !ok {
+		t.Fatalf("%T is gone after reopening", a)
+	}
+	return a
+}
+
+// RunAnchorer tests a register that is extended. open opens the same one each
+// time; what it gave before is not used any more.
+func RunAnchorer(t *testing.T, open func(t *testing.T) keystore.Anchorer) {
+	t.Helper()
+	r := open(t)
+	want := anchor(t, r)
+	for i := range 6 {
+		h := sha256.Sum256([]byte{byte(i)})
+		if err := r.Extend(h); err != nil {
+			t.Fatal(err)
+		}
+		want = sha256.Sum256(append(want[:], h[:]...))
+		if i%2 == 1 {
+			r = open(t) // what returned is durable
+		}
+		if got := anchor(t, r); got != want {
+			t.Fatalf("after %d steps: %x, want SHA-256(old ‖ h) = %x", i+1, got, want)
+		}
+	}
+}
+
+func anchor(t *testing.T, r keystore.Anchorer) [32]byte {
+	t.Helper()
+	v, err := r.Anchor()
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := sha256.Sum256([]byte("record"))
-	if err := a.Extend(h); err != nil {
+	return v
+}
+
+// RunCounter tests a register that counts. open opens the same one each time;
+// what it gave before is not used any more.
+func RunCounter(t *testing.T, open func(t *testing.T) keystore.Counter) {
+	t.Helper()
+	r := open(t)
+	want := count(t, r)
+	for i := range 300 { // past a byte
+		if err := r.Increment(); err != nil {
+			t.Fatal(err)
+		}
+		want++
+		if i%100 == 99 {
+			r = open(t)
+		}
+		if got := count(t, r); got != want {
+			t.Fatalf("after %d steps: %d, want %d", i+1, got, want)
+		}
+	}
+}
+
+func count(t *testing.T, r keystore.Counter) uint64 {
+	t.Helper()
+	n, err := r.Count()
+	if err != nil {
 		t.Fatal(err)
 	}
-	b, ok := open(t).(keystore.Anchorer)
-	if !ok {
-		t.Fatal("the anchor is gone after reopening")
-	}
-	if got, err := b.Anchor(); err != nil || got != sha256.Sum256(append(old[:], h[:]...)) {
-		t.Errorf("Anchor() = %x, %v, want SHA-256(old ‖ h)", got, err)
-	}
+	return n
 }

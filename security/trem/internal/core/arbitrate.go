@@ -337,7 +337,7 @@ func (c *Core) releasedBy(out trem.Handed, d *transfer.Decided, r Reading) (trem
 		delete(c.held, inst.leaf().Hash())
 		for handle, s := range c.sessions {
 			if s.inst == inst {
-				delete(c.sessions, handle)
+				c.drop(handle, s)
 			}
 		}
 	}

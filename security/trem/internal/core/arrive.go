@@ -219,7 +219,7 @@ func (c *Core) effect(res transfer.Outcome, r Reading) ([]vault.Record, error) {
 	if b.Op == transfer.OpCopy {
 		next, err = copied(inst, res, c.clock.judge(r).Est)
 	}
-	if err == nil && res.Aborted {
+	if shared := b.Op != transfer.OpCopy || inst.leaf().CopySplits(); err == nil && res.Aborted && shared {
 		next, err = next.TakeBack(lic.Whole())
 	}
 	if err != nil {

@@ -67,6 +67,7 @@ type Core struct {
 	sessions map[uint64]*session
 	last     uint64 // newest session handle
 	failed   error  // the store's failure: what is in memory may not be on disk, so nothing leaves any more
+	unsure   bool   // a command ended in an unexpected error: what is in memory may not be on disk, so it is no snapshot of it
 }
 
 type nonce struct {
@@ -96,7 +97,7 @@ func Open(cfg Config, now Reading) (*Core, error) {
 		dest: transfer.NewDestination(ident.DeviceOf(spki)),
 	}
 	var pending []vault.Record // transfer records wait for the incarnation, which the vault knows when it is open
-	c.vault, err = vault.Open(vault.Config{Dir: filepath.Join(cfg.Dir, "vault"), Keystore: cfg.Keystore, Device: c.self}, func(r vault.Record) error {
+	c.vault, err = vault.Open(anchored(vault.Config{Dir: filepath.Join(cfg.Dir, "vault"), Keystore: cfg.Keystore, Device: c.self}), func(r vault.Record) error {
 		pending = append(pending, r)
 		return nil
 	})
@@ -114,12 +115,23 @@ func Open(cfg Config, now Reading) (*Core, error) {
 			return nil, errors.Join(err, c.vault.Close())
 		}
 	}
-	if len(pending) > compactAfter {
+	if len(pending) > compactAfter || c.vault.Grown() {
 		if err := c.compact(); err != nil {
 			return nil, errors.Join(err, c.vault.Close())
 		}
 	}
 	return c, nil
+}
+
+// anchored ties the vault to the register that the keystore has, if it has one.
+func anchored(cfg vault.Config) vault.Config {
+	switch k := cfg.Keystore.(type) {
+	case keystore.Anchorer: // also where it counts as well: this one is the better
+		cfg.Anchor = k
+	case keystore.Counter:
+		cfg.Counter = k
+	}
+	return cfg
 }
 
 func (c *Core) compact() error {
@@ -128,6 +140,18 @@ func (c *Core) compact() error {
 		return fmt.Errorf("compact: %w", err)
 	}
 	return c.vault.Compact(recs)
+}
+
+// trim compacts a log that has grown, between two commands: what is in memory
+// is then what the log says. It is what keeps the log of a module bounded that
+// runs for years.
+func (c *Core) trim() {
+	if c.failed != nil || c.unsure || !c.vault.Grown() {
+		return
+	}
+	if err := c.compact(); err != nil {
+		c.failed = storeError(err)
+	}
 }
 
 // Close ends the module's use of its vault.
@@ -236,10 +260,14 @@ func (c *Core) ready(now Reading) error {
 // write commits records; after a failure the module is of no use any more.
 func (c *Core) write(anchored bool, recs ...vault.Record) error {
 	if err := c.vault.Commit(anchored, recs...); err != nil {
-		c.failed = &trem.Error{Code: trem.CodeBroken, Text: "the store failed; restart the module: " + err.Error()}
+		c.failed = storeError(err)
 		return c.failed
 	}
 	return nil
+}
+
+func storeError(err error) error {
+	return &trem.Error{Code: trem.CodeBroken, Text: "the store failed; restart the module: " + err.Error()}
 }
 
 // Failed is the failure of the store that ended this module's use, or nil.

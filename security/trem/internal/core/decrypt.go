@@ -221,11 +221,16 @@ func (c *Core) end(handle uint64, r Reading) error {
 	if err != nil {
 		return err
 	}
+	c.drop(handle, s)
+	return c.keep(s.inst, s.inst.leaf().End(s.use, c.input(s.inst, s.ask, r), max(r.Boot-s.boot, 0)), r)
+}
+
+// drop ends a session without a word to its license.
+func (c *Core) drop(handle uint64, s *session) {
 	delete(c.sessions, handle)
 	for _, k := range s.link {
 		k.Clear()
 	}
-	return c.keep(s.inst, s.inst.leaf().End(s.use, c.input(s.inst, s.ask, r), max(r.Boot-s.boot, 0)), r)
 }
 
 // linkKeys gives out the session keys of a link-encrypted session: they open

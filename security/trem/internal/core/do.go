@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/lares-drm/lares/license/ident"
@@ -13,6 +14,7 @@ func (c *Core) Do(m trem.Message, r Reading) (trem.Message, error) {
 	cmd, body, err := trem.ParseRequest(m.Header)
 	var out any = struct{}{}
 	var payload []byte
+	c.trim()
 	switch {
 	case c.failed != nil:
 		err = c.failed
@@ -21,8 +23,16 @@ func (c *Core) Do(m trem.Message, r Reading) (trem.Message, error) {
 	default:
 		err = malformed(err)
 	}
+	c.unsure = c.unsure || err != nil && !expected(err)
 	header, err := trem.NewReply(out, err)
 	return trem.Message{Header: header, Payload: payload}, err
+}
+
+// expected reports whether a command ended in an answer of its own making.
+func expected(err error) bool {
+	var said *trem.Error
+	var refused *trem.RefusalError
+	return errors.As(err, &said) || errors.As(err, &refused)
 }
 
 func (c *Core) run(cmd trem.Command, body, payload []byte, r Reading) (out any, raw []byte, err error) {

@@ -285,11 +285,17 @@ func (c *Core) acceptLoan(m *transfer.Lend, from party, r Reading) (*instance, e
 	return inst, c.takeOver(inst, r)
 }
 
-// forget ends an instance that a closed loan left here.
+// forget ends an instance that a closed loan left here, and its sessions: what
+// they would write has nothing to stand on any more.
 func (c *Core) forget(tid ident.Transfer) ([]vault.Record, error) {
 	inst, ok := c.held[c.came[tid]]
 	if !ok || inst.leaf().Info().Parent == nil || inst.leaf().Info().Parent.Kind != license.KindLoan {
 		return nil, nil
+	}
+	for handle, s := range c.sessions {
+		if s.inst == inst {
+			c.drop(handle, s)
+		}
 	}
 	rec, err := newRecord(kindGone, goneRecord{Hash: inst.leaf().Hash()})
 	delete(c.held, inst.leaf().Hash())

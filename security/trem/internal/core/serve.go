@@ -208,10 +208,13 @@ func (c *Core) handed(ev sltp.EventRequest, open sltp.MoveOpen, r Reading) (sltp
 	case trem.OpCopy:
 		h.order.Plays = n
 	}
-	if !c.isKept(ev.Peer, ev.Request.Head) {
-		return nil, sltp.ErrorTryLater, nil
+	m, err := c.onItsWay(h)
+	if m == nil && err == nil {
+		if !c.isKept(ev.Peer, ev.Request.Head) {
+			return nil, sltp.ErrorTryLater, nil
+		}
+		m, _, err = c.give(h)
 	}
-	m, _, err := c.give(h)
 	if code, known := refusalOf(err); known {
 		return nil, code, nil
 	}
@@ -220,6 +223,33 @@ func (c *Core) handed(ev sltp.EventRequest, open sltp.MoveOpen, r Reading) (sltp
 	}
 	body, err := m.Encode()
 	return body, 0, err
+}
+
+// onItsWay is the open transfer that gives a member what it asks for, under
+// another request: what was sent to it may be lost, and who asked too. A loan
+// that the member has said to have is none.
+func (c *Core) onItsWay(h *handover) (transfer.Message, error) {
+	if h.order.License != (ident.License{}) {
+		return nil, nil //nolint:nilnil // it is asked for by name: nothing else will do
+	}
+	for _, tid := range c.source.Open() {
+		if tid.Dst != h.peer.ID() {
+			continue
+		}
+		o, err := c.source.Opened(tid)
+		if err != nil {
+			return nil, err
+		}
+		t, err := c.outgoing(tid)
+		if err != nil {
+			return nil, err
+		}
+		if t.Op != h.order.Op.String() || t.Content != h.order.Content || t.Cancelled || o.Loan != nil && o.Loan.Seen {
+			continue
+		}
+		return c.source.Answer(tid)
+	}
+	return nil, nil //nolint:nilnil // nothing is open
 }
 
 // refusalOf is what an asker is told of a hand-over that is not possible.

@@ -59,6 +59,9 @@ func TestChain_WorkedExample(t *testing.T) {
 	if err := got.decode(data); err != nil {
 		t.Fatal(err)
 	}
+	if again, err := got.encode(); err != nil || !bytes.Equal(again, data) {
+		t.Errorf("encodes as %x (%v)", again, err)
+	}
 	if d := cmp.Diff(Link{License: []byte{0xa1, 0}, Signer: [][]byte{{0x30}}}, got); d != "" {
 		t.Error(d)
 	}
@@ -66,12 +69,13 @@ func TestChain_WorkedExample(t *testing.T) {
 
 func FuzzParseLink(f *testing.F) {
 	f.Add([]byte{0x83, 0x42, 0xa1, 0, 0x81, 0x41, 0x30, 0xf6})
+	f.Add([]byte{0x84, 0x42, 0xa1, 0, 0x81, 0x41, 0x30, 0xf6, 0x81, 0x82, 0x41, 0xa0, 0x81, 0x41, 0x30})
 	f.Fuzz(func(t *testing.T, in []byte) {
 		l, lic, err := parseLink(in)
 		if err != nil {
 			return
 		}
-		if again, err := wire.Marshal(l); err != nil || !bytes.Equal(again, in) || !bytes.Equal(lic.Bytes(), l.License) {
+		if again, err := l.encode(); err != nil || !bytes.Equal(again, in) || !bytes.Equal(lic.Bytes(), l.License) {
 			t.Errorf("%x reads as %x (%v)", in, again, err)
 		}
 	})

@@ -21,21 +21,18 @@ func (c *Core) letters(r Reading) (trem.Handed, error) {
 		return out, err
 	}
 	for _, tid := range c.source.Open() {
-		if _, ok := c.peers[tid.Dst]; !ok {
-			continue // it comes by itself, in a session
-		}
 		l, err := c.sourceLetter(tid, r)
 		if err != nil {
 			if broken(err) != nil {
 				return out, err
 			}
-			continue // its certificates have run out: it may come by itself
+			continue // its certificates are not known, or have run out: it comes by itself, in a session
 		}
 		l.Again = true
 		out.Letters = append(out.Letters, l)
 	}
 	for _, b := range c.dest.Borrowed() {
-		if !b.Returned && c.recalled[b.TID] && !c.watched(b.TID) {
+		if !b.Returned && (c.recalled[b.TID] || c.over(b, r)) && !c.watched(b.TID) {
 			h, err := c.giveBack(b.TID, r)
 			if err != nil {
 				return out, err
@@ -53,17 +50,30 @@ func (c *Core) letters(r Reading) (trem.Handed, error) {
 	if out, err = c.reportsLetters(out, r); err != nil {
 		return out, err
 	}
-	return c.questions(out)
+	return c.receipts(out)
 }
 
-// questions asks the source of each right that is here and not confirmed.
-func (c *Core) questions(out trem.Handed) (trem.Handed, error) {
-	for tid, hash := range c.came {
-		inst, ok := c.held[hash]
-		if !ok || !c.dest.Unconfirmed(tid) || inst.state.Tx == nil {
-			continue
+// over reports whether the end of a loan that is here is proven. Its lender may
+// have ended it too, and its DONE may be lost: RETURNED is answered with it, and
+// says what was used.
+func (c *Core) over(b transfer.Borrowing, r Reading) bool {
+	now := c.clock.judge(r)
+	return now.Q == license.Secure && now.Est >= b.Until
+}
+
+// receipts says again of each right that is here and not confirmed that it is
+// here. A QUERY would lead to the same by two letters more, and takes the place
+// of the receipt where a courier keeps one letter of a topic.
+func (c *Core) receipts(out trem.Handed) (trem.Handed, error) {
+	for _, tid := range c.unconfirmedAll() {
+		if c.held[c.came[tid]].state.Tx == nil {
+			continue // it came in a session of its issuer or its house, and is closed there
 		}
-		l, err := c.markLetter(tid.Src, topic(tid, "destination"), transfer.Query{TID: tid})
+		said, err := c.dest.Query(tid)
+		if err != nil {
+			return out, err
+		}
+		l, err := c.statement(tid, transfer.Result{Receipt: said})
 		if err != nil {
 			return out, err
 		}

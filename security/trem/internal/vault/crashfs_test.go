@@ -2,24 +2,51 @@ package vault
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"slices"
+	"testing"
 )
 
-// crashFS is a directory in memory that knows what is not yet durable: data
-// written since a file's last sync, and renames and removals since the
-// directory's. before is called before each change takes effect.
+// crashFS is a directory in memory on the disk that the vault's crash safety
+// is shown for:
+//
+//   - A sync of a file makes its bytes and its length durable; a sync of the
+//     directory makes creations, renames and removals durable. Nothing else does.
+//   - Of what was written to files since, each sector of 512 bytes of each write
+//     is on the disk or not, whatever came first. One that is not reads as zeros
+//     when the file is as long, else the file ends before it: the length, too,
+//     may be that after any of the writes.
+//   - A write may also have ended in the middle of a sector: its process was
+//     killed, or the disk was full. (Some cuts of each write are tried.)
+//   - Of the creations, renames and removals since the last sync of the
+//     directory, each has happened or not, whatever came first and whatever
+//     became of the data. A rename happens whole or not at all.
+//   - Sectors that were synced stay as they are; a register outside the disk
+//     keeps every step that returned.
+//
+// crashes enumerates all that may be left then, for up to mostWrites unsynced
+// writes: data written and directory operations. before is called before each
+// change takes effect.
 type crashFS struct {
 	durable map[string]*inode // what a crash surely leaves
 	ops     []dirOp           // in order, since the directory's last sync
 	before  func() error
+	drop    int    // the sync with this number, from 1, does nothing though it says it did; 0 = none
+	syncs   int    // so far
+	dropped string // what the sync was that did nothing
+	most    int    // unsynced writes at once, so far
 }
+
+const mostWrites = 6
 
 type inode struct {
 	data   []byte
 	synced int
+	ends   []int // of the writes since
 }
 
 type dirOp struct {
@@ -93,7 +120,9 @@ func (f *crashFS) SyncFile(name string) error {
 		return err
 	}
 	n := f.live()[name]
-	n.synced = len(n.data)
+	if f.does("settle") {
+		n.synced, n.ends = len(n.data), nil
+	}
 	return nil
 }
 
@@ -101,11 +130,26 @@ func (f *crashFS) Sync() error {
 	if err := f.before(); err != nil {
 		return err
 	}
-	f.durable, f.ops = f.live(), nil
+	what := "directory"
+	if slices.ContainsFunc(f.ops, func(op dirOp) bool { return op.to != "" }) {
+		what = "directory after rename"
+	}
+	if f.does(what) {
+		f.durable, f.ops = f.live(), nil
+	}
 	return nil
 }
 
 func (f *crashFS) Close() error { return nil }
+
+// does counts a sync and says whether it is a true one.
+func (f *crashFS) does(what string) bool {
+	f.syncs++
+	if f.syncs == f.drop {
+		f.dropped = what
+	}
+	return f.syncs != f.drop
+}
 
 type crashFile struct {
 	fs   *crashFS
@@ -113,22 +157,24 @@ type crashFile struct {
 }
 
 func (f *crashFile) Write(p []byte) (int, error) {
-	if err := f.fs.before(); err != nil {
-		if !errors.Is(err, errHalf) {
-			return 0, err
-		}
-		f.node.data = append(f.node.data, p[:len(p)/2]...)
-		return len(p) / 2, err
+	err := f.fs.before()
+	if errors.Is(err, errHalf) {
+		p = p[:len(p)/2]
+	} else if err != nil {
+		return 0, err
 	}
 	f.node.data = append(f.node.data, p...)
-	return len(p), nil
+	f.node.ends = append(f.node.ends, len(f.node.data))
+	return len(p), err
 }
 
 func (f *crashFile) Sync() error {
 	if err := f.fs.before(); err != nil {
 		return err
 	}
-	f.node.synced = len(f.node.data)
+	if f.fs.does("file") {
+		f.node.synced, f.node.ends = len(f.node.data), nil
+	}
 	return nil
 }
 
@@ -137,54 +183,171 @@ func (f *crashFile) Close() error { return nil }
 // errHalf makes a write stop in the middle.
 var errHalf = errors.New("disk full")
 
-// mostOps is how many directory operations that are not yet synced the
-// enumeration cuts into; the vault never has more than six.
-const mostOps = 6
-
-// crashes calls visit with every directory that a crash now may leave: each
-// prefix of the unsynced renames and removals, and for each file each state of
-// its unsynced data that unsynced gives.
-func (f *crashFS) crashes(visit func(*crashFS)) {
-	if len(f.ops) > mostOps {
-		panic("more unsynced directory operations than are enumerated")
+// unsynced is how many writes are not durable.
+func (f *crashFS) unsynced() int {
+	nodes := map[*inode]bool{}
+	for _, op := range f.ops {
+		nodes[op.node] = op.node != nil
 	}
-	for k := range len(f.ops) + 1 {
-		files := apply(f.durable, f.ops[:k])
-		names := slices.Sorted(maps.Keys(files))
-		var choose func(i int, out map[string]*inode)
-		choose = func(i int, out map[string]*inode) {
-			if i == len(names) {
-				visit(&crashFS{durable: maps.Clone(out), before: func() error { return nil }})
-				return
-			}
-			for _, data := range unsynced(files[names[i]]) {
-				out[names[i]] = &inode{data: data, synced: len(data)}
-				choose(i+1, out)
-			}
+	for _, n := range f.durable {
+		nodes[n] = true
+	}
+	sum := len(f.ops)
+	for n, ok := range nodes {
+		if ok {
+			sum += len(n.ends)
 		}
-		choose(0, map[string]*inode{})
 	}
+	return sum
 }
 
-// unsynced gives the states of a file after a crash: prefixes of what was not
-// synced, and the whole length with sectors that were never written.
-func unsynced(n *inode) [][]byte {
-	rest := len(n.data) - n.synced
-	if rest == 0 {
-		return [][]byte{n.data}
+// crashes calls visit once with every directory that a crash now may leave.
+func (f *crashFS) crashes(visit func(*crashFS) error) error {
+	if f.most = max(f.most, f.unsynced()); f.most > mostWrites {
+		panic("more unsynced writes than are enumerated")
 	}
-	var out [][]byte
-	for _, cut := range []int{0, 1, 15, 16, 17, rest / 2, rest - 1, rest} {
-		if cut >= 0 && cut <= rest {
-			out = append(out, n.data[:n.synced+cut])
+	seen := map[[32]byte]bool{}
+	once := func(left map[string]*inode) error {
+		key := sha256.New()
+		for _, name := range slices.Sorted(maps.Keys(left)) {
+			_, _ = fmt.Fprintf(key, "%s %d ", name, len(left[name].data))
+			_, _ = key.Write(left[name].data)
+		}
+		if k := [32]byte(key.Sum(nil)); !seen[k] {
+			seen[k] = true
+			return visit(&crashFS{durable: maps.Clone(left), before: func() error { return nil }})
+		}
+		return nil
+	}
+	for mask := range 1 << len(f.ops) {
+		var happened []dirOp
+		for i, op := range f.ops {
+			if mask>>i&1 == 1 {
+				happened = append(happened, op)
+			}
+		}
+		files := apply(f.durable, happened)
+		if err := product(files, slices.Sorted(maps.Keys(files)), map[string]*inode{}, once); err != nil {
+			return err
 		}
 	}
-	for from := n.synced; from < len(n.data); from = from - from%sector + sector {
-		zeroed := bytes.Clone(n.data)
-		clear(zeroed[from:min(from-from%sector+sector, len(zeroed))])
-		out = append(out, zeroed)
+	return nil
+}
+
+// product gives every combination of what is left of each file.
+func product(files map[string]*inode, names []string, out map[string]*inode, visit func(map[string]*inode) error) error {
+	if len(names) == 0 {
+		return visit(out)
 	}
-	zeroed := bytes.Clone(n.data)
-	clear(zeroed[n.synced:])
-	return append(out, zeroed)
+	for _, data := range files[names[0]].left() {
+		out[names[0]] = &inode{data: data, synced: len(data)}
+		if err := product(files, names[1:], out, visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mostSectors is how many unsynced sectors of one file the enumeration takes.
+const mostSectors = 10
+
+// left is what a crash may leave of a file.
+func (n *inode) left() (out [][]byte) {
+	if n.synced == len(n.data) {
+		return [][]byte{n.data}
+	}
+	var pieces [][2]int // sectors, cut where writes end
+	for at, ends := n.synced, n.ends; at < len(n.data); {
+		to := min(at-at%sector+sector, ends[0])
+		if pieces = append(pieces, [2]int{at, to}); to == ends[0] {
+			ends = ends[1:]
+		}
+		at = to
+	}
+	if len(pieces) > mostSectors {
+		panic("more unsynced sectors than are enumerated")
+	}
+	for mask := range 1 << len(pieces) {
+		data, last := bytes.Clone(n.data), n.synced
+		for i, p := range pieces {
+			if mask>>i&1 == 1 {
+				last = p[1]
+			} else {
+				clear(data[p[0]:p[1]])
+			}
+		}
+		for _, length := range append([]int{last}, n.ends...) {
+			if length >= last {
+				out = append(out, data[:length])
+			}
+		}
+	}
+	for start := n.synced; len(n.data) > start; { // ended in the middle
+		end := n.ends[slices.IndexFunc(n.ends, func(e int) bool { return e > start })]
+		for _, cut := range []int{1, 15, 16, 17, (end - start) / 2, end - start - 1} {
+			if cut < end-start {
+				out = append(out, n.data[:start+cut])
+			}
+		}
+		start = end
+	}
+	return out
+}
+
+// TestCrashFS_EnumeratesEveryState counts what is left of known writes.
+func TestCrashFS_EnumeratesEveryState(t *testing.T) {
+	count := func(f *crashFS) (n int) {
+		if err := f.crashes(func(*crashFS) error { n++; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	names := []string{"a", "b", "c", "d", "e", "f"}
+	full := func() *crashFS {
+		f := newCrashFS()
+		for i, name := range names {
+			f.durable[name] = &inode{data: []byte{byte(i)}, synced: 1}
+		}
+		return f
+	}
+	f := full()
+	for _, name := range names {
+		if err := f.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := count(f); got != 1<<6 {
+		t.Errorf("six removals leave %d states, want 64", got)
+	}
+	f = full()
+	for _, n := range f.durable {
+		if _, err := (&crashFile{f, n}).Write([]byte{7}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := count(f); got != 3*3*3*3*3*3 { // not there, zero, there
+		t.Errorf("six writes of one byte to six files leave %d states, want 729", got)
+	}
+	f = full()
+	for range 6 {
+		if _, err := (&crashFile{f, f.durable["a"]}).Write([]byte{7}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := count(f); got != 1+2+4+8+16+32+64 { // each length, each byte there or not
+		t.Errorf("six writes of one byte to one file leave %d states, want 127", got)
+	}
+	f = full()
+	w, err := f.Create("g")
+	if err == nil {
+		_, err = w.Write(bytes.Repeat([]byte{7}, 3*sector))
+	}
+	if err = errors.Join(err, f.Rename("g", "h")); err != nil {
+		t.Fatal(err)
+	}
+	// The file: gone, g, h (also where only the rename happened). Its data: 8
+	// subsets of sectors at full length, and 4 of them that end before it; 6 cuts.
+	if got := count(f); got != 1+2*(8+4+6) {
+		t.Errorf("a file of three sectors that is created and renamed leaves %d states, want 37", got)
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"syscall"
 )
 
 // FS is what a vault needs of its directory. Names have no folder in them.
@@ -16,7 +15,7 @@ type FS interface {
 	Create(name string) (File, error) // empty and open for writing, whatever was there
 	Rename(from, to string) error
 	Remove(name string) error
-	SyncFile(name string) error // makes a file that someone else wrote durable
+	SyncFile(name string) error // makes a file that someone else wrote durable, even if its sync has failed
 	Sync() error                // makes renames and removals durable
 	io.Closer
 }
@@ -31,21 +30,20 @@ type File interface {
 // dirFS is a directory of the operating system, locked for this process.
 type dirFS struct{ dir *os.File }
 
+// OpenDir is the FS of a directory, as Config.Dir makes it, for who wraps it.
+func OpenDir(name string) (FS, error) { return openDir(name) }
+
 // openDir makes the directory when it is missing and locks it. The lock ends
 // with the process, however it ends.
 func openDir(name string) (FS, error) {
 	if err := makeDir(name); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("vault: %w", err)
 	}
 	dir, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
-	err = syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = ErrLocked
-	}
-	if err != nil {
+	if err = lock(dir); err != nil {
 		return nil, errors.Join(fmt.Errorf("vault: %w", err), dir.Close())
 	}
 	return dirFS{dir}, nil
@@ -56,16 +54,13 @@ func makeDir(name string) error {
 		return nil
 	}
 	if err := os.MkdirAll(name, 0o700); err != nil {
-		return fmt.Errorf("vault: %w", err)
+		return err
 	}
 	parent, err := os.Open(filepath.Dir(name))
-	if err == nil {
-		err = errors.Join(parent.Sync(), parent.Close())
-	}
 	if err != nil {
-		return fmt.Errorf("vault: %w", err)
+		return err
 	}
-	return nil
+	return errors.Join(parent.Sync(), parent.Close())
 }
 
 func (d dirFS) path(name string) string { return filepath.Join(d.dir.Name(), name) }
@@ -85,12 +80,29 @@ func (d dirFS) Create(name string) (File, error) {
 	return os.OpenFile(d.path(name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
 }
 
+// syncName is the file that takes another's place. It is not read when a crash
+// leaves it, and written over the next time.
+const syncName = "sync.tmp"
+
+// SyncFile writes the file again, under a new name that it then exchanges.
+// Syncing the old one is not enough: when that had failed before, the kernel
+// may take its pages for written, and they are in the cache only.
 func (d dirFS) SyncFile(name string) error {
-	f, err := os.OpenFile(d.path(name), os.O_WRONLY, 0)
+	data, err := d.Read(name)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	f, err := d.Create(syncName)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(data); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return d.Rename(syncName, name)
 }
 
 func (d dirFS) Rename(from, to string) error { return os.Rename(d.path(from), d.path(to)) }

@@ -17,6 +17,7 @@ func (v *Vault) remember(at position) {
 // past can be held against the log. It is known of the batches that this opening
 // has read or written, the newest MaxPast at most.
 func (v *Vault) HashAt(ctr uint64) (h [32]byte, known bool) {
+	defer v.still().Unlock()
 	h, known = v.past[ctr]
 	return h, known
 }

@@ -1,3 +1,5 @@
+//go:build unix
+
 package vault
 
 import (
@@ -18,14 +20,19 @@ import (
 const childDir = "LARES_VAULT_CHILD"
 
 func TestMain(m *testing.M) {
+	var err error
 	if dir := os.Getenv(childDir); dir != "" {
-		if err := child(dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+		err = child(dir)
+	} else if spec := os.Getenv(stepEnv); spec != "" {
+		err = stepChild(spec)
+	} else {
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
 func number(r Record) (int, error) { return strconv.Atoi(string(r.Body)) }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/lares-drm/lares/security/keystore"
@@ -23,39 +22,41 @@ func (s *segment) damage(what string, err error) error {
 	return fmt.Errorf("segment %s, byte %d: %s: %w", s.name, s.off, what, err)
 }
 
-// load reads the log and hands its records out. It changes nothing.
-func (v *Vault) load(replay func(Record) error) error {
-	segs, err := v.segments()
+// load reads the log and hands its records out. It changes nothing, and returns
+// the names of leftovers: a temporary file, and segments that a compaction has
+// replaced.
+func (v *Vault) load(replay func(Record) error) (stale []string, err error) {
+	segs, stale, err := v.segments()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	v.first, v.segment, v.inc = segs[0].Segment, segs[len(segs)-1].Segment, segs[0].Incarnation
-	v.at = position{counter: segs[0].Counter, hash: segs[0].Hash, anchor: segs[0].Anchor}
-	v.remember(v.at)
 	for i, s := range segs {
-		if err := v.check(s, i); err != nil {
-			return err
+		if i == 0 {
+			v.first, v.segment, v.inc = s.Segment, s.Segment-1, s.Incarnation
+			v.at.counter, v.at.hash, v.at.anchor = s.Counter, s.Hash, s.Anchor
+			v.remember(v.at)
 		}
-		next := uint64(0) // where the segment after this one begins
+		if err := v.follow(s); err != nil {
+			return nil, err
+		}
+		var next *segment
 		if i+1 < len(segs) {
-			next = segs[i+1].Counter
+			next = segs[i+1]
 		}
-		if err := v.readSegment(s, next, i+1 == len(segs), replay); err != nil {
-			return err
+		if err := v.readSegment(s, next, replay); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return stale, nil
 }
 
 // segments reads the headers of all segments from the newest base on.
-func (v *Vault) segments() ([]*segment, error) {
+func (v *Vault) segments() (segs []*segment, stale []string, err error) {
 	names, err := v.fs.List()
 	if err != nil {
-		return nil, fmt.Errorf("vault: %w", err)
+		return nil, nil, fmt.Errorf("vault: %w", err)
 	}
 	slices.Sort(names) // fixed width: in the order of the numbers
-	var segs []*segment
-	var stale []string
 	for _, name := range names {
 		if name == tempName {
 			stale = append(stale, name)
@@ -63,9 +64,9 @@ func (v *Vault) segments() ([]*segment, error) {
 		if !strings.HasSuffix(name, segmentSuffix) {
 			continue // not ours
 		}
-		s, err := v.open1(name)
+		s, err := v.read(name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if s.Base {
 			for _, old := range segs {
@@ -75,81 +76,54 @@ func (v *Vault) segments() ([]*segment, error) {
 		}
 		segs = append(segs, s)
 	}
-	if len(segs) > 0 && !segs[0].Base {
-		return nil, fmt.Errorf("%w: the segments before %s are missing", ErrCorrupt, segs[0].name)
-	}
-	v.stale = stale
 	if len(segs) == 0 {
-		return nil, errEmpty
+		return nil, nil, errEmpty
 	}
-	return segs, nil
+	if !segs[0].Base {
+		return nil, nil, fmt.Errorf("%w: the segments before %s are missing", ErrCorrupt, segs[0].name)
+	}
+	return segs, stale, nil
 }
 
-// settle makes durable what was read: it may have been written by a process
-// that was killed before its sync, and effects will follow from it now.
-func (v *Vault) settle() error {
-	err := v.fs.SyncFile(segmentName(v.segment))
-	if err == nil {
-		err = v.fs.Sync()
-	}
-	if err != nil {
-		return fmt.Errorf("vault: %w", err)
-	}
-	return nil
-}
-
-// tidy removes leftovers: temporary files, and segments that a compaction has
-// replaced. It comes last, when the rest is known to be sound.
-func (v *Vault) tidy() error {
-	for _, name := range v.stale {
-		if err := v.fs.Remove(name); err != nil {
-			return fmt.Errorf("vault: %w", err)
-		}
-	}
-	v.stale = nil
-	return nil
-}
-
-func (v *Vault) open1(name string) (*segment, error) {
+func (v *Vault) read(name string) (*segment, error) {
 	data, err := v.fs.Read(name)
 	if err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
 	s := &segment{name: name, data: data}
-	h, off, err := parseHeader(data)
-	if err != nil {
+	if s.header, s.off, err = parseHeader(data); err != nil {
 		return nil, s.damage("header", err)
 	}
-	s.header, s.off = h, off
-	if n, err := strconv.ParseUint(strings.TrimSuffix(name, segmentSuffix), 16, 64); err != nil || n != h.Segment || name != segmentName(n) {
+	if name != segmentName(s.Segment) {
 		return nil, s.damage("the file name is not that of the header", ErrCorrupt)
 	}
 	return s, nil
 }
 
-// check holds a header against what came before it.
-func (v *Vault) check(s *segment, i int) error {
-	if s.Device != v.cfg.Device {
-		return fmt.Errorf("%w: it is of device %v", ErrKey, s.Device)
-	}
-	if s.Anchored != (v.cfg.Anchor != nil) {
-		return fmt.Errorf("vault: created with anchor: %v, opened with anchor: %v", s.Anchored, v.cfg.Anchor != nil)
-	}
-	if s.Incarnation != v.inc || s.Segment != v.first+uint64(i) || s.Counter != v.at.counter || s.Hash != v.at.hash || s.Anchor != v.at.anchor { //nolint:gosec // i >= 0
-		return s.damage("it does not follow the segment before it", ErrCorrupt)
-	}
-	if i == 0 {
-		if err := v.unsealKey(s); err != nil {
-			return err
-		}
-	} else if !bytes.Equal(s.Key, v.sealed) {
-		return s.damage("another vault key", ErrCorrupt)
-	}
-	return nil
+// settle makes durable what was read: it may have been written by a process
+// that was killed before its sync, and effects will follow from it now.
+func (v *Vault) settle() error {
+	return inTurn(func() error { return v.fs.SyncFile(segmentName(v.segment)) }, v.fs.Sync)
 }
 
-func (v *Vault) unsealKey(s *segment) error {
-	aad, err := v.keyAAD(s.Incarnation)
+// follow holds a header against what came before it, and opens the vault's key
+// with the first.
+func (v *Vault) follow(s *segment) error {
+	switch {
+	case s.Device != v.cfg.Device:
+		return fmt.Errorf("%w: it is of device %v", ErrKey, s.Device)
+	case s.Kind != v.at.kind:
+		return fmt.Errorf("vault: created with anchor kind %d, opened with %d", s.Kind, v.at.kind)
+	case s.Incarnation != v.inc || s.Segment != v.segment+1 || s.Counter != v.at.counter || s.Hash != v.at.hash || s.Anchor != v.at.anchor:
+		return s.damage("it does not follow the segment before it", ErrCorrupt)
+	case v.key != nil && !bytes.Equal(s.Key, v.sealed):
+		return s.damage("another vault key", ErrCorrupt)
+	}
+	v.segment, v.size = s.Segment, v.size+int64(len(s.data))
+	if v.key != nil {
+		return nil
+	}
+	aad, err := v.keyAAD()
 	if err != nil {
 		return err
 	}
@@ -166,31 +140,33 @@ func (v *Vault) unsealKey(s *segment) error {
 }
 
 // readSegment hands out a segment's batches: of the last segment all, and a
-// torn write at its end is passed over; of another up to batch next, because
-// whoever started the segment after it has already passed over the rest.
-func (v *Vault) readSegment(s *segment, next uint64, last bool, replay func(Record) error) error {
+// torn write at its end is passed over; of another up to where the next one
+// begins, because whoever started that has already passed over the rest. What
+// came with the segment's rename is whole: the first batch, and in a base all
+// up to the end of the snapshot, which is its first anchored batch.
+func (v *Vault) readSegment(s, next *segment, replay func(Record) error) error {
 	seal, err := newSealer(s.header, v.key[:])
 	if err != nil {
 		return err
 	}
-	for first := true; ; first = false {
-		if !last && v.at.counter == next && !first {
-			return nil
-		}
-		if s.off == len(s.data) && last && !first {
+	for whole := true; ; {
+		if !whole && (next == nil && s.off == len(s.data) || next != nil && next.Counter == v.at.counter) {
 			return nil
 		}
 		n := v.at.counter + 1
 		p, h, size, err := s.batch(seal, n, v.at.hash)
-		if err != nil && last && !first && s.torn(seal, n) {
-			return nil
-		}
 		if err != nil {
+			if !whole && next == nil && s.torn(seal, n) {
+				return nil
+			}
 			return s.damage(fmt.Sprintf("batch %d", n), err)
 		}
 		v.at.step(h, p.Anchored)
 		v.remember(v.at)
 		s.off += size
+		if whole = whole && s.Base && !p.Anchored; !whole && v.base == 0 {
+			v.base = int64(s.off)
+		}
 		for _, r := range p.Records {
 			if err := replay(Record{Kind: r.Kind, Body: r.Body}); err != nil {
 				return s.damage(fmt.Sprintf("replay batch %d", n), err)
@@ -207,9 +183,6 @@ func (s *segment) batch(seal *sealer, n uint64, prev hash) (*payload, hash, int,
 		return nil, prev, 0, fmt.Errorf("%w: frame head", ErrCorrupt)
 	}
 	p, h, err := seal.open(n, prev, rest[headLen:size])
-	if errors.Is(err, errSeal) {
-		err = fmt.Errorf("%w: seal", ErrCorrupt)
-	}
 	return p, h, size, err
 }
 

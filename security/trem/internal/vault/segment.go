@@ -41,11 +41,11 @@ type header struct {
 	Device      ident.Device
 	Incarnation ident.Incarnation
 	Segment     uint64
-	Base        bool   // nothing before this segment counts any more
-	Anchored    bool   // the vault has an anchor
-	Counter     uint64 // batches before this segment
-	Hash        hash   // of the log before this segment
-	Anchor      hash   // the anchor's value for the log before this segment
+	Base        bool       // nothing before this segment counts any more
+	Kind        anchorKind // of the vault's anchor; 0 = none
+	Counter     uint64     // batches before this segment
+	Hash        hash       // of the log before this segment
+	Anchor      hash       // the anchor's value for the log before this segment
 	Salt        [saltLen]byte
 	Key         []byte // vault key, sealed by the keystore
 }
@@ -129,19 +129,34 @@ func newSealer(h *header, key []byte) (*sealer, error) {
 	return s, err
 }
 
-// frame seals batch n: head ‖ AES-GCM(h_n ‖ payload ‖ zeros).
-func (s *sealer) frame(n uint64, prev hash, data []byte) ([]byte, hash, error) {
-	h := link(prev, data)
-	plain := pad(append(h[:], data...))
+// frame seals the batch after a position: head ‖ AES-GCM(h ‖ payload ‖ zeros).
+func (v *Vault) frame(s *sealer, at position, anchored bool, recs []Record) ([]byte, position, error) {
+	if len(recs) > maxRecs {
+		return nil, at, ErrTooLarge
+	}
+	p := payload{Anchored: anchored, Records: make([]record, len(recs))}
+	for i, r := range recs {
+		p.Records[i] = record{Kind: r.Kind, Body: r.Body}
+		if r.Body == nil {
+			p.Records[i].Body = []byte{} // never null
+		}
+	}
+	data, err := wire.Marshal(p)
+	if err != nil {
+		return nil, at, err
+	}
+	defer clear(data)
+	at.step(link(at.hash, data), anchored)
+	plain := pad(append(at.hash[:], data...))
 	defer clear(plain)
 	if len(plain)+tagLen > maxFrame {
-		return nil, h, ErrTooLarge
+		return nil, at, ErrTooLarge
 	}
 	out := make([]byte, headLen, headLen+len(plain)+tagLen)
 	binary.BigEndian.PutUint32(out, uint32(len(plain)+tagLen)) //nolint:gosec // at most maxFrame
-	binary.BigEndian.PutUint64(out[8:], n)
+	binary.BigEndian.PutUint64(out[8:], at.counter)
 	binary.BigEndian.PutUint32(out[4:], s.checksum(out))
-	return s.aead.Seal(out, nonce(n), plain, s.aad), h, nil
+	return s.aead.Seal(out, nonce(at.counter), plain, s.aad), at, nil
 }
 
 // head reads a frame head. Its checksum is salted, so that bytes of another
@@ -164,7 +179,7 @@ func (s *sealer) checksum(head []byte) uint32 {
 func (s *sealer) open(n uint64, prev hash, sealed []byte) (*payload, hash, error) {
 	plain, err := s.aead.Open(nil, nonce(n), sealed, s.aad)
 	if err != nil {
-		return nil, prev, errSeal
+		return nil, prev, fmt.Errorf("%w: seal", ErrCorrupt)
 	}
 	data, rest, err := wire.Next(plain[sha256.Size:], wire.Limit{Bytes: maxFrame, Items: maxRecs, Depth: 3})
 	if err != nil || len(rest) >= align || len(bytes.Trim(rest, "\x00")) > 0 {

@@ -33,7 +33,12 @@ func TestVault_1_SpecExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := []string{hex.EncodeToString(block), hex.EncodeToString(frame), hex.EncodeToString(at.hash[:]), hex.EncodeToString(at.anchor[:])}
+	byCount := position{kind: counted, anchor: hash{30: 1, 31: 2}}
+	byCount.step(at.hash, true)
+	var got []string
+	for _, b := range [][]byte{block, frame, at.hash[:], at.anchor[:], byCount.anchor[:]} {
+		got = append(got, hex.EncodeToString(b))
+	}
 	if d := cmp.Diff(specHex(t, "../../../../docs/spec/vault.md"), got); d != "" {
 		t.Errorf("docs/spec/vault.md (-) and code (+) differ:\n%s", d)
 	}

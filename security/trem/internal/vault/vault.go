@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license/ident"
@@ -27,7 +28,6 @@ var (
 	// ErrTooLarge is returned for a batch over the limits; nothing was written.
 	ErrTooLarge = errors.New("vault: batch too large")
 
-	errSeal   = errors.New("vault: seal does not open")
 	errEmpty  = errors.New("vault: no segment")
 	errClosed = errors.New("vault: closed")
 )
@@ -38,65 +38,65 @@ type Record struct {
 	Body []byte
 }
 
-// Config is what a vault is opened with.
+// Config is what a vault is opened with. Of Anchor and Counter it has one at
+// most, and keeps the choice that it was created with.
 type Config struct {
 	Dir      string            // required without FS; created (mode 0700) when missing
 	FS       FS                // nil = Dir
 	Keystore keystore.Keystore // required: seals the vault key
 	Device   ident.Device      // required: whose vault it is
-	Anchor   keystore.Anchorer // nil = none; a vault keeps the choice it was created with
+	Anchor   keystore.Anchorer // nil = none
+	Counter  keystore.Counter  // nil = none
 	Rand     io.Reader         // nil = crypto/rand
 }
 
-// Vault is an open vault. It is not safe for concurrent use.
+// Vault is an open vault. Its methods may be called by many goroutines at once.
 type Vault struct {
-	cfg     Config
-	fs      FS
-	inc     ident.Incarnation
-	key     *[keyLen]byte
-	sealed  []byte // key, sealed by the keystore
+	cfg    Config
+	fs     FS
+	inc    ident.Incarnation
+	key    *[keyLen]byte
+	sealed []byte // key, sealed by the keystore
+
+	mu    sync.Mutex // guards what follows
+	turn  sync.Cond  // told when busy ends
+	busy  bool       // one call writes; what stands below queue and err is its own meanwhile
+	queue []*entry   // commits that wait
+	err   error      // not nil: broken or closed
+
 	at      position
 	past    map[uint64]hash // by batch: remember
 	segment uint64          // number of the newest
 	first   uint64          // number of the oldest
+	size    int64           // bytes of all segments
+	base    int64           // bytes of the snapshot that the log begins with
 	file    File            // of the newest segment; nil before this open's first write
 	sealer  *sealer
-	stale   []string // leftovers to remove
-	err     error    // not nil: broken or closed
-}
-
-// position is where the log stands.
-type position struct {
-	counter uint64 // batches
-	hash    hash
-	anchor  hash // the value an anchor has when it knows all anchored batches
-	before  hash // the anchor's value before the last anchored batch
-	pending hash // h of the last batch when that is anchored; else zero
-}
-
-func (p *position) step(h hash, anchored bool) {
-	p.counter, p.hash, p.pending = p.counter+1, h, hash{}
-	if anchored {
-		p.before, p.anchor, p.pending = p.anchor, link(p.anchor, h[:]), h
-	}
 }
 
 // Open opens the vault in a directory, or creates one where there is none, and
 // calls replay with every record in order. Records point into memory that the
 // callee may keep.
 func Open(cfg Config, replay func(Record) error) (*Vault, error) {
-	if cfg.Keystore == nil || cfg.Device == (ident.Device{}) {
-		return nil, errors.New("vault: Config needs Keystore and Device")
+	if cfg.Keystore == nil || cfg.Device == (ident.Device{}) || cfg.Anchor != nil && cfg.Counter != nil {
+		return nil, errors.New("vault: Config needs Keystore and Device, and one anchor at most")
 	}
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
 	}
-	v := &Vault{cfg: cfg, fs: cfg.FS}
-	if v.fs == nil {
-		var err error
-		if v.fs, err = openDir(cfg.Dir); err != nil {
+	if cfg.FS == nil {
+		dir, err := openDir(cfg.Dir)
+		if err != nil {
 			return nil, err
 		}
+		cfg.FS = dir
+	}
+	v := &Vault{cfg: cfg, fs: cfg.FS}
+	v.turn.L = &v.mu
+	if cfg.Counter != nil {
+		v.cfg.Anchor, v.at.kind = counter{cfg.Counter}, counted
+	} else if cfg.Anchor != nil {
+		v.at.kind = extended
 	}
 	if err := v.open(replay); err != nil {
 		return nil, errors.Join(err, v.Close())
@@ -105,148 +105,90 @@ func Open(cfg Config, replay func(Record) error) (*Vault, error) {
 }
 
 func (v *Vault) open(replay func(Record) error) error {
-	err := v.load(replay)
+	stale, err := v.load(replay)
 	if errors.Is(err, errEmpty) {
-		err = v.create()
-	} else if err == nil {
-		err = v.settle()
+		return v.create() // a leftover temporary file becomes its first segment
 	}
-	if err == nil {
-		err = v.checkAnchor()
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		err = v.tidy()
+	return inTurn(v.settle, v.checkAnchor, func() error { return v.remove(stale) }, v.bootRecord)
+}
+
+// inTurn does steps up to the first that fails.
+func inTurn(steps ...func() error) error {
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // create starts a vault: a new incarnation and a new key, in a first segment
 // with an empty, anchored batch.
 func (v *Vault) create() error {
-	var key [keyLen]byte
-	for _, b := range [][]byte{v.inc[:], key[:]} {
-		if _, err := io.ReadFull(v.cfg.Rand, b); err != nil {
-			return fmt.Errorf("vault: %w", err)
-		}
+	var random [len(v.inc) + keyLen]byte
+	if _, err := io.ReadFull(v.cfg.Rand, random[:]); err != nil {
+		return fmt.Errorf("vault: %w", err)
 	}
-	aad, err := v.keyAAD(v.inc)
+	v.inc, v.key = ident.Incarnation(random[:]), (*[keyLen]byte)(random[len(v.inc):])
+	aad, err := v.keyAAD()
 	if err != nil {
 		return err
 	}
-	if v.sealed, err = v.cfg.Keystore.Seal(key[:], aad); err != nil {
+	if v.sealed, err = v.cfg.Keystore.Seal(v.key[:], aad); err != nil {
 		return fmt.Errorf("vault: seal the key: %w", err)
 	}
-	v.key = &key
-	if v.cfg.Anchor != nil {
-		if v.at.anchor, err = v.cfg.Anchor.Anchor(); err != nil {
-			return fmt.Errorf("vault: read the anchor: %w", err)
-		}
+	if v.at.anchor, err = v.readAnchor(); err != nil {
+		return err
 	}
-	v.at.hash = link(hash{}, aad)
-	v.first, v.stale = 1, nil // a left temporary file is the new segment's now
+	v.at.hash, v.first = link(hash{}, aad), 1
 	return v.startSegment(true, true, [][]Record{nil})
 }
 
-func (v *Vault) keyAAD(inc ident.Incarnation) ([]byte, error) {
-	return wire.Marshal([]any{"lares/1/vault/key", v.cfg.Device, inc})
+func (v *Vault) keyAAD() ([]byte, error) {
+	return wire.Marshal([]any{"lares/1/vault/key", v.cfg.Device, v.inc})
 }
 
-// checkAnchor compares the log with the anchor. A crash may have come between
-// the disk and the anchor: then exactly the last batch is missing there.
-func (v *Vault) checkAnchor() error {
-	if v.cfg.Anchor == nil {
-		return nil
-	}
-	value, err := v.cfg.Anchor.Anchor()
-	switch {
-	case err != nil:
-		return fmt.Errorf("vault: read the anchor: %w", err)
-	case value == v.at.anchor:
-		return nil
-	case value != v.at.before || v.at.pending == hash{}:
-		return fmt.Errorf("%w (log of %d batches)", ErrRolledBack, v.at.counter)
-	}
-	if err := v.cfg.Anchor.Extend(v.at.pending); err != nil {
-		return fmt.Errorf("vault: extend the anchor: %w", err)
-	}
-	return nil
+// Head is the log's length in batches and its hash. It waits for commits that
+// are being written.
+func (v *Vault) Head() (ctr uint64, h [32]byte) {
+	defer v.still().Unlock()
+	return v.at.counter, v.at.hash
 }
-
-// Commit appends records as one batch and returns when it is durable, and
-// anchored where that is asked for: then, and only then, its effects may be
-// seen outside. No records is no batch. After an error other than ErrTooLarge
-// the batch may or may not be there, and the vault is broken.
-func (v *Vault) Commit(anchored bool, recs ...Record) error {
-	if v.err != nil {
-		return v.err
-	}
-	if len(recs) == 0 {
-		return nil
-	}
-	if v.file == nil {
-		return v.startSegment(false, anchored, [][]Record{recs})
-	}
-	frame, next, err := v.frame(v.sealer, v.at, anchored, recs)
-	if err != nil {
-		return err
-	}
-	if _, err = v.file.Write(frame); err == nil {
-		err = v.file.Sync()
-	}
-	return v.finish(next, err)
-}
-
-// finish anchors what is on disk and makes it the vault's position.
-func (v *Vault) finish(next position, err error) error {
-	if err == nil && v.cfg.Anchor != nil && next.anchor != v.at.anchor {
-		err = v.cfg.Anchor.Extend(next.pending)
-	}
-	if err != nil {
-		return v.fail(err)
-	}
-	v.at = next
-	v.remember(next)
-	return nil
-}
-
-func (v *Vault) fail(err error) error {
-	v.err = ErrBroken
-	return fmt.Errorf("%w: %w", ErrBroken, err)
-}
-
-func (v *Vault) frame(s *sealer, at position, anchored bool, recs []Record) ([]byte, position, error) {
-	if len(recs) > maxRecs {
-		return nil, at, ErrTooLarge
-	}
-	p := payload{Anchored: anchored, Records: make([]record, len(recs))}
-	for i, r := range recs {
-		p.Records[i] = record{Kind: r.Kind, Body: append([]byte{}, r.Body...)} // never null
-	}
-	data, err := wire.Marshal(p)
-	if err != nil {
-		return nil, at, err
-	}
-	defer clear(data)
-	frame, h, err := s.frame(at.counter+1, at.hash, data)
-	at.step(h, anchored)
-	return frame, at, err
-}
-
-// Head is the log's length in batches and its hash.
-func (v *Vault) Head() (ctr uint64, h [32]byte) { return v.at.counter, v.at.hash }
 
 // Incarnation is the vault's birth: random, new with every new vault.
 func (v *Vault) Incarnation() ident.Incarnation { return v.inc }
 
-// Segments is how many files the log has: a caller compacts when it is many.
-func (v *Vault) Segments() int { return int(v.segment - v.first + 1) } //nolint:gosec // a number of files
+// Segments is how many files the log has.
+func (v *Vault) Segments() int {
+	defer v.still().Unlock()
+	return int(v.segment - v.first + 1) //nolint:gosec // a number of files
+}
+
+// Bounds of a log between compactions. Source: local, docs/spec/vault.md.
+const (
+	minGrowth   = 1 << 20 // bytes
+	maxSegments = 64
+)
+
+// Grown reports whether the log is due for Compact: what came after its
+// snapshot is longer than that, and than 1 MiB, or it has 64 segments. Whoever
+// compacts then keeps it below twice the snapshot or that plus 1 MiB.
+func (v *Vault) Grown() bool {
+	defer v.still().Unlock()
+	return v.size-v.base > max(v.base, minGrowth) || v.segment-v.first+1 >= maxSegments
+}
 
 // Close ends the use of the vault and gives its lock back. It writes nothing.
 func (v *Vault) Close() error {
+	defer v.still().Unlock()
 	if errors.Is(v.err, errClosed) {
 		return nil
 	}
 	v.err = errClosed
+	v.turn.Broadcast()
 	if v.key != nil {
 		clear(v.key[:])
 	}
