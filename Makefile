@@ -23,9 +23,11 @@ help: ## this list
 setup: ## install what the tests and the developer tools need, and say what
 	@scripts/setup
 
-build: ## bin/lares and bin/lares-trem, without C
+build: ## bin/lares and bin/lares-trem, without C, and the page "Try to lose a film" (bin/play)
 	@scripts/setup --go-only
 	$(GO_BUILD) -o bin/ ./cmd/lares ./cmd/lares-trem
+	GOOS=js GOARCH=wasm $(GO_BUILD) -ldflags='-s -w' -o bin/play/play.wasm ./cmd/lares-play
+	@cp "$$(go env GOROOT)/lib/wasm/wasm_exec.js" bin/play/
 
 demo: build ## a whole house on this machine: prints one URL, Ctrl-C ends it (needs Go only)
 	@exec bin/lares demo
@@ -60,8 +62,13 @@ coverage: ## branches of the evaluator and the state machine that no written tes
 fuzz: ## every fuzz target for T each (T=30s)
 	@scripts/fuzz "$(T)"
 
-faults: ## crashes and lost messages, N of them (N=1000)
+faults: ## crashes and lost messages, N of them (N=1000); SEED=1 shows one run of the simulation, with MUTANT=name a broken one
+ifdef SEED
+	@go run ./internal/faults -seed "$(SEED)" $(if $(MUTANT),-mutant "$(MUTANT)")
+else
 	LARES_FAULTS=$(N) go test -count=1 -timeout=0 -run 'Fault|Crash|Kill' ./security/... ./service/... ./internal/store/... ./internal/cli/...
+	@go run ./internal/faults -n "$(N)"
+endif
 
 interop: ## other people's implementations and files: ffmpeg, EDHOC and COSE vectors, browsers
 	@go run ./internal/testsum -- -count=1 -timeout=20m -run 'FFmpeg|Interop|Vector|RFC|Oracle|Browser' ./...

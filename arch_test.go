@@ -18,12 +18,12 @@ var floors = []string{
 	2:  "license license/profile security/revocation security/recovery security/keystore/* content",
 	3:  "security/sltp security/sltp/transfer security/pki/authority license/scenario",
 	4:  "interconnect/lrp security/trem security/trem/internal/vault",
-	5:  "interconnect/adapt content/packager security/trem/internal/core",
+	5:  "interconnect/adapt content/packager security/trem/internal/core security/trem/sim",
 	6:  "interconnect/adapt/* interconnect/lrp/* security/trem/module service/issuer service/home service/authority",
 	7:  "internal/store internal/httpd security/trem/trembench",
 	8:  "internal/bench",
 	9:  "internal/cli",
-	10: "cmd/* internal/testsum",
+	10: "cmd/* internal/testsum internal/faults",
 }
 
 // Floors up to pure hold protocols and decisions: no goroutine, no log, no

@@ -23,6 +23,7 @@
 //	security/sltp/edhoc         its key exchange, RFC 9528
 //	security/sltp/transfer      a license is neither lost nor doubled
 //	security/trem               trusted and reliable execution module, from outside
+//	security/trem/sim           boxes, disks and a relay that do their worst, simulated
 //	security/trem/module        the same from inside: process, walls, commands
 //	security/trem/trembench     workloads of benches that need what a module hides
 //

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -187,8 +188,22 @@ func buildHome(ctx context.Context, env *Env, f homeFlags, module *trem.Client, 
 	if err != nil {
 		return nil, nil, err
 	}
-	handler, err := httpd.New(httpd.Config{Home: h, Frames: lrphttp.Handler(h.Frame), Relay: cfg.Relay, Hosts: f.hosts, Log: log})
+	handler, err := httpd.New(httpd.Config{Home: h, Frames: lrphttp.Handler(h.Frame), Relay: cfg.Relay, Play: playFiles(), Hosts: f.hosts, Log: log})
 	return h, handler, err
+}
+
+// playFiles is the folder play beside this program, which `make build` fills
+// with the page "Try to lose a film"; nil when it is not there.
+func playFiles() fs.FS {
+	self, err := os.Executable()
+	if err != nil {
+		return nil
+	}
+	dir := filepath.Join(filepath.Dir(self), "play")
+	if _, err := os.Stat(filepath.Join(dir, "play.wasm")); err != nil {
+		return nil
+	}
+	return os.DirFS(dir)
 }
 
 // courier carries exchanges between this house's module and shops.

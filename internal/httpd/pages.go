@@ -30,7 +30,7 @@ func (s *server) parsePages() error {
 		return fmt.Errorf("parse pages: %w", err)
 	}
 	s.pages = map[string]*template.Template{}
-	for _, name := range []string{"library", "title", "watch", "devices", "sessions", "health", "simulator", "problem"} {
+	for _, name := range []string{"library", "title", "watch", "devices", "sessions", "health", "simulator", "lose", "problem"} {
 		t, err := template.Must(base.Clone()).ParseFS(templateFiles, "templates/"+name+".html")
 		if err != nil {
 			return fmt.Errorf("parse pages: %w", err)
@@ -58,12 +58,13 @@ type page struct {
 	Name    string // of the template, for the navigation
 	Title   string
 	Waiting int // devices that wait for the owner
+	Play    bool
 	Data    any
 }
 
 func (s *server) render(w http.ResponseWriter, r *http.Request, status int, name, title string, data any) {
 	var b bytes.Buffer
-	p := page{Name: name, Title: title, Waiting: len(s.Home.Pending()), Data: data}
+	p := page{Name: name, Title: title, Waiting: len(s.Home.Pending()), Play: s.Play != nil, Data: data}
 	if err := s.pages[name].ExecuteTemplate(&b, "layout.html", p); err != nil {
 		s.answer(w, r, fmt.Errorf("write the page: %w", err))
 		return

@@ -1,6 +1,7 @@
 package httpd_test
 
 import (
+	"io/fs"
 	"net/http/httptest"
 	"os"
 	"testing"
@@ -33,9 +34,11 @@ func house(t *testing.T, scheme cenc.Scheme) (*httptest.Server, *home.Home, *hom
 	return serve(t, h), h, module
 }
 
-func serve(t *testing.T, h *home.Home) *httptest.Server {
+func serve(t *testing.T, h *home.Home) *httptest.Server { return serveWith(t, h, nil) }
+
+func serveWith(t *testing.T, h *home.Home, play fs.FS) *httptest.Server {
 	t.Helper()
-	handler, err := httpd.New(httpd.Config{Home: h, Frames: lrphttp.Handler(h.Frame)})
+	handler, err := httpd.New(httpd.Config{Home: h, Frames: lrphttp.Handler(h.Frame), Play: play})
 	if err != nil {
 		t.Fatal(err)
 	}

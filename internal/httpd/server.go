@@ -5,6 +5,7 @@ import (
 	"embed"
 	"errors"
 	"html/template"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -37,6 +38,7 @@ var staticFiles embed.FS
 type Config struct {
 	Home   *home.Home   // required
 	Frames http.Handler // required: serves POST /lrp/v1/frames
+	Play   fs.FS        // nil: no page "Try to lose a film"; play.wasm and wasm_exec.js
 	Relay  *home.Relay  // nil: devices get no statements of the authority here
 	Hosts  []string     // host names, besides loopback ones, under which the owner's pages answer
 	Log    *slog.Logger // nil: no log
@@ -61,6 +63,9 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	owner := http.NewServeMux()
 	s.ownerRoutes(owner)
+	if err := s.playRoutes(owner); err != nil {
+		return nil, err
+	}
 	all := http.NewServeMux()
 	s.deviceRoutes(all)
 	all.Handle("/", s.guard(owner))

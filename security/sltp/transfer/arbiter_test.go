@@ -59,6 +59,29 @@ func TestTransfer_2_ReleaseGivesBack(t *testing.T) {
 	}
 }
 
+// TestTransfer_2_RefusedByReleaseWaitsForIt: a destination that has heard the
+// RELEASE before its source may have played what was here. Its word is not what
+// gives the right back: the RELEASE says how much does.
+func TestTransfer_2_RefusedByReleaseWaitsForIt(t *testing.T) {
+	a, b := newParty(t, 9), newParty(t, 0)
+	x := prepare(t, a, b, 5)
+	mustReceive(t, b, x, yes)
+	d := decided(Decision{TID: x.TID, XferHash: x.Hash(), Regrant: map[uint64]uint64{right: 0}})
+	res, err := b.dst.Released(d)
+	if err != nil || !res.Destroyed {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	if out, err := a.src.Receipt(signed(t, b, res.Receipt)); !errors.Is(err, ErrNeedsRelease) || out.Aborted || len(out.Records) > 0 {
+		t.Errorf("all of it comes back: %+v, %v", out, err)
+	}
+	if out, err := a.src.Release(d); err != nil || !out.Aborted || !out.Released || out.Regrant[right] != 0 || len(out.Regrant) != 1 {
+		t.Errorf("%+v, %v", out, err)
+	}
+	if out, err := a.src.Receipt(signed(t, b, res.Receipt)); err != nil || out.Aborted || out.Done.Low != 1 {
+		t.Errorf("%+v, %v", out, err)
+	}
+}
+
 // TestTransfer_2_NoDoneAfterRelease: a right that was installed in its hold
 // sleeps at the destination since the hold is over. A DONE would wake it, and it
 // is the source's again: so none is said, of it or of a later one, before the

@@ -59,12 +59,16 @@ func (s *Source) Lend(l Loan) (*Lend, []Record, error) {
 	return s.lend(rec)
 }
 
-// Renew gives a loan that is out a new end and a new child license of the same
-// ID. The caller commits the records, and then sends the LEND.
+// Renew gives a loan that is out a new end, not before the old one, and a new
+// child license of the same ID. The caller commits the records, and then sends
+// the LEND. A sooner end would be proven while the borrower still has the later one.
 func (s *Source) Renew(tid ident.Transfer, until int64, chain [][]byte, bundle []byte) (*Lend, []Record, error) {
 	e, err := s.out(tid)
 	if err != nil {
 		return nil, nil, err
+	}
+	if until < e.loan.until {
+		return nil, nil, fmt.Errorf("%w: a renewal that ends sooner", ErrMalformed)
 	}
 	return s.lend(lendRecord{
 		TID: tid, Leaf: e.leaf, Request: e.request, Child: e.loan.child, Number: e.loan.number + 1, Until: until, Chain: chain, Bundle: bundle,
@@ -95,6 +99,12 @@ func (p *sending) lend(rec lendRecord) {
 	}
 	e.hash = rec.message(0).Hash()
 	e.loan.child, e.loan.number, e.loan.until, e.loan.chain, e.loan.bundle = rec.Child, rec.Number, rec.Until, rec.Chain, rec.Bundle
+}
+
+// lend is the newest LEND of a loan.
+func (e *escrow) lend(tid ident.Transfer, low uint64) *Lend {
+	l := e.loan
+	return &Lend{TID: tid, Low: low, Child: l.child, Number: l.number, Until: l.until, Chain: l.chain, Bundle: l.bundle}
 }
 
 // out is the loan under a transfer ID, while it is out.
@@ -130,8 +140,8 @@ func (s *Source) Returned(r *Returned) (Outcome, Message, error) {
 		return out, out.Done, nil
 	case e.loan == nil || e.loan.child != r.Child || r.Number > e.loan.number:
 		return out, nil, fmt.Errorf("%w: no such loan", ErrReceipt)
-	case r.Number < e.loan.number:
-		return out, p.message(r.TID), nil
+	case r.Number < e.loan.number: // also of a loan that was recalled: only its LEND tells the borrower the number
+		return out, e.lend(r.TID, p.low()), nil
 	}
 	out.Spent = r.Spent
 	if err := s.endLoan(&out, p, KindReturned, loanEndRecord{TID: r.TID, Spent: r.Spent}); err != nil {

@@ -61,7 +61,8 @@ var (
 	// ErrDropped is returned for a message whose numbers no correct source sends.
 	ErrDropped = errors.New("transfer: sequence number or watermark out of bounds")
 	// ErrNeedsRelease is returned for a refusal that does not give the right
-	// back: by a revoked destination, or after evidence against it.
+	// back: by a revoked destination, after evidence against it, or because of a
+	// RELEASE that has not come here yet.
 	ErrNeedsRelease = errors.New("transfer: only the arbiter's RELEASE can end this transfer")
 	// ErrLater is for judges: the transfer cannot be judged now; nothing is
 	// decided, and the source will repeat it.

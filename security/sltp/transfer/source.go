@@ -172,7 +172,7 @@ func (s *Source) Receipt(r *Receipt) (Outcome, error) {
 	if v == Unknown {
 		return s.doubt(out, e, r)
 	}
-	if v == Refused && e.suspect {
+	if v == Refused && (e.suspect || r.Reason == ReasonReleased) { // how much comes back, only the RELEASE itself says
 		return out, ErrNeedsRelease
 	}
 	kind := uint8(KindCommit)
@@ -293,8 +293,7 @@ func (p *sending) message(tid ident.Transfer) Message {
 	case e.cancelled, e.released: // what has not come shall not come
 		return Cancel{TID: tid, Low: p.low()}
 	case e.loan != nil:
-		l := e.loan
-		return &Lend{TID: tid, Low: p.low(), Child: l.child, Number: l.number, Until: l.until, Chain: l.chain, Bundle: l.bundle}
+		return e.lend(tid, p.low())
 	}
 	return NewXFER(tid, p.low(), e.body, nil)
 }
