@@ -56,6 +56,7 @@ type Core struct {
 	told     map[pairName]ident.Domain   // names of the house, learned from fellow members
 	arbiter  *transfer.Arbiter
 	reports  map[ident.Transfer]lostRecord // of lost destinations, at the house's server
+	rulings  map[ident.Transfer][]byte     // RELEASE of what left here, as the letters that carry it on
 	recalled map[ident.Transfer]bool       // loans that their lenders want back; not durable, a recall is repeated
 	heard    int64                         // the newest signed statement of time since the start, Unix ms; 0 without one
 	contents map[ident.Content]*content
@@ -92,7 +93,7 @@ func Open(cfg Config, now Reading) (*Core, error) {
 		clock:   clock{Lo: cfg.BuildMS, Boot: now.Boot, BootID: now.BootID},
 		members: map[ident.Device]memberRecord{}, held: map[[32]byte]*instance{}, came: map[ident.Transfer][32]byte{},
 		away: map[[32]byte]awayRecord{}, peers: map[ident.Device]peerRecord{}, recalled: map[ident.Transfer]bool{},
-		told: map[pairName]ident.Domain{}, arbiter: transfer.NewArbiter(), reports: map[ident.Transfer]lostRecord{}, contents: map[ident.Content]*content{},
+		told: map[pairName]ident.Domain{}, arbiter: transfer.NewArbiter(), rulings: map[ident.Transfer][]byte{}, reports: map[ident.Transfer]lostRecord{}, contents: map[ident.Content]*content{},
 		asked: map[sltp.Handle]*asked{}, sessions: map[uint64]*session{},
 		dest: transfer.NewDestination(ident.DeviceOf(spki)),
 	}
@@ -192,6 +193,11 @@ func (c *Core) replay(r vault.Record) error {
 		var rec peerRecord
 		err := wire.Unmarshal(r.Body, &rec, recordLimit)
 		c.peers[rec.Device] = rec
+		return err
+	case kindRuling:
+		var rec rulingRecord
+		err := wire.Unmarshal(r.Body, &rec, recordLimit)
+		c.rulings[rec.TID] = rec.Letter
 		return err
 	case kindLost:
 		return c.replayLost(r.Body)
