@@ -87,7 +87,7 @@ func (l *License) CopySplits() bool {
 // plays, one that is begun and not charged included; of an accumulated one ms.
 func (l *License) Spent(s State) uint64 {
 	if l.playCount() == 0 {
-		return uint64(max(s.Acc, 0)) //nolint:gosec // not negative
+		return uint64(max(s.Acc, 0))
 	}
 	n := s.Consumed[permission.Play]
 	if s.OpenPlay != nil && !s.OpenPlay.Charged {
