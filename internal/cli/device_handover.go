@@ -33,6 +33,7 @@ type goes struct {
 type handFlags struct {
 	to     string
 	here   bool
+	files  bool
 	lasts  string
 	plays  uint64
 	within string
@@ -41,6 +42,7 @@ type handFlags struct {
 func (f *handFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.to, "to", "", "name of a device of the house, or \"house\" for its server")
 	cmd.Flags().BoolVar(&f.here, "here", false, "from the house's server to this device")
+	cmd.Flags().BoolVar(&f.files, "download", false, "with --here: get the protected files first, so that the title is away from the house for a moment only")
 	cmd.MarkFlagsOneRequired("to", "here")
 	cmd.MarkFlagsMutuallyExclusive("to", "here")
 }
@@ -120,7 +122,7 @@ func lasting(s string) (int64, error) {
 		if err != nil || days == 0 {
 			return 0, usage("%q is no time: 90m, 6h, 14d", s)
 		}
-		return int64(days) * 24 * time.Hour.Milliseconds(), nil //nolint:gosec // 16 bits
+		return int64(days) * 24 * time.Hour.Milliseconds(), nil
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d <= 0 {
@@ -142,6 +144,11 @@ func runHandOver(cmd *cobra.Command, env *Env, dir string, op trem.Op, title str
 		return err
 	}
 	return withDevice(dir, func(d *device) error {
+		if f.here && f.files {
+			if _, err := d.download(cmd.Context(), env, id, ""); err != nil {
+				return err
+			}
+		}
 		if f.here {
 			got, err := d.get(cmd.Context(), env, wish{Content: id, Op: op, ForMS: order.ForMS, Plays: f.plays})
 			if err != nil {
@@ -161,7 +168,7 @@ func runHandOver(cmd *cobra.Command, env *Env, dir string, op trem.Op, title str
 			return err
 		})
 		if err == nil && got.Refused != "" {
-			return said(statusRefused)
+			return saidNo()
 		}
 		return err
 	})
