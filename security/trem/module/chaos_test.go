@@ -295,6 +295,11 @@ func (c *chaos) end() {
 	for _, b := range c.boxes() {
 		c.again(b)
 	}
+	for id, ok := c.some(c.home, trem.StageSent); ok; id, ok = c.some(c.home, trem.StageSent) { // in sessions, whose askers have forgotten it
+		got, err := c.home.Cancel(context.Background(), id)
+		c.must(err)
+		c.house.mail(got.Letters)
+	}
 	c.letter, c.net = c.net, nil
 	c.straggle()
 	for range 2 { // what was lent when a letter came late
