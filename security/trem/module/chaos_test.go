@@ -295,10 +295,13 @@ func (c *chaos) end() {
 	for _, b := range c.boxes() {
 		c.again(b)
 	}
-	for id, ok := c.some(c.home, trem.StageSent); ok; id, ok = c.some(c.home, trem.StageSent) { // in sessions, whose askers have forgotten it
-		got, err := c.home.Cancel(context.Background(), id)
-		c.must(err)
-		c.house.mail(got.Letters)
+	list, err := c.home.Transfers(context.Background())
+	c.must(err)
+	for _, t := range list { // some in sessions, whose askers have forgotten them
+		got, err := c.home.Cancel(context.Background(), t.ID)
+		if c.answer(err) == nil {
+			c.house.mail(got.Letters)
+		}
 	}
 	c.letter, c.net = c.net, nil
 	c.straggle()
