@@ -71,7 +71,8 @@ cc="-O2 -DCOLLAPSE -DNFAIR=5" search="-a -f -m3000000 -n"
 holds move.pml "${live[@]}"
 caught move.pml "${live[@]}" -DM_NORETX
 
-cc="-O0 -DSAFETY" search="-m1000000 -n" # what is small takes longer to compile than to search
+# What is small takes longer to compile, and to make room for, than to search.
+cc="-O0 -DSAFETY" search="-m100000 -w20 -n"
 holds nv.pml -DCHAIN
 holds nv.pml -DCHAIN -DHONEST
 holds nv.pml -DBOOTREC
@@ -83,10 +84,10 @@ holds witness.pml -DHONEST
 caught witness.pml -DM_NEWEST
 caught witness.pml -DM_SERVE
 caught witness.pml -DM_COUNT
-cc="-O2 -DSAFETY -DCOLLAPSE"
+cc="-O2 -DSAFETY -DCOLLAPSE" search="-m1000000 -w22 -n"
 holds witness.pml
 
-cc="-O0 -DSAFETY" search="-E -m1000000 -n"
+cc="-O0 -DSAFETY" search="-E -m100000 -w20 -n"
 holds arb.pml
 caught arb.pml -DREL
 caught arb.pml -DUNSEC
@@ -95,7 +96,7 @@ caught lend.pml
 caught lend.pml -DFIX -DSLOWB
 caught lend.pml -DFIX -DFASTA
 
-cc="-O2 -DSAFETY -DCOLLAPSE"
+cc="-O2 -DSAFETY -DCOLLAPSE" search="-E -m1000000 -w22 -n"
 holds batch.pml -DCHAIN
 holds batch.pml -DCHAIN -DTWO -DANYWHERE
 holds batch.pml -DCOUNTER -DNS=8
@@ -104,9 +105,8 @@ holds hold.pml -DTIME
 holds heal.pml -DCLONE -DBACK -DW=2 -DR=1 -DNS=3
 holds heal.pml -DBACK -DW=2 -DR=2 -DF=1 -DNS=4
 
-cc="-O0 -DSAFETY -DCOLLAPSE"
+cc="-O0 -DSAFETY -DCOLLAPSE" search="-E -m100000 -w20 -n"
 holds batch.pml -DCHAIN -DANYWHERE
-holds batch.pml -DCOUNTER -DANYWHERE
 for mutant in M_NVFIRST M_EXTFIRST M_TORN M_NOPRE M_REFUND M_RESUME M_LOWMOVE M_BEHIND; do
 	caught batch.pml -DCHAIN "-D$mutant"
 done

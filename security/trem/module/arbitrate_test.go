@@ -84,18 +84,23 @@ func TestTransfer_2_ReleasedNeverWakes(t *testing.T) {
 	h.learn(h.phone)
 	h.reason(h.phone, license.LockedInMove)
 	h.learn(h.home)
-	for _, l := range h.letters(h.home) {
-		if l.To == h.tablet.id {
-			h.mail([]trem.Letter{l})
+	for _, l := range h.letters(h.home) { // the source alone is told; what it passes on is lost
+		if l.To == h.phone.id {
+			t.Error("the destination is told of a RELEASE that its source has not")
 		}
+		_, err := h.tablet.Post(ctx, l.Bytes)
+		h.must(err)
 	}
 	h.plays(h.tablet, true)
-	for _, l := range h.letters(h.phone) { // it asks the tablet what became of it
+	for _, l := range h.letters(h.phone) { // it says that it has it
 		h.mail([]trem.Letter{l})
 	}
 	h.reason(h.phone, license.LockedInMove)
 	h.waiting(h.tablet, trem.StageReleased)
-	h.mail(h.letters(h.home))
+	h.tablet.restart()
+	h.learn(h.tablet)
+	h.learn(h.phone)
+	h.mail(h.letters(h.tablet))
 	h.waiting(h.tablet)
 	h.plays(h.phone, false)
 	if len(h.held(h.phone)) > 0 {
@@ -158,4 +163,30 @@ func TestTransfer_2_NoHoldNoArbiter(t *testing.T) {
 	}
 	h.mail(out.Letters)
 	h.plays(h.phone, true)
+}
+
+// TestTransfer_2_ReleaseMeetsCommit: the source has committed by the time the
+// arbiter decides: it is the destination's, and stays there.
+func TestTransfer_2_ReleaseMeetsCommit(t *testing.T) {
+	h, out := moved(t, "PLAY; MOVE=DOMAIN; LEND")
+	ctx := context.Background()
+	lost := h.lost(h.tablet, out.Transfer)
+	_, err := h.home.Post(ctx, lost[0].Bytes) // the phone is off
+	h.must(err)
+	h.learn(h.phone)
+	got, err := h.phone.Post(ctx, out.Letters[0].Bytes)
+	h.must(err)
+	_, err = h.tablet.Post(ctx, got.Letters[0].Bytes) // committed; its DONE is lost
+	h.must(err)
+	h.pass(50 * time.Hour)
+	h.learn(h.home)
+	h.mail(h.letters(h.home))
+	h.reason(h.tablet, license.MovedAway)
+	h.learn(h.phone)
+	h.mail(h.letters(h.phone))
+	h.plays(h.phone, true)
+	h.waiting(h.phone)
+	if letters := h.letters(h.home); len(letters) > 0 {
+		t.Errorf("the arbiter still has %d letters to write", len(letters))
+	}
 }

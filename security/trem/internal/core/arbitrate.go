@@ -200,12 +200,10 @@ func (c *Core) decide(out trem.Handed, rep lost, r Reading) (trem.Handed, error)
 	if err != nil {
 		return out, err
 	}
-	if !d.Confirm {
-		if out, err = c.announce(out, d, rep.TID.Src, r); err != nil {
-			return out, err
-		}
+	if d.Confirm {
+		return c.announce(out, d, rep.TID.Dst, r)
 	}
-	return c.announce(out, d, rep.TID.Dst, r)
+	return c.announce(out, d, rep.TID.Src, r) // who passes it on when it is durable there
 }
 
 // notice asks a destination what it knows.
@@ -223,14 +221,17 @@ func (c *Core) notice(out trem.Handed, tid ident.Transfer) (trem.Handed, error) 
 	return out, err
 }
 
-// announce says a decision to one side: to this module itself at once.
+// announce says a decision to one side: to this module itself at once. RELEASE
+// goes to the source alone. Told directly, a destination could destroy what the
+// source has committed to it meanwhile, or refuse as released what the source
+// then takes back whole.
 func (c *Core) announce(out trem.Handed, d transfer.Decision, to ident.Device, r Reading) (trem.Handed, error) {
 	object, err := transfer.SignDecision(c.signer, c.identity.Chain[0], d)
 	if err != nil {
 		return out, err
 	}
 	if to == c.self {
-		got, err := c.decided(object, c.peer, r)
+		got, err := c.decided(sheet{Number: sltp.NumberLetter, Object: object, Chain: c.identity.Chain}, c.peer, r)
 		out.Letters, out.Events = append(out.Letters, got.Letters...), append(out.Events, got.Events...)
 		return out, err
 	}
@@ -247,18 +248,18 @@ func (c *Core) fromManager(s sheet, peer *pki.Peer, r Reading) (out trem.Handed,
 		return out, false, nil //nolint:nilerr // it is another letter
 	}
 	if sig, err := wire.ParseSign1(s.Object, objectNotice, lostLimit); err == nil {
-		out, err = c.noticed(sig, peer, r)
+		out, err = c.noticed(sig, peer)
 		return out, true, err
 	}
 	if _, err := transfer.ParseDecision(s.Object, peer); err == nil {
-		out, err = c.decided(s.Object, peer, r)
+		out, err = c.decided(s, peer, r)
 		return out, true, err
 	}
 	return out, false, nil
 }
 
 // noticed answers the arbiter with a receipt, where there is one to show.
-func (c *Core) noticed(sig *wire.Sign1, peer *pki.Peer, r Reading) (trem.Handed, error) {
+func (c *Core) noticed(sig *wire.Sign1, peer *pki.Peer) (trem.Handed, error) {
 	q, err := transfer.ParseQuery(sig.Payload)
 	if err == nil {
 		err = sig.Verify(peer.Public())
@@ -281,31 +282,76 @@ func (c *Core) noticed(sig *wire.Sign1, peer *pki.Peer, r Reading) (trem.Handed,
 }
 
 // decided acts on the arbiter's word, at either side.
-func (c *Core) decided(object []byte, from *pki.Peer, r Reading) (trem.Handed, error) {
-	d, err := transfer.ParseDecision(object, from)
+func (c *Core) decided(s sheet, from *pki.Peer, r Reading) (trem.Handed, error) {
+	d, err := transfer.ParseDecision(s.Object, from)
 	if err != nil {
 		return trem.Handed{}, rejected(err)
 	}
 	out := trem.Handed{Transfer: d.TID}
 	switch {
 	case d.TID.Src == c.self && !d.Confirm:
-		res, err := c.source.Release(d)
-		if err != nil {
-			return out, rejected(err)
-		}
-		if err := c.close(res, r); err != nil {
-			return out, err
-		}
-		if res.Aborted {
-			out.Events = append(out.Events, trem.Event{Kind: trem.EventReleased, Peer: d.TID.Dst, Transfer: d.TID})
-		}
-		return out, nil
+		return c.releasedTo(out, s, d, from, r)
 	case d.TID.Dst == c.self && d.Confirm:
 		return out, c.confirmedBy(d)
 	case d.TID.Dst == c.self:
-		return c.releasedBy(out, d, r)
+		return c.releasedBy(out, d)
 	}
 	return out, rejected(transfer.ErrForeign)
+}
+
+// releasedTo takes a right back that the arbiter has released, and passes its
+// word on. Of a transfer that is closed by now it says so to the arbiter.
+func (c *Core) releasedTo(out trem.Handed, s sheet, d *transfer.Decided, from *pki.Peer, r Reading) (trem.Handed, error) {
+	res, err := c.source.Release(d)
+	if errors.Is(err, transfer.ErrUnknown) {
+		m, err := c.source.Answer(d.TID)
+		if err != nil {
+			return out, rejected(err)
+		}
+		return c.tell(out, from.ID(), m)
+	}
+	if err != nil {
+		return out, rejected(err)
+	}
+	word, err := wire.Marshal(s)
+	if err != nil {
+		return out, err
+	}
+	if res.Aborted {
+		recs, err := c.effect(res, r)
+		if err != nil {
+			return out, err
+		}
+		ruling, err := newRecord(kindRuling, rulingRecord{TID: d.TID, Letter: word})
+		if err != nil {
+			return out, err
+		}
+		if err := c.write(true, append(append(records(res.Records), recs...), ruling)...); err != nil {
+			return out, err
+		}
+		c.rulings[d.TID] = word
+		out.Events = append(out.Events, trem.Event{Kind: trem.EventReleased, Peer: d.TID.Dst, Transfer: d.TID})
+	}
+	out.Letters = append(out.Letters, trem.Letter{To: d.TID.Dst, Topic: topic(d.TID, "source"), Bytes: word})
+	return out, nil
+}
+
+// rulingRecord is a RELEASE that a source passes on, as the letter that it came in.
+type rulingRecord struct {
+	_      struct{} `cbor:",toarray"`
+	TID    ident.Transfer
+	Letter []byte
+}
+
+// tell says DONE of a transfer to the arbiter: there is nothing to decide.
+func (c *Core) tell(out trem.Handed, to ident.Device, m transfer.Message) (trem.Handed, error) {
+	done, ok := m.(transfer.Done)
+	if !ok || to == c.self {
+		return out, nil
+	}
+	l, err := c.markLetter(to, topic(done.TID, "lost"), done)
+	out.Letters = append(out.Letters, l)
+	return out, err
 }
 
 // confirmedBy ends the hold of what is here, for ever.
@@ -322,7 +368,7 @@ func (c *Core) confirmedBy(d *transfer.Decided) error {
 }
 
 // releasedBy destroys what is here and was given back to its source.
-func (c *Core) releasedBy(out trem.Handed, d *transfer.Decided, r Reading) (trem.Handed, error) {
+func (c *Core) releasedBy(out trem.Handed, d *transfer.Decided) (trem.Handed, error) {
 	res, err := c.dest.Released(d)
 	if err != nil {
 		return out, rejected(err)
@@ -345,20 +391,13 @@ func (c *Core) releasedBy(out trem.Handed, d *transfer.Decided, r Reading) (trem
 		return out, err
 	}
 	l, err := c.statement(d.TID, res)
-	if err != nil {
-		return out, err
-	}
 	out.Letters = append(out.Letters, l)
-	if server, err := c.writer(c.manager, r); err == nil && server.ID() != d.TID.Src { // who decided hears that it is over
-		l.To = server.ID()
-		out.Letters = append(out.Letters, l)
-	}
-	return out, nil
+	return out, err
 }
 
 // reportsLetters are what the arbiter has to say of what was reported to it: a
-// question before the hold is over, the decision after that. Source and
-// destination hear the decision until the transfer is closed.
+// question before the hold is over, the decision after that, until the source
+// says that it is over.
 func (c *Core) reportsLetters(out trem.Handed, r Reading) (trem.Handed, error) {
 	for _, tid := range slices.SortedFunc(maps.Keys(c.reports), compareTransfers) {
 		if c.reports[tid].Over {

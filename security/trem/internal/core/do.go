@@ -20,6 +20,9 @@ func (c *Core) Do(m trem.Message, r Reading) (trem.Message, error) {
 		err = c.failed
 	case err == nil:
 		out, payload, err = c.run(cmd, body, m.Payload, r)
+		if broken := c.flush(); broken != nil {
+			err = broken
+		}
 	default:
 		err = malformed(err)
 	}

@@ -83,7 +83,8 @@ func (c *Core) fellow(peer *pki.Peer, membership []byte) bool {
 // isFellow checks the membership that a device of this module's house shows.
 func (c *Core) isFellow(peer *pki.Peer, membership []byte) (*Membership, error) {
 	var manager any
-	domain, generation := ident.Domain{}, uint64(0)
+	var domain ident.Domain
+	var generation uint64
 	switch {
 	case c.domain != nil:
 		manager, domain, generation = c.signer.Public(), c.domain.ID, c.domain.Generation

@@ -204,6 +204,15 @@ func (c *Core) receiptByLetter(rec *transfer.Receipt, from ident.Device, r Readi
 	out := trem.Handed{Transfer: rec.TID, Events: []trem.Event{{
 		Kind: trem.EventReceipt, Peer: from, Transfer: rec.TID, XferHash: rec.XferHash, Installed: rec.Installed(), Code: rec.Reason,
 	}}}
+	if _, ruled := c.rulings[rec.TID]; ruled && res.Done.TID.Seq != 0 && c.membership != nil {
+		server, err := c.writer(c.manager, r)
+		if err != nil {
+			return c.withDone(out, res.Done) // it has run out: the arbiter hears nothing more
+		}
+		if out, err = c.tell(out, server.ID(), res.Done); err != nil {
+			return out, err
+		}
+	}
 	return c.withDone(out, res.Done)
 }
 
@@ -254,6 +263,13 @@ func (c *Core) returnedByLetter(ret *transfer.Returned, r Reading) (trem.Handed,
 }
 
 func (c *Core) doneByLetter(m transfer.Done) (trem.Handed, error) {
+	if m.TID.Dst != c.self { // the source says to the arbiter that it is over
+		recs, err := c.reportOver(m.TID)
+		if err != nil {
+			return trem.Handed{}, err
+		}
+		return trem.Handed{Transfer: m.TID}, c.write(true, recs...)
+	}
 	ev, err := c.closedBy(m)
 	out := trem.Handed{Transfer: m.TID}
 	if ev != nil {
@@ -353,6 +369,11 @@ func (c *Core) queryByLetter(m transfer.Query, from ident.Device, r Reading) (tr
 
 // sourceLetter is what the source says of a transfer now.
 func (c *Core) sourceLetter(tid ident.Transfer, r Reading) (trem.Letter, error) {
+	if word, ruled := c.rulings[tid]; ruled {
+		if o, err := c.source.Opened(tid); err == nil && o.Released {
+			return trem.Letter{To: tid.Dst, Topic: topic(tid, "source"), Bytes: word}, nil
+		}
+	}
 	m, err := c.source.Answer(tid)
 	if err != nil {
 		return trem.Letter{}, rejected(err)
