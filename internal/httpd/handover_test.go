@@ -33,6 +33,7 @@ func stages() []trem.Transfer {
 		{Op: "LEND", Stage: trem.StageBorrowed, Until: until},
 		{Op: "LEND", Stage: trem.StageReturned, Until: until},
 		{Op: "MOVE", Stage: trem.StageInDoubt},
+		{Op: "MOVE", Stage: trem.StageReleased, HoldUntil: until},
 	}
 }
 
