@@ -127,7 +127,7 @@ func lasting(s string) (int64, error) {
 		return int64(days) * 24 * time.Hour.Milliseconds(), nil
 	}
 	d, err := time.ParseDuration(s)
-	if err != nil || d <= 0 {
+	if err != nil || d < time.Millisecond {
 		return 0, usage("%q is no time: 90m, 6h, 14d", s)
 	}
 	return d.Milliseconds(), nil
@@ -465,6 +465,15 @@ func newDeviceTransfersCmd(env *Env, dir *string) *cobra.Command {
 	}
 }
 
+// titleOf is the title that a transfer is of. Of a loan that was given back it is
+// not known here any more.
+func titleOf(t trem.Transfer) string {
+	if t.Content == "" {
+		return "A borrowed title"
+	}
+	return t.Content.String()
+}
+
 // came are the titles that arrived.
 func came(events []trem.Event) []ident.Content {
 	out := []ident.Content{}
@@ -487,7 +496,7 @@ func listTransfers(w io.Writer, list []trem.Transfer, names map[ident.Device]str
 		}
 	}
 	for _, t := range list {
-		p.line("%v: %s", t.Content, httpd.TransferWords(t, names[t.Peer]))
+		p.line("%s: %s", titleOf(t), httpd.TransferWords(t, names[t.Peer]))
 	}
 	if len(list) == 0 && len(events) == 0 {
 		p.line("Nothing is on its way.")

@@ -81,6 +81,7 @@ type Letter struct {
 	Topic [16]byte     `cbor:"2,keyasint"` // a newer letter of one topic makes an older one useless
 	Bytes []byte       `cbor:"3,keyasint"`
 	Again bool         `cbor:"4,keyasint,omitzero"` // it says what was said before: worth sending once in a while
+	Says  uint64       `cbor:"5,keyasint,omitzero"` // two letters of one topic that say the same have the same number
 }
 
 // IsLetter reports whether a message that came without connection ID is for Post.
