@@ -1,6 +1,7 @@
 package license_test
 
 import (
+	"math"
 	"slices"
 	"testing"
 
@@ -171,7 +172,7 @@ func (m *machine) handle() {
 	if m.usage.PlayCount == 0 {
 		share.Plays = 0
 	}
-	switch rapid.IntRange(0, 6).Draw(m.rt, "handling") {
+	switch rapid.IntRange(0, 8).Draw(m.rt, "handling") {
 	case 0:
 		next, err := m.v.lic.Give(s, share)
 		if m.change(next, err); err == nil {
@@ -198,6 +199,12 @@ func (m *machine) handle() {
 		}
 	case 5:
 		m.change(m.next.Continue(m.v.lic, s))
+	case 6:
+		m.settle(s, share)
+	case 7:
+		if rare(m.rt, "released") {
+			m.keep()
+		}
 	default:
 		in := m.v.in
 		in.Request.Action, in.Request.Form = p, license.FormStill
@@ -209,6 +216,32 @@ func (m *machine) handle() {
 			m.change(step.State, nil)
 		}
 	}
+}
+
+// settle ends a child that was handed out: what it spent is used up here.
+func (m *machine) settle(s license.State, share license.Share) {
+	spent := rapid.SampledFrom([]uint64{0, 1, 2, 50_000, math.MaxUint64}).Draw(m.rt, "spent")
+	next, err := s.Settle(share, spent)
+	if m.change(next, err); err != nil {
+		return
+	}
+	m.books = license.Share{Plays: m.books.Plays - share.Plays, MS: m.books.MS - share.MS, Copies: m.books.Copies - share.Copies}
+	m.plays += min(spent, share.Plays)
+	ms := next.Acc - s.Acc
+	if ms < 0 || ms > share.MS {
+		m.rt.Fatalf("%d ms used up of a share of %d", ms, share.MS)
+	}
+	m.least, m.most = m.least+ms, m.most+ms
+}
+
+// keep is an arbiter's RELEASE, which gives back less than there was.
+func (m *machine) keep() {
+	m.stop(false)
+	s := m.v.in.State
+	next := m.v.lic.Keep(s, rapid.Uint64Range(0, 3).Draw(m.rt, "kept"))
+	m.plays += next.Consumed[permission.Play] - s.Consumed[permission.Play]
+	m.least, m.most = m.least+next.Acc-s.Acc, m.most+next.Acc-s.Acc
+	m.change(next, nil)
 }
 
 func (m *machine) step() {

@@ -87,7 +87,7 @@ func (l *License) CopySplits() bool {
 // plays, one that is begun and not charged included; of an accumulated one ms.
 func (l *License) Spent(s State) uint64 {
 	if l.playCount() == 0 {
-		return uint64(max(s.Acc, 0)) //nolint:gosec // not negative
+		return uint64(max(s.Acc, 0))
 	}
 	n := s.Consumed[permission.Play]
 	if s.OpenPlay != nil && !s.OpenPlay.Charged {
@@ -121,7 +121,8 @@ func (s State) Settle(x Share, spent uint64) (State, error) {
 
 // Keep leaves n plays of a counted license, and takes the others as used, and
 // with n = 0 all accumulated time: what an arbiter gives back is less what may
-// have been used elsewhere.
+// have been used elsewhere. A play that is begun and not charged is one of the
+// n; of none it is over.
 func (l *License) Keep(s State, n uint64) State {
 	left := s.left(permission.Play, l.playCount())
 	lost := int64(0)
@@ -132,6 +133,9 @@ func (l *License) Keep(s State, n uint64) State {
 		return s
 	}
 	s = s.clone()
+	if n == 0 && s.OpenPlay != nil && !s.OpenPlay.Charged {
+		s.OpenPlay = nil
+	}
 	if s.Acc += lost; left <= n {
 		s.Ver++
 		return s

@@ -91,8 +91,8 @@ func later(format string, args ...any) error { return exit(statusLater, format, 
 // check is a check or a bench row that does not hold: status 5.
 func check(format string, args ...any) error { return exit(statusCheck, format, args) }
 
-// said ends a command with a status after it has printed its answer itself.
-func said(code int) error { return &exitError{code: code} }
+// saidNo ends a command with a status after it has printed its answer itself.
+func saidNo() error { return &exitError{code: statusRefused} }
 
 func exit(code int, format string, args []any) error {
 	return &exitError{code: code, err: fmt.Errorf(format, args...)}

@@ -69,7 +69,7 @@ func TestMain_ErrorsKeepTheirStatusAndArePrintedOnce(t *testing.T) {
 		{refused("no plays left"), 3, "lares: no plays left\n"},
 		{later("the shop is closed"), 4, "lares: the shop is closed\n"},
 		{check("hash differs"), 5, "lares: hash differs\n"},
-		{said(statusRefused), 3, ""},
+		{saidNo(), 3, ""},
 		{errors.Join(errors.New("while closing"), refused("no")), 3, "lares: while closing\nno\n"},
 	} {
 		var errs bytes.Buffer

@@ -27,7 +27,7 @@ func (e *Env) decided(cmd *cobra.Command, err error) error {
 	if err := report.print(cmd, r.Decision, func(w io.Writer) error { return explain(w, &r.Decision) }); err != nil {
 		return err
 	}
-	return said(statusRefused)
+	return saidNo()
 }
 
 // explain says in words what a decision means. What was there and what was

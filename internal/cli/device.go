@@ -186,7 +186,7 @@ func newDeviceWhyCmd(env *Env, dir *string) *cobra.Command {
 				if err := env.print(cmd, got, func(w io.Writer) error { return explain(w, &got) }); err != nil || got.Allow {
 					return err
 				}
-				return said(statusRefused)
+				return saidNo()
 			})
 		},
 	}

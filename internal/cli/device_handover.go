@@ -120,7 +120,7 @@ func lasting(s string) (int64, error) {
 		if err != nil || days == 0 {
 			return 0, usage("%q is no time: 90m, 6h, 14d", s)
 		}
-		return int64(days) * 24 * time.Hour.Milliseconds(), nil //nolint:gosec // 16 bits
+		return int64(days) * 24 * time.Hour.Milliseconds(), nil
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d <= 0 {
@@ -161,7 +161,7 @@ func runHandOver(cmd *cobra.Command, env *Env, dir string, op trem.Op, title str
 			return err
 		})
 		if err == nil && got.Refused != "" {
-			return said(statusRefused)
+			return saidNo()
 		}
 		return err
 	})

@@ -123,7 +123,7 @@ func (p *post) send(ctx context.Context, l trem.Letter) (events []trem.Event, er
 	}
 	answers, err := p.link.Exchange(ctx, lrp.Frame{
 		Version: lrp.Version, Type: lrp.TypeSLTP, Dst: lrp.Addr(l.To), Src: lrp.Addr(p.self), Tx: lrp.Tx(l.Topic),
-		Seq: uint64(p.env.Now().UnixMilli()), Expires: p.env.Now().Add(letterLife).UnixMilli(), Body: body, //nolint:gosec // after 1970
+		Seq: uint64(p.env.Now().UnixMilli()), Expires: p.env.Now().Add(letterLife).UnixMilli(), Body: body,
 	})
 	if err != nil {
 		return nil, later("the house does not answer: %w", err)

@@ -70,19 +70,18 @@ func homeHandCmd(env *Env, dir *string, op trem.Op, cmd *cobra.Command) *cobra.C
 			return err
 		})
 		if err == nil && out.Refused != "" {
-			return said(statusRefused)
+			return saidNo()
 		}
 		return err
 	}
 	cmd.Flags().StringVar(&f.to, "to", "", "name of a device of the house, or URL of another house (required)")
 	_ = cmd.MarkFlagRequired("to")
-	switch op {
-	case trem.OpLend:
+	if op == trem.OpLend {
 		cmd.Flags().StringVar(&f.lasts, "for", "14d", "how long: 90m, 6h, 14d")
-	case trem.OpMove:
+	} else if op == trem.OpMove {
 		cmd.Flags().StringVar(&f.within, "within", "", "time in which the device has to have it, such as 7d (default: no limit)")
 	}
-	if op != trem.OpMove {
+	if op == trem.OpCopy || op == trem.OpLend {
 		cmd.Flags().Uint64Var(&f.plays, "plays", 0, "plays that go with a counted title (default 1)")
 	}
 	return cmd

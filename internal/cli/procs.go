@@ -32,7 +32,7 @@ func killTree(pid int) error {
 		return err
 	}
 	for _, p := range append([]int{pid}, list...) {
-		if err := syscall.Kill(p, syscall.SIGKILL); err != nil && err != syscall.ESRCH { //nolint:errorlint // a bare number
+		if err := syscall.Kill(p, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
 			return fmt.Errorf("kill %d: %w", p, err)
 		}
 	}

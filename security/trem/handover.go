@@ -114,10 +114,10 @@ type Transfer struct {
 	Stage     Stage          `cbor:"3,keyasint" json:"stage"`
 	Peer      ident.Device   `cbor:"4,keyasint" json:"peer"`
 	License   ident.License  `cbor:"5,keyasint" json:"license"`
-	Content   ident.Content  `cbor:"6,keyasint" json:"content"`
-	Until     int64          `cbor:"7,keyasint" json:"until,omitzero"`      // of a loan, Unix ms
-	HoldUntil int64          `cbor:"8,keyasint" json:"hold_until,omitzero"` // Unix ms; 0: nobody can decide it but the other side
-	Cancelled bool           `cbor:"9,keyasint" json:"cancelled,omitzero"`  // it was asked back
+	Content   ident.Content  `cbor:"6,keyasint,omitzero" json:"content,omitzero"` // none of a loan that was here
+	Until     int64          `cbor:"7,keyasint" json:"until,omitzero"`            // of a loan, Unix ms
+	HoldUntil int64          `cbor:"8,keyasint" json:"hold_until,omitzero"`       // Unix ms; 0: nobody can decide it but the other side
+	Cancelled bool           `cbor:"9,keyasint" json:"cancelled,omitzero"`        // it was asked back
 }
 
 // HandOver takes a license out of use and returns the letter that carries it. A

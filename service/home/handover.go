@@ -203,7 +203,7 @@ func (h *Home) deliver(ctx context.Context, l trem.Letter) (out trem.Handed, err
 	now := h.cfg.Now()
 	answers, err := h.cfg.Frames(ctx, base, lrp.Frame{
 		Version: lrp.Version, Type: lrp.TypeSLTP, Dst: lrp.Addr(l.To), Src: lrp.Addr(st.Device), Tx: lrp.Tx(l.Topic),
-		Seq: uint64(now.UnixMilli()), Expires: now.Add(MailLife).UnixMilli(), Body: body, //nolint:gosec // after 1970
+		Seq: uint64(now.UnixMilli()), Expires: now.Add(MailLife).UnixMilli(), Body: body,
 	})
 	if err != nil {
 		return out, err

@@ -219,9 +219,13 @@ func TestTransfer_1_ClosingOutsideASession(t *testing.T) {
 		by      *party
 		allowed bool
 	}{
-		{Done{TID: tid, Low: 1}, a, true}, {Done{TID: tid, Low: 1}, b, false},
-		{Cancel{TID: tid}, a, true}, {Cancel{TID: tid}, b, false},
-		{Query{TID: tid}, a, true}, {Query{TID: tid}, b, true}, {Query{TID: tid}, newParty(t, 3), false},
+		{Done{TID: tid, Low: 1}, a, true},
+		{Done{TID: tid, Low: 1}, b, false},
+		{Cancel{TID: tid}, a, true},
+		{Cancel{TID: tid}, b, false},
+		{Query{TID: tid}, a, true},
+		{Query{TID: tid}, b, true},
+		{Query{TID: tid}, newParty(t, 3), false},
 	} {
 		payload, err := tc.m.Encode()
 		if err != nil {

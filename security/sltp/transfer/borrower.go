@@ -148,8 +148,10 @@ func (d *Destination) Borrowed() []Borrowing {
 		for seq, k := range p.outcomes {
 			if l := k.loan; l != nil && seq > p.low {
 				tid := ident.Transfer{Src: key.peer, Dst: d.self, Incarnation: key.inc, Seq: seq}
-				out = append(out, Borrowing{TID: tid, Child: l.Child, Until: l.Until, Returned: l.Returned,
-					Return: Return{TID: tid, Child: l.Child, Number: l.Number, Spent: l.Spent}})
+				out = append(out, Borrowing{
+					TID: tid, Child: l.Child, Until: l.Until, Returned: l.Returned,
+					Return: Return{TID: tid, Child: l.Child, Number: l.Number, Spent: l.Spent},
+				})
 			}
 		}
 	}

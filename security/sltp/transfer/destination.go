@@ -123,7 +123,7 @@ func (d *Destination) again(x *XFER, p *receiving, k *keptOutcome, body *Body) (
 func (d *Destination) contradicted(key pairKey, tid ident.Transfer, hash [sha256.Size]byte, m Message, k *keptOutcome, out Result) (Result, error) {
 	out.Installed, out.Body = false, nil
 	if d.older(key) { // a rolled back source does not know what it did
-		if !out.Receipt.Closed {
+		if !out.Receipt.Closed && k.loan == nil { // a refusal would end a loan that is here
 			out.Receipt = Statement{TID: tid, Verdict: Refused, Reason: ReasonRolledBack, XferHash: hash}
 		}
 		return out, nil

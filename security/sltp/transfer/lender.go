@@ -122,8 +122,10 @@ func (s *Source) out(tid ident.Transfer) (*escrow, error) {
 
 // Returned acts on a verified RETURNED. With the number of the newest LEND the
 // loan is over: the caller commits Records with its own that make the right its
-// own again, and sends Done. With a lower one the newest LEND goes out again. Of
-// a loan that is closed it gives DONE again.
+// own again, and sends Done. With a lower one the newest LEND goes out again,
+// even where a recall is on its way: only that number's RETURNED ends the loan,
+// and a borrower that has given back answers it so. Of a loan that is closed it
+// gives DONE again.
 func (s *Source) Returned(r *Returned) (Outcome, Message, error) {
 	if r == nil || !r.verified {
 		return Outcome{}, nil, ErrReceipt
@@ -237,7 +239,7 @@ func (s *Source) replayLend(r Record) error {
 		return fmt.Errorf("%w: LEND %v", ErrRecord, rec.TID)
 	}
 	p := s.sending(pairKey{rec.TID.Dst, rec.TID.Incarnation})
-	if e := p.open[rec.TID.Seq]; e != nil && (e.loan == nil || e.loan.child != rec.Child || e.loan.number >= rec.Number) {
+	if e := p.open[rec.TID.Seq]; e != nil && (e.loan == nil || e.loan.child != rec.Child || e.loan.number >= rec.Number || e.loan.until > rec.Until) {
 		return fmt.Errorf("%w: second LEND %v", ErrRecord, rec.TID)
 	}
 	p.lend(rec)

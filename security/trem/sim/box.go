@@ -57,7 +57,10 @@ func (d diceReader) Read(p []byte) (int, error) {
 // open replays a disk into a life.
 func (b *box) open(d *disk, nv *register, dice io.Reader) (l life, err error) {
 	cfg := vault.Config{FS: d, Keystore: b.keys, Device: b.id, Rand: dice}
-	if nv != nil {
+	switch {
+	case nv != nil && nv.counts:
+		cfg.Counter = nv
+	case nv != nil:
 		cfg.Anchor = nv
 	}
 	var recs []vault.Record
@@ -214,7 +217,7 @@ func (w *World) settled(b *box, err error) error {
 func (b *box) look(files map[string]*inode) (*view, error) {
 	nv := b.nv
 	if nv != nil {
-		nv = &register{value: nv.value, disk: newDisk(nil, None)}
+		nv = &register{counts: nv.counts, value: nv.value, count: nv.count, disk: newDisk(nil, None)}
 	}
 	l, err := b.open(viewOf(files), nv, diceReader{newRand(0, 0)})
 	if err != nil {

@@ -111,6 +111,9 @@ func (w *World) opCopy(b *box) error {
 		return nil
 	}
 	e := entry{Op: transfer.OpCopy, Asset: a, Units: units{Copies: w.upTo(u.Copies)}}
+	if w.rnd.IntN(2) == 0 {
+		e.Units.Copies = u.Copies
+	}
 	if a.Gen+1 == maxGeneration && w.cfg.Mutant != AnyGen {
 		e.Units.Copies = 1
 	}

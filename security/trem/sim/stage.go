@@ -98,7 +98,7 @@ func (s *Stage) reset(m Mutant) error {
 	s.w = empty(Config{Parties: s.parties, Seed: s.seed, Mutant: m, Lenient: true, Log: s})
 	s.w.ops, s.w.patience, s.w.calm = stageOps(), 0, true // what goes wrong, somebody decides
 	for i := range 3 {
-		if err := s.w.addBox(i, true); err != nil {
+		if err := s.w.addBox(i, &register{}); err != nil {
 			return err
 		}
 	}

@@ -65,9 +65,15 @@ func New(cfg Config) (*World, error) {
 		cfg.Steps = defaultSteps
 	}
 	w := empty(cfg)
-	anchored := w.rnd.IntN(2) == 0 && cfg.Mutant != RollBack
+	anchors := []func() *register{
+		func() *register { return nil }, func() *register { return &register{} }, func() *register { return &register{counts: true} },
+	}
+	anchor := anchors[w.rnd.IntN(len(anchors))]
+	if cfg.Mutant == RollBack {
+		anchor = anchors[0]
+	}
 	for i := range 3 + w.rnd.IntN(2) {
-		if err := w.addBox(i, anchored); err != nil {
+		if err := w.addBox(i, anchor()); err != nil {
 			return nil, err
 		}
 	}
@@ -90,15 +96,15 @@ func newRand(a, b uint64) *rand.Rand {
 	return rand.New(rand.NewPCG(a, b)) //nolint:gosec // a run must be repeatable
 }
 
-func (w *World) addBox(i int, anchored bool) (err error) {
+func (w *World) addBox(i int, anchor *register) (err error) {
 	b := &box{party: w.cfg.Parties.all[i], index: i, dice: newRand(w.cfg.Seed, uint64(i)+1)} //nolint:gosec // i >= 0
 	b.clock.secure = true
 	if b.keys, err = newKeys(b.party); err != nil {
 		return err
 	}
 	b.disk = newDisk(w.rnd, w.cfg.Mutant)
-	if anchored {
-		b.nv = &register{disk: b.disk}
+	if b.nv = anchor; anchor != nil {
+		b.nv.disk = b.disk
 	}
 	w.boxes = append(w.boxes, b)
 	return w.boot(b)

@@ -61,7 +61,7 @@ func (c *Core) wish(in trem.LicenseRequest) (sltp.Body, error) {
 		}
 		n := uint64(sltp.All)
 		if in.Op == trem.OpLend {
-			n = uint64(max(in.ForMS, 1)) //nolint:gosec // above 0
+			n = uint64(max(in.ForMS, 1))
 		} else if in.Op == trem.OpCopy {
 			n = max(in.Plays, 1)
 		}

@@ -202,12 +202,9 @@ func (c *Core) stands(inst *instance) (license.Membership, bool) {
 
 // isOwner reports whether a subject is this module, or its house.
 func (c *Core) isOwner(s license.Subject, issuer ident.Issuer) bool {
-	switch s.Kind {
-	case license.SubjectDevice:
+	if s.Kind == license.SubjectDevice {
 		return ident.Device(s.ID) == c.self
-	case license.SubjectDomain:
-		id, gen, ok := c.pairwise(issuer)
-		return ok && id == ident.Domain(s.ID) && gen >= s.Generation
 	}
-	return false
+	id, gen, ok := c.pairwise(issuer)
+	return s.Kind == license.SubjectDomain && ok && id == ident.Domain(s.ID) && gen >= s.Generation
 }

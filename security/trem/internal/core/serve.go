@@ -202,11 +202,10 @@ func (c *Core) handed(ev sltp.EventRequest, open sltp.MoveOpen, r Reading) (sltp
 		peer:   ev.Peer,
 		fellow: true, request: ev.Request.ReqID, r: r,
 	}
-	switch n := open.Amounts[uint8(act)]; h.order.Op {
-	case trem.OpLend:
-		h.order.ForMS = int64(min(n, 1<<52)) //nolint:gosec // bounded
-	case trem.OpCopy:
-		h.order.Plays = n
+	if n := open.Amounts[uint8(act)]; h.order.Op == trem.OpLend {
+		h.order.ForMS = int64(min(n, 1<<52))
+	} else {
+		h.order.Plays = n // of a COPY
 	}
 	m, err := c.onItsWay(h)
 	if m == nil && err == nil {
@@ -258,17 +257,14 @@ func refusalOf(err error) (sltp.ErrorCode, bool) {
 	var e *trem.Error
 	switch {
 	case errors.As(err, &no) && len(no.Decision.Reasons) > 0:
-		switch no.Decision.Reasons[0].Code {
-		case license.NoGrant:
-			return sltp.ErrorNoGrant, true
-		case license.CountExhausted, license.TimeExhausted:
-			return sltp.ErrorExhausted, true
-		case license.LockedInMove:
-			return sltp.ErrorTryLater, true
-		case license.TREMLevel:
-			return sltp.ErrorLevel, true
+		code, named := map[license.Code]sltp.ErrorCode{
+			license.NoGrant: sltp.ErrorNoGrant, license.CountExhausted: sltp.ErrorExhausted, license.TimeExhausted: sltp.ErrorExhausted,
+			license.LockedInMove: sltp.ErrorTryLater, license.TREMLevel: sltp.ErrorLevel,
+		}[no.Decision.Reasons[0].Code]
+		if !named {
+			code = sltp.ErrorRefused
 		}
-		return sltp.ErrorRefused, true
+		return code, true
 	case errors.As(err, &e) && e.Code == trem.CodeState:
 		return sltp.ErrorTryLater, true
 	case errors.As(err, &e) && e.Code == trem.CodeRejected:

@@ -132,7 +132,7 @@ func (c *Core) outgoing(tid ident.Transfer) (trem.Transfer, error) {
 		return trem.Transfer{}, err
 	}
 	t := trem.Transfer{ID: tid, Stage: trem.StageSent, Peer: tid.Dst, Cancelled: o.Cancelled}
-	chain := [][]byte(nil)
+	var chain [][]byte
 	if o.Loan != nil {
 		t.Op, t.Stage, t.Until, chain = trem.OpLend.String(), trem.StageLent, o.Loan.Until, o.Loan.Chain
 	} else {
