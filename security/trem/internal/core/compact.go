@@ -105,8 +105,8 @@ func (c *Core) snapshotHeld(s *log) error {
 	return nil
 }
 
-// forgetCame forgets the transfers that brought what is gone, and of those from
-// one log that brought the same license all but the last that is closed: a title
+// forgetCame forgets closed transfers: those that brought what is gone, and of
+// those from one log that brought the same license all but the last. So a title
 // that goes to and fro for years makes no snapshot longer.
 func (c *Core) forgetCame() {
 	type way struct {
