@@ -110,6 +110,30 @@ func (c *Core) snapshotHeld(s *log) error {
 	return nil
 }
 
+// forgetCame forgets closed transfers: those that brought what is gone, and of
+// those from one log that brought the same license all but the last. So a title
+// that goes to and fro for years makes no snapshot longer.
+func (c *Core) forgetCame() {
+	type way struct {
+		hash [32]byte
+		src  ident.Device
+		inc  ident.Incarnation
+	}
+	last := map[way]uint64{}
+	for tid, hash := range c.came {
+		w := way{hash, tid.Src, tid.Incarnation}
+		last[w] = max(last[w], tid.Seq)
+	}
+	for tid, hash := range c.came {
+		if c.dest.Unconfirmed(tid) {
+			continue
+		}
+		if _, here := c.held[hash]; !here || tid.Seq < last[way{hash, tid.Src, tid.Incarnation}] {
+			delete(c.came, tid)
+		}
+	}
+}
+
 // cameRecord names a transfer that was installed here and its license.
 type cameRecord struct {
 	_    struct{} `cbor:",toarray"`

@@ -139,6 +139,7 @@ func anchored(cfg vault.Config) vault.Config {
 }
 
 func (c *Core) compact() error {
+	c.forgetCame()
 	recs, err := c.snapshot()
 	if err != nil {
 		return fmt.Errorf("compact: %w", err)
