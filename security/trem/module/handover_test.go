@@ -464,6 +464,38 @@ func TestEvaluator_E10_RefusedGiftComesBack(t *testing.T) {
 	h.plays(h.tablet, false)
 }
 
+// TestTransfer_E16_DevicesGiveItBackFirst: a license that counts nothing is in a
+// child of each device that has it, and with that the device would play on when the
+// license itself is another house's: it leaves when the children are back.
+func TestTransfer_E16_DevicesGiveItBackFirst(t *testing.T) {
+	h := movable(t, "PLAY; TRANSFER=1; LEND")
+	h.visit()
+	ctx := context.Background()
+	h.wantKinds(h.get(h.tablet, filmID, 0), trem.EventInstalled, trem.EventClosed)
+	h.home.restart()
+	h.learn(h.home)
+	for _, order := range []trem.HandOver{{Op: trem.OpTransfer}, {Op: trem.OpLend, ForMS: 1000}} {
+		order.Content, order.To = filmID, h.door(h.aunt)
+		var no *trem.RefusalError
+		if _, err := h.home.HandOver(ctx, order); !errors.As(err, &no) || no.Decision.Reasons[0].Remedy != license.ReturnFirst {
+			t.Fatalf("%v: %v", order.Op, err)
+		}
+	}
+	out, err := h.tablet.Yield(ctx, h.held(h.tablet)[0].License)
+	h.must(err)
+	h.mail(out.Letters)
+	h.wantKinds(h.get(h.tablet, filmID, 0), trem.EventInstalled, trem.EventClosed) // the same child again
+	h.plays(h.tablet, true)
+	out, err = h.tablet.Yield(ctx, h.held(h.tablet)[0].License)
+	h.must(err)
+	h.mail(out.Letters)
+	h.reason(h.tablet, license.NoGrant)
+	gift, err := h.home.HandOver(ctx, trem.HandOver{Op: trem.OpTransfer, Content: filmID, To: h.door(h.aunt)})
+	h.must(err)
+	h.mail(gift.Letters)
+	h.plays(h.aunt, true)
+}
+
 // TestTransfer_3_LentToAnotherHouse: a loan needs no house in common.
 func TestTransfer_3_LentToAnotherHouse(t *testing.T) {
 	h := movable(t, "PLAY; LEND")

@@ -47,6 +47,9 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	for name, id := range c.told {
 		s.add(kindPairwise, pairwiseRecord{House: name.house, Issuer: name.issuer, Domain: id})
 	}
+	for _, rec := range c.dwell {
+		s.add(kindDwell, rec)
+	}
 	for _, rec := range c.backs {
 		if c.domain != nil || !rec.Over {
 			s.add(kindBack, rec)

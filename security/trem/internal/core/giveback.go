@@ -8,8 +8,10 @@ import (
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/license/permission"
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/security/trem/internal/vault"
 )
 
 // The signed objects by which plays that were set aside for a device go back to
@@ -143,6 +145,7 @@ func (c *Core) takeBack(sig *wire.Sign1, from *pki.Peer) (trem.Handed, error) {
 			return trem.Handed{}, err
 		}
 		inst.state, c.backs[id] = next, backRecord{License: id, Over: true}
+		delete(c.dwell, id)
 	}
 	payload, err := wire.Marshal(takenBack{License: id})
 	if err != nil {
@@ -196,4 +199,44 @@ func (c *Core) took(sig *wire.Sign1, from *pki.Peer) (trem.Handed, error) {
 	}
 	c.backs[t.License] = rec
 	return trem.Handed{}, nil
+}
+
+// dwellRecord is a child without a count that a device of the house has: the
+// license it is of does not leave the house before it is given back.
+type dwellRecord struct {
+	_      struct{} `cbor:",toarray"`
+	Child  ident.License
+	Parent ident.License
+}
+
+// dwells notes a child that counts nothing. One that counts is accounted for in
+// its parent's state; with this one a device plays on whatever becomes of that.
+func (c *Core) dwells(child, parent *license.License) ([]vault.Record, error) {
+	id := child.Info().ID
+	if _, known := c.dwell[id]; known || child.Whole() != (license.Share{}) {
+		return nil, nil
+	}
+	rec := dwellRecord{Child: id, Parent: parent.Info().ID}
+	c.dwell[id] = rec
+	delete(c.backs, id) // it was given back, and is there again
+	out, err := newRecord(kindDwell, rec)
+	return []vault.Record{out}, err
+}
+
+// dwelling is how many devices of the house have a child of a license that counts nothing.
+func (c *Core) dwelling(inst *instance) (n int) {
+	for _, rec := range c.dwell {
+		if rec.Parent == inst.leaf().Info().ID {
+			n++
+		}
+	}
+	return n
+}
+
+// returnFirst refuses to let a license leave the house that its devices have.
+func (c *Core) returnFirst(inst *instance, act permission.Permission) license.Decision {
+	return license.Decision{Action: act, License: inst.leaf().Info().ID, Reasons: []license.Reason{{
+		Code: license.DestNotAllowed, Constraint: "ALLOWANCE", Have: fmt.Sprintf("on %d devices of the house", c.dwelling(inst)), Need: "on none", Closed: true,
+		Remedy: license.ReturnFirst,
+	}}}
 }
