@@ -132,7 +132,7 @@ func newHomeTransfersCmd(env *Env, dir *string) *cobra.Command {
 					p.line("Nothing is on its way, and nothing is lent.")
 				}
 				for _, t := range v.Transfers {
-					p.line("%v: %s", t.Content, t.Words)
+					p.line("%s: %s", titleOf(t.Transfer), t.Words)
 				}
 				return p.err
 			})

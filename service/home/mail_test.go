@@ -268,26 +268,30 @@ func TestLRP_7_LettersFindTheirWay(t *testing.T) {
 func TestLRP_7_TheHouseWritesAgain(t *testing.T) {
 	h := newHouse(t)
 	first, second := written("first", 0), written("second", 0)
-	pending := func(bytes []byte) {
+	pending := func(bytes []byte, says uint64) {
 		h.m.Lock()
 		defer h.m.Unlock()
-		h.m.Pending = trem.Handed{Letters: []trem.Letter{{To: h.tablet, Topic: [16]byte{1}, Bytes: bytes, Again: true}}}
+		h.m.Pending = trem.Handed{Letters: []trem.Letter{{To: h.tablet, Topic: [16]byte{1}, Bytes: bytes, Again: true, Says: says}}}
 	}
 	ask := func() {
 		if _, err := h.Transfers(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	pending(first)
+	pending(first, 1)
 	ask()
 	h.box(h.tablet, 0, first)
-	pending(second)
+	pending(second, 1)
 	h.c.now = h.c.now.Add(24*time.Hour - time.Second)
 	ask()
 	h.box(h.tablet, 0, first)
 	h.c.now = h.c.now.Add(time.Second)
 	ask()
 	h.box(h.tablet, 0, second)
+	recall := written("recall", 0) // it says something else: that does not wait
+	pending(recall, 2)
+	ask()
+	h.box(h.tablet, 0, recall)
 }
 
 // TestLRP_7_RecipientOf: by name or ID; two of a name, none, and one that

@@ -295,6 +295,14 @@ func (c *chaos) end() {
 	for _, b := range c.boxes() {
 		c.again(b)
 	}
+	list, err := c.home.Transfers(context.Background())
+	c.must(err)
+	for _, t := range list { // some in sessions, whose askers have forgotten them
+		got, err := c.home.Cancel(context.Background(), t.ID)
+		if c.answer(err) == nil {
+			c.house.mail(got.Letters)
+		}
+	}
 	c.letter, c.net = c.net, nil
 	c.straggle()
 	for range 2 { // what was lent when a letter came late

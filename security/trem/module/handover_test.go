@@ -480,3 +480,55 @@ func TestTransfer_3_LentToAnotherHouse(t *testing.T) {
 	h.plays(h.home, true)
 	h.reason(h.aunt, license.NoGrant)
 }
+
+// TestLicense_3_PlaysGoBack: what was set aside for a device and not used there is
+// the house's again, once, whatever is lost or comes twice.
+func TestLicense_3_PlaysGoBack(t *testing.T) {
+	h := newHouse(t)
+	s := h.stock(cenc.SchemeCENC, filmID)
+	ctx := context.Background()
+	h.must(h.pair(h.tablet))
+	h.must(h.pair(h.phone))
+	h.wantKinds(h.buy(filmID, h.sell("PLAY; PLAY_COUNT=5", filmID)), trem.EventInstalled, trem.EventClosed)
+	h.wantKinds(h.get(h.tablet, filmID, 3), trem.EventInstalled, trem.EventClosed)
+	left := func(want uint64) {
+		t.Helper()
+		if held := h.held(h.home); len(held) != 1 || *held[0].Counters.PlaysLeft != want {
+			t.Fatalf("%d plays at home, want %d", *held[0].Counters.PlaysLeft, want)
+		}
+	}
+	left(2)
+	if _, err := h.tablet.play(s, content.HD, playAsk(content.HD), 0); err != nil {
+		t.Fatal(err)
+	}
+	set := h.held(h.tablet)
+	out, err := h.tablet.Yield(ctx, set[0].License)
+	h.must(err)
+	h.reason(h.tablet, license.NoGrant)
+	left(2)
+	if _, err := h.tablet.Yield(ctx, set[0].License); err == nil {
+		t.Error("given back twice")
+	}
+	h.tablet.restart()
+	h.learn(h.tablet)
+	again := h.letters(h.tablet)
+	if len(again) == 0 {
+		t.Fatal("nothing is said again after a restart")
+	}
+	if _, err := h.phone.Post(ctx, out.Letters[0].Bytes); err == nil {
+		t.Error("a device took it")
+	}
+	h.mail(append(out.Letters, again...))
+	left(4)
+	for _, b := range []*box{h.home, h.tablet} {
+		b.restart()
+		h.learn(b)
+	}
+	h.mail(out.Letters)
+	left(4)
+	for _, l := range h.letters(h.tablet) {
+		t.Errorf("a letter to %v is still written", l.To)
+	}
+	h.wantKinds(h.get(h.phone, filmID, 4), trem.EventInstalled, trem.EventClosed)
+	left(0)
+}

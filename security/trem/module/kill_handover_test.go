@@ -378,3 +378,45 @@ func TestTransfer_4_KillParentOfACopy(t *testing.T) {
 		t.Errorf("%+v", held)
 	}
 }
+
+// TestTransfer_2_LettersSayWhatIsNew: a courier that has sent one thing of a topic
+// sends the other at once, and the same not again.
+func TestTransfer_2_LettersSayWhatIsNew(t *testing.T) {
+	h := movable(t, "PLAY; LEND")
+	ctx := context.Background()
+	out, err := h.home.HandOver(ctx, trem.HandOver{Op: trem.OpLend, Content: filmID, To: h.card(h.tablet), ForMS: 3600_000})
+	h.must(err)
+	told, err := h.tablet.Post(ctx, out.Letters[0].Bytes)
+	h.must(err)
+	next := func(b *box) trem.Letter {
+		t.Helper()
+		got, err := b.Letters(ctx)
+		h.must(err)
+		if len(got.Letters) != 1 || !got.Letters[0].Again {
+			t.Fatalf("%+v", got.Letters)
+		}
+		return got.Letters[0]
+	}
+	says := []trem.Letter{out.Letters[0]}
+	if again := next(h.home); again.Says != says[0].Says || again.Topic != says[0].Topic {
+		t.Error("the same loan says something else")
+	}
+	_, err = h.home.RenewLoan(ctx, trem.Renewal{Transfer: out.Transfer, ForMS: 7200_000})
+	h.must(err)
+	says = append(says, next(h.home))
+	_, err = h.home.Cancel(ctx, out.Transfer)
+	h.must(err)
+	says = append(says, next(h.home))
+	for i, a := range says {
+		for _, b := range says[:i] {
+			if a.Says == b.Says || a.Topic != b.Topic {
+				t.Errorf("%d and %d of topics %x and %x", a.Says, b.Says, a.Topic, b.Topic)
+			}
+		}
+	}
+	_, err = h.tablet.GiveBack(ctx, out.Transfer)
+	h.must(err)
+	if back := next(h.tablet); back.Topic != told.Letters[0].Topic || back.Says == told.Letters[0].Says {
+		t.Error("the return says what the receipt said")
+	}
+}

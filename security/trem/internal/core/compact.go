@@ -47,6 +47,11 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	for name, id := range c.told {
 		s.add(kindPairwise, pairwiseRecord{House: name.house, Issuer: name.issuer, Domain: id})
 	}
+	for _, rec := range c.backs {
+		if c.domain != nil || !rec.Over {
+			s.add(kindBack, rec)
+		}
+	}
 	for tid, word := range c.rulings {
 		if o, err := c.source.Opened(tid); err == nil && o.Released {
 			s.add(kindRuling, rulingRecord{TID: tid, Letter: word})
