@@ -86,6 +86,7 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 		{home.ErrTooMany, http.StatusTooManyRequests, "too_many", "Too many devices are waiting. Answer or refuse one first."},
 		{home.ErrCode, http.StatusForbidden, "wrong_code", wordsWrongCode},
 		{home.ErrAmbiguous, http.StatusUnprocessableEntity, "ambiguous", "Several devices of the house have this name. Use the device's ID."},
+		{home.ErrNotExpected, http.StatusForbidden, "not_expected", "The other house expects nothing now. Its owner says: lares home receive."},
 		{home.ErrHouseAway, http.StatusServiceUnavailable, "house_away", "The other house does not answer now. Nothing has left this one."},
 		{home.ErrNoCard, http.StatusUnprocessableEntity, "pair_again", "This device was paired by an earlier version: pair it again, then a title can go to it."},
 		{home.ErrAway, http.StatusServiceUnavailable, "authority_away", "The authority cannot be reached now."},

@@ -153,6 +153,11 @@ func (c *Client) GiveBack(ctx context.Context, id ident.Transfer) (Handed, error
 	return call[Handed](ctx, c, CmdGiveBack, id)
 }
 
+// Yield gives plays that were set aside for this device back to its house.
+func (c *Client) Yield(ctx context.Context, id ident.License) (Handed, error) {
+	return call[Handed](ctx, c, CmdYield, id)
+}
+
 // Lost reports to the house's server that the other side of an open transfer is
 // lost: of one that left, so that it is given back when its hold is over by signed
 // time; of one that came, so that it is confirmed. The server itself decides at once.

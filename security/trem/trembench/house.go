@@ -152,21 +152,21 @@ func (h *House) buy(ctx context.Context) error {
 
 // shopkeeper is the issuer's host: it sells to whoever asks.
 func (h *House) shopkeeper(ctx context.Context, e trem.Event) ([]trem.SLTPMessage, error) {
-	switch e.Kind {
-	case trem.EventRequest:
-		t, err := h.terms(e)
-		if err != nil {
-			return nil, err
-		}
-		p, err := h.issuer.Prepare(ctx, t)
-		if err != nil {
-			return nil, err
-		}
-		return h.issuer.Release(ctx, e.Handle, p.Sealed)
-	case trem.EventReceipt:
+	if e.Kind == trem.EventReceipt {
 		return h.issuer.Done(ctx, trem.Done{Handle: e.Handle, Transfer: e.Transfer, Low: e.Transfer.Seq})
 	}
-	return nil, nil
+	if e.Kind != trem.EventRequest {
+		return nil, nil
+	}
+	t, err := h.terms(e)
+	if err != nil {
+		return nil, err
+	}
+	p, err := h.issuer.Prepare(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return h.issuer.Release(ctx, e.Handle, p.Sealed)
 }
 
 func (h *House) terms(e trem.Event) (trem.Terms, error) {

@@ -134,6 +134,9 @@ func (c *Core) give(h *handover) (transfer.Message, ident.Transfer, error) {
 	if whole && c.parting(inst) {
 		return nil, ident.Transfer{}, stateError("a part of this license is on its way, and may come back; it can go when that is done")
 	}
+	if away := !h.fellow && h.order.Op != trem.OpCopy; away && (c.parting(inst) || c.dwelling(inst) > 0) {
+		return nil, ident.Transfer{}, &trem.RefusalError{Decision: c.returnFirst(inst, act)}
+	}
 	if err := c.quiet(inst, h.r); err != nil {
 		return nil, ident.Transfer{}, err
 	}

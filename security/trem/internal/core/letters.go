@@ -98,6 +98,9 @@ func (c *Core) post(letter []byte, r Reading) (trem.Handed, error) {
 	} else if err == nil {
 		return c.shown(rec, s.Object, peer, r)
 	}
+	if sig, err := wire.ParseSign1(s.Object, objectGivenBack, giveBackLimit); err == nil {
+		return c.takeBack(sig, peer)
+	}
 	if _, _, err := parseLost(s.Object); err == nil {
 		return c.arbitrate(s.Object, peer, r)
 	}
