@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/lares-drm/lares/license"
-	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
 )
 
@@ -169,5 +168,5 @@ func (x *handing) holds(ctx context.Context, device string) []trem.Held {
 	if err := x.query(ctx, &held, "device", "list", "--dir", x.path(device)); err != nil {
 		x.t.Fatal(err)
 	}
-	return slices.DeleteFunc(held, func(h trem.Held) bool { return h.Content != ident.Content(shared) })
+	return slices.DeleteFunc(held, func(h trem.Held) bool { return h.Content != shared })
 }

@@ -97,15 +97,14 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 			return Problem{Status: k.status, Code: k.code, Detail: k.detail}
 		}
 	}
-	if e, ok := errors.AsType[*trem.Error](err); ok {
-		switch e.Code {
-		case trem.CodeRejected:
-			return Problem{Status: http.StatusUnprocessableEntity, Code: "rejected", Detail: "The secure player does not accept this: " + e.Text}
-		case trem.CodeState:
-			return Problem{Status: http.StatusConflict, Code: "not_now", Detail: "The secure player cannot do this now: something that comes first is not finished. Try again later."}
-		case trem.CodeUnknown:
-			return Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "There is no such thing in the house."}
-		}
+	e, ok := errors.AsType[*trem.Error](err)
+	switch {
+	case ok && e.Code == trem.CodeRejected:
+		return Problem{Status: http.StatusUnprocessableEntity, Code: "rejected", Detail: "The secure player does not accept this: " + e.Text}
+	case ok && e.Code == trem.CodeState:
+		return Problem{Status: http.StatusConflict, Code: "not_now", Detail: "The secure player cannot do this now: something that comes first is not finished. Try again later."}
+	case ok && e.Code == trem.CodeUnknown:
+		return Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "There is no such thing in the house."}
 	}
 	s.Log.LogAttrs(r.Context(), slog.LevelError, "request failed", slog.String("route", r.Pattern), slog.Any("error", err))
 	if r.Pattern == "POST /api/v1/licenses" {

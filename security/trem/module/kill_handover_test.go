@@ -420,3 +420,41 @@ func TestTransfer_2_LettersSayWhatIsNew(t *testing.T) {
 		t.Error("the return says what the receipt said")
 	}
 }
+
+// TestTransfer_4_KillMoveToTheArbiter: the house's server is the destination of a
+// move that its source reports lost. It knows what it has, and decides by that.
+func TestTransfer_4_KillMoveToTheArbiter(t *testing.T) {
+	for _, arrives := range []bool{false, true} {
+		h := movable(t, "PLAY; MOVE=DOMAIN; LEND")
+		ctx := context.Background()
+		h.wantKinds(h.ask(h.tablet, trem.LicenseRequest{Content: filmID, Op: trem.OpMove}), trem.EventInstalled, trem.EventClosed)
+		h.learn(h.tablet)
+		out, err := h.tablet.HandOver(ctx, trem.HandOver{Op: trem.OpMove, Content: filmID, To: h.card(h.home), HoldMS: 3600_000})
+		h.must(err)
+		if h.learn(h.home); arrives {
+			_, err := h.home.Post(ctx, out.Letters[0].Bytes) // its receipt is lost
+			h.must(err)
+		}
+		report := h.lost(h.tablet, out.Transfer)
+		h.pass(50 * time.Hour)
+		h.learn(h.home)
+		h.learn(h.tablet)
+		h.plays(h.home, false) // it sleeps, or never came
+		h.mail(report)
+		h.mail(h.letters(h.home))
+		h.plays(h.home, arrives)
+		h.plays(h.tablet, !arrives)
+		h.mail(out.Letters)
+		h.mail(h.letters(h.tablet))
+		for _, b := range []*box{h.home, h.tablet} {
+			b.restart()
+			h.learn(b)
+			h.waiting(b)
+			if n := len(h.letters(b)); n > 0 {
+				t.Errorf("%d letters after the end", n)
+			}
+		}
+		h.plays(h.home, arrives)
+		h.plays(h.tablet, !arrives)
+	}
+}
