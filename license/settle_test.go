@@ -166,8 +166,12 @@ func TestLicense_3_Keep(t *testing.T) {
 		{"more", license.State{}, 9, license.State{}},
 		{"one that goes on is one of them", license.State{OpenPlay: begun}, 1, license.State{Ver: 1, Consumed: usedPlays(4), OpenPlay: begun}},
 		{"none: what goes on is over", license.State{OpenPlay: begun}, 0, license.State{Ver: 1, Consumed: usedPlays(5)}},
-		{"none: what was charged goes on", license.State{Consumed: usedPlays(1), OpenPlay: &license.OpenPlay{ID: 1, Charged: true}}, 0,
-			license.State{Ver: 1, Consumed: usedPlays(5), OpenPlay: &license.OpenPlay{ID: 1, Charged: true}}},
+		{
+			"none: what was charged goes on",
+			license.State{Consumed: usedPlays(1), OpenPlay: &license.OpenPlay{ID: 1, Charged: true}},
+			0,
+			license.State{Ver: 1, Consumed: usedPlays(5), OpenPlay: &license.OpenPlay{ID: 1, Charged: true}},
+		},
 	} {
 		if d := cmp.Diff(tc.want, lic.Keep(tc.state, tc.n)); d != "" {
 			t.Errorf("%s: %s", tc.name, d)

@@ -30,7 +30,7 @@ const (
 const unitMillis = "ms"
 
 func transferBench() Bench {
-	return Bench{Name: "transfer", Short: "Keep what must not be lost: the vault's syncs, size and recovery", Run: runTransfer}
+	return Bench{Name: "transfer", Short: "Keep what must not be lost: syncs of a move and of the vault, its size and recovery", Run: runTransfer}
 }
 
 // transferParts are what the bench measures, in the order of its rows. Each
@@ -40,6 +40,9 @@ func transferParts() []transferPart {
 		vaultAppends,
 		vaultRecovery,
 		vaultSize,
+		moveInSession,
+		moveByLetter,
+		loans,
 	}
 }
 

@@ -217,7 +217,7 @@ func (d *demo) killMove(ctx context.Context, from, to string) error {
 	select {
 	case err := <-killed:
 		return errors.Join(err, d.rehome(from, d.homeURL))
-	default:
+	case <-time.After(stopGrace): // who kills may say so later than the killed command ends
 		return errors.New("the move ended before its letter left")
 	}
 }

@@ -54,14 +54,20 @@ func (d *device) get(ctx context.Context, env *Env, want wish) (gotten, error) {
 	if err != nil {
 		return gotten{}, err
 	}
-	for _, old := range slices.Clone(d.cfg.Asked) {
-		if old != w {
-			_, _ = d.fulfil(ctx, courier, old) // stays on the list while it has no final answer
-		}
-	}
+	d.finish(ctx, courier, w)
 	got, err := d.fulfil(ctx, courier, w)
 	d.settle(ctx, courier)
 	return got, err
+}
+
+// finish asks again for what earlier commands have no final answer to; it stays
+// on the list while it has none.
+func (d *device) finish(ctx context.Context, courier *http.Courier, except wish) {
+	for _, old := range slices.Clone(d.cfg.Asked) {
+		if old != except {
+			_, _ = d.fulfil(ctx, courier, old)
+		}
+	}
 }
 
 // wish finds the unanswered request that this command repeats, or notes a new one.

@@ -33,6 +33,17 @@ func (d *device) files(id ident.Content, dir string) (*files, error) {
 	return &files{dir: dir, url: d.cfg.Home, id: id}, nil
 }
 
+// playFiles are files for playing: of the named folder, else of what this device
+// has downloaded whole, else of the house.
+func (d *device) playFiles(id ident.Content, dir string) (*files, error) {
+	if dir == "" {
+		if _, err := os.Stat(filepath.Join(d.contentDir(id), content.ManifestName)); err == nil {
+			dir = d.contentDir(id)
+		}
+	}
+	return d.files(id, dir)
+}
+
 func (f *files) manifest(ctx context.Context) (*content.Manifest, error) {
 	data, err := f.load(ctx, content.ManifestName)
 	if err != nil {

@@ -12,7 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lares-drm/lares/interconnect/lrp/http"
 	"github.com/lares-drm/lares/internal/httpd"
+	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/home"
@@ -33,6 +35,7 @@ type goes struct {
 type handFlags struct {
 	to     string
 	here   bool
+	files  bool
 	lasts  string
 	plays  uint64
 	within string
@@ -41,6 +44,7 @@ type handFlags struct {
 func (f *handFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.to, "to", "", "name of a device of the house, or \"house\" for its server")
 	cmd.Flags().BoolVar(&f.here, "here", false, "from the house's server to this device")
+	cmd.Flags().BoolVar(&f.files, "download", false, "with --here: get the protected files first, so that the title is away from the house for a moment only")
 	cmd.MarkFlagsOneRequired("to", "here")
 	cmd.MarkFlagsMutuallyExclusive("to", "here")
 }
@@ -123,7 +127,7 @@ func lasting(s string) (int64, error) {
 		return int64(days) * 24 * time.Hour.Milliseconds(), nil
 	}
 	d, err := time.ParseDuration(s)
-	if err != nil || d <= 0 {
+	if err != nil || d < time.Millisecond {
 		return 0, usage("%q is no time: 90m, 6h, 14d", s)
 	}
 	return d.Milliseconds(), nil
@@ -142,6 +146,11 @@ func runHandOver(cmd *cobra.Command, env *Env, dir string, op trem.Op, title str
 		return err
 	}
 	return withDevice(dir, func(d *device) error {
+		if f.here && f.files {
+			if _, err := d.download(cmd.Context(), env, id, ""); err != nil {
+				return err
+			}
+		}
 		if f.here {
 			got, err := d.get(cmd.Context(), env, wish{Content: id, Op: op, ForMS: order.ForMS, Plays: f.plays})
 			if err != nil {
@@ -237,11 +246,22 @@ func upperFirst(s string) string {
 func newDeviceReturnCmd(env *Env, dir *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "return TITLE",
-		Short: "Give a borrowed title back before its time",
+		Short: "Give a borrowed title back before its time, or plays that were set aside here",
 		Example: `  lares device return lares-film
+  lares device return rental        # the plays left here are the house's again
   lares device return lares-film --json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := contentArg(args[0])
+			if err != nil {
+				return err
+			}
+			if set, err := setAside(cmd.Context(), *dir, id); err != nil || len(set) > 0 {
+				if err != nil {
+					return err
+				}
+				return returnPlays(cmd, env, *dir, id, set)
+			}
 			return onTransfer(cmd, env, *dir, args[0], "this device has not borrowed %v",
 				func(t trem.Transfer) bool { return t.Stage == trem.StageBorrowed },
 				func(ctx context.Context, d *device, t trem.Transfer) (trem.Handed, error) {
@@ -249,6 +269,46 @@ func newDeviceReturnCmd(env *Env, dir *string) *cobra.Command {
 				})
 		},
 	}
+}
+
+// setAside are the plays of a title that were set aside for a device.
+func setAside(ctx context.Context, dir string, id ident.Content) (out []trem.Held, err error) {
+	err = withDevice(dir, func(d *device) error {
+		held, err := d.trem.Licenses(ctx)
+		for _, h := range held {
+			if h.Content == id && h.Kind == uint64(license.KindAllowance) {
+				out = append(out, h)
+			}
+		}
+		return err
+	})
+	return out, err
+}
+
+// returnPlays gives all of them back to the house.
+func returnPlays(cmd *cobra.Command, env *Env, dir string, id ident.Content, set []trem.Held) error {
+	ctx := cmd.Context()
+	return withDevice(dir, func(d *device) error {
+		p, err := d.post(ctx, env)
+		if err != nil {
+			return err
+		}
+		d.settle(ctx, &http.Courier{Module: d.trem, Link: p.link, Src: p.self, Dst: d.cfg.Server, Now: env.Now})
+		for _, h := range set {
+			if _, err := d.trem.Yield(ctx, h.License); err != nil {
+				return notNow(err)
+			}
+		}
+		_, away := p.exchange(ctx)
+		return env.print(cmd, map[string]any{"content": id, "licenses": len(set)}, func(w io.Writer) error {
+			words := fmt.Sprintf("%v is given back.", id)
+			if away != nil {
+				words += fmt.Sprintf(" The house does not answer now (%v); the next command tells it.", away)
+			}
+			_, err := fmt.Fprintln(w, words)
+			return err
+		})
+	})
 }
 
 func newDeviceCancelCmd(env *Env, dir *string) *cobra.Command {
@@ -405,6 +465,15 @@ func newDeviceTransfersCmd(env *Env, dir *string) *cobra.Command {
 	}
 }
 
+// titleOf is the title that a transfer is of. Of a loan that was given back it is
+// not known here any more.
+func titleOf(t trem.Transfer) string {
+	if t.Content == "" {
+		return "A borrowed title"
+	}
+	return t.Content.String()
+}
+
 // came are the titles that arrived.
 func came(events []trem.Event) []ident.Content {
 	out := []ident.Content{}
@@ -427,7 +496,7 @@ func listTransfers(w io.Writer, list []trem.Transfer, names map[ident.Device]str
 		}
 	}
 	for _, t := range list {
-		p.line("%v: %s", t.Content, httpd.TransferWords(t, names[t.Peer]))
+		p.line("%s: %s", titleOf(t), httpd.TransferWords(t, names[t.Peer]))
 	}
 	if len(list) == 0 && len(events) == 0 {
 		p.line("Nothing is on its way.")

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,6 +45,9 @@ func (p *post) exchange(ctx context.Context) ([]trem.Event, error) {
 	if err := p.d.renew(ctx); err != nil {
 		return nil, err
 	}
+	courier := &http.Courier{Module: p.d.trem, Link: p.link, Src: p.self, Dst: p.d.cfg.Server, Now: p.env.Now}
+	p.d.finish(ctx, courier, wish{}) // what was asked of the house waits for the asker, in a session
+	p.d.settle(ctx, courier)
 	events, err := p.fetch(ctx)
 	if err != nil {
 		return events, err
@@ -67,7 +69,8 @@ func (p *post) exchange(ctx context.Context) ([]trem.Event, error) {
 	return events, p.d.save()
 }
 
-func topicOf(l trem.Letter) string { return hex.EncodeToString(l.Topic[:]) }
+// topicOf names what a letter says: what has taken its place since is sent at once.
+func topicOf(l trem.Letter) string { return fmt.Sprintf("%x/%x", l.Topic, l.Says) }
 
 // fetch takes the letters that wait at the house.
 func (p *post) fetch(ctx context.Context) (events []trem.Event, err error) {

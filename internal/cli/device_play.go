@@ -57,7 +57,7 @@ a folder, so that a trip needs no network.`,
 	}
 	cmd.Flags().StringVar(&f.tier, "tier", "HD", "what to play: AUDIO, SD, HD or UHD")
 	cmd.Flags().StringVar(&f.out, "out", "", "file to write, or - for standard output (required)")
-	cmd.Flags().StringVar(&f.dir, "content", "", "folder with the protected files; default: from the house")
+	cmd.Flags().StringVar(&f.dir, "content", "", "folder with the protected files; default: what was downloaded, else from the house")
 	cmd.Flags().Int64Var(&f.fromMS, "from", 0, "start at this position, in ms")
 	cmd.Flags().BoolVar(&f.confirm, "yes", false, "start a period that begins with the first play")
 	cmd.Flags().BoolVar(&f.consent, "consent", false, "let the shop be told what your copy asks to tell; 'lares device why TITLE' says what")
@@ -72,7 +72,7 @@ func (d *device) play(cmd *cobra.Command, env *Env, id ident.Content, f playFlag
 	if err != nil {
 		return usage("%w", err)
 	}
-	src, err := d.files(id, f.dir)
+	src, err := d.playFiles(id, f.dir)
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func homeProblem(status int, data []byte) error {
 	switch {
 	case p.RetryMS > 0 || status == http.StatusConflict || status == http.StatusServiceUnavailable || status == http.StatusBadGateway:
 		return later("%s", text)
-	case status == http.StatusForbidden || status == http.StatusGone:
+	case status == http.StatusForbidden || status == http.StatusGone || p.Code == "rejected":
 		return refused("%s", text)
 	}
 	return fmt.Errorf("%s", text)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -101,12 +102,36 @@ func newHomeGiveCmd(env *Env, dir *string) *cobra.Command {
 	return homeHandCmd(env, dir, trem.OpTransfer, &cobra.Command{
 		Use:   "give TITLE",
 		Short: "Give a title away to another house, for good",
-		Long: `Give a title to another house. It is theirs from then on, with all that is left
+		Long: `Give a title to another house, whose owner has said: lares home receive. It is theirs from then on, with all that is left
 of it, and no longer this house's. The shop may have limited how often, and how
 soon again, a title changes hands.`,
 		Example: `  lares home give lares-film --to http://aunt.example:7710
   lares home give lares-film --to http://127.0.0.1:7720 --json`,
 	})
+}
+
+func newHomeReceiveCmd(env *Env, dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "receive",
+		Short: "Expect a title that another house gives to this one, for ten minutes",
+		Long: `Let another house give a title to this one. For ten minutes it may learn by which
+name the shop of that title knows this house; without this command nobody may.`,
+		Example: `  lares home receive
+  lares home receive --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var v struct {
+				Until time.Time `json:"until"`
+			}
+			if err := askHome(cmd.Context(), *dir, http.MethodPost, "/api/v1/receive", map[string]any{}, &v); err != nil {
+				return err
+			}
+			return env.print(cmd, v, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "This house expects a title until %s.\n", v.Until.Local().Format("15:04"))
+				return err
+			})
+		},
+	}
 }
 
 // homeTransfers is the house's list of what is not closed.
@@ -132,7 +157,7 @@ func newHomeTransfersCmd(env *Env, dir *string) *cobra.Command {
 					p.line("Nothing is on its way, and nothing is lent.")
 				}
 				for _, t := range v.Transfers {
-					p.line("%v: %s", t.Content, t.Words)
+					p.line("%s: %s", titleOf(t.Transfer), t.Words)
 				}
 				return p.err
 			})

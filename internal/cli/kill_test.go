@@ -189,7 +189,7 @@ func TestStory_9_KillProcesses(t *testing.T) {
 		name string
 		run  func(*testing.T, *demo, string)
 	}{
-		{"Shop", killShop}, {"HomeFetch", killHomeFetch}, {"HomeSetAside", killSetAside}, {"DevicePlay", killPlay}, {"Authority", killAuthority},
+		{"Shop", killShop}, {"HomeFetch", killHomeFetch}, {"HomeSetAside", killSetAside}, {"DevicePlay", killPlay}, {"Authority", killAuthority}, {"HandOver", killHandOver},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.run(t, d, house.ID) })
 	}

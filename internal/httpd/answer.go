@@ -85,9 +85,10 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 		{home.ErrPairing, http.StatusBadRequest, "malformed", "This is not a pairing request."},
 		{home.ErrTooMany, http.StatusTooManyRequests, "too_many", "Too many devices are waiting. Answer or refuse one first."},
 		{home.ErrCode, http.StatusForbidden, "wrong_code", wordsWrongCode},
-		{home.ErrAmbiguous, http.StatusConflict, "ambiguous", "Several devices of the house have this name. Use the device's ID."},
+		{home.ErrAmbiguous, http.StatusUnprocessableEntity, "ambiguous", "Several devices of the house have this name. Use the device's ID."},
+		{home.ErrNotExpected, http.StatusForbidden, "not_expected", "The other house expects nothing now. Its owner says: lares home receive."},
 		{home.ErrHouseAway, http.StatusServiceUnavailable, "house_away", "The other house does not answer now. Nothing has left this one."},
-		{home.ErrNoCard, http.StatusConflict, "pair_again", "This device was paired by an earlier version: pair it again, then a title can go to it."},
+		{home.ErrNoCard, http.StatusUnprocessableEntity, "pair_again", "This device was paired by an earlier version: pair it again, then a title can go to it."},
 		{home.ErrAway, http.StatusServiceUnavailable, "authority_away", "The authority cannot be reached now."},
 		{clearkey.ErrRequest, http.StatusBadRequest, "malformed", "This is not a key request."},
 		{clearkey.ErrNoKeys, http.StatusNotFound, "no_keys", "This stream has none of these keys."},
@@ -96,9 +97,15 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 			return Problem{Status: k.status, Code: k.code, Detail: k.detail}
 		}
 	}
-	var e *trem.Error
-	if errors.As(err, &e) && e.Code == trem.CodeRejected {
-		return Problem{Status: http.StatusUnprocessableEntity, Code: "rejected", Detail: "The secure player does not accept this: " + e.Text}
+	if e, ok := errors.AsType[*trem.Error](err); ok {
+		switch e.Code {
+		case trem.CodeRejected:
+			return Problem{Status: http.StatusUnprocessableEntity, Code: "rejected", Detail: "The secure player does not accept this: " + e.Text}
+		case trem.CodeState:
+			return Problem{Status: http.StatusConflict, Code: "not_now", Detail: "The secure player cannot do this now: something that comes first is not finished. Try again later."}
+		case trem.CodeUnknown:
+			return Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "There is no such thing in the house."}
+		}
 	}
 	s.Log.LogAttrs(r.Context(), slog.LevelError, "request failed", slog.String("route", r.Pattern), slog.Any("error", err))
 	if r.Pattern == "POST /api/v1/licenses" {

@@ -76,6 +76,10 @@ func (s *server) apiHandOver(w http.ResponseWriter, r *http.Request) {
 	if !readJSON(w, r, maxBody, &in) {
 		return
 	}
+	if in.Op == 0 || in.Content == "" || in.To == "" {
+		problem(w, http.StatusBadRequest, "malformed", "It must say what goes where: op, content and to.")
+		return
+	}
 	got, err := s.Home.HandOver(r.Context(), trem.HandOver{Op: in.Op, Content: in.Content, ForMS: in.ForMS, Plays: in.Plays, HoldMS: in.HoldMS}, in.To)
 	if err != nil {
 		s.answer(w, r, err)

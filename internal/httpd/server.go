@@ -109,6 +109,9 @@ func (s *server) ownerRoutes(m *http.ServeMux) {
 	m.HandleFunc("DELETE /api/v1/devices/{id}", s.apiRemove)
 	m.HandleFunc("GET /api/v1/transfers", s.apiTransfers)
 	m.HandleFunc("POST /api/v1/transfers", s.apiHandOver)
+	m.HandleFunc("POST /api/v1/receive", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]any{"until": s.Home.Receive()})
+	})
 	m.HandleFunc("POST /api/v1/transfers/renew", s.apiRenewLoan)
 	m.HandleFunc("POST /api/v1/transfers/cancel", s.aboutTransfer(s.Home.CancelTransfer))
 	m.HandleFunc("POST /api/v1/transfers/lost", s.aboutTransfer(s.Home.LostTransfer))

@@ -47,6 +47,7 @@ const (
 	CmdRenewLoan Command = 32
 	CmdCard      Command = 33
 	CmdLost      Command = 34 // the other side of a transfer is lost
+	CmdYield     Command = 35 // what was set aside for this device goes back
 )
 
 // status of a reply.

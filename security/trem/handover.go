@@ -81,6 +81,7 @@ type Letter struct {
 	Topic [16]byte     `cbor:"2,keyasint"` // a newer letter of one topic makes an older one useless
 	Bytes []byte       `cbor:"3,keyasint"`
 	Again bool         `cbor:"4,keyasint,omitzero"` // it says what was said before: worth sending once in a while
+	Says  uint64       `cbor:"5,keyasint,omitzero"` // two letters of one topic that say the same have the same number
 }
 
 // IsLetter reports whether a message that came without connection ID is for Post.
@@ -114,10 +115,10 @@ type Transfer struct {
 	Stage     Stage          `cbor:"3,keyasint" json:"stage"`
 	Peer      ident.Device   `cbor:"4,keyasint" json:"peer"`
 	License   ident.License  `cbor:"5,keyasint" json:"license"`
-	Content   ident.Content  `cbor:"6,keyasint" json:"content"`
-	Until     int64          `cbor:"7,keyasint" json:"until,omitzero"`      // of a loan, Unix ms
-	HoldUntil int64          `cbor:"8,keyasint" json:"hold_until,omitzero"` // Unix ms; 0: nobody can decide it but the other side
-	Cancelled bool           `cbor:"9,keyasint" json:"cancelled,omitzero"`  // it was asked back
+	Content   ident.Content  `cbor:"6,keyasint,omitzero" json:"content,omitzero"` // none of a loan that was here
+	Until     int64          `cbor:"7,keyasint" json:"until,omitzero"`            // of a loan, Unix ms
+	HoldUntil int64          `cbor:"8,keyasint" json:"hold_until,omitzero"`       // Unix ms; 0: nobody can decide it but the other side
+	Cancelled bool           `cbor:"9,keyasint" json:"cancelled,omitzero"`        // it was asked back
 }
 
 // HandOver takes a license out of use and returns the letter that carries it. A
@@ -150,6 +151,11 @@ func (c *Client) Cancel(ctx context.Context, id ident.Transfer) (Handed, error) 
 // GiveBack destroys a loan that is here and returns the letter that says so.
 func (c *Client) GiveBack(ctx context.Context, id ident.Transfer) (Handed, error) {
 	return call[Handed](ctx, c, CmdGiveBack, id)
+}
+
+// Yield gives plays that were set aside for this device back to its house.
+func (c *Client) Yield(ctx context.Context, id ident.License) (Handed, error) {
+	return call[Handed](ctx, c, CmdYield, id)
 }
 
 // Lost reports to the house's server that the other side of an open transfer is

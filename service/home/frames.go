@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/lares-drm/lares/interconnect/lrp"
 	"github.com/lares-drm/lares/security/trem"
@@ -14,6 +15,7 @@ import (
 type door struct {
 	mu       sync.Mutex
 	endpoint *lrp.Endpoint // guarded by mu
+	receive  time.Time     // guarded by mu; until then a gift is expected
 }
 
 // Frame serves one frame of a device: its SLTP message goes to the module as

@@ -37,14 +37,40 @@ const HouseName = "house"
 var (
 	ErrAmbiguous = errors.New("home: the name is not one device's")
 	ErrNoCard    = errors.New("home: nothing can be sealed to this device")
+	// ErrNotExpected is returned to another house that asks by which name an issuer
+	// knows this one, when nobody here expects a gift.
+	ErrNotExpected = errors.New("home: nothing is expected here")
 	// ErrHouseAway is returned when the other house does not answer.
 	ErrHouseAway = errors.New("home: the other house does not answer")
 )
+
+// ReceiveLife is for how long a house expects a gift after its owner said so. Source: local.
+const ReceiveLife = 10 * time.Minute
+
+// Receive lets other houses learn, for ReceiveLife, by which name an issuer of
+// theirs knows this one: whoever could always ask could compare its customers
+// with another issuer's.
+func (h *Home) Receive() time.Time {
+	until := h.cfg.Now().Add(ReceiveLife)
+	h.door.mu.Lock()
+	defer h.door.mu.Unlock()
+	h.door.receive = until
+	return until
+}
+
+func (h *Home) receiving() bool {
+	h.door.mu.Lock()
+	defer h.door.mu.Unlock()
+	return h.cfg.Now().Before(h.door.receive)
+}
 
 // RecipientOf is the member with a name or ID, or the house's server itself,
 // which says to an issuer's license by which name it knows the house.
 func (h *Home) RecipientOf(ctx context.Context, name string, issuer ident.Issuer) (Recipient, error) {
 	if name == HouseName {
+		if issuer != "" && !h.receiving() {
+			return Recipient{}, ErrNotExpected
+		}
 		st, err := h.cfg.Module.Status(ctx)
 		if err != nil {
 			return Recipient{}, err
@@ -89,9 +115,12 @@ func (h *Home) recipient(ctx context.Context, order trem.HandOver, to string) (R
 	if !strings.HasPrefix(to, "http://") && !strings.HasPrefix(to, "https://") {
 		return h.RecipientOf(ctx, to, "")
 	}
-	issuer, err := h.issuerOf(ctx, order)
-	if err != nil {
-		return Recipient{}, err
+	issuer := ident.Issuer("")
+	if order.Op == trem.OpTransfer {
+		var err error
+		if issuer, err = h.issuerOf(ctx, order); err != nil {
+			return Recipient{}, err
+		}
 	}
 	r, err := askRecipient(ctx, to, issuer)
 	if err != nil {
@@ -133,6 +162,9 @@ func askRecipient(ctx context.Context, base string, issuer ident.Issuer) (Recipi
 		return Recipient{}, fmt.Errorf("%w: %w", ErrHouseAway, err)
 	}
 	defer res.Body.Close() //nolint:errcheck // read only
+	if res.StatusCode == http.StatusForbidden {
+		return Recipient{}, ErrNotExpected
+	}
 	var r Recipient
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxHouseAnswer)).Decode(&r); err != nil || res.StatusCode != http.StatusOK {
 		return Recipient{}, fmt.Errorf("%w: HTTP status %d", ErrHouseAway, res.StatusCode)

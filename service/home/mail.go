@@ -34,6 +34,7 @@ type Letter struct {
 	Topic  []byte       `json:"topic"`
 	At     time.Time    `json:"at"`
 	Bytes  []byte       `json:"bytes"`
+	Says   uint64       `json:"says,omitzero"` // of the house's own: what its module says it says
 }
 
 // mailbox keeps letters for members that are away. It reads none of them. What
@@ -211,7 +212,7 @@ func (h *Home) keep(l trem.Letter) error {
 	if err != nil {
 		return err
 	}
-	return h.mailbox.put(l.To, Letter{From: st.Device, Topic: l.Topic[:], At: h.cfg.Now().UTC().Truncate(time.Second), Bytes: l.Bytes})
+	return h.mailbox.put(l.To, Letter{From: st.Device, Topic: l.Topic[:], At: h.cfg.Now().UTC().Truncate(time.Second), Bytes: l.Bytes, Says: l.Says})
 }
 
 // postOnce ends the loans whose time is over, and writes again to members what
@@ -246,6 +247,6 @@ func (h *Home) waits(l trem.Letter) bool {
 	h.mailbox.mu.Lock()
 	defer h.mailbox.mu.Unlock()
 	return slices.ContainsFunc(h.mailbox.box[l.To], func(o Letter) bool {
-		return slices.Equal(o.Topic, l.Topic[:]) && h.cfg.Now().Sub(o.At) < resendAfter
+		return slices.Equal(o.Topic, l.Topic[:]) && o.Says == l.Says && h.cfg.Now().Sub(o.At) < resendAfter
 	})
 }

@@ -395,3 +395,32 @@ func TestTransfer_3_BadLoans(t *testing.T) {
 		}
 	}
 }
+
+// TestTransfer_3_RecallOfARenewedLoan: the borrower gave it back before the
+// renewal came. RETURNED with the old number is answered with the renewal and
+// not with the recall, whose answer is the same RETURNED again.
+func TestTransfer_3_RecallOfARenewedLoan(t *testing.T) {
+	l := newLibrary(t)
+	m := l.lend(1000)
+	l.borrow(m, lendYes)
+	r := l.giveBack(m.TID, 0)
+	l.renew(m.TID, 2000)
+	c, recs, err := l.a.src.Cancel(m.TID)
+	l.keep(l.a, recs, err)
+	res, err := l.b.dst.Cancel(c)
+	l.keep(l.b, res.Records, err)
+	if res.Return == nil || *res.Return != r {
+		t.Fatalf("%+v", res)
+	}
+	out, next := l.returned(*res.Return)
+	again, ok := next.(*Lend)
+	if !ok || out.Aborted || again.Number != 2 {
+		t.Fatalf("answered with %T, %+v", next, out)
+	}
+	if res = l.borrow(again, lendYes); res.Return == nil || res.Return.Number != 2 {
+		t.Fatalf("%+v", res)
+	}
+	if out, _ = l.returned(*res.Return); !out.Aborted {
+		t.Errorf("%+v", out)
+	}
+}

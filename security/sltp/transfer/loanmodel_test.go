@@ -376,7 +376,7 @@ func (x *loanExplorer) borrowed(p *party, m *Lend, do string) (Result, error) {
 		return nil
 	})
 	if errors.Is(err, refused) { // a renewal: the old end stays
-		res, err = Result{}, nil
+		res = Result{}
 		res.Receipt, err = p.dst.Query(m.TID)
 	}
 	return res, err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
 )
@@ -61,6 +62,61 @@ func TestVault_CompactionKeepsEverything(t *testing.T) {
 	h.wantKinds(h.buy("another", nil), trem.EventRefused)
 	_, err = h.home.Pairwise(context.Background(), ident.Issuer("x"))
 	h.must(err)
+}
+
+// TestVault_CompactionAmongMoves: a title went to and fro, and is on its way once
+// more when the logs of both sides are compacted. Letters that come late or again
+// find it where it is.
+func TestVault_CompactionAmongMoves(t *testing.T) {
+	needs.Long(t)
+	h := movable(t, "PLAY; PLAY_COUNT=3; MOVE=DOMAIN")
+	h.wantKinds(h.ask(h.tablet, trem.LicenseRequest{Content: filmID, Op: trem.OpMove}), trem.EventInstalled, trem.EventClosed)
+	ctx := context.Background()
+	var old []trem.Letter
+	order := func(from, to *box) []trem.Letter {
+		out, err := from.HandOver(ctx, trem.HandOver{Op: trem.OpMove, Content: filmID, To: h.card(to)})
+		h.must(err)
+		return out.Letters
+	}
+	for range 2 {
+		for _, way := range [][2]*box{{h.tablet, h.phone}, {h.phone, h.tablet}} {
+			letters := order(way[0], way[1])
+			h.mail(letters)
+			old = append(old, letters...)
+		}
+	}
+	last := order(h.tablet, h.phone)
+	h.learn(h.phone)
+	receipt, err := h.phone.Post(ctx, last[0].Bytes) // it is there, and not closed
+	h.must(err)
+	for range 2100 {
+		h.must(h.learnTime(h.tablet))
+		h.must(h.learnTime(h.phone))
+	}
+	for range 2 { // the first compacts, the second reads that
+		for _, b := range []*box{h.tablet, h.phone} {
+			b.restart()
+			h.learn(b)
+		}
+		h.waiting(h.phone, trem.StageUnconfirmed)
+		h.plays(h.phone, true)
+		h.reason(h.tablet, license.LockedInMove)
+	}
+	for _, l := range old {
+		_, _ = h.boxOf(l.To).Post(ctx, l.Bytes) // whatever it says, nothing changes
+		h.plays(h.phone, true)
+		h.reason(h.tablet, license.LockedInMove)
+	}
+	h.mail(receipt.Letters)
+	h.plays(h.phone, true)
+	h.reason(h.tablet, license.MovedAway)
+	h.waiting(h.tablet)
+	h.waiting(h.phone)
+	h.mail(order(h.phone, h.tablet)) // and on it goes
+	h.plays(h.tablet, true)
+	if held := h.held(h.tablet); len(held) != 1 || *held[0].Counters.PlaysLeft != 3 {
+		t.Errorf("%+v", held)
+	}
 }
 
 func look(t *testing.T, b *box) (trem.Status, []trem.Held) {

@@ -41,6 +41,7 @@ type flow struct {
 	dead   bool
 	letter []trem.Letter // that come after everything else
 	sltp   []parcel
+	silent uint64 // loans that ended by proven time, their borrowers said nothing
 	check  func() // what holds at every moment
 }
 
@@ -183,6 +184,7 @@ func (x *flow) rest() {
 		for _, b := range x.boxes() {
 			got, err := b.Letters(context.Background())
 			x.must(err)
+			x.silent += ends(got.Events)
 			x.check()
 			for queue := got.Letters; len(queue) > 0; queue = queue[1:] {
 				out, err := x.post(x.boxOf(queue[0].To), queue[0].Bytes)
@@ -196,6 +198,16 @@ func (x *flow) rest() {
 		}
 	}
 	x.t.Fatalf("it does not end: %v", x.unrest())
+}
+
+// ends counts the loans that Letters has ended.
+func ends(events []trem.Event) (n uint64) {
+	for _, e := range events {
+		if e.Kind == trem.EventLoanOver {
+			n++
+		}
+	}
+	return n
 }
 
 // unrest is what is not closed, loans that both sides know apart.

@@ -464,6 +464,38 @@ func TestEvaluator_E10_RefusedGiftComesBack(t *testing.T) {
 	h.plays(h.tablet, false)
 }
 
+// TestTransfer_E16_DevicesGiveItBackFirst: a license that counts nothing is in a
+// child of each device that has it, and with that the device would play on when the
+// license itself is another house's: it leaves when the children are back.
+func TestTransfer_E16_DevicesGiveItBackFirst(t *testing.T) {
+	h := movable(t, "PLAY; TRANSFER=1; LEND")
+	h.visit()
+	ctx := context.Background()
+	h.wantKinds(h.get(h.tablet, filmID, 0), trem.EventInstalled, trem.EventClosed)
+	h.home.restart()
+	h.learn(h.home)
+	for _, order := range []trem.HandOver{{Op: trem.OpTransfer}, {Op: trem.OpLend, ForMS: 1000}} {
+		order.Content, order.To = filmID, h.door(h.aunt)
+		var no *trem.RefusalError
+		if _, err := h.home.HandOver(ctx, order); !errors.As(err, &no) || no.Decision.Reasons[0].Remedy != license.ReturnFirst {
+			t.Fatalf("%v: %v", order.Op, err)
+		}
+	}
+	out, err := h.tablet.Yield(ctx, h.held(h.tablet)[0].License)
+	h.must(err)
+	h.mail(out.Letters)
+	h.wantKinds(h.get(h.tablet, filmID, 0), trem.EventInstalled, trem.EventClosed) // the same child again
+	h.plays(h.tablet, true)
+	out, err = h.tablet.Yield(ctx, h.held(h.tablet)[0].License)
+	h.must(err)
+	h.mail(out.Letters)
+	h.reason(h.tablet, license.NoGrant)
+	gift, err := h.home.HandOver(ctx, trem.HandOver{Op: trem.OpTransfer, Content: filmID, To: h.door(h.aunt)})
+	h.must(err)
+	h.mail(gift.Letters)
+	h.plays(h.aunt, true)
+}
+
 // TestTransfer_3_LentToAnotherHouse: a loan needs no house in common.
 func TestTransfer_3_LentToAnotherHouse(t *testing.T) {
 	h := movable(t, "PLAY; LEND")
@@ -479,4 +511,56 @@ func TestTransfer_3_LentToAnotherHouse(t *testing.T) {
 	h.mail(back.Letters)
 	h.plays(h.home, true)
 	h.reason(h.aunt, license.NoGrant)
+}
+
+// TestLicense_3_PlaysGoBack: what was set aside for a device and not used there is
+// the house's again, once, whatever is lost or comes twice.
+func TestLicense_3_PlaysGoBack(t *testing.T) {
+	h := newHouse(t)
+	s := h.stock(cenc.SchemeCENC, filmID)
+	ctx := context.Background()
+	h.must(h.pair(h.tablet))
+	h.must(h.pair(h.phone))
+	h.wantKinds(h.buy(filmID, h.sell("PLAY; PLAY_COUNT=5", filmID)), trem.EventInstalled, trem.EventClosed)
+	h.wantKinds(h.get(h.tablet, filmID, 3), trem.EventInstalled, trem.EventClosed)
+	left := func(want uint64) {
+		t.Helper()
+		if held := h.held(h.home); len(held) != 1 || *held[0].Counters.PlaysLeft != want {
+			t.Fatalf("%d plays at home, want %d", *held[0].Counters.PlaysLeft, want)
+		}
+	}
+	left(2)
+	if _, err := h.tablet.play(s, content.HD, playAsk(content.HD), 0); err != nil {
+		t.Fatal(err)
+	}
+	set := h.held(h.tablet)
+	out, err := h.tablet.Yield(ctx, set[0].License)
+	h.must(err)
+	h.reason(h.tablet, license.NoGrant)
+	left(2)
+	if _, err := h.tablet.Yield(ctx, set[0].License); err == nil {
+		t.Error("given back twice")
+	}
+	h.tablet.restart()
+	h.learn(h.tablet)
+	again := h.letters(h.tablet)
+	if len(again) == 0 {
+		t.Fatal("nothing is said again after a restart")
+	}
+	if _, err := h.phone.Post(ctx, out.Letters[0].Bytes); err == nil {
+		t.Error("a device took it")
+	}
+	h.mail(append(out.Letters, again...))
+	left(4)
+	for _, b := range []*box{h.home, h.tablet} {
+		b.restart()
+		h.learn(b)
+	}
+	h.mail(out.Letters)
+	left(4)
+	for _, l := range h.letters(h.tablet) {
+		t.Errorf("a letter to %v is still written", l.To)
+	}
+	h.wantKinds(h.get(h.phone, filmID, 4), trem.EventInstalled, trem.EventClosed)
+	left(0)
 }

@@ -135,15 +135,17 @@ func TestTransfer_4_KillCopy(t *testing.T) {
 	}
 }
 
-// lent is the open loan at a module.
-func (x *flow) lent(b *box) (ident.Transfer, bool) {
+// lent is an open loan at a module.
+func (x *flow) lent(b *box, stage trem.Stage) (ident.Transfer, bool) {
 	x.t.Helper()
 	list, err := b.Transfers(context.Background())
 	x.must(err)
-	if len(list) == 0 {
-		return ident.Transfer{}, false
+	for _, t := range list {
+		if t.Stage == stage {
+			return t.ID, true
+		}
 	}
-	return list[0].ID, true
+	return ident.Transfer{}, false
 }
 
 func lend(x *flow, d time.Duration) {
@@ -165,12 +167,12 @@ func TestTransfer_4_KillLoan(t *testing.T) {
 	}{
 		{"returned", func(x *flow) {
 			lend(x, 6*time.Hour)
-			id, _ := x.lent(x.tablet)
+			id, _ := x.lent(x.tablet, trem.StageBorrowed)
 			x.order(x.tablet, func() (trem.Handed, error) { return x.tablet.GiveBack(ctx, id) })
 		}, 0},
 		{"renewed", func(x *flow) {
 			lend(x, time.Hour)
-			id, _ := x.lent(x.home)
+			id, _ := x.lent(x.home, trem.StageLent)
 			x.order(x.home, func() (trem.Handed, error) {
 				return x.home.RenewLoan(ctx, trem.Renewal{Transfer: id, ForMS: (3 * time.Hour).Milliseconds()})
 			})
@@ -185,7 +187,7 @@ func TestTransfer_4_KillLoan(t *testing.T) {
 		}, 0},
 		{"recalled", func(x *flow) {
 			lend(x, 6*time.Hour)
-			id, _ := x.lent(x.home)
+			id, _ := x.lent(x.home, trem.StageLent)
 			x.order(x.home, func() (trem.Handed, error) { return x.home.Cancel(ctx, id) })
 		}, 0},
 		{"over", func(x *flow) {
@@ -199,7 +201,7 @@ func TestTransfer_4_KillLoan(t *testing.T) {
 			x.fetch(x.tablet, trem.LicenseRequest{Content: filmID, Op: trem.OpLend, ForMS: time.Hour.Milliseconds()})
 			x.rest()
 			x.only(x.tablet)
-			id, _ := x.lent(x.tablet)
+			id, _ := x.lent(x.tablet, trem.StageBorrowed)
 			back, err := x.tablet.GiveBack(ctx, id)
 			x.must(err)
 			x.house.mail(back.Letters)
@@ -211,7 +213,7 @@ func TestTransfer_4_KillLoan(t *testing.T) {
 			everyFault(t, h, (*flow).atMostOnce, func(x *flow) {
 				tc.run(x)
 				x.straggle()
-				if _, open := x.lent(x.home); open {
+				if _, open := x.lent(x.home, trem.StageLent); open {
 					t.Fatal("a loan is out")
 				}
 				x.only(h.home)
@@ -351,4 +353,70 @@ func TestTransfer_2_ReceiptComesAgain(t *testing.T) {
 	h.must(err)
 	h.wantKinds(got.Events, trem.EventReceipt)
 	h.waiting(h.home)
+}
+
+// TestTransfer_4_KillParentOfACopy: a license goes when no part of it is on its
+// way. What is refused comes back to it, and would find it gone.
+func TestTransfer_4_KillParentOfACopy(t *testing.T) {
+	h := movable(t, "PLAY; PLAY_COUNT=3; COPY=COUNTED; COPY_COUNT=2; MOVE=DOMAIN")
+	ctx := context.Background()
+	out, err := h.home.HandOver(ctx, trem.HandOver{Op: trem.OpCopy, Content: filmID, To: h.card(h.tablet)})
+	h.must(err)
+	move := trem.HandOver{Op: trem.OpMove, Content: filmID, To: h.card(h.phone)}
+	var no *trem.Error
+	if _, err := h.home.HandOver(ctx, move); !errors.As(err, &no) || no.Code != trem.CodeState {
+		t.Fatalf("it moves while a copy is on its way: %v", err)
+	}
+	h.wantKinds(h.ask(h.phone, trem.LicenseRequest{Content: filmID, Op: trem.OpMove}), trem.EventRefused)
+	cancel, err := h.home.Cancel(ctx, out.Transfer)
+	h.must(err)
+	h.mail(cancel.Letters)
+	moved, err := h.home.HandOver(ctx, move)
+	h.must(err)
+	h.mail(moved.Letters)
+	if held := h.held(h.phone); len(held) != 1 || *held[0].Counters.PlaysLeft != 3 || *held[0].Counters.CopiesLeft != 2 {
+		t.Errorf("%+v", held)
+	}
+}
+
+// TestTransfer_2_LettersSayWhatIsNew: a courier that has sent one thing of a topic
+// sends the other at once, and the same not again.
+func TestTransfer_2_LettersSayWhatIsNew(t *testing.T) {
+	h := movable(t, "PLAY; LEND")
+	ctx := context.Background()
+	out, err := h.home.HandOver(ctx, trem.HandOver{Op: trem.OpLend, Content: filmID, To: h.card(h.tablet), ForMS: 3600_000})
+	h.must(err)
+	told, err := h.tablet.Post(ctx, out.Letters[0].Bytes)
+	h.must(err)
+	next := func(b *box) trem.Letter {
+		t.Helper()
+		got, err := b.Letters(ctx)
+		h.must(err)
+		if len(got.Letters) != 1 || !got.Letters[0].Again {
+			t.Fatalf("%+v", got.Letters)
+		}
+		return got.Letters[0]
+	}
+	says := []trem.Letter{out.Letters[0]}
+	if again := next(h.home); again.Says != says[0].Says || again.Topic != says[0].Topic {
+		t.Error("the same loan says something else")
+	}
+	_, err = h.home.RenewLoan(ctx, trem.Renewal{Transfer: out.Transfer, ForMS: 7200_000})
+	h.must(err)
+	says = append(says, next(h.home))
+	_, err = h.home.Cancel(ctx, out.Transfer)
+	h.must(err)
+	says = append(says, next(h.home))
+	for i, a := range says {
+		for _, b := range says[:i] {
+			if a.Says == b.Says || a.Topic != b.Topic {
+				t.Errorf("%d and %d of topics %x and %x", a.Says, b.Says, a.Topic, b.Topic)
+			}
+		}
+	}
+	_, err = h.tablet.GiveBack(ctx, out.Transfer)
+	h.must(err)
+	if back := next(h.tablet); back.Topic != told.Letters[0].Topic || back.Says == told.Letters[0].Says {
+		t.Error("the return says what the receipt said")
+	}
 }

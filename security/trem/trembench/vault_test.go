@@ -45,7 +45,10 @@ func TestBench_EndsWithItsContext(t *testing.T) {
 	_, err1 := Vault{Dir: t.TempDir(), Now: time.Now}.Append(ctx, 2, time.Hour)
 	_, err2 := Vault{Dir: t.TempDir(), Now: time.Now}.Recover(ctx, 1<<40)
 	_, err3 := Vault{Dir: t.TempDir(), Now: time.Now}.Play(ctx, 1<<40, 10)
-	for _, err := range []error{err1, err2, err3} {
+	_, err4 := house(t).MovesInSession(ctx, 1<<40)
+	_, err5 := house(t).MovesByLetter(ctx, 1<<40)
+	_, err6 := house(t).Loans(ctx, 1<<40)
+	for _, err := range []error{err1, err2, err3, err4, err5, err6} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%v, want context.Canceled", err)
 		}

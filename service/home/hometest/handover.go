@@ -2,6 +2,7 @@ package hometest
 
 import (
 	"context"
+	"slices"
 
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
@@ -35,22 +36,39 @@ func (m *Module) HandOver(_ context.Context, h trem.HandOver) (trem.Handed, erro
 	return m.OnHandOver(h)
 }
 
-// RenewLoan renews nothing.
-func (m *Module) RenewLoan(context.Context, trem.Renewal) (trem.Handed, error) {
-	return trem.Handed{}, &trem.Error{Code: trem.CodeUnknown, Text: "no such loan is out"}
+// RenewLoan gives an open loan no new end; another one it does not know.
+func (m *Module) RenewLoan(_ context.Context, r trem.Renewal) (trem.Handed, error) {
+	return m.moving(r.Transfer)
 }
 
-// Transfers lists none.
+// Transfers lists Moving.
 func (m *Module) Transfers(context.Context) ([]trem.Transfer, error) {
-	return []trem.Transfer{}, nil
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.Moving), nil
 }
 
-// Cancel cancels nothing.
-func (m *Module) Cancel(context.Context, ident.Transfer) (trem.Handed, error) {
-	return trem.Handed{}, &trem.Error{Code: trem.CodeUnknown, Text: "no such transfer is open here"}
+// Cancel notes that an open transfer was asked back.
+func (m *Module) Cancel(_ context.Context, id ident.Transfer) (trem.Handed, error) {
+	got, err := m.moving(id)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.Moving {
+		m.Moving[i].Cancelled = m.Moving[i].Cancelled || m.Moving[i].ID == id
+	}
+	return got, err
 }
 
 // Lost decides nothing.
 func (m *Module) Lost(context.Context, ident.Transfer) (trem.Handed, error) {
 	return trem.Handed{}, &trem.Error{Code: trem.CodeUnknown, Text: "no such transfer is open here"}
+}
+
+func (m *Module) moving(id ident.Transfer) (trem.Handed, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !slices.ContainsFunc(m.Moving, func(t trem.Transfer) bool { return t.ID == id }) {
+		return trem.Handed{}, &trem.Error{Code: trem.CodeUnknown, Text: "no such transfer is open here"}
+	}
+	return trem.Handed{Transfer: id}, nil
 }

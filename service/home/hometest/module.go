@@ -39,7 +39,8 @@ type Module struct {
 
 	OnPost     func([]byte) (trem.Handed, error)
 	OnHandOver func(trem.HandOver) (trem.Handed, error)
-	Pending    trem.Handed // what Letters gives; guarded by Lock
+	Pending    trem.Handed     // what Letters gives; guarded by Lock
+	Moving     []trem.Transfer // guarded by Lock
 
 	mu       sync.Mutex
 	sessions map[uint64]*session

@@ -247,6 +247,10 @@ func (c *Core) fromManager(s sheet, peer *pki.Peer, r Reading) (out trem.Handed,
 	if c.membership == nil || !bytes.Equal(x[:], c.membership.Manager) || c.isManager(peer, c.membership.Generation) != nil {
 		return out, false, nil //nolint:nilerr // it is another letter
 	}
+	if sig, err := wire.ParseSign1(s.Object, objectTakenBack, giveBackLimit); err == nil {
+		out, err = c.took(sig, peer)
+		return out, true, err
+	}
 	if sig, err := wire.ParseSign1(s.Object, objectNotice, lostLimit); err == nil {
 		out, err = c.noticed(sig, peer)
 		return out, true, err

@@ -211,8 +211,11 @@ func (c *Core) effect(res transfer.Outcome, r Reading) ([]vault.Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	if b.Op == transfer.OpAllowance && res.Committed {
+		return c.dwells(lic, parent)
+	}
 	inst := c.successor(parent)
-	if inst == nil || b.Op == transfer.OpAllowance && res.Committed {
+	if inst == nil {
 		return nil, nil
 	}
 	next := inst.state

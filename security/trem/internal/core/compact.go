@@ -47,6 +47,14 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	for name, id := range c.told {
 		s.add(kindPairwise, pairwiseRecord{House: name.house, Issuer: name.issuer, Domain: id})
 	}
+	for _, rec := range c.dwell {
+		s.add(kindDwell, rec)
+	}
+	for _, rec := range c.backs {
+		if c.domain != nil || !rec.Over {
+			s.add(kindBack, rec)
+		}
+	}
 	for tid, word := range c.rulings {
 		if o, err := c.source.Opened(tid); err == nil && o.Released {
 			s.add(kindRuling, rulingRecord{TID: tid, Letter: word})
@@ -103,6 +111,30 @@ func (c *Core) snapshotHeld(s *log) error {
 		s.recs = append(s.recs, rec)
 	}
 	return nil
+}
+
+// forgetCame forgets closed transfers: those that brought what is gone, and of
+// those from one log that brought the same license all but the last. So a title
+// that goes to and fro for years makes no snapshot longer.
+func (c *Core) forgetCame() {
+	type way struct {
+		hash [32]byte
+		src  ident.Device
+		inc  ident.Incarnation
+	}
+	last := map[way]uint64{}
+	for tid, hash := range c.came {
+		w := way{hash, tid.Src, tid.Incarnation}
+		last[w] = max(last[w], tid.Seq)
+	}
+	for tid, hash := range c.came {
+		if c.dest.Unconfirmed(tid) {
+			continue
+		}
+		if _, here := c.held[hash]; !here || tid.Seq < last[way{hash, tid.Src, tid.Incarnation}] {
+			delete(c.came, tid)
+		}
+	}
 }
 
 // cameRecord names a transfer that was installed here and its license.

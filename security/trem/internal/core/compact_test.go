@@ -6,8 +6,12 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/keystore/soft"
+	"github.com/lares-drm/lares/security/sltp/transfer"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/security/trem/internal/vault"
 )
@@ -127,5 +131,37 @@ func TestVault_4_AModuleThatIsUnsureDoesNotCompact(t *testing.T) {
 	var e *trem.Error
 	if err := status(t, c); !errors.As(err, &e) || e.Code != trem.CodeBroken || c.Failed() == nil {
 		t.Errorf("a compaction failed: %v, want CodeBroken", err)
+	}
+}
+
+// TestTransfer_2_WhatCameAndWentIsForgotten: a title that goes to and fro leaves
+// nothing that grows; what is open, or is here, is remembered.
+func TestTransfer_2_WhatCameAndWentIsForgotten(t *testing.T) {
+	c, _, _ := onCounted(t)
+	here, gone, inc := [32]byte{1}, [32]byte{2}, ident.Incarnation{3}
+	c.held[here] = nil
+	tid := func(src byte, seq uint64) ident.Transfer {
+		return ident.Transfer{Src: ident.Device{src}, Dst: c.self, Incarnation: inc, Seq: seq}
+	}
+	for seq := range uint64(1000) {
+		c.came[tid(1, seq+1)], c.came[tid(2, seq+1)] = here, gone
+	}
+	c.came[tid(4, 7)] = here // by another way
+	body, err := transfer.Body{Op: transfer.OpMove, Chain: [][]byte{{1}}, State: []byte{1}, Bundle: []byte{1}}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, _, err := transfer.NewSource(ident.Device{5}, inc).Prepare(transfer.Order{Dst: c.self, Body: body})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res, err := c.dest.Receive(x, func(*transfer.Body) error { return nil }); err != nil || !res.Installed {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	c.came[x.TID] = gone // it is not closed
+	c.forgetCame()
+	want := map[ident.Transfer][32]byte{tid(1, 1000): here, tid(4, 7): here, x.TID: gone}
+	if d := cmp.Diff(want, c.came); d != "" {
+		t.Error(d)
 	}
 }

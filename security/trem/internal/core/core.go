@@ -20,7 +20,8 @@ import (
 
 // Config is what a module is opened with.
 type Config struct {
-	Dir      string            // required: the vault is kept in Dir/vault
+	Dir      string            // required without FS: the vault is kept in Dir/vault
+	FS       vault.FS          // what the vault is kept in; nil = Dir/vault
 	Keystore keystore.Keystore // required
 	Walls    []trem.Wall       // reported by Status
 	BuildMS  int64             // first clock floor, Unix ms
@@ -57,6 +58,8 @@ type Core struct {
 	arbiter  *transfer.Arbiter
 	reports  map[ident.Transfer]lostRecord // of lost destinations, at the house's server
 	rulings  map[ident.Transfer][]byte     // RELEASE of what left here, as the letters that carry it on
+	dwell    map[ident.License]dwellRecord // children without a count that devices of the house have
+	backs    map[ident.License]backRecord  // what was given back, and not taken yet; at a home server what was taken
 	recalled map[ident.Transfer]bool       // loans that their lenders want back; not durable, a recall is repeated
 	heard    int64                         // the newest signed statement of time since the start, Unix ms; 0 without one
 	contents map[ident.Content]*content
@@ -67,6 +70,7 @@ type Core struct {
 	asked    map[sltp.Handle]*asked
 	sessions map[uint64]*session
 	last     uint64 // newest session handle
+	also     batch  // what the next write takes along, already so in memory
 	failed   error  // the store's failure: what is in memory may not be on disk, so nothing leaves any more
 	unsure   bool   // a command ended in an unexpected error: what is in memory may not be on disk, so it is no snapshot of it
 }
@@ -93,12 +97,12 @@ func Open(cfg Config, now Reading) (*Core, error) {
 		clock:   clock{Lo: cfg.BuildMS, Boot: now.Boot, BootID: now.BootID},
 		members: map[ident.Device]memberRecord{}, held: map[[32]byte]*instance{}, came: map[ident.Transfer][32]byte{},
 		away: map[[32]byte]awayRecord{}, peers: map[ident.Device]peerRecord{}, recalled: map[ident.Transfer]bool{},
-		told: map[pairName]ident.Domain{}, arbiter: transfer.NewArbiter(), rulings: map[ident.Transfer][]byte{}, reports: map[ident.Transfer]lostRecord{}, contents: map[ident.Content]*content{},
+		told: map[pairName]ident.Domain{}, arbiter: transfer.NewArbiter(), rulings: map[ident.Transfer][]byte{}, backs: map[ident.License]backRecord{}, dwell: map[ident.License]dwellRecord{}, reports: map[ident.Transfer]lostRecord{}, contents: map[ident.Content]*content{},
 		asked: map[sltp.Handle]*asked{}, sessions: map[uint64]*session{},
 		dest: transfer.NewDestination(ident.DeviceOf(spki)),
 	}
 	var pending []vault.Record // transfer records wait for the incarnation, which the vault knows when it is open
-	c.vault, err = vault.Open(anchored(vault.Config{Dir: filepath.Join(cfg.Dir, "vault"), Keystore: cfg.Keystore, Device: c.self}), func(r vault.Record) error {
+	c.vault, err = vault.Open(anchored(vault.Config{Dir: filepath.Join(cfg.Dir, "vault"), FS: cfg.FS, Keystore: cfg.Keystore, Device: c.self}), func(r vault.Record) error {
 		pending = append(pending, r)
 		return nil
 	})
@@ -136,6 +140,7 @@ func anchored(cfg vault.Config) vault.Config {
 }
 
 func (c *Core) compact() error {
+	c.forgetCame()
 	recs, err := c.snapshot()
 	if err != nil {
 		return fmt.Errorf("compact: %w", err)
@@ -193,6 +198,18 @@ func (c *Core) replay(r vault.Record) error {
 		var rec peerRecord
 		err := wire.Unmarshal(r.Body, &rec, recordLimit)
 		c.peers[rec.Device] = rec
+		return err
+	case kindBack:
+		var rec backRecord
+		err := wire.Unmarshal(r.Body, &rec, recordLimit)
+		c.backs[rec.License] = rec
+		delete(c.dwell, rec.License)
+		return err
+	case kindDwell:
+		var rec dwellRecord
+		err := wire.Unmarshal(r.Body, &rec, recordLimit)
+		c.dwell[rec.Child] = rec
+		delete(c.backs, rec.Child)
 		return err
 	case kindRuling:
 		var rec rulingRecord
@@ -263,13 +280,39 @@ func (c *Core) ready(now Reading) error {
 	return err
 }
 
-// write commits records; after a failure the module is of no use any more.
+// batch is records on their way to the vault.
+type batch struct {
+	recs     []vault.Record
+	anchored bool
+}
+
+// along puts records into the batch of the next write, which may be that of the
+// command's end: a command that learns something on its way to what it does
+// waits for the disk once. What they say may be in memory at once, since nothing
+// of the command is seen outside before they are durable.
+func (c *Core) along(anchored bool, recs ...vault.Record) {
+	c.also.recs, c.also.anchored = append(c.also.recs, recs...), c.also.anchored || anchored
+}
+
+// write commits records, after those that go along; after a failure the module
+// is of no use any more.
 func (c *Core) write(anchored bool, recs ...vault.Record) error {
-	if err := c.vault.Commit(anchored, recs...); err != nil {
+	c.along(anchored, recs...)
+	now := c.also
+	c.also = batch{}
+	if err := c.vault.Commit(now.anchored, now.recs...); err != nil {
 		c.failed = storeError(err)
 		return c.failed
 	}
 	return nil
+}
+
+// flush commits what waits to go along.
+func (c *Core) flush() error {
+	if c.failed != nil || len(c.also.recs) == 0 {
+		return c.failed
+	}
+	return c.write(false)
 }
 
 func storeError(err error) error {

@@ -77,9 +77,17 @@ func (c *Core) vacate(inst *instance, r Reading) error {
 	return nil
 }
 
-// keep makes a step's state durable before anything depends on it. The clock's
-// floor rides along.
+// keep makes a step's state durable before anything depends on it.
 func (c *Core) keep(inst *instance, step license.Step, r Reading) error {
+	if err := c.note(inst, step, r); err != nil {
+		return err
+	}
+	return c.flush()
+}
+
+// note takes a step's state: the next write makes it durable. The clock's floor
+// rides along.
+func (c *Core) note(inst *instance, step license.Step, r Reading) error {
 	if !step.Commit {
 		inst.state = step.State
 		return c.tick(r)
@@ -96,9 +104,7 @@ func (c *Core) keep(inst *instance, step license.Step, r Reading) error {
 	if err != nil {
 		return err
 	}
-	if err := c.write(step.Anchor, rec, tick); err != nil {
-		return err
-	}
+	c.along(step.Anchor, rec, tick)
 	inst.state, c.clock = step.State, next
 	return nil
 }
@@ -119,9 +125,7 @@ func (c *Core) tick(r Reading) error {
 	if err != nil {
 		return err
 	}
-	if err := c.write(false, rec); err != nil {
-		return err
-	}
+	c.along(false, rec)
 	c.clock = next
 	return nil
 }
@@ -215,14 +219,15 @@ func pick(keys map[ident.Key]cenc.ContentKey, kid ident.Key) (cenc.ContentKey, e
 	return k, nil
 }
 
-// end closes a session; the unused part of its slice is refunded.
+// end closes a session; the unused part of its slice is refunded. That is durable
+// with what the command does next, such as to hand the license over.
 func (c *Core) end(handle uint64, r Reading) error {
 	s, err := c.session(handle)
 	if err != nil {
 		return err
 	}
 	c.drop(handle, s)
-	return c.keep(s.inst, s.inst.leaf().End(s.use, c.input(s.inst, s.ask, r), max(r.Boot-s.boot, 0)), r)
+	return c.note(s.inst, s.inst.leaf().End(s.use, c.input(s.inst, s.ask, r), max(r.Boot-s.boot, 0)), r)
 }
 
 // drop ends a session without a word to its license.

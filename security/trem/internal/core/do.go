@@ -20,6 +20,9 @@ func (c *Core) Do(m trem.Message, r Reading) (trem.Message, error) {
 		err = c.failed
 	case err == nil:
 		out, payload, err = c.run(cmd, body, m.Payload, r)
+		if broken := c.flush(); broken != nil {
+			err = broken
+		}
 	default:
 		err = malformed(err)
 	}
@@ -100,7 +103,7 @@ func (c *Core) exchange(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in trem.Refusal) (any, error) { return c.refuse(in, r) })
 	case trem.CmdLicenses:
 		return c.licenses(r), nil
-	case trem.CmdHandOver, trem.CmdPost, trem.CmdLetters, trem.CmdTransfers, trem.CmdCancel, trem.CmdGiveBack, trem.CmdRenewLoan, trem.CmdCard, trem.CmdLost:
+	case trem.CmdHandOver, trem.CmdPost, trem.CmdLetters, trem.CmdTransfers, trem.CmdCancel, trem.CmdGiveBack, trem.CmdRenewLoan, trem.CmdCard, trem.CmdLost, trem.CmdYield:
 		return c.byLetter(cmd, body, r)
 	case trem.CmdEvaluate:
 		return with(body, func(in trem.Ask) (any, error) { return c.evaluate(in, r) })
@@ -130,6 +133,8 @@ func (c *Core) byLetter(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in ident.Transfer) (any, error) { return c.cancel(in) })
 	case trem.CmdGiveBack:
 		return with(body, func(in ident.Transfer) (any, error) { return c.giveBack(in, r) })
+	case trem.CmdYield:
+		return with(body, func(in ident.License) (any, error) { return c.yield(in, r) })
 	case trem.CmdLost:
 		return with(body, func(in ident.Transfer) (any, error) { return c.lostTo(in, r) })
 	case trem.CmdRenewLoan:

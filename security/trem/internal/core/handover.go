@@ -124,14 +124,21 @@ func (c *Core) give(h *handover) (transfer.Message, ident.Transfer, error) {
 		return nil, ident.Transfer{}, &trem.RefusalError{Decision: d}
 	}
 	h.inst = inst
-	if err := c.quiet(inst, h.r); err != nil {
-		return nil, ident.Transfer{}, err
-	}
 	if c.unclosed(inst) {
 		return nil, ident.Transfer{}, stateError("this license has not been confirmed by where it came from")
 	}
-	if n := inst.withheld(h.peer); n > 0 && (h.order.Op == trem.OpMove || h.order.Op == trem.OpTransfer) {
+	whole := h.order.Op == trem.OpMove || h.order.Op == trem.OpTransfer
+	if n := inst.withheld(h.peer); n > 0 && whole {
 		return nil, ident.Transfer{}, rejected(fmt.Errorf("hand-over: %d keys are above the level of that device, and would be lost", n))
+	}
+	if whole && c.parting(inst) {
+		return nil, ident.Transfer{}, stateError("a part of this license is on its way, and may come back; it can go when that is done")
+	}
+	if away := !h.fellow && h.order.Op != trem.OpCopy; away && (c.parting(inst) || c.dwelling(inst) > 0) {
+		return nil, ident.Transfer{}, &trem.RefusalError{Decision: c.returnFirst(inst, act)}
+	}
+	if err := c.quiet(inst, h.r); err != nil {
+		return nil, ident.Transfer{}, err
 	}
 	switch h.order.Op {
 	case trem.OpMove:
@@ -287,16 +294,40 @@ func (c *Core) copy(h *handover) (transfer.Message, ident.Transfer, error) {
 
 // copying reports whether a COPY of the license is open.
 func (c *Core) copying(lic *license.License) bool {
+	for _, b := range c.bodies() {
+		if b.Op == transfer.OpCopy && parentOf(b.Chain) == lic.Hash() {
+			return true
+		}
+	}
+	return false
+}
+
+// parting reports whether a copy of the license or a share of its plays is on its
+// way: what of it is refused comes back to the license, which must be here then.
+func (c *Core) parting(inst *instance) bool {
+	for _, b := range c.bodies() {
+		if len(b.Chain) < 2 {
+			continue
+		}
+		if _, parent, err := parseLink(b.Chain[1]); err == nil && parentOf(b.Chain) == parent.Hash() && c.successor(parent) == inst {
+			return true
+		}
+	}
+	return false
+}
+
+// bodies are the open transfers; loans, which have none, apart.
+func (c *Core) bodies() (out []*transfer.Body) {
 	for _, tid := range c.source.Open() {
 		o, err := c.source.Opened(tid)
 		if err != nil || o.Body == nil {
 			continue
 		}
-		if b, err := transfer.ParseBody(o.Body); err == nil && b.Op == transfer.OpCopy && parentOf(b.Chain) == lic.Hash() {
-			return true
+		if b, err := transfer.ParseBody(o.Body); err == nil {
+			out = append(out, b)
 		}
 	}
-	return false
+	return out
 }
 
 // parentOf is the hash of the license that a chain's first link derives from;

@@ -41,6 +41,28 @@ func topic(tid ident.Transfer, side string) (out [16]byte) {
 	return [16]byte(sum[:])
 }
 
+// says tells what letters of one topic say apart: by the message's type, and by
+// the number of a loan's message. Source: local; types of docs/spec/transfer.md.
+func says(m any) uint64 {
+	switch m := m.(type) {
+	case *transfer.XFER:
+		return 1
+	case transfer.Statement:
+		return 2
+	case transfer.Done:
+		return 3
+	case transfer.Cancel:
+		return 4
+	case transfer.Query:
+		return 5
+	case *transfer.Lend:
+		return 9 | m.Number<<8
+	case transfer.Return:
+		return 10 | m.Number<<8
+	}
+	return 0
+}
+
 // party is who sent something, as far as its certificates allow to say.
 type party struct {
 	peer *pki.Peer
@@ -75,6 +97,9 @@ func (c *Core) post(letter []byte, r Reading) (trem.Handed, error) {
 		return c.receiptByLetter(rec, peer.ID(), r)
 	} else if err == nil {
 		return c.shown(rec, s.Object, peer, r)
+	}
+	if sig, err := wire.ParseSign1(s.Object, objectGivenBack, giveBackLimit); err == nil {
+		return c.takeBack(sig, peer)
 	}
 	if _, _, err := parseLost(s.Object); err == nil {
 		return c.arbitrate(s.Object, peer, r)
@@ -209,7 +234,9 @@ func (c *Core) markLetter(to ident.Device, topic [16]byte, m transfer.Message) (
 	if err != nil {
 		return trem.Letter{}, err
 	}
-	return c.letter(to, topic, object)
+	l, err := c.letter(to, topic, object)
+	l.Says = says(m)
+	return l, err
 }
 
 func (c *Core) returnedByLetter(ret *transfer.Returned, r Reading) (trem.Handed, error) {
@@ -296,7 +323,11 @@ func (c *Core) statement(tid ident.Transfer, res transfer.Result) (trem.Letter, 
 	if err != nil {
 		return trem.Letter{}, err
 	}
-	return c.letter(tid.Src, topic(tid, "destination"), object)
+	l, err := c.letter(tid.Src, topic(tid, "destination"), object)
+	if l.Says = says(res.Receipt); res.Return != nil {
+		l.Says = says(*res.Return)
+	}
+	return l, err
 }
 
 // said signs what a destination's result says.

@@ -240,7 +240,9 @@ func (c *Core) returned(ret transfer.Return) (trem.Letter, error) {
 	if err != nil {
 		return trem.Letter{}, err
 	}
-	return c.letter(ret.TID.Src, topic(ret.TID, "destination"), object)
+	l, err := c.letter(ret.TID.Src, topic(ret.TID, "destination"), object)
+	l.Says = says(ret)
+	return l, err
 }
 
 // borrow takes a loan, or its renewal, that came from its lender.

@@ -41,7 +41,7 @@ func (c *Core) push(tid ident.Transfer, m transfer.Message, r Reading) (trem.Let
 	if err != nil {
 		return trem.Letter{}, rejected(err)
 	}
-	return trem.Letter{To: tid.Dst, Topic: topic(tid, "source"), Bytes: msg.Bytes}, nil
+	return trem.Letter{To: tid.Dst, Topic: topic(tid, "source"), Bytes: msg.Bytes, Says: says(m)}, nil
 }
 
 // card is this module's own card, or that of a member: its membership without

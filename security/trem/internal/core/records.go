@@ -23,6 +23,8 @@ const (
 	kindAway       = 0x0c // a license moved away
 	kindGone       = 0x0d // a loan is over here
 	kindLost       = 0x0f // a destination is reported lost
+	kindBack       = 0x1d // what was set aside for a device is given back
+	kindDwell      = 0x1e // a device of the house has a child without a count
 	kindRuling     = 0x1c // the arbiter's RELEASE, to be passed on
 	kindPairwise   = 0x0e // an issuer's name for the house, learned from a fellow member
 	kindForeign    = 0x40 // and above: transfer records

@@ -154,9 +154,11 @@ func (c *Core) meet(peer *pki.Peer, membership []byte, issuer ident.Issuer) erro
 		return nil
 	}
 	rec := pairwiseRecord{House: m.Domain, Issuer: issuer, Domain: id}
-	if err := c.commit(kindPairwise, rec); err != nil {
+	data, err := newRecord(kindPairwise, rec)
+	if err != nil {
 		return err
 	}
+	c.along(true, data)
 	c.told[rec.name()] = id
 	return nil
 }
@@ -251,9 +253,11 @@ func (c *Core) renewed(link []byte, from *pki.Peer, r Reading) error {
 	if bytes.Equal(l.Membership, c.membershipBytes) {
 		return nil
 	}
-	if err := c.commit(kindMembership, membershipRecord{Membership: l.Membership, Manager: from.Chain()}); err != nil {
+	rec, err := newRecord(kindMembership, membershipRecord{Membership: l.Membership, Manager: from.Chain()})
+	if err != nil {
 		return err
 	}
+	c.along(true, rec)
 	c.membership, c.membershipBytes, c.manager = m, l.Membership, from.Chain()
 	return nil
 }

@@ -50,6 +50,13 @@ func (c *Core) letters(r Reading) (trem.Handed, error) {
 	if out, err = c.reportsLetters(out, r); err != nil {
 		return out, err
 	}
+	n := len(out.Letters)
+	if out, err = c.yielded(out, r); err != nil {
+		return out, err
+	}
+	for i := range out.Letters[n:] {
+		out.Letters[n+i].Again = true
+	}
 	return c.receipts(out)
 }
 

@@ -100,8 +100,12 @@ func parseHeads(data []byte) (heads, error) {
 	return h, nil
 }
 
-// ownHead states where this module's log stands: of what is durable.
+// ownHead states where this module's log stands: of what is durable, with all
+// that this command has noted so far.
 func (c *Core) ownHead() ([]byte, error) {
+	if err := c.flush(); err != nil {
+		return nil, err
+	}
 	counter, hash := c.vault.Head()
 	return transfer.SignHead(c.signer, c.identity.Chain[0], transfer.Head{
 		Device: c.self, Incarnation: c.vault.Incarnation(), Counter: counter, Hash: hash, Epoch: c.epoch(),
@@ -182,7 +186,8 @@ func (c *Core) seeOwn(peer ident.Device, data []byte, recs *log) error {
 }
 
 // seeHead keeps the newest HEAD of a peer that has found the one before it, or
-// the evidence that there are two. recs are what is to be committed with it.
+// the evidence that there are two. recs are what goes along with it: what is
+// given to the peer for this HEAD is not on the disk before the HEAD is.
 func (c *Core) seeHead(from *pki.Peer, got heads, recs *log) error {
 	next, twins := c.newer(from, got)
 	switch {
@@ -194,9 +199,7 @@ func (c *Core) seeHead(from *pki.Peer, got heads, recs *log) error {
 	if recs.err != nil || len(recs.recs) == 0 {
 		return recs.err
 	}
-	if err := c.write(false, recs.recs...); err != nil {
-		return err
-	}
+	c.along(false, recs.recs...)
 	for _, r := range recs.recs {
 		if err := c.replayWitness(r); err != nil {
 			return err
