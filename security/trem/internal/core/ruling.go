@@ -20,8 +20,7 @@ func (c *Core) fromManager(s sheet, peer *pki.Peer, r Reading) (out trem.Handed,
 		return out, false, nil //nolint:nilerr // it is another letter
 	}
 	if sig, err := wire.ParseSign1(s.Object, objectTakenBack, giveBackLimit); err == nil {
-		out, err = c.took(sig, peer)
-		return out, true, err
+		return out, true, c.took(sig, peer)
 	}
 	if sig, err := wire.ParseSign1(s.Object, objectNotice, lostLimit); err == nil {
 		out, err = c.noticed(sig, peer)
