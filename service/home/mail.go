@@ -65,7 +65,7 @@ func openMailbox(dir string, now time.Time) (*mailbox, error) {
 	if st.Boxes != nil {
 		m.next, m.box = st.Next, st.Boxes
 	}
-	m.next = max(m.next, uint64(now.UnixMilli())) //nolint:gosec // after 1970
+	m.next = max(m.next, uint64(now.UnixMilli()))
 	if st.Away != nil {
 		m.away = st.Away
 	}
