@@ -43,7 +43,7 @@ const (
 	rented       = ident.Content("lares-film-rental")
 	shared       = ident.Content("lares-film-shared")
 	purchase     = "PLAY; EXPORT=clearkey"
-	sharing      = "PLAY; MOVE=DOMAIN; LEND; EXPORT=clearkey; MIN_ANCHOR=0"
+	sharing      = "PLAY; MOVE=DOMAIN; LEND; TRANSFER=1; EXPORT=clearkey; MIN_ANCHOR=0"
 	rentalPlays  = 2
 	rentalFormat = "PLAY; START_TIME=%s; END_TIME=%s; PLAY_COUNT=2; INTERVAL=48h; EXPORT=clearkey; MIN_ANCHOR=0"
 )

@@ -58,6 +58,11 @@ const (
 	entryLoanEnd = 7 // with RETURNED, EXPIRED or ABORT of a loan: what was not spent is the lender's again
 	entryBorrow  = 8 // with the INSTALL of a loan
 	entryLoaned  = 9 // a play of a loan, before the film is shown
+
+	entryRelease = 10 // with RELEASE at the source: what comes back
+	entryDestroy = 11 // with RELEASE at the destination
+	entrySlept   = 12 // a play of what is here until its hold is over
+	entryMerge   = 13 // what is here is confirmed: it is like the rest
 )
 
 // entry is one change of the account.
@@ -70,7 +75,9 @@ type entry struct {
 	Units units
 
 	Request ident.Request // of an ISSUE
-	Played  uint64        // of a loan, at its borrower
+	Played  uint64        // of a loan, at its borrower; of what is held
+	Hold    int64         // hold_until, Unix ms; 0: none
+	Word    []byte        // the arbiter's RELEASE
 }
 
 // account is what a box knows of licenses: how many units it has, what is in
@@ -84,6 +91,8 @@ type account struct {
 	copied  map[uint64]uint64        // copies installed here
 	lent    map[ident.Transfer]entry // loans that are out
 	spent   map[uint64]uint64        // plays that loans have cost, by license
+	held    map[ident.Transfer]entry // installed with a hold, and not yet merged with the rest
+	freed   map[ident.Transfer]entry // RELEASE: Word is the arbiter's
 	loans   map[ident.Transfer]entry // borrowed; Units.Plays are left. Those that are closed are dropped at a compaction
 }
 
@@ -92,6 +101,7 @@ func newAccount() *account {
 		have: map[asset]units{}, escrow: map[ident.Transfer]entry{}, fresh: map[ident.Transfer]entry{},
 		charged: map[uint64]uint64{}, minted: map[uint64]uint64{}, copied: map[uint64]uint64{},
 		lent: map[ident.Transfer]entry{}, spent: map[uint64]uint64{}, loans: map[ident.Transfer]entry{},
+		held: map[ident.Transfer]entry{}, freed: map[ident.Transfer]entry{},
 	}
 }
 
@@ -124,6 +134,10 @@ func (a *account) apply(e entry) error {
 		delete(a.escrow, e.TID)
 		a.add(e.Asset, e.Units)
 	case entryInstall:
+		if e.Hold > 0 {
+			a.held[e.TID] = e
+			return nil
+		}
 		if e.Op == transfer.OpCopy {
 			a.add(asset{License: e.Asset.License, Gen: e.Asset.Gen + 1}, units{Plays: 1, Copies: e.Units.Copies - 1})
 			a.minted[e.Asset.License]++
@@ -137,6 +151,8 @@ func (a *account) apply(e entry) error {
 		return a.take(e.Asset, e.Units)
 	case entryLend, entryLoanEnd, entryBorrow, entryLoaned:
 		return a.applyLoan(e)
+	case entryRelease, entryDestroy, entrySlept, entryMerge:
+		return a.applyHold(e)
 	default:
 		return fmt.Errorf("sim: entry %d", e.What)
 	}
@@ -195,6 +211,8 @@ type accountWire struct {
 	Charged map[uint64]uint64
 	Minted  map[uint64]uint64
 	Copied  map[uint64]uint64
+	Held    []entry
+	Freed   []entry
 	Lent    []entry
 	Spent   map[uint64]uint64
 	Loans   []entry
@@ -227,7 +245,7 @@ func compareTID(a, b ident.Transfer) int {
 func (a *account) encode(d *transfer.Destination) ([]byte, error) {
 	w := accountWire{
 		Have: []haveWire{}, Escrow: sortedEntries(a.escrow), Fresh: []entry{}, Charged: a.charged, Minted: a.minted, Copied: a.copied,
-		Lent: sortedEntries(a.lent), Spent: a.spent, Loans: []entry{},
+		Held: sortedEntries(a.held), Freed: sortedEntries(a.freed), Lent: sortedEntries(a.lent), Spent: a.spent, Loans: []entry{},
 	}
 	for _, x := range a.assets() {
 		w.Have = append(w.Have, haveWire{Asset: x, Units: a.have[x]})
@@ -265,7 +283,7 @@ func (a *account) replay(r vault.Record) error {
 	for _, list := range []struct {
 		to   map[ident.Transfer]entry
 		from []entry
-	}{{a.escrow, w.Escrow}, {a.fresh, w.Fresh}, {a.lent, w.Lent}, {a.loans, w.Loans}} {
+	}{{a.escrow, w.Escrow}, {a.fresh, w.Fresh}, {a.held, w.Held}, {a.freed, w.Freed}, {a.lent, w.Lent}, {a.loans, w.Loans}} {
 		for _, e := range list.from {
 			list.to[e.TID] = e
 		}
@@ -316,5 +334,9 @@ func entryOf(tid ident.Transfer, b *transfer.Body) (entry, error) {
 			return entry{}, fmt.Errorf("sim: body of %d units says %d", have, n)
 		}
 	}
-	return entry{What: entryInstall, TID: tid, Op: b.Op, Asset: c.Asset, Units: c.Units}, nil
+	e := entry{What: entryInstall, TID: tid, Op: b.Op, Asset: c.Asset, Units: c.Units}
+	if b.HoldUntil != nil {
+		e.Hold = *b.HoldUntil
+	}
+	return e, nil
 }

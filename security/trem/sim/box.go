@@ -34,6 +34,7 @@ type life struct {
 	vault   *vault.Vault
 	src     *transfer.Source
 	dst     *transfer.Destination
+	arbiter *transfer.Arbiter // box 0 decides
 	account *account
 }
 
@@ -71,7 +72,7 @@ func (b *box) open(d *disk, nv *register, dice io.Reader) (l life, err error) {
 	if err != nil {
 		return l, err
 	}
-	l = life{vault: v, src: transfer.NewSource(b.id, v.Incarnation()), dst: transfer.NewDestination(b.id), account: newAccount()}
+	l = life{vault: v, src: transfer.NewSource(b.id, v.Incarnation()), dst: transfer.NewDestination(b.id), arbiter: transfer.NewArbiter(), account: newAccount()}
 	for _, r := range recs {
 		if err := l.replay(r); err != nil {
 			return l, errors.Join(err, v.Close())
@@ -85,6 +86,9 @@ func (l *life) replay(r vault.Record) error {
 		return l.account.replay(r)
 	}
 	if err := l.src.Replay(transfer.Record(r)); err != nil {
+		return err
+	}
+	if err := l.arbiter.Replay(transfer.Record(r)); err != nil {
 		return err
 	}
 	_, err := l.dst.Replay(transfer.Record(r))
@@ -115,8 +119,12 @@ func (l *life) snapshot() ([]vault.Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	arbiter, err := l.arbiter.Snapshot()
+	if err != nil {
+		return nil, err
+	}
 	out := []vault.Record{{Kind: kindAccount, Body: account}}
-	for _, r := range append(src, dst...) {
+	for _, r := range append(append(src, dst...), arbiter...) {
 		out = append(out, vault.Record(r))
 	}
 	return out, nil

@@ -104,6 +104,13 @@ func (w *World) balance(views []*view, lic uint64) (plays, copies Balance) {
 		plays.Used += v.account.charged[lic] + v.account.spent[lic]
 		plays.Issued += v.account.minted[lic]
 		copies.Used += v.account.copied[lic]
+		for tid, e := range v.account.held {
+			if _, freed := views[w.byID(tid.Src)].account.freed[tid]; e.Asset.License == lic && !freed {
+				plays.Usable += e.Units.Plays
+				plays.Used += e.Played
+				copies.Usable += e.Units.Copies
+			}
+		}
 		for _, e := range v.account.lent {
 			if e.Asset.License == lic {
 				plays.Escrow += e.Units.Plays
@@ -166,13 +173,19 @@ func (w *World) once(issuer *view) error {
 }
 
 // checkLoans: a lender and its borrower are never both able to play. It is the
-// property of docs/model/lend.pml, in true time.
+// property of docs/model/lend.pml, in true time. Nor are the two sides of what an
+// arbiter has released.
 func (w *World) checkLoans() error {
 	for _, b := range w.boxes {
 		for _, l := range b.view.dst.Borrowed() {
 			lender := w.boxes[w.byID(l.TID.Src)]
 			if _, out := lender.view.account.lent[l.TID]; !out && !l.Returned && b.clock.alive(l.Until, w.truth, w.cfg.Mutant) {
 				return w.broken(Doubled, "loan %v: both may play; it ends %d s from now", l.TID, (l.Until-w.truth)/second)
+			}
+		}
+		for _, e := range sortedEntries(b.view.account.held) {
+			if _, freed := w.boxes[w.byID(e.TID.Src)].view.account.freed[e.TID]; freed && w.awake(b, &b.view.life, e) {
+				return w.broken(Doubled, "%v was released to its source, and may be played at its destination", e.TID)
 			}
 		}
 	}
@@ -186,6 +199,11 @@ func (w *World) checkPlays() error {
 		var charged uint64
 		for _, b := range w.boxes {
 			charged += b.view.account.charged[lic] + b.view.account.spent[lic]
+			for tid, e := range b.view.account.held {
+				if _, freed := w.boxes[w.byID(tid.Src)].view.account.freed[tid]; e.Asset.License == lic && !freed {
+					charged += e.Played
+				}
+			}
 			for tid, e := range b.view.account.lent {
 				if e.Asset.License == lic {
 					charged += w.boxes[w.byID(tid.Dst)].view.account.loans[tid].Played
@@ -210,6 +228,9 @@ func (w *World) Settle() error {
 		}
 	}
 	for _, b := range w.boxes {
+		if err := w.opMerge(b); err != nil {
+			return err
+		}
 		if open := b.src.Open(); len(open) > 0 {
 			return w.broken(Stuck, "box %d: %v stays open", b.index, open[0])
 		}
@@ -217,6 +238,9 @@ func (w *World) Settle() error {
 			if b.dst.Unconfirmed(e.TID) {
 				return w.broken(Stuck, "box %d: %v stays unconfirmed", b.index, e.TID)
 			}
+		}
+		if len(b.account.held) > 0 {
+			return w.broken(Stuck, "box %d: %v stays held", b.index, sortedEntries(b.account.held)[0].TID)
 		}
 		if l := b.dst.Borrowed(); len(l) > 0 {
 			return w.broken(Stuck, "box %d: loan %v stays", b.index, l[0].TID)

@@ -33,6 +33,10 @@ const (
 	NoGuard             // a lender does not wait for the borrower's clock
 	NoReturnNote        // a borrower says RETURNED and does not note it
 	LendAndPlay         // a lender plays what it has lent
+	EarlyRelease        // the arbiter releases before the hold is over
+	DecideTwice         // the arbiter does not remember what it has decided
+	TellBoth            // the arbiter tells both sides at once
+	MergeHeld           // what is unconfirmed is used like the rest
 	mutants             // how many there are
 )
 
@@ -40,6 +44,7 @@ var mutantNames = [mutants]string{
 	"none", "send-first", "no-tombstone", "timeout", "no-dedup", "forget", "early-delete", "done-first", "no-fsync", "split-batch", "no-settle",
 	"use-first", "no-requests", "go-on", "high-low", "lose-open", "no-resend", "any-generation", "roll-back",
 	"any-clock", "own-time", "no-guard", "no-return-note", "lend-and-play",
+	"early-release", "decide-twice", "tell-both", "merge-held",
 }
 
 func (m Mutant) String() string {

@@ -21,18 +21,22 @@ type op struct {
 func ops() []op {
 	return []op{
 		{"move", 7, (*World).opMove},
-		{"copy", 6, (*World).opCopy},
+		{"copy", 8, (*World).opCopy},
 		{"allowance", 3, (*World).opAllowance},
 		{"request", 4, (*World).opRequest},
-		{"lend", 6, (*World).opLend},
+		{"lend", 8, (*World).opLend},
 		{"renew", 4, (*World).opRenew},
 		{"play a loan", 6, (*World).opPlayLoan},
 		{"give back", 2, (*World).opGiveBack},
 		{"end a loan", 4, (*World).opExpire},
-		{"time passes", 3, (*World).opLater},
+		{"time passes", 5, (*World).opLater},
 		{"ask the time", 8, (*World).opAskTime},
 		{"play", 4, (*World).opPlay},
 		{"cancel", 4, (*World).opCancel},
+		{"report", 6, (*World).opReport},
+		{"show", 2, (*World).opShow},
+		{"play what is held", 3, (*World).opPlayHeld},
+		{"merge", 4, (*World).opMerge},
 		{"resend", 8, (*World).opResend},
 		{"query", 4, (*World).opQuery},
 		{"deliver", 36, (*World).opDeliver},
@@ -95,7 +99,7 @@ func (w *World) hold() *int64 {
 	if w.rnd.IntN(3) > 0 {
 		return nil
 	}
-	at := w.truth + w.rnd.Int64N(2*3600*second)
+	at := w.truth + w.rnd.Int64N(12*3600*second)
 	return &at
 }
 
@@ -142,7 +146,9 @@ func (w *World) prepare(b, to *box, e entry, whole bool, hold *int64, req ident.
 	if err != nil {
 		return err
 	}
-	e.What, e.TID, e.Request = entryDebit, x.TID, req
+	if e.What, e.TID, e.Request = entryDebit, x.TID, req; hold != nil {
+		e.Hold = *hold
+	}
 	w.note("box %d hands over: %v of license %d.%d, %d plays, %d copies, to %d as %v", b.index, e.Op, e.Asset.License, e.Asset.Gen, e.Units.Plays, e.Units.Copies, to.index, x.TID)
 	w.opened[x.TID] = w.step
 	if w.cfg.Mutant == SendFirst {
@@ -250,13 +256,18 @@ func (w *World) resend(b, to *box) error {
 			return err
 		}
 	}
-	return nil
+	return w.passOn(b, to)
 }
 
 // opQuery asks the sources of what is unconfirmed, and the lenders of loans.
 func (w *World) opQuery(b *box) error {
 	var ask []message
 	for _, e := range sortedEntries(b.account.fresh) {
+		if b.dst.Unconfirmed(e.TID) {
+			ask = append(ask, transfer.Query{TID: e.TID})
+		}
+	}
+	for _, e := range sortedEntries(b.account.held) {
 		if b.dst.Unconfirmed(e.TID) {
 			ask = append(ask, transfer.Query{TID: e.TID})
 		}

@@ -67,6 +67,12 @@ func (w *World) receive(b *box, l *letter) error {
 			return err
 		}
 		return w.onLend(b, m)
+	case "LOST", "SHOWN":
+		return w.arbitrate(b, from, l)
+	case "RELEASE":
+		return w.onRelease(b, l.data)
+	case "CONFIRM":
+		return w.onConfirm(b, l.data)
 	case "RETURNED":
 		return w.onReturned(b, from, l.data)
 	case "QUERY":

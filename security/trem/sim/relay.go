@@ -21,6 +21,7 @@ type letter struct {
 	from, to int
 	data     []byte
 	request  *request // a request for a license; nil: data
+	report   *entry   // with LOST: what is reported
 	kind     string   // for people
 	tid      ident.Transfer
 	arrivals int

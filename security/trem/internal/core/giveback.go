@@ -181,24 +181,24 @@ func (c *Core) allowanceOf(sig *wire.Sign1, from *pki.Peer) (*license.License, u
 }
 
 // took is the house's word that it has what was given back.
-func (c *Core) took(sig *wire.Sign1, from *pki.Peer) (trem.Handed, error) {
+func (c *Core) took(sig *wire.Sign1, from *pki.Peer) error {
 	if err := sig.Verify(from.Public()); err != nil {
-		return trem.Handed{}, rejected(err)
+		return rejected(err)
 	}
 	var t takenBack
 	if err := wire.Unmarshal(sig.Payload, &t, giveBackLimit); err != nil {
-		return trem.Handed{}, rejected(err)
+		return rejected(err)
 	}
 	rec, ok := c.backs[t.License]
 	if !ok || rec.Over {
-		return trem.Handed{}, nil
+		return nil
 	}
 	rec.Object, rec.Over = nil, true
 	if err := c.commit(kindBack, rec); err != nil {
-		return trem.Handed{}, err
+		return err
 	}
 	c.backs[t.License] = rec
-	return trem.Handed{}, nil
+	return nil
 }
 
 // dwellRecord is a child without a count that a device of the house has: the

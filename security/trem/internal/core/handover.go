@@ -170,6 +170,11 @@ func (c *Core) pick(h *handover, act permission.Permission) (*instance, license.
 		if d.Allow {
 			return inst, d
 		}
+		for i := range d.Reasons {
+			if x := &d.Reasons[i]; x.Code == license.NoGrant && (x.Constraint == "" || x.Constraint == act.String()) { // it is here, and does not go
+				x.Constraint, x.Remedy = act.String(), ""
+			}
+		}
 		if last == nil || len(d.Reasons) < len(last.Reasons) {
 			last = &d
 		}
