@@ -1,0 +1,99 @@
+package core
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"encoding/hex"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
+)
+
+// named reads the example of a page of docs/spec whose fence has a name.
+func named(t testing.TB, page, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile("../../../../docs/spec/" + page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile("(?s)```hex " + name + "\n(.*?)```").FindSubmatch(text)
+	if m == nil {
+		t.Fatalf("%s has no example %q", page, name)
+	}
+	b, err := hex.DecodeString(strings.NewReplacer(" ", "", "\n", "").Replace(string(m[1])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// signed makes an object under the key of the examples, of which only the hash
+// of the certificate is used.
+func signed(t *testing.T, name wire.Object, v any) []byte {
+	t.Helper()
+	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), repeat(5, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err := wire.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := wire.NewSign1(key, []byte("certificate"), name, payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestTransfer_GiveBackWorkedExamples holds the two objects of a device that
+// gives plays back against the page.
+func TestTransfer_GiveBackWorkedExamples(t *testing.T) {
+	for name, got := range map[string][]byte{
+		"given-back": signed(t, objectGivenBack, givenBack{License: []byte{0xa1, 0}, Spent: 1}),
+		"taken-back": signed(t, objectTakenBack, takenBack{License: ident.License(repeat(6, 16))}),
+	} {
+		if want := named(t, "transfer.md", name); !bytes.Equal(got, want) {
+			t.Errorf("%s is %x, the page says %x", name, got, want)
+		}
+	}
+}
+
+// TestChain_GivenAwayWorkedExample holds a link with a TRANSFER record against
+// the page, and reads it back.
+func TestChain_GivenAwayWorkedExample(t *testing.T) {
+	record := rebinding{
+		TID: ident.Transfer{
+			Src: ident.Device(repeat(1, 16)), Dst: ident.Device(repeat(2, 16)), Incarnation: ident.Incarnation(repeat(3, 8)), Seq: 1,
+		},
+		License: [32]byte(repeat(4, 32)), Old: license.DomainSubject(ident.Domain(repeat(5, 16)), 1), New: license.DomainSubject(ident.Domain(repeat(6, 16)), 2),
+		Number: 1, NotAgain: 1800000000000,
+	}
+	want := Link{
+		License: []byte{0xa1, 0}, Signer: [][]byte{{0x30}},
+		Transfers: []countersigned{{Object: signed(t, objectTransfer, record), Chain: [][]byte{{0x30}}}},
+	}
+	page := named(t, "chain.md", "given-away")
+	if got, err := want.encode(); err != nil || !bytes.Equal(got, page) {
+		t.Errorf("the link is %x (%v)", got, err)
+	}
+	var back Link
+	if err := back.decode(page); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, back); d != "" {
+		t.Error(d)
+	}
+	got, _, err := parseRebinding(back.Transfers[0])
+	if d := cmp.Diff(record, got); err != nil || d != "" {
+		t.Errorf("the record: %v\n%s", err, d)
+	}
+}
