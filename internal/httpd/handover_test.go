@@ -2,6 +2,7 @@ package httpd_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -249,7 +250,7 @@ func TestHTTP_RecipientsAndLetters(t *testing.T) {
 	if len(got) != 1 || string(got[0].Bytes) != "sealed" || got[0].Number == 0 {
 		t.Fatalf("%+v", got)
 	}
-	if got := letters(tablet.String() + "?after=1").Letters; len(got) != 0 {
+	if got := letters(fmt.Sprintf("%v?after=%d", tablet, got[0].Number)).Letters; len(got) != 0 {
 		t.Errorf("what was taken is given again: %+v", got)
 	}
 	if got := letters(ident.Device{9}.String() + "?after=0").Letters; len(got) != 0 {

@@ -152,7 +152,7 @@ func New(cfg Config) (*Home, error) {
 	if h.sources, err = openSources(cfg.Dir); err != nil {
 		return nil, err
 	}
-	if h.mailbox, err = openMailbox(cfg.Dir); err != nil {
+	if h.mailbox, err = openMailbox(cfg.Dir, cfg.Now()); err != nil {
 		return nil, err
 	}
 	h.plays = newPlays()

@@ -53,7 +53,10 @@ type mailState struct {
 	Away  map[ident.Device]string   `json:"houses,omitempty"`
 }
 
-func openMailbox(dir string) (*mailbox, error) {
+// openMailbox reads what waits. Numbers go on above all that were given before,
+// also when the file was lost with its disk: members ask for what is above the
+// highest that they have seen.
+func openMailbox(dir string, now time.Time) (*mailbox, error) {
 	m := &mailbox{dir: dir, next: 1, box: map[ident.Device][]Letter{}, away: map[ident.Device]string{}}
 	var st mailState
 	if err := load(dir, mailFile, &st); err != nil {
@@ -62,6 +65,7 @@ func openMailbox(dir string) (*mailbox, error) {
 	if st.Boxes != nil {
 		m.next, m.box = st.Next, st.Boxes
 	}
+	m.next = max(m.next, uint64(now.UnixMilli()))
 	if st.Away != nil {
 		m.away = st.Away
 	}

@@ -174,6 +174,22 @@ func TestLRP_7_LettersWaitForTheirMember(t *testing.T) {
 	}
 }
 
+// TestLRP_7_NumbersGoOnWithoutTheFile: the house is restored from a backup, where
+// no letters are. What it keeps then is new to its members.
+func TestLRP_7_NumbersGoOnWithoutTheFile(t *testing.T) {
+	h := newHouse(t)
+	one, two := written("one", 0), written("two", 0)
+	h.kept(h.phone, h.tablet, 1, one)
+	last := h.box(h.tablet, 0, one)[0].Number
+	if err := os.Remove(filepath.Join(h.dir, "mail.json")); err != nil {
+		t.Fatal(err)
+	}
+	h.c.now = h.c.now.Add(time.Minute)
+	h.restart()
+	h.kept(h.phone, h.tablet, 2, two)
+	h.box(h.tablet, last, two)
+}
+
 // TestLRP_7_FullBoxRefusesTheNewcomer: a source has so much of a box, and a box
 // so much of the disk. Nothing that waits is put out, and what replaces a letter
 // is taken all the same.

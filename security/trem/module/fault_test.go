@@ -51,7 +51,13 @@ type parcel struct {
 	m  trem.SLTPMessage
 }
 
-func (x *flow) boxes() []*box { return []*box{x.home, x.tablet, x.phone} }
+func (x *flow) boxes() []*box {
+	out := []*box{x.home, x.tablet, x.phone}
+	if x.aunt != nil {
+		out = append(out, x.aunt)
+	}
+	return out
+}
 
 // again restarts a module, as a kill between two commands does, and brings its
 // clock up to date.
@@ -348,27 +354,34 @@ func (x *flow) only(b *box) {
 // the other in one house.
 func everyFault(t *testing.T, h *house, check func(*flow), run func(*flow)) {
 	t.Helper()
-	cases := 0
-	try := func(f fault, at int) int {
-		x := &flow{house: h, fault: f, at: at}
-		x.check = func() { check(x) }
-		defer func() {
-			if t.Failed() {
-				t.Logf("fault %v at command %d", f, at)
-			}
-		}()
-		run(x)
-		cases++
-		return x.count
-	}
-	commands := try(never, -1)
+	commands := one(t, h, never, -1, check, run)
 	for at := range commands {
-		for f := before; f <= late; f++ {
-			try(f, at)
-		}
+		faultsAt(t, h, at, check, run)
 	}
-	t.Logf("%d commands, %d cases", commands, cases)
+	t.Logf("%d commands, %d cases", commands, 1+commands*int(late))
 	if commands < 3 {
 		t.Errorf("a flow of %d commands tests nothing", commands)
 	}
+}
+
+// faultsAt runs a flow with each fault at one of its commands.
+func faultsAt(t *testing.T, h *house, at int, check func(*flow), run func(*flow)) {
+	t.Helper()
+	for f := before; f <= late; f++ {
+		one(t, h, f, at, check, run)
+	}
+}
+
+// one runs a flow with a fault and returns how many commands it had.
+func one(t *testing.T, h *house, f fault, at int, check func(*flow), run func(*flow)) int {
+	t.Helper()
+	x := &flow{house: h, fault: f, at: at}
+	x.check = func() { check(x) }
+	defer func() {
+		if t.Failed() {
+			t.Logf("fault %v at command %d", f, at)
+		}
+	}()
+	run(x)
+	return x.count
 }
