@@ -19,14 +19,18 @@ import (
 	"github.com/lares-drm/lares/security/trem"
 )
 
-// faults is the size of a run: LARES_FAULTS, which `make faults N=...` sets.
+// ofSimulated is how many faults of the simulation there are to one between real
+// modules, each of which costs signatures and syncs.
+const ofSimulated = 50
+
+// faults is the size of a run: a part of LARES_FAULTS, which `make faults N=...` sets.
 func faults(t *testing.T, least int) int {
 	t.Helper()
 	n, err := strconv.Atoi(os.Getenv("LARES_FAULTS"))
 	if err != nil {
 		return least
 	}
-	return max(n, least)
+	return max(n/ofSimulated, least)
 }
 
 // chaosTerms are what a house of the chaos has: one license.

@@ -564,3 +564,61 @@ func TestLicense_3_PlaysGoBack(t *testing.T) {
 	h.wantKinds(h.get(h.phone, filmID, 4), trem.EventInstalled, trem.EventClosed)
 	left(0)
 }
+
+// Two ways in which an old word about a child comes after the same child came again.
+func TestLicense_3_OldWordOfWhatCameAgain(t *testing.T) {
+	h := movable(t, "PLAY; TRANSFER=1; LEND")
+	h.visit()
+	ctx := context.Background()
+	h.wantKinds(h.get(h.tablet, filmID, 0), trem.EventInstalled, trem.EventClosed)
+	first, err := h.tablet.Yield(ctx, h.held(h.tablet)[0].License)
+	h.must(err)
+	h.mail(first.Letters)
+	h.wantKinds(h.get(h.tablet, filmID, 0), trem.EventInstalled, trem.EventClosed) // the same child again
+	h.plays(h.tablet, true)
+	h.mail(first.Letters) // a courier repeats the old one
+	gift, err := h.home.HandOver(ctx, trem.HandOver{Op: trem.OpTransfer, Content: filmID, To: h.door(h.aunt)})
+	var no *trem.RefusalError
+	if !errors.As(err, &no) || no.Decision.Reasons[0].Remedy != license.ReturnFirst {
+		t.Fatalf("it leaves the house while a device has it: %+v, %v", gift, err)
+	}
+	last, err := h.tablet.Yield(ctx, h.held(h.tablet)[0].License)
+	h.must(err)
+	h.mail(last.Letters)
+	gift, err = h.home.HandOver(ctx, trem.HandOver{Op: trem.OpTransfer, Content: filmID, To: h.door(h.aunt)})
+	h.must(err)
+	h.mail(gift.Letters)
+	h.plays(h.aunt, true)
+	h.plays(h.tablet, false)
+}
+
+func TestLicense_3_AnswerOfWhatCameAgainIsLost(t *testing.T) {
+	h := movable(t, "PLAY; TRANSFER=1; LEND")
+	h.visit()
+	ctx := context.Background()
+	h.wantKinds(h.get(h.tablet, filmID, 0), trem.EventInstalled, trem.EventClosed)
+	first, err := h.tablet.Yield(ctx, h.held(h.tablet)[0].License)
+	h.must(err)
+	for _, l := range first.Letters { // heard, and the answer is lost
+		if _, err := h.home.Post(ctx, l.Bytes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.wantKinds(h.get(h.tablet, filmID, 0), trem.EventInstalled, trem.EventClosed) // the same child again
+	again, err := h.tablet.Letters(ctx)                                            // nobody is malicious: the device says it again itself
+	h.must(err)
+	h.mail(again.Letters)
+	gift, err := h.home.HandOver(ctx, trem.HandOver{Op: trem.OpTransfer, Content: filmID, To: h.door(h.aunt)})
+	var no *trem.RefusalError
+	if !errors.As(err, &no) || no.Decision.Reasons[0].Remedy != license.ReturnFirst {
+		t.Fatalf("it leaves the house while a device has it: %+v, %v", gift, err)
+	}
+	last, err := h.tablet.Yield(ctx, h.held(h.tablet)[0].License)
+	h.must(err)
+	h.mail(last.Letters)
+	gift, err = h.home.HandOver(ctx, trem.HandOver{Op: trem.OpTransfer, Content: filmID, To: h.door(h.aunt)})
+	h.must(err)
+	h.mail(gift.Letters)
+	h.plays(h.aunt, true)
+	h.plays(h.tablet, false)
+}

@@ -212,7 +212,7 @@ func (c *Core) effect(res transfer.Outcome, r Reading) ([]vault.Record, error) {
 		return nil, err
 	}
 	if b.Op == transfer.OpAllowance && res.Committed {
-		return c.dwells(lic, parent)
+		return c.dwells(res.TID, lic, parent)
 	}
 	inst := c.successor(parent)
 	if inst == nil {

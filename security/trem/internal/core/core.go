@@ -59,7 +59,7 @@ type Core struct {
 	reports  map[ident.Transfer]lostRecord // of lost destinations, at the house's server
 	rulings  map[ident.Transfer][]byte     // RELEASE of what left here, as the letters that carry it on
 	dwell    map[ident.License]dwellRecord // children without a count that devices of the house have
-	backs    map[ident.License]backRecord  // what was given back, and not taken yet; at a home server what was taken
+	backs    map[ident.Transfer]backRecord // what was given back, and not taken yet; at a home server what was taken
 	recalled map[ident.Transfer]bool       // loans that their lenders want back; not durable, a recall is repeated
 	heard    int64                         // the newest signed statement of time since the start, Unix ms; 0 without one
 	contents map[ident.Content]*content
@@ -97,7 +97,7 @@ func Open(cfg Config, now Reading) (*Core, error) {
 		clock:   clock{Lo: cfg.BuildMS, Boot: now.Boot, BootID: now.BootID},
 		members: map[ident.Device]memberRecord{}, held: map[[32]byte]*instance{}, came: map[ident.Transfer][32]byte{},
 		away: map[[32]byte]awayRecord{}, peers: map[ident.Device]peerRecord{}, recalled: map[ident.Transfer]bool{},
-		told: map[pairName]ident.Domain{}, arbiter: transfer.NewArbiter(), rulings: map[ident.Transfer][]byte{}, backs: map[ident.License]backRecord{}, dwell: map[ident.License]dwellRecord{}, reports: map[ident.Transfer]lostRecord{}, contents: map[ident.Content]*content{},
+		told: map[pairName]ident.Domain{}, arbiter: transfer.NewArbiter(), rulings: map[ident.Transfer][]byte{}, backs: map[ident.Transfer]backRecord{}, dwell: map[ident.License]dwellRecord{}, reports: map[ident.Transfer]lostRecord{}, contents: map[ident.Content]*content{},
 		asked: map[sltp.Handle]*asked{}, sessions: map[uint64]*session{},
 		dest: transfer.NewDestination(ident.DeviceOf(spki)),
 	}
@@ -202,14 +202,12 @@ func (c *Core) replay(r vault.Record) error {
 	case kindBack:
 		var rec backRecord
 		err := wire.Unmarshal(r.Body, &rec, recordLimit)
-		c.backs[rec.License] = rec
-		delete(c.dwell, rec.License)
+		c.taken(rec)
 		return err
 	case kindDwell:
 		var rec dwellRecord
 		err := wire.Unmarshal(r.Body, &rec, recordLimit)
 		c.dwell[rec.Child] = rec
-		delete(c.backs, rec.Child)
 		return err
 	case kindRuling:
 		var rec rulingRecord

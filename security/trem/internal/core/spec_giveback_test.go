@@ -57,9 +57,10 @@ func signed(t *testing.T, name wire.Object, v any) []byte {
 // TestTransfer_GiveBackWorkedExamples holds the two objects of a device that
 // gives plays back against the page.
 func TestTransfer_GiveBackWorkedExamples(t *testing.T) {
+	tid := ident.Transfer{Src: ident.Device(repeat(1, 16)), Dst: ident.Device(repeat(2, 16)), Incarnation: ident.Incarnation(repeat(3, 8)), Seq: 1}
 	for name, got := range map[string][]byte{
-		"given-back": signed(t, objectGivenBack, givenBack{License: []byte{0xa1, 0}, Spent: 1}),
-		"taken-back": signed(t, objectTakenBack, takenBack{License: ident.License(repeat(6, 16))}),
+		"given-back": signed(t, objectGivenBack, givenBack{License: []byte{0xa1, 0}, Spent: 1, TID: tid}),
+		"taken-back": signed(t, objectTakenBack, takenBack{TID: tid}),
 	} {
 		if want := named(t, "transfer.md", name); !bytes.Equal(got, want) {
 			t.Errorf("%s is %x, the page says %x", name, got, want)
