@@ -270,8 +270,13 @@ func listTransfers(w io.Writer, list []trem.Transfer, names map[ident.Device]str
 	for _, t := range list {
 		p.line("%s: %s", titleOf(t), httpd.TransferWords(t, names[t.Peer]))
 	}
-	if len(list) == 0 && len(events) == 0 {
-		p.line("Nothing is on its way.")
+	for _, e := range events {
+		if e.Kind == trem.EventReceipt && e.Installed {
+			p.line("The other device has what was on its way to it.")
+		}
+	}
+	if len(list) == 0 {
+		p.line("Nothing is on its way now.")
 	}
 	if away != nil {
 		p.line("The house does not answer now: %v.", away)

@@ -75,7 +75,15 @@ func homeHandCmd(env *Env, dir *string, op trem.Op, cmd *cobra.Command) *cobra.C
 		}
 		return err
 	}
-	cmd.Flags().StringVar(&f.to, "to", "", "name of a device of the house, or URL of another house (required)")
+	to := "name of a device of the house (required)"
+	switch op {
+	case trem.OpLend:
+		to = "name of a device of the house, or URL of another house (required)"
+	case trem.OpTransfer:
+		to = "URL of another house (required)"
+	case trem.OpMove, trem.OpCopy: // stay in the house
+	}
+	cmd.Flags().StringVar(&f.to, "to", "", to)
 	_ = cmd.MarkFlagRequired("to")
 	if op == trem.OpLend {
 		cmd.Flags().StringVar(&f.lasts, "for", "14d", "how long: 90m, 6h, 14d")
@@ -102,9 +110,10 @@ func newHomeGiveCmd(env *Env, dir *string) *cobra.Command {
 	return homeHandCmd(env, dir, trem.OpTransfer, &cobra.Command{
 		Use:   "give TITLE",
 		Short: "Give a title away to another house, for good",
-		Long: `Give a title to another house, whose owner has said: lares home receive. It is theirs from then on, with all that is left
-of it, and no longer this house's. The shop may have limited how often, and how
-soon again, a title changes hands.`,
+		Long: `Give a title to another house, whose owner has said: lares home receive. It is
+theirs from then on, with all that is left of it, and no longer this house's. What
+devices of this house have of it they give back first (lares device return). The
+shop may have limited how often, and how soon again, a title changes hands.`,
 		Example: `  lares home give lares-film --to http://aunt.example:7710
   lares home give lares-film --to http://127.0.0.1:7720 --json`,
 	})
@@ -176,7 +185,7 @@ func newHomeCancelCmd(env *Env, dir *string) *cobra.Command {
 }
 
 func newHomeLostCmd(env *Env, dir *string) *cobra.Command {
-	return homeTransferCmd(dir, "lost", "%v comes back from %s a day after its time limit, unless that device shows that it has it: lares home transfers.\n",
+	return homeTransferCmd(dir, "lost", "%v: the house asks %s. What left comes back a day after its time limit, unless that device shows that it has it; what came is confirmed.\n",
 		[]trem.Stage{trem.StageSent, trem.StageUnconfirmed}, env, &cobra.Command{
 			Use:   "lost TITLE",
 			Short: "Say that the device a title went to is lost",

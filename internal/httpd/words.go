@@ -81,7 +81,7 @@ var constraintWords = map[string]string{
 	"COUNT_EXHAUSTED/TRANSFER":     "It was given away as often as it may be.",
 	"TREM_LEVEL/DEST_LEVEL":        "The other device is not secure enough for it.",
 	"TREM_LEVEL/DEST_ANCHOR":       "The other device cannot keep it safely enough.",
-	"DEST_NOT_ALLOWED/ALLOWANCE":   "Devices of the house still have it: give it back there first (lares device return).",
+	"DEST_NOT_ALLOWED/ALLOWANCE":   "Devices of the house still have it (lares device return).",
 	"DEST_NOT_ALLOWED/COUNTERSIGN": "The house or the shop must agree to it first.",
 	"DEST_NOT_ALLOWED/ENCRYPTION":  "It may not leave without protection.",
 	"DEST_NOT_ALLOWED/RENDERER":    "Say where or how it is to be shown.",
