@@ -3,6 +3,7 @@ package module_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -243,4 +244,28 @@ func TestTransfer_4_KillMoveToTheArbiter(t *testing.T) {
 		h.plays(h.home, arrives)
 		h.plays(h.tablet, !arrives)
 	}
+}
+
+// TestModule_WaitsForTheOneBefore: a module that comes before the one of a killed
+// host has ended waits for it; while that one goes on it says that it is in use.
+func TestModule_WaitsForTheOneBefore(t *testing.T) {
+	h := newHouse(t)
+	late := &box{t: t, dir: h.tablet.dir, clock: h.tablet.clock}
+	late.start()
+	time.Sleep(100 * time.Millisecond)
+	h.must(h.tablet.Close())
+	h.must(<-h.tablet.exited)
+	st, err := late.Status(context.Background())
+	h.must(err)
+	if st.Device != h.tablet.id {
+		t.Errorf("it is %v", st.Device)
+	}
+	third := &box{t: t, dir: h.tablet.dir, clock: h.tablet.clock}
+	third.start()
+	if err := <-third.exited; err == nil || !strings.Contains(err.Error(), "in use by another process") {
+		t.Errorf("a second module beside one that runs: %v", err)
+	}
+	h.must(late.Close())
+	h.must(<-late.exited)
+	h.tablet.start()
 }

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/lares-drm/lares/security/keystore/soft"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/security/trem/internal/core"
+	"github.com/lares-drm/lares/security/trem/internal/vault"
 )
 
 // Config is what one module runs with.
@@ -34,11 +36,30 @@ func Run(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	c, err := core.Open(core.Config{Dir: cfg.Dir, Keystore: keys, Walls: walls, BuildMS: cfg.BuildMS}, now)
+	c, err := open(core.Config{Dir: cfg.Dir, Keystore: keys, Walls: walls, BuildMS: cfg.BuildMS}, now)
 	if err != nil {
 		return fmt.Errorf("open module: %w", err)
 	}
 	return errors.Join(serve(cfg, c), c.Close())
+}
+
+// lockPatience is how long a module waits for one before it that was killed and
+// has not ended yet; lockPause is between two looks. Source: local.
+const (
+	lockPatience = 3 * time.Second
+	lockPause    = 20 * time.Millisecond
+)
+
+// open opens the core. A module whose host was killed ends when it finds its
+// stream closed: the next command may come before that.
+func open(cfg core.Config, now core.Reading) (c *core.Core, err error) {
+	for waited := time.Duration(0); ; waited += lockPause {
+		c, err = core.Open(cfg, now)
+		if !errors.Is(err, vault.ErrLocked) || waited >= lockPatience {
+			return c, err
+		}
+		time.Sleep(lockPause)
+	}
 }
 
 func serve(cfg Config, c *core.Core) error {
