@@ -276,7 +276,7 @@ func listTransfers(w io.Writer, list []trem.Transfer, names map[ident.Device]str
 		}
 	}
 	if len(list) == 0 {
-		p.line("Nothing is on its way now.")
+		p.line("Nothing is on its way.")
 	}
 	if away != nil {
 		p.line("The house does not answer now: %v.", away)

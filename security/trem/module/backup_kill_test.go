@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/security/trem"
 )
 
@@ -29,6 +30,7 @@ func (f *furnished) restoredHome(b *box) bool {
 // TestBackup_3_KillDuringRestore kills the module's process at many moments of a
 // restore: the house is as it was, or restored, and the repetition ends it.
 func TestBackup_3_KillDuringRestore(t *testing.T) {
+	needs.Long(t)
 	f := furnish(t)
 	f.lose()
 	before, after := 0, 0

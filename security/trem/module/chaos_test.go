@@ -13,6 +13,7 @@ import (
 
 	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
@@ -382,6 +383,7 @@ func (c *chaos) why() {
 // at random, and whatever is lost, doubled, reordered or cut off meanwhile, one
 // license is one, and all plays and copies are there in the end.
 func TestTransfer_4_FaultsRoundTheHouse(t *testing.T) {
+	needs.Long(t)
 	runChaos(t, 300, chaosTerms{"PLAY; PLAY_COUNT=60; COPY=COUNTED; COPY_COUNT=4; MOVE=DOMAIN; LEND", 60, 4, false},
 		"MOVE", "COPY", "LEND", "session", "cancel", "play", "post", "give back", "renew")
 }
@@ -389,6 +391,7 @@ func TestTransfer_4_FaultsRoundTheHouse(t *testing.T) {
 // TestTransfer_4_FaultsAndAnArbiter: the same where what left may be given back
 // by the house's server: what it gives back sleeps or is gone where it was.
 func TestTransfer_4_FaultsAndAnArbiter(t *testing.T) {
+	needs.Long(t)
 	runChaos(t, 200, chaosTerms{"PLAY; COPY=COUNTED; COPY_COUNT=4; MOVE=DOMAIN; LEND", 0, 4, true}, "MOVE", "COPY", "LEND", "lost", "play", "watch", "post")
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
@@ -249,6 +250,7 @@ func TestTransfer_4_KillMoveToTheArbiter(t *testing.T) {
 // TestModule_WaitsForTheOneBefore: a module that comes before the one of a killed
 // host has ended waits for it; while that one goes on it says that it is in use.
 func TestModule_WaitsForTheOneBefore(t *testing.T) {
+	needs.Long(t)
 	h := newHouse(t)
 	late := &box{t: t, dir: h.tablet.dir, clock: h.tablet.clock}
 	late.start()

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
@@ -112,6 +113,7 @@ func TestTransfer_4_KillCancel(t *testing.T) {
 // TestTransfer_4_KillCopy: of so many copies each is one, or still to be made;
 // and so are the plays that they share.
 func TestTransfer_4_KillCopy(t *testing.T) {
+	needs.Long(t)
 	const copies, plays = 500, 1000
 	for _, tc := range []struct {
 		name string
@@ -183,6 +185,7 @@ func lend(x *flow, d time.Duration) {
 
 // TestTransfer_4_KillLoan: a loan is never of use on both sides, and returns.
 func TestTransfer_4_KillLoan(t *testing.T) {
+	needs.Long(t)
 	ctx := context.Background()
 	for _, tc := range []struct {
 		name string

@@ -58,7 +58,7 @@ func open(cfg core.Config, now core.Reading) (c *core.Core, err error) {
 		if !errors.Is(err, vault.ErrLocked) || waited >= lockPatience {
 			return c, err
 		}
-		time.Sleep(lockPause)
+		time.Sleep(lockPause) //nolint:forbidigo // it waits for a process, and decides nothing by it
 	}
 }
 
