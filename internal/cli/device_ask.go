@@ -85,13 +85,28 @@ func (d *device) wish(w wish) (wish, error) {
 
 // fulfil asks for a wish and takes it off the list when the answer is final.
 func (d *device) fulfil(ctx context.Context, courier *http.Courier, w wish) (gotten, error) {
-	events, err := d.ask(ctx, courier, trem.LicenseRequest{Peer: d.cfg.Server, Request: w.Request, Content: w.Content, Plays: w.Plays, Op: w.Op, ForMS: w.ForMS})
-	got, final, err := d.outcome(ctx, w, events, err)
+	var got gotten
+	var final bool
+	var err error
+	for range 2 { // a house that has just learned how far this device's log is wants to be asked once more
+		var events []trem.Event
+		events, err = d.ask(ctx, courier, trem.LicenseRequest{Peer: d.cfg.Server, Request: w.Request, Content: w.Content, Plays: w.Plays, Op: w.Op, ForMS: w.ForMS})
+		if got, final, err = d.outcome(ctx, w, events, err); final || !askedTooSoon(events) {
+			break
+		}
+	}
 	if !final {
 		return gotten{}, later("nothing came yet; the same command asks again (%w)", err)
 	}
 	d.cfg.Asked = slices.DeleteFunc(d.cfg.Asked, func(old wish) bool { return old == w })
 	return got, errors.Join(err, d.save())
+}
+
+// askedTooSoon reports whether the house said TRY_LATER without saying when.
+func askedTooSoon(events []trem.Event) bool {
+	return slices.ContainsFunc(events, func(e trem.Event) bool {
+		return e.Kind == trem.EventRefused && e.Code == sltp.ErrorTryLater.String() && e.RetryMS == 0
+	})
 }
 
 // outcome reads what an exchange led to. Without a final answer the wish stays.

@@ -83,6 +83,32 @@ func returnPlays(cmd *cobra.Command, env *Env, dir string, id ident.Content, set
 	})
 }
 
+func newDeviceRenewCmd(env *Env, dir *string) *cobra.Command {
+	var lasts string
+	cmd := &cobra.Command{
+		Use:   "renew TITLE",
+		Short: "Give a title that is lent a later end",
+		Example: `  lares device renew lares-film --for 14d    # from now
+  lares device renew lares-film --for 2d --json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ms, err := lasting(lasts)
+			if err != nil {
+				return err
+			}
+			err = onTransfer(cmd, env, *dir, args[0], "this device has not lent %v",
+				func(t trem.Transfer) bool { return t.Stage == trem.StageLent },
+				func(ctx context.Context, d *device, t trem.Transfer) (trem.Handed, error) {
+					got, err := d.trem.RenewLoan(ctx, trem.Renewal{Transfer: t.ID, ForMS: ms})
+					return got, notNow(err)
+				})
+			return env.decided(cmd, err)
+		},
+	}
+	cmd.Flags().StringVar(&lasts, "for", "14d", "how long from now: 90m, 6h, 14d")
+	return cmd
+}
+
 func newDeviceCancelCmd(env *Env, dir *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "cancel TITLE",

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -194,28 +195,66 @@ func newHomeLostCmd(env *Env, dir *string) *cobra.Command {
 		})
 }
 
+func newHomeRenewCmd(env *Env, dir *string) *cobra.Command {
+	var lasts string
+	cmd := &cobra.Command{
+		Use:   "renew TITLE",
+		Short: "Give a title that the house has lent a later end",
+		Example: `  lares home renew lares-film --for 14d    # from now
+  lares home renew lares-film --for 2d --json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ms, err := lasting(lasts)
+			if err != nil {
+				return err
+			}
+			t, err := openTransfer(cmd.Context(), *dir, args[0], []trem.Stage{trem.StageLent})
+			if err != nil {
+				return err
+			}
+			if err := askHome(cmd.Context(), *dir, http.MethodPost, "/api/v1/transfers/renew", httpd.RenewLoanRequest{Transfer: t.ID, ForMS: ms}, nil); err != nil {
+				return err
+			}
+			return env.print(cmd, map[string]any{"transfer": t.ID}, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "%v has a later end for %s, which hears it when it is next on: lares home transfers.\n", t.Content, t.PeerName)
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&lasts, "for", "14d", "how long from now: 90m, 6h, 14d")
+	return cmd
+}
+
+// openTransfer finds the open transfer of a title.
+func openTransfer(ctx context.Context, dir, title string, stages []trem.Stage) (httpd.TransferView, error) {
+	id, err := contentArg(title)
+	if err != nil {
+		return httpd.TransferView{}, err
+	}
+	var v homeTransfers
+	if err := askHome(ctx, dir, http.MethodGet, "/api/v1/transfers", nil, &v); err != nil {
+		return httpd.TransferView{}, err
+	}
+	i := slices.IndexFunc(v.Transfers, func(t httpd.TransferView) bool { return t.Content == id && slices.Contains(stages, t.Stage) })
+	if i < 0 {
+		return httpd.TransferView{}, fmt.Errorf("%v is not on its way anywhere, and not lent", id)
+	}
+	return v.Transfers[i], nil
+}
+
 // homeTransferCmd does something about the open transfer of a title.
 func homeTransferCmd(dir *string, what, words string, stages []trem.Stage, env *Env, cmd *cobra.Command) *cobra.Command {
 	cmd.Args = cobra.ExactArgs(1)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		id, err := contentArg(args[0])
+		t, err := openTransfer(cmd.Context(), *dir, args[0], stages)
 		if err != nil {
 			return err
 		}
-		var v homeTransfers
-		if err := askHome(cmd.Context(), *dir, http.MethodGet, "/api/v1/transfers", nil, &v); err != nil {
-			return err
-		}
-		i := slices.IndexFunc(v.Transfers, func(t httpd.TransferView) bool { return t.Content == id && slices.Contains(stages, t.Stage) })
-		if i < 0 {
-			return fmt.Errorf("%v is not on its way anywhere, and not lent", id)
-		}
-		t := v.Transfers[i]
 		if err := askHome(cmd.Context(), *dir, http.MethodPost, "/api/v1/transfers/"+what, map[string]any{"transfer": t.ID}, nil); err != nil {
 			return err
 		}
 		return env.print(cmd, map[string]any{"transfer": t.ID}, func(w io.Writer) error {
-			_, err := fmt.Fprintf(w, words, id, t.PeerName)
+			_, err := fmt.Fprintf(w, words, t.Content, t.PeerName)
 			return err
 		})
 	}
