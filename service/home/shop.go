@@ -233,9 +233,8 @@ func (h *Home) settleOnce(ctx context.Context) {
 }
 
 // close has the module repeat its receipts until the shop has closed all of its
-// transfers. A later one is not confirmed before the earlier ones are
-// (docs/spec/transfer.md, low), so one that was closed may still be named: then
-// an earlier request has no answer yet, and this one waits for it.
+// transfers, the first one first. One that was closed may still be named: then an
+// earlier request has no answer yet, and this one waits for it.
 func (h *Home) close(ctx context.Context, p pending) error {
 	for last := (ident.Transfer{}); ; {
 		opened, err := h.cfg.Module.Resend(ctx, p.Peer)

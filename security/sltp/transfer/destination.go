@@ -168,8 +168,10 @@ func (d *Destination) Cancel(c Cancel) (Result, error) {
 	return out, nil
 }
 
-// Done acts on a DONE from the transfer's source: all up to Low is closed and
-// no longer UNCONFIRMED. What is out of bounds or of an unknown pair gives no
+// Done acts on a DONE from the transfer's source: all up to Low is closed, and
+// neither that nor the transfer it names, which the source has committed, is
+// UNCONFIRMED any more: a loan that is out for weeks keeps Low down, and would
+// keep all that comes after it from being handed on. What is out of bounds or of an unknown pair gives no
 // records and changes nothing.
 func (d *Destination) Done(m Done) []Record {
 	if d.admit(m.TID, m.Low, true) != nil || d.pairs[pairKey{m.TID.Src, m.TID.Incarnation}] == nil {
@@ -179,7 +181,17 @@ func (d *Destination) Done(m Done) []Record {
 	if err != nil {
 		return nil
 	}
-	return recs
+	p := d.pairs[pairKey{m.TID.Src, m.TID.Incarnation}]
+	k := p.outcomes[m.TID.Seq]
+	if m.TID.Seq <= p.low || k == nil || k.Verdict != Installed || k.loan != nil || k.confirmed {
+		return recs
+	}
+	rec, err := newRecord(KindConfirm, endRecord{TID: m.TID})
+	if err != nil {
+		return nil
+	}
+	k.confirmed = true
+	return append(recs, rec)
 }
 
 // Query is what the records say of a transfer: what to sign and send. Of one

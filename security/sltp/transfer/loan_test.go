@@ -424,3 +424,43 @@ func TestTransfer_3_RecallOfARenewedLoan(t *testing.T) {
 		t.Errorf("%+v", out)
 	}
 }
+
+// TestTransfer_3_LoanHoldsNothingUp: a DONE confirms the transfer that it names,
+// though a loan before it keeps the watermark down.
+func TestTransfer_3_LoanHoldsNothingUp(t *testing.T) {
+	l := newLibrary(t)
+	l.borrow(l.lend(1000), lendYes)
+	x, recs, err := l.a.src.Prepare(Order{Dst: l.b.id, Body: bodyFor(1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.a.disk = append(l.a.disk, recs...)
+	res, err := l.b.dst.Receive(x, yes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.b.disk = append(l.b.disk, res.Records...)
+	l.reboot(l.a)
+	l.reboot(l.b)
+	if !l.b.dst.Unconfirmed(x.TID) {
+		t.Fatal("confirmed before anybody said so")
+	}
+	out, err := l.a.src.Receipt(signed(t, l.b, res.Receipt))
+	if err != nil || out.Done.TID != x.TID || out.Done.Low != 0 {
+		t.Fatalf("%+v", out.Done)
+	}
+	for i := range 2 {
+		recs := l.b.dst.Done(out.Done)
+		if len(recs) != 1-i {
+			t.Fatalf("%d records", len(recs))
+		}
+		l.b.disk = append(l.b.disk, recs...)
+		l.reboot(l.b)
+		if l.b.dst.Unconfirmed(x.TID) {
+			t.Error("unconfirmed after its DONE")
+		}
+	}
+	if st, err := l.b.dst.Query(x.TID); err != nil || st.Closed || st.Verdict != Installed {
+		t.Errorf("it is said to be %+v, %v", st, err)
+	}
+}

@@ -622,3 +622,23 @@ func TestLicense_3_AnswerOfWhatCameAgainIsLost(t *testing.T) {
 	h.plays(h.aunt, true)
 	h.plays(h.tablet, false)
 }
+
+// TestTransfer_3_LoanHoldsNoMoveUp: what moves to a device that has borrowed
+// something is its own at once, and may go on.
+func TestTransfer_3_LoanHoldsNoMoveUp(t *testing.T) {
+	h := movable(t, "PLAY; PLAY_COUNT=3; MOVE=DOMAIN")
+	other := ident.Content("another-film")
+	h.stock(cenc.SchemeCENC, other)
+	h.wantKinds(h.buy(other, h.stateful("PLAY; LEND", other)), trem.EventInstalled, trem.EventClosed)
+	ctx := context.Background()
+	loan, err := h.home.HandOver(ctx, trem.HandOver{Op: trem.OpLend, Content: other, To: h.card(h.tablet), ForMS: 3600_000})
+	h.must(err)
+	h.mail(loan.Letters)
+	h.wantKinds(h.ask(h.tablet, trem.LicenseRequest{Content: filmID, Op: trem.OpMove}), trem.EventInstalled, trem.EventClosed)
+	h.waiting(h.tablet, trem.StageBorrowed)
+	out, err := h.tablet.HandOver(ctx, trem.HandOver{Op: trem.OpMove, Content: filmID, To: h.card(h.phone)})
+	h.must(err)
+	h.mail(out.Letters)
+	h.plays(h.phone, true)
+	h.waiting(h.phone)
+}

@@ -33,8 +33,7 @@ func (c *Core) resend(peer ident.Device, r Reading) (trem.Opened, error) {
 }
 
 // unconfirmed finds the first transfer from peer that is installed here and not
-// yet closed there. Later ones are confirmed only with it or after it, since a
-// DONE speaks of all up to its low.
+// yet closed there: a DONE of it speaks of all up to its low too.
 func (c *Core) unconfirmed(peer ident.Device) (first ident.Transfer, found bool) {
 	for tid := range c.came {
 		if tid.Src != peer || !c.dest.Unconfirmed(tid) {
