@@ -177,10 +177,7 @@ func (c *Core) replay(r vault.Record) error {
 		c.domain = new(domainRecord)
 		return wire.Unmarshal(r.Body, c.domain, recordLimit)
 	case kindMember:
-		var m memberRecord
-		err := wire.Unmarshal(r.Body, &m, recordLimit)
-		c.members[m.Device] = m
-		return err
+		return replayed(r.Body, func(m memberRecord) { c.members[m.Device] = m })
 	case kindMembership:
 		return c.replayMembership(r.Body)
 	case kindLicense:
@@ -190,53 +187,41 @@ func (c *Core) replay(r vault.Record) error {
 	case kindContent:
 		return c.replayContent(r.Body)
 	case kindCame:
-		var rec cameRecord
-		err := wire.Unmarshal(r.Body, &rec, recordLimit)
-		c.came[rec.TID] = rec.Hash
-		return err
+		return replayed(r.Body, func(rec cameRecord) { c.came[rec.TID] = rec.Hash })
 	case kindPeer:
-		var rec peerRecord
-		err := wire.Unmarshal(r.Body, &rec, recordLimit)
-		c.peers[rec.Device] = rec
-		return err
+		return replayed(r.Body, func(rec peerRecord) { c.peers[rec.Device] = rec })
 	case kindBack:
-		var rec backRecord
-		err := wire.Unmarshal(r.Body, &rec, recordLimit)
-		c.taken(rec)
-		return err
+		return replayed(r.Body, func(rec backRecord) { c.taken(rec) })
 	case kindDwell:
-		var rec dwellRecord
-		err := wire.Unmarshal(r.Body, &rec, recordLimit)
-		c.dwell[rec.Child] = rec
-		return err
+		return replayed(r.Body, func(rec dwellRecord) { c.dwell[rec.Child] = rec })
 	case kindRuling:
-		var rec rulingRecord
-		err := wire.Unmarshal(r.Body, &rec, recordLimit)
-		c.rulings[rec.TID] = rec.Letter
-		return err
+		return replayed(r.Body, func(rec rulingRecord) { c.rulings[rec.TID] = rec.Letter })
 	case kindLost:
 		return c.replayLost(r.Body)
 	case kindPairwise:
-		var rec pairwiseRecord
-		err := wire.Unmarshal(r.Body, &rec, recordLimit)
-		c.told[rec.name()] = rec.Domain
-		return err
+		return replayed(r.Body, func(rec pairwiseRecord) { c.told[rec.name()] = rec.Domain })
 	case kindAway:
-		var rec awayRecord
-		err := wire.Unmarshal(r.Body, &rec, recordLimit)
-		delete(c.held, rec.Hash)
-		c.away[rec.Hash] = rec
-		return err
+		return replayed(r.Body, func(rec awayRecord) {
+			delete(c.held, rec.Hash)
+			c.away[rec.Hash] = rec
+		})
 	case kindGone:
-		var rec goneRecord
-		err := wire.Unmarshal(r.Body, &rec, recordLimit)
-		delete(c.held, rec.Hash)
-		return err
+		return replayed(r.Body, func(rec goneRecord) { delete(c.held, rec.Hash) })
 	}
 	if r.Kind < kindForeign {
 		return c.replayRecovery(r)
 	}
 	return c.replayTransfer(r)
+}
+
+// replayed reads the body of a record as T and gives it to keep.
+func replayed[T any](body []byte, keep func(rec T)) error {
+	var rec T
+	if err := wire.Unmarshal(body, &rec, recordLimit); err != nil {
+		return err
+	}
+	keep(rec)
+	return nil
 }
 
 func (c *Core) replayMembership(body []byte) error {
