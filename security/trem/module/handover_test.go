@@ -90,6 +90,26 @@ func (h *house) plays(b *box, want bool) {
 	}
 }
 
+// leavesOnceBack: the title that the tablet has borrowed leaves the house only
+// after the tablet gave it back, and then plays at its new owner alone.
+func (h *house) leavesOnceBack() {
+	h.t.Helper()
+	ctx := context.Background()
+	gift, err := h.home.HandOver(ctx, trem.HandOver{Op: trem.OpTransfer, Content: filmID, To: h.door(h.aunt)})
+	var no *trem.RefusalError
+	if !errors.As(err, &no) || no.Decision.Reasons[0].Remedy != license.ReturnFirst {
+		h.t.Fatalf("it leaves the house while a device has it: %+v, %v", gift, err)
+	}
+	last, err := h.tablet.Yield(ctx, h.held(h.tablet)[0].License)
+	h.must(err)
+	h.mail(last.Letters)
+	gift, err = h.home.HandOver(ctx, trem.HandOver{Op: trem.OpTransfer, Content: filmID, To: h.door(h.aunt)})
+	h.must(err)
+	h.mail(gift.Letters)
+	h.plays(h.aunt, true)
+	h.plays(h.tablet, false)
+}
+
 func (h *house) reason(b *box, want license.Code) {
 	h.t.Helper()
 	d, err := b.Evaluate(context.Background(), playAsk(content.HD))
@@ -577,19 +597,7 @@ func TestLicense_3_OldWordOfWhatCameAgain(t *testing.T) {
 	h.wantKinds(h.get(h.tablet, filmID, 0), trem.EventInstalled, trem.EventClosed) // the same child again
 	h.plays(h.tablet, true)
 	h.mail(first.Letters) // a courier repeats the old one
-	gift, err := h.home.HandOver(ctx, trem.HandOver{Op: trem.OpTransfer, Content: filmID, To: h.door(h.aunt)})
-	var no *trem.RefusalError
-	if !errors.As(err, &no) || no.Decision.Reasons[0].Remedy != license.ReturnFirst {
-		t.Fatalf("it leaves the house while a device has it: %+v, %v", gift, err)
-	}
-	last, err := h.tablet.Yield(ctx, h.held(h.tablet)[0].License)
-	h.must(err)
-	h.mail(last.Letters)
-	gift, err = h.home.HandOver(ctx, trem.HandOver{Op: trem.OpTransfer, Content: filmID, To: h.door(h.aunt)})
-	h.must(err)
-	h.mail(gift.Letters)
-	h.plays(h.aunt, true)
-	h.plays(h.tablet, false)
+	h.leavesOnceBack()
 }
 
 func TestLicense_3_AnswerOfWhatCameAgainIsLost(t *testing.T) {
@@ -608,19 +616,7 @@ func TestLicense_3_AnswerOfWhatCameAgainIsLost(t *testing.T) {
 	again, err := h.tablet.Letters(ctx)                                            // nobody is malicious: the device says it again itself
 	h.must(err)
 	h.mail(again.Letters)
-	gift, err := h.home.HandOver(ctx, trem.HandOver{Op: trem.OpTransfer, Content: filmID, To: h.door(h.aunt)})
-	var no *trem.RefusalError
-	if !errors.As(err, &no) || no.Decision.Reasons[0].Remedy != license.ReturnFirst {
-		t.Fatalf("it leaves the house while a device has it: %+v, %v", gift, err)
-	}
-	last, err := h.tablet.Yield(ctx, h.held(h.tablet)[0].License)
-	h.must(err)
-	h.mail(last.Letters)
-	gift, err = h.home.HandOver(ctx, trem.HandOver{Op: trem.OpTransfer, Content: filmID, To: h.door(h.aunt)})
-	h.must(err)
-	h.mail(gift.Letters)
-	h.plays(h.aunt, true)
-	h.plays(h.tablet, false)
+	h.leavesOnceBack()
 }
 
 // TestTransfer_3_LoanHoldsNoMoveUp: what moves to a device that has borrowed
