@@ -98,11 +98,9 @@ func (p *post) fetch(ctx context.Context) (events []trem.Event, err error) {
 			p.d.cfg.Read = l.Number
 		}
 		events = append(events, got.Events...)
-		for _, out := range got.Letters {
-			more, err := p.send(ctx, out)
-			if events = append(events, more...); err != nil {
-				return events, err
-			}
+		more, err := p.all(ctx, got.Letters)
+		if events = append(events, more...); err != nil {
+			return events, err
 		}
 	}
 	return events, p.d.save()
@@ -150,11 +148,9 @@ func (p *post) send(ctx context.Context, l trem.Letter) (events []trem.Event, er
 			return events, err
 		}
 		events = append(events, got.Events...)
-		for _, out := range got.Letters {
-			more, err := p.send(ctx, out)
-			if events = append(events, more...); err != nil {
-				return events, err
-			}
+		more, err := p.all(ctx, got.Letters)
+		if events = append(events, more...); err != nil {
+			return events, err
 		}
 	}
 	return events, p.d.save()
@@ -171,7 +167,7 @@ func (p *post) sent(l trem.Letter) {
 	p.d.cfg.Sent[topicOf(l)] = now.UTC().Truncate(time.Second)
 }
 
-// all sends letters that a command has just led to.
+// all sends letters one after the other, up to the first that cannot go.
 func (p *post) all(ctx context.Context, letters []trem.Letter) (events []trem.Event, err error) {
 	for _, l := range letters {
 		more, err := p.send(ctx, l)
