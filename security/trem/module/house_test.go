@@ -100,6 +100,7 @@ type house struct {
 	issuerID      ident.Issuer
 	epoch         uint64
 	builder       *revocation.Builder
+	rental        *stuff // where a test has one
 	now           time.Time
 	wire          [][]byte // every SLTP message that a courier carried
 	seq           uint64

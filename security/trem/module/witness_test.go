@@ -57,7 +57,7 @@ func witnessed(t *testing.T) (*house, *stuff) {
 	t.Helper()
 	h := newHouse(t)
 	own := h.stock(cenc.SchemeCENC, ownFilm)
-	h.stock(cenc.SchemeCENC, rentedFilm)
+	h.rental = h.stock(cenc.SchemeCENC, rentedFilm)
 	h.must(h.pair(h.tablet))
 	h.must(h.pair(h.phone))
 	h.wantKinds(h.buy(ownFilm, h.sell(purchase, ownFilm)), trem.EventInstalled)
@@ -67,7 +67,15 @@ func witnessed(t *testing.T) (*house, *stuff) {
 	return h, own
 }
 
-// spend uses one play of the rental.
+// watch uses one play of the rental up.
+func (h *house) watch(b *box) {
+	h.t.Helper()
+	if _, err := b.play(h.rental, content.SD, trem.Ask{Content: rentedFilm, Action: 1, Output: trem.OutputInternal, Confirm: true}, 0); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// spend begins one play of the rental, and ends it before it is used.
 func (h *house) spend(b *box) {
 	h.t.Helper()
 	ctx := context.Background()

@@ -225,8 +225,16 @@ func (c *Core) snapshotRecovery(s *log) {
 
 // payloadRecovery runs the commands that carry a file, plainRecovery the others.
 func (c *Core) payloadRecovery(cmd trem.Command, body, payload []byte, r Reading) (any, []byte, error) {
-	if cmd == trem.CmdBackup {
+	switch cmd {
+	case trem.CmdBackup:
 		return with2(body, func(in trem.BackupOrder) (any, []byte, error) { return c.backup(in, payload, r) })
+	case trem.CmdLog:
+		return with2(body, func(in trem.LogOrder) (any, []byte, error) { return c.logCopy(in) })
+	case trem.CmdHeal:
+		return with2(body, func(trem.None) (any, []byte, error) {
+			out, err := c.heal(payload, r)
+			return out, nil, err
+		})
 	}
 	return with2(body, func(in trem.RestoreOrder) (any, []byte, error) { return c.restoreHouse(in, payload) })
 }
@@ -237,6 +245,8 @@ func (c *Core) plainRecovery(cmd trem.Command, body []byte, r Reading) (any, err
 		return c.drawCode()
 	case trem.CmdRestored:
 		return c.succession()
+	case trem.CmdKept:
+		return c.kept(), nil
 	default:
 		return with(body, func(in trem.Succession) (any, error) { return c.follow(in, r) })
 	}

@@ -110,6 +110,20 @@ func (c *clock) learnTime(at, sent int64, r Reading) error {
 	return nil
 }
 
+// join takes over the floor of another clock record of this module.
+func (c *clock) join(o clock, r Reading) {
+	c.settle(r)
+	o.settle(r)
+	if o.Secure || !c.Secure && o.Lo > c.Lo {
+		o.Lo, o.Signed = max(o.Lo, c.Lo), o.Signed || c.Signed
+		o.Est = max(o.Est, o.Lo)
+		*c = o
+		return
+	}
+	c.Lo, c.Signed = max(c.Lo, o.Lo), c.Signed || o.Signed
+	c.Est = max(c.Est, c.Lo)
+}
+
 // plausible refuses a jump that one signer alone may not cause.
 func (c *clock) plausible(at int64, r Reading) error {
 	if now := c.judge(r); c.Signed && at-now.Est > maxJump {

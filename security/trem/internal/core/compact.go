@@ -83,7 +83,9 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(s.recs, records(slices.Concat(out, in, decided))...), s.err
+	s.recs = append(s.recs, records(slices.Concat(out, in, decided))...)
+	s.add(kindCounted, countedRecord{Batch: c.counted}) // last: what stands before it counted there
+	return s.recs, s.err
 }
 
 func (c *Core) snapshotContents(s *log) error {

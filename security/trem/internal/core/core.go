@@ -50,6 +50,7 @@ type Core struct {
 
 	backups  backups // recovery code and restores
 	witness  witness // HEADs of peers, and what they said of its own
+	counted  uint64  // the newest batch of the log with a record that counts
 	held     map[[32]byte]*instance
 	came     map[ident.Transfer][32]byte // transfers that were installed here, and the license of each
 	away     map[[32]byte]awayRecord     // licenses that moved away
@@ -102,8 +103,15 @@ func Open(cfg Config, now Reading) (*Core, error) {
 		dest: transfer.NewDestination(ident.DeviceOf(spki)),
 	}
 	var pending []vault.Record // transfer records wait for the incarnation, which the vault knows when it is open
-	c.vault, err = vault.Open(anchored(vault.Config{Dir: filepath.Join(cfg.Dir, "vault"), FS: cfg.FS, Keystore: cfg.Keystore, Device: c.self}), func(r vault.Record) error {
+	var batch uint64
+	c.vault, err = vault.Open(anchored(vault.Config{
+		Dir: filepath.Join(cfg.Dir, "vault"), FS: cfg.FS, Keystore: cfg.Keystore, Device: c.self, Batch: func(n uint64) { batch = n },
+	}), func(r vault.Record) error {
 		pending = append(pending, r)
+		c.wrote(batch, r)
+		if r.Kind == kindCounted { // of a compaction, after all that it wrote
+			return replayed(r.Body, func(rec countedRecord) { c.counted = rec.Batch })
+		}
 		return nil
 	})
 	if err != nil {
@@ -287,6 +295,8 @@ func (c *Core) write(anchored bool, recs ...vault.Record) error {
 		c.failed = storeError(err)
 		return c.failed
 	}
+	at, _ := c.vault.Head()
+	c.wrote(at, now.recs...)
 	return nil
 }
 

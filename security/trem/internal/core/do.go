@@ -44,7 +44,7 @@ func (c *Core) run(cmd trem.Command, body, payload []byte, r Reading) (out any, 
 		return with2(body, func(in trem.Part) (any, []byte, error) { return c.track(in, payload, r) })
 	case trem.CmdDecrypt:
 		return with2(body, func(in trem.Part) (any, []byte, error) { return c.decrypt(in, payload, r) })
-	case trem.CmdBackup, trem.CmdRestore:
+	case trem.CmdBackup, trem.CmdRestore, trem.CmdLog, trem.CmdHeal:
 		return c.payloadRecovery(cmd, body, payload, r)
 	default:
 		out, err = c.plain(cmd, body, r)
@@ -77,7 +77,7 @@ func (c *Core) plain(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in ident.Device) (any, error) { return trem.None{}, c.remove(in) })
 	case trem.CmdKeys:
 		return with(body, func(in []byte) (any, error) { return c.registerKeys(in) })
-	case trem.CmdCode, trem.CmdRestored, trem.CmdFollow:
+	case trem.CmdCode, trem.CmdRestored, trem.CmdFollow, trem.CmdKept:
 		return c.plainRecovery(cmd, body, r)
 	default:
 		return c.exchange(cmd, body, r)

@@ -166,15 +166,22 @@ func (c *Core) seeHeads(from *pki.Peer, data []byte) error {
 // seeOwn holds a HEAD that a peer gives back against the log. It is believed
 // because this module signed it; another incarnation's says nothing.
 func (c *Core) seeOwn(peer ident.Device, data []byte, recs *log) error {
-	if len(data) == 0 || c.witness.setBack != nil {
+	if len(data) == 0 {
 		return nil
 	}
 	h, err := transfer.ParseHead(data, c.peer)
 	if err != nil || h.Incarnation != c.vault.Incarnation() || h.Counter <= c.witness.found[peer] {
 		return nil //nolint:nilerr // not our words, or looked at before
 	}
+	if c.witness.setBack != nil { // the furthest place is where healing must lead
+		if was, err := transfer.ParseHead(c.witness.setBack.Head, c.peer); err != nil || h.Counter <= was.Counter {
+			return err
+		}
+	}
 	if c.contains(h) {
-		recs.add(kindFound, foundRecord{Peer: peer, Counter: h.Counter})
+		if c.witness.setBack == nil {
+			recs.add(kindFound, foundRecord{Peer: peer, Counter: h.Counter})
+		}
 		return nil
 	}
 	rec := setBackRecord{Head: data}
@@ -351,6 +358,8 @@ func (c *Core) replayWitness(r vault.Record) error {
 		err := wire.Unmarshal(r.Body, &rec, recordLimit)
 		c.keepFound(rec)
 		return err
+	case kindCounted: // read when the log was opened
+		return nil
 	case kindPast:
 		return wire.Unmarshal(r.Body, &c.witness.past, recordLimit)
 	}

@@ -167,6 +167,7 @@ func (v *Vault) readSegment(s, next *segment, replay func(Record) error) error {
 		if whole = whole && s.Base && !p.Anchored; !whole && v.base == 0 {
 			v.base = int64(s.off)
 		}
+		v.cfg.Batch(n)
 		for _, r := range p.Records {
 			if err := replay(Record{Kind: r.Kind, Body: r.Body}); err != nil {
 				return s.damage(fmt.Sprintf("replay batch %d", n), err)

@@ -15,13 +15,14 @@ import (
 // TestVault_CoreIsSmall counts lines that are neither empty nor a comment. The
 // core is what decides whether something is lost: opening, committing,
 // compacting, the anchor. Beside it stand what a segment looks like
-// (segment.go) and the directory of an operating system (fs.go, lock_*.go).
+// (segment.go), the directory of an operating system (fs.go, lock_*.go), and
+// copies of a log, by which a module heals (copy.go).
 func TestVault_CoreIsSmall(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	core, edges := 0, 0
+	core, edges, copies := 0, 0, 0
 	for _, name := range files {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
@@ -36,14 +37,16 @@ func TestVault_CoreIsSmall(t *testing.T) {
 				n++
 			}
 		}
-		if name == "segment.go" || name == "fs.go" || strings.HasPrefix(name, "lock_") {
+		if name == "copy.go" {
+			copies += n
+		} else if name == "segment.go" || name == "fs.go" || strings.HasPrefix(name, "lock_") {
 			edges += n
 		} else {
 			core += n
 		}
 	}
-	t.Logf("%d lines, and %d at the edges", core, edges)
-	if core > 640 || edges > 300 {
+	t.Logf("%d lines, %d at the edges, and %d of copies", core, edges, copies)
+	if core > 640 || edges > 300 || copies > 120 {
 		t.Errorf("the core has %d lines, about 600 were wanted; its edges %d, of 300", core, edges)
 	}
 }

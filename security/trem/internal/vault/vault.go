@@ -48,6 +48,7 @@ type Config struct {
 	Anchor   keystore.Anchorer // nil = none
 	Counter  keystore.Counter  // nil = none
 	Rand     io.Reader         // nil = crypto/rand
+	Batch    func(n uint64)    // told the number of each batch before its records are replayed; nil = nobody asks
 }
 
 // Vault is an open vault. Its methods may be called by many goroutines at once.
@@ -83,6 +84,9 @@ func Open(cfg Config, replay func(Record) error) (*Vault, error) {
 	}
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
+	}
+	if cfg.Batch == nil {
+		cfg.Batch = func(uint64) {}
 	}
 	if cfg.FS == nil {
 		dir, err := openDir(cfg.Dir)
