@@ -30,7 +30,7 @@ func newDeviceCmd(env *Env) *cobra.Command {
 		newDeviceInitCmd(env, &dir), newDevicePairCmd(env, &dir), newDeviceGetCmd(env, &dir),
 		newDevicePlayCmd(env, &dir), newDeviceListCmd(env, &dir), newDeviceWhyCmd(env, &dir),
 		newDeviceMoveCmd(env, &dir), newDeviceCopyCmd(env, &dir), newDeviceLendCmd(env, &dir),
-		newDeviceReturnCmd(env, &dir), newDeviceRenewCmd(env, &dir), newDeviceCancelCmd(env, &dir), newDeviceLostCmd(env, &dir), newDeviceDownloadCmd(env, &dir), newDeviceTransfersCmd(env, &dir),
+		newDeviceReturnCmd(env, &dir), newDeviceRenewCmd(env, &dir), newDeviceCancelCmd(env, &dir), newDeviceLostCmd(env, &dir), newDeviceDownloadCmd(env, &dir), newDeviceTransfersCmd(env, &dir), newDeviceHealCmd(env, &dir),
 	)
 	return cmd
 }

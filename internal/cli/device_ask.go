@@ -45,6 +45,7 @@ func (d *device) get(ctx context.Context, env *Env, want wish) (gotten, error) {
 	if err := d.follow(ctx); err != nil {
 		return gotten{}, err
 	}
+	d.look(ctx, env, meetsHouse)
 	st, err := d.trem.Status(ctx)
 	if err != nil {
 		return gotten{}, err
@@ -57,6 +58,7 @@ func (d *device) get(ctx context.Context, env *Env, want wish) (gotten, error) {
 	d.finish(ctx, courier, w)
 	got, err := d.fulfil(ctx, courier, w)
 	d.settle(ctx, courier)
+	d.keepLogs(ctx, st.Device)
 	return got, err
 }
 

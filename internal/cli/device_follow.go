@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/lares-drm/lares/license/ident"
@@ -65,12 +64,5 @@ func (d *device) tell(ctx context.Context, url string, s trem.Succession) {
 	if err != nil {
 		return
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(data))
-	if err != nil {
-		return
-	}
-	req.Header.Set("Content-Type", "application/json")
-	if res, err := http.DefaultClient.Do(req); err == nil {
-		_ = res.Body.Close()
-	}
+	_, _ = submit(ctx, url, "application/json", data) // it is told again with the next command
 }

@@ -45,7 +45,8 @@ func (p *post) exchange(ctx context.Context) ([]trem.Event, error) {
 	if err := p.d.renew(ctx); err != nil {
 		return nil, err
 	}
-	courier := &http.Courier{Module: p.d.trem, Link: p.link, Src: p.self, Dst: p.d.cfg.Server, Now: p.env.Now}
+	p.d.look(ctx, p.env, meetsHouse)
+	courier := p.courier()
 	p.d.finish(ctx, courier, wish{}) // what was asked of the house waits for the asker, in a session
 	p.d.settle(ctx, courier)
 	events, err := p.fetch(ctx)
@@ -66,7 +67,12 @@ func (p *post) exchange(ctx context.Context) ([]trem.Event, error) {
 			return events, err
 		}
 	}
+	p.d.keepLogs(ctx, p.self)
 	return events, p.d.save()
+}
+
+func (p *post) courier() *http.Courier {
+	return &http.Courier{Module: p.d.trem, Link: p.link, Src: p.self, Dst: p.d.cfg.Server, Now: p.env.Now}
 }
 
 // topicOf names what a letter says: what has taken its place since is sent at once.

@@ -84,6 +84,7 @@ func (d *device) play(cmd *cobra.Command, env *Env, id ident.Content, f playFlag
 	if err != nil {
 		return err
 	}
+	d.look(ctx, env, looksFor)
 	s, err := d.trem.Begin(ctx, trem.Ask{
 		Content: id, Action: permission.Play, Tier: uint64(tier), Output: trem.OutputInternal, Confirm: f.confirm, Consent: f.consent, FromMS: f.fromMS, Again: f.again,
 	})

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lares-drm/lares/interconnect/lrp/http"
 	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
@@ -65,7 +64,7 @@ func returnPlays(cmd *cobra.Command, env *Env, dir string, id ident.Content, set
 		if err != nil {
 			return err
 		}
-		d.settle(ctx, &http.Courier{Module: d.trem, Link: p.link, Src: p.self, Dst: d.cfg.Server, Now: env.Now})
+		d.settle(ctx, p.courier())
 		for _, h := range set {
 			if _, err := d.trem.Yield(ctx, h.License); err != nil {
 				return notNow(err)

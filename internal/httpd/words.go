@@ -44,7 +44,7 @@ var reasonWords = map[license.Code]string{
 	license.ClockStale:         "I do not know the time: connect to the house once.",
 	license.ClockBehind:        "The clock of this machine is behind; the proven time is used.",
 	license.StateClockConflict: "What was noted about earlier plays does not fit the time.",
-	license.StateRolledBack:    "This player was set back to an older state, so what is counted waits: make it anew and pair it again.",
+	license.StateRolledBack:    "This player was set back to an older state, so what is counted waits until it has healed from the copy that its house keeps; lares device heal says why it does not.",
 	license.Region:             "It may not be watched in this region.",
 	license.OutputCode:         "It may not be shown this way.",
 	license.KeyNotGranted:      "This quality is not part of what you have.",

@@ -12,6 +12,7 @@ const (
 	CmdLog  Command = 45 // home server, member: the sealed log, for others to keep
 	CmdHeal Command = 46 // the copy is the payload
 	CmdKept Command = 47
+	CmdHear Command = 48 // a HEAD of this module that a member keeps
 )
 
 // LogOrder is the body of CmdLog.
@@ -40,6 +41,7 @@ type LogSeen struct {
 	Device      ident.Device      `cbor:"1,keyasint"`
 	Incarnation ident.Incarnation `cbor:"2,keyasint"`
 	Counter     uint64            `cbor:"3,keyasint"` // batches
+	Head        []byte            `cbor:"4,keyasint"` // the peer's signed statement of that
 }
 
 // Healed is what came of CmdHeal.
@@ -68,6 +70,14 @@ func (c *Client) Heal(ctx context.Context, segments [][]byte) (out Healed, err e
 	}
 	_, err = c.do(ctx, CmdHeal, None{}, payload, &out)
 	return out, err
+}
+
+// Hear shows the module a HEAD of its own that a member keeps, as SLTP does: a
+// module whose log does not contain it knows from then on that it was set back.
+// A HEAD that it has not signed changes nothing.
+func (c *Client) Hear(ctx context.Context, head []byte) error {
+	_, err := call[None](ctx, c, CmdHear, head)
+	return err
 }
 
 // Kept lists how far this module has seen the logs of others.

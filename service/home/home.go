@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -30,6 +31,7 @@ type (
 		Postman
 		Giver
 		Mender
+		Healer
 	}
 	// Licensing gets licenses and carries SLTP for devices.
 	Licensing interface {
@@ -119,6 +121,7 @@ type Home struct {
 	events  broker
 	door    door
 	mailbox *mailbox
+	logs    *Logs
 }
 
 // New reads the state folder. It starts nothing.
@@ -155,6 +158,9 @@ func New(cfg Config) (*Home, error) {
 	if h.mailbox, err = openMailbox(cfg.Dir, cfg.Now()); err != nil {
 		return nil, err
 	}
+	if h.logs, err = OpenLogs(filepath.Join(cfg.Dir, "logs")); err != nil {
+		return nil, err
+	}
 	h.plays = newPlays()
 	return h, nil
 }
@@ -171,6 +177,7 @@ func (h *Home) Run(ctx context.Context) error {
 	g.Go(func() error { return every(gctx, h.cfg.LearnEvery, h.learnOnce) })
 	g.Go(func() error { return every(gctx, h.cfg.LearnEvery, h.settleOnce) })
 	g.Go(func() error { return every(gctx, h.cfg.LearnEvery, h.postOnce) })
+	g.Go(func() error { return every(gctx, h.cfg.LearnEvery, h.healOnce) })
 	g.Go(func() error {
 		return every(gctx, sweepEvery, func(ctx context.Context) {
 			h.sweepPairings(ctx)

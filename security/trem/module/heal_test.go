@@ -2,6 +2,7 @@ package module_test
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -123,7 +124,7 @@ func TestWitness_4_WhatWasLearnedStays(t *testing.T) {
 		t.Errorf("before %+v %d, after %+v %d", before.Clock, before.Epoch, after.Clock, after.Epoch)
 	}
 	again, err := h.tablet.Kept(ctx)
-	if h.must(err); len(kept) == 0 || !slices.Equal(again, kept) {
+	if h.must(err); len(kept) == 0 || !reflect.DeepEqual(again, kept) {
 		t.Errorf("keeps %v, before %v", again, kept)
 	}
 }
@@ -238,6 +239,36 @@ func TestWitness_4_ASetBackHomeServerHeals(t *testing.T) {
 	}
 	h.wantKinds(h.get(h.phone, rentedFilm, 4), trem.EventInstalled, trem.EventClosed)
 	h.wantKinds(h.get(h.tablet, rentedFilm, 1), trem.EventRefused) // no play is left
+}
+
+// A HEAD is as good from a courier as from its keeper: the module has signed it.
+func TestWitness_4_AHeadIsHeardFromAnybody(t *testing.T) {
+	h, own := witnessed(t)
+	image := h.tablet.image()
+	h.learn(h.tablet)
+	h.watch(h.tablet)
+	h.wantKinds(h.get(h.tablet, ownFilm, 0), trem.EventInstalled)
+	ctx := context.Background()
+	kept, err := h.home.Kept(ctx)
+	h.must(err)
+	i := slices.IndexFunc(kept, func(s trem.LogSeen) bool { return s.Device == h.tablet.id })
+	h.must(h.tablet.Hear(ctx, kept[i].Head))
+	if st, err := h.tablet.Status(ctx); err != nil || st.SetBack {
+		t.Fatalf("it is as it was: %v", err)
+	}
+	h.tablet.setBack(image)
+	h.learn(h.tablet)
+	for _, s := range kept {
+		if s.Device != h.tablet.id {
+			h.must(h.tablet.Hear(ctx, s.Head)) // another's
+		}
+	}
+	h.must(h.tablet.Hear(ctx, []byte("noise")))
+	if st, err := h.tablet.Status(ctx); err != nil || st.SetBack {
+		t.Fatalf("nobody has said so: %v", err)
+	}
+	h.must(h.tablet.Hear(ctx, kept[i].Head))
+	h.wantSetBack(h.tablet, own)
 }
 
 func TestWitness_4_NobodyCopiesAnIssuersLog(t *testing.T) {

@@ -25,6 +25,29 @@ func (m *Module) Letters(context.Context) (trem.Handed, error) {
 	return m.Pending, nil
 }
 
+// Log does what OnLog does; without it the module has no log.
+func (m *Module) Log(_ context.Context, want [][32]byte) (trem.Log, []byte, error) {
+	if m.OnLog == nil {
+		return trem.Log{}, nil, &trem.Error{Code: trem.CodeState, Text: "no log in this test"}
+	}
+	return m.OnLog(want)
+}
+
+// Heal does what OnHeal does.
+func (m *Module) Heal(_ context.Context, segments [][]byte) (trem.Healed, error) {
+	if m.OnHeal == nil {
+		return trem.Healed{}, &trem.Error{Code: trem.CodeState, Text: "nothing to heal in this test"}
+	}
+	return m.OnHeal(segments)
+}
+
+// Kept lists Seen.
+func (m *Module) Kept(context.Context) ([]trem.LogSeen, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.Seen, nil
+}
+
 // Card gives back what it is given.
 func (m *Module) Card(_ context.Context, of trem.Card) (trem.Card, error) { return of, nil }
 

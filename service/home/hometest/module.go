@@ -42,6 +42,10 @@ type Module struct {
 	Pending    trem.Handed     // what Letters gives; guarded by Lock
 	Moving     []trem.Transfer // guarded by Lock
 
+	OnLog  func(want [][32]byte) (trem.Log, []byte, error)
+	OnHeal func(segments [][]byte) (trem.Healed, error)
+	Seen   []trem.LogSeen // what Kept lists; guarded by Lock
+
 	mu       sync.Mutex
 	sessions map[uint64]*session
 	next     uint64

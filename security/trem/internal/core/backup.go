@@ -247,6 +247,8 @@ func (c *Core) plainRecovery(cmd trem.Command, body []byte, r Reading) (any, err
 		return c.succession()
 	case trem.CmdKept:
 		return c.kept(), nil
+	case trem.CmdHear:
+		return with(body, func(in []byte) (any, error) { return trem.None{}, c.hear(in, r) })
 	default:
 		return with(body, func(in trem.Succession) (any, error) { return c.follow(in, r) })
 	}

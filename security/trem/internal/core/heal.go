@@ -77,10 +77,23 @@ func (c *Core) logCopy(in trem.LogOrder) (trem.Log, []byte, error) {
 func (c *Core) kept() []trem.LogSeen {
 	out := []trem.LogSeen{}
 	for _, w := range c.witness.kept {
-		out = append(out, trem.LogSeen{Device: w.Device, Incarnation: w.Incarnation, Counter: w.Counter})
+		out = append(out, trem.LogSeen{Device: w.Device, Incarnation: w.Incarnation, Counter: w.Counter, Head: w.Head})
 	}
 	slices.SortFunc(out, func(a, b trem.LogSeen) int { return slices.Compare(a.Device[:], b.Device[:]) })
 	return out
+}
+
+// hear holds a HEAD against the log that a courier brings: who it comes from does
+// not matter, since this module has signed it.
+func (c *Core) hear(head []byte, r Reading) error {
+	if err := c.need(pki.HomeServer, pki.Device); err != nil {
+		return err
+	}
+	var recs log // how far the log was found by a peer is for that peer to ask
+	if err := c.seeOwn(c.self, head, &recs); err != nil {
+		return err
+	}
+	return c.endStateful(r)
 }
 
 // heal takes the place of a log that was set back by a copy of it that members
