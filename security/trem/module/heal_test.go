@@ -146,7 +146,7 @@ func TestWitness_4_ACopyThatDoesNotHeal(t *testing.T) {
 		{"changed", bent, "damaged"},
 		{"of another device", h.logOf(h.phone), "not of this keystore or device"},
 		{"without its beginning", log[1:], "missing"},
-		{"nothing", nil, "copy of the log"},
+		{"nothing", [][]byte{}, "it is empty"},
 		{"noise", [][]byte{[]byte("noise")}, "damaged"},
 	} {
 		_, err := h.tablet.Heal(ctx, tc.log)

@@ -142,6 +142,9 @@ func (c *Core) openCopy(payload []byte, r Reading) (*Core, error) {
 	if err := wire.Unmarshal(payload, &segments, wire.Limit{Bytes: trem.MaxPayload, Items: maxCopied, Depth: 1}); err != nil {
 		return nil, err
 	}
+	if len(segments) == 0 {
+		return nil, errors.New("it is empty") // the vault would make a new one
+	}
 	files, err := vault.Memory(segments)
 	if err != nil {
 		return nil, err
