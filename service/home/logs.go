@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -137,10 +138,7 @@ func (l *Logs) Offer(id ident.Device, c LogCopy, seen trem.LogSeen) (missing []c
 	if slices.EqualFunc(list, l.copies[id], LogCopy.same) {
 		return nil, nil
 	}
-	next := map[ident.Device][]LogCopy{}
-	for k, v := range l.copies {
-		next[k] = v
-	}
+	next := maps.Clone(l.copies)
 	next[id] = list
 	if err := save(l.dir, copiesFile, next); err != nil {
 		return nil, err

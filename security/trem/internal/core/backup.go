@@ -235,8 +235,9 @@ func (c *Core) payloadRecovery(cmd trem.Command, body, payload []byte, r Reading
 			out, err := c.heal(payload, r)
 			return out, nil, err
 		})
+	default:
+		return with2(body, func(in trem.RestoreOrder) (any, []byte, error) { return c.restoreHouse(in, payload) })
 	}
-	return with2(body, func(in trem.RestoreOrder) (any, []byte, error) { return c.restoreHouse(in, payload) })
 }
 
 func (c *Core) plainRecovery(cmd trem.Command, body []byte, r Reading) (any, error) {
