@@ -4,13 +4,17 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/authority"
+	"github.com/lares-drm/lares/service/home"
 )
 
 // authorityOf is the authority at a URL, or a home server that relays it.
@@ -36,7 +40,11 @@ func enroll(ctx context.Context, module *trem.Client, ca string, role pki.Role, 
 // learn gives a module the newest time and revocation state of an authority.
 func learn(ctx context.Context, module *trem.Client, from string) error {
 	a := authorityOf(from)
-	return errors.Join(learnTime(ctx, module, a), learnState(ctx, module, a))
+	err := learnTime(ctx, module, a)
+	if errors.Is(err, authority.ErrAway) && relayedTime(ctx, module, from) == nil {
+		err = nil
+	}
+	return errors.Join(err, learnState(ctx, module, a))
 }
 
 func learnTime(ctx context.Context, module *trem.Client, a *authority.Client) error {
@@ -49,6 +57,24 @@ func learnTime(ctx context.Context, module *trem.Client, a *authority.Client) er
 		return fmt.Errorf("ask for the time: %w", err)
 	}
 	return module.Learn(ctx, l)
+}
+
+// relayedTime asks a house for the time that its own module knows, when the
+// authority behind it is away.
+func relayedTime(ctx context.Context, module *trem.Client, from string) error {
+	nonce, err := module.Nonce(ctx)
+	if err != nil {
+		return err
+	}
+	data, err := fetch(ctx, strings.TrimSuffix(from, "/")+home.PathRelayedTime+"?nonce="+hex.EncodeToString(nonce))
+	if err != nil {
+		return err
+	}
+	var got trem.RelayedTime
+	if err := json.Unmarshal(data, &got); err != nil {
+		return fmt.Errorf("read the house's answer: %w", err)
+	}
+	return module.Learn(ctx, trem.Learned{Relayed: &got})
 }
 
 func learnState(ctx context.Context, module *trem.Client, a *authority.Client) error {

@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"encoding/hex"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -107,6 +108,21 @@ func (s *server) snapshot(w http.ResponseWriter, r *http.Request) {
 func (s *server) time(w http.ResponseWriter, r *http.Request) {
 	c, err := s.Relay.Time(r.Context(), r.URL.Query().Get("nonce"))
 	s.relayed(w, r, c, err)
+}
+
+// relayedTime passes the time on that the house's own module knows.
+func (s *server) relayedTime(w http.ResponseWriter, r *http.Request) {
+	nonce, err := hex.DecodeString(r.URL.Query().Get("nonce"))
+	if err != nil {
+		problem(w, http.StatusBadRequest, "malformed", "The nonce is not hexadecimal.")
+		return
+	}
+	got, err := s.Home.RelayedTime(r.Context(), nonce)
+	if err != nil {
+		s.answer(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, got)
 }
 
 func (s *server) relayed(w http.ResponseWriter, r *http.Request, c home.Copy, err error) {

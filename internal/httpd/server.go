@@ -143,6 +143,7 @@ func (s *server) deviceRoutes(m *http.ServeMux) {
 	s.restoreRoutes(m)
 	m.HandleFunc("GET "+home.PathRecipients+"/{name}", s.recipient)
 	m.HandleFunc("GET "+home.PathLetters+"/{device}", s.letters)
+	m.HandleFunc("GET "+home.PathRelayedTime, s.relayedTime)
 	m.HandleFunc("GET "+home.PathLogs, s.loggedDevices)
 	m.HandleFunc("GET "+home.PathLogs+"/{device}", s.logsOf)
 	m.HandleFunc("GET "+home.PathLogs+"/{device}/{segment}", s.logSegment)

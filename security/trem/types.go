@@ -60,13 +60,16 @@ type Enrollment struct {
 }
 
 // Learned is a statement that may move the module's revocation state or its
-// clock. Set Head and Snapshot, or Time.
+// clock. Set Head and Snapshot, or Time, or one of the last two.
 type Learned struct {
 	Head      []byte   `cbor:"1,keyasint"`
 	HeadChain [][]byte `cbor:"2,keyasint"` // the state signer's
 	Snapshot  []byte   `cbor:"3,keyasint"`
 	Time      []byte   `cbor:"4,keyasint"`
 	TimeChain [][]byte `cbor:"5,keyasint"` // the time signer's
+
+	Relayed   *RelayedTime `cbor:"6,keyasint,omitempty"` // in place of Time
+	TimeReset []byte       `cbor:"7,keyasint,omitempty"` // signed by the root
 }
 
 // SLTPMessage is one SLTP message and the connection ID of its receiver, which

@@ -76,6 +76,7 @@ type (
 	Learner interface {
 		Nonce(ctx context.Context) ([]byte, error)
 		Learn(ctx context.Context, l trem.Learned) error
+		RelayTime(ctx context.Context, nonce []byte) (trem.RelayedTime, error)
 	}
 )
 

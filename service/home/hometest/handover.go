@@ -25,6 +25,11 @@ func (m *Module) Letters(context.Context) (trem.Handed, error) {
 	return m.Pending, nil
 }
 
+// RelayTime passes nothing on.
+func (m *Module) RelayTime(context.Context, []byte) (trem.RelayedTime, error) {
+	return trem.RelayedTime{}, &trem.Error{Code: trem.CodeState, Text: "no token in this test"}
+}
+
 // Log does what OnLog does; without it the module has no log.
 func (m *Module) Log(_ context.Context, want [][32]byte) (trem.Log, []byte, error) {
 	if m.OnLog == nil {

@@ -248,6 +248,8 @@ func (c *Core) plainRecovery(cmd trem.Command, body []byte, r Reading) (any, err
 		return c.succession()
 	case trem.CmdKept:
 		return c.kept(), nil
+	case trem.CmdRelayTime:
+		return with(body, func(in []byte) (any, error) { return c.relayTime(in, r) })
 	case trem.CmdHear:
 		return with(body, func(in []byte) (any, error) { return trem.None{}, c.hear(in, r) })
 	default:

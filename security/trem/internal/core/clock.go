@@ -29,13 +29,18 @@ type clock struct {
 	Lo       int64    // proven: true time was at least this at Boot of BootID
 	Boot     int64
 	BootID   [16]byte
-	Signed   bool  // lo was ever moved by a signed statement
-	Secure   bool  // est was authenticated in the boot BootID, at Boot
-	Est      int64 // best estimate at Boot without the RTC; meaningful in the boot BootID
-	Unsynced int64 // powered-on ms since the last SECURE sync, settled at Boot
+	Signed   bool   // lo was ever moved by a signed statement
+	Secure   bool   // est was authenticated in the boot BootID, at Boot
+	Est      int64  // best estimate at Boot without the RTC; meaningful in the boot BootID
+	Unsynced int64  // powered-on ms since the last SECURE sync of this module's own, settled at Boot
+	Relayed  uint8  // Secure by the word of a household peer of this level; 0 = by this module's own sync
+	Reset    uint64 // serial of the newest TIME-RESET that was obeyed
 }
 
-var errTime = errors.New("time statement")
+var (
+	errTime = errors.New("time statement")
+	errJump = fmt.Errorf("%w: too far ahead", errTime)
+)
 
 // elapsed is how long this boot has run since the record, or since the boot's
 // start when the record is of another boot.
@@ -57,7 +62,7 @@ func (c *clock) judge(r Reading) license.Clock {
 	case !c.Signed:
 		out.Est, out.Q = out.Lo, license.Unset
 	case c.Secure && r.BootID == c.BootID:
-		out.Est, out.Q = max(c.Est+e, out.Lo), license.Secure
+		out.Est, out.Q, out.Relayed = max(c.Est+e, out.Lo), license.Secure, c.Relayed
 	case r.RTC >= out.Lo && r.RTC-out.Lo <= maxJump:
 		out.Est, out.Q = r.RTC, license.Anchored
 	default:
@@ -106,8 +111,39 @@ func (c *clock) learnTime(at, sent int64, r Reading) error {
 	if round < 0 || round > maxRound {
 		return nil
 	}
-	c.Secure, c.Est, c.Unsynced = true, max(c.Lo, at+round/2), 0
+	c.Secure, c.Est, c.Unsynced, c.Relayed = true, max(c.Lo, at+round/2), 0, 0
 	return nil
+}
+
+// learnRelayed moves lo by a token that a household peer of a level passes on,
+// and est by what has passed since by that peer's word. It is no sync of this
+// module's own: where this boot had one, that stays.
+func (c *clock) learnRelayed(at, elapsed, sent int64, level uint8, r Reading) error {
+	c.settle(r)
+	if err := c.plausible(at, r); err != nil {
+		return err
+	}
+	c.Lo, c.Signed = max(c.Lo, at), true
+	round := r.Boot - sent
+	if round < 0 || round > maxRound || c.Secure && (c.Relayed == 0 || c.Relayed > level) {
+		c.Est = max(c.Est, c.Lo)
+		return nil
+	}
+	c.Secure, c.Est, c.Relayed = true, max(c.Lo, at+elapsed+round/2), max(level, 1)
+	return nil
+}
+
+// allow moves the best estimate so far ahead that a statement of at is plausible:
+// a second signer has said so, too.
+func (c *clock) allow(at int64, r Reading) {
+	c.settle(r)
+	c.Est, c.Lo = max(c.Est, at), max(c.Lo, at)
+}
+
+// reset obeys a TIME-RESET: no floor stays above most.
+func (c *clock) reset(most int64, serial uint64, r Reading) {
+	c.settle(r)
+	c.Lo, c.Est, c.Secure, c.Relayed, c.Reset = min(c.Lo, most), min(c.Est, most), false, 0, serial
 }
 
 // join takes over the floor of another clock record of this module.
@@ -115,19 +151,19 @@ func (c *clock) join(o clock, r Reading) {
 	c.settle(r)
 	o.settle(r)
 	if o.Secure || !c.Secure && o.Lo > c.Lo {
-		o.Lo, o.Signed = max(o.Lo, c.Lo), o.Signed || c.Signed
+		o.Lo, o.Signed, o.Reset = max(o.Lo, c.Lo), o.Signed || c.Signed, max(o.Reset, c.Reset)
 		o.Est = max(o.Est, o.Lo)
 		*c = o
 		return
 	}
-	c.Lo, c.Signed = max(c.Lo, o.Lo), c.Signed || o.Signed
+	c.Lo, c.Signed, c.Reset = max(c.Lo, o.Lo), c.Signed || o.Signed, max(c.Reset, o.Reset)
 	c.Est = max(c.Est, c.Lo)
 }
 
 // plausible refuses a jump that one signer alone may not cause.
 func (c *clock) plausible(at int64, r Reading) error {
 	if now := c.judge(r); c.Signed && at-now.Est > maxJump {
-		return fmt.Errorf("%w: %d days ahead of the best estimate needs a second signer", errTime, (at-now.Est)/86_400_000)
+		return fmt.Errorf("%w: %d days ahead of the best estimate needs a second signer", errJump, (at-now.Est)/86_400_000)
 	}
 	return nil
 }

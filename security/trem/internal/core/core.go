@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"time"
 
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license/ident"
@@ -50,6 +49,7 @@ type Core struct {
 
 	backups  backups // recovery code and restores
 	witness  witness // HEADs of peers, and what they said of its own
+	times    trusted // what it keeps of time beside its clock
 	counted  uint64  // the newest batch of the log with a record that counts
 	held     map[[32]byte]*instance
 	came     map[ident.Transfer][32]byte // transfers that were installed here, and the license of each
@@ -206,6 +206,8 @@ func (c *Core) replay(r vault.Record) error {
 		return replayed(r.Body, func(rec rulingRecord) { c.rulings[rec.TID] = rec.Letter })
 	case kindLost:
 		return c.replayLost(r.Body)
+	case kindToken, kindIssuerTime:
+		return c.replayTimes(r.Kind, r.Body)
 	case kindPairwise:
 		return replayed(r.Body, func(rec pairwiseRecord) { c.told[rec.name()] = rec.Domain })
 	case kindAway:
@@ -335,10 +337,6 @@ func (c *Core) need(roles ...pki.Role) error {
 	}
 	return stateError("this command is not for a module of role " + c.peer.Role().String())
 }
-
-// certTime is the time that certificates are judged at: the best estimate,
-// which is never before the proven floor.
-func (c *Core) certTime(r Reading) time.Time { return time.UnixMilli(c.clock.judge(r).Est) }
 
 func stateError(text string) error { return &trem.Error{Code: trem.CodeState, Text: text} }
 

@@ -206,6 +206,11 @@ func (c *Core) replied(ev sltp.EventReply, r Reading) ([]sltp.Message, *trem.Eve
 	if err := c.seen(ev.Peer, ev.Reply.Head, r); err != nil {
 		return nil, nil, err
 	}
+	if ev.Peer.Role() == pki.LicenseIssuer {
+		if err := c.hearIssuer(ev.Peer.Issuer(), ev.Status.TimeMS); err != nil {
+			return nil, nil, err
+		}
+	}
 	out := &trem.Event{Handle: uint64(ev.Handle), Peer: ev.Peer.ID(), Request: ev.Reply.ReqID}
 	if ev.Reply.Status != sltp.StatusDone {
 		out.Kind = trem.EventRefused

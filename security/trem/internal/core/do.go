@@ -77,7 +77,7 @@ func (c *Core) plain(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in ident.Device) (any, error) { return trem.None{}, c.remove(in) })
 	case trem.CmdKeys:
 		return with(body, func(in []byte) (any, error) { return c.registerKeys(in) })
-	case trem.CmdCode, trem.CmdRestored, trem.CmdFollow, trem.CmdKept, trem.CmdHear:
+	case trem.CmdCode, trem.CmdRestored, trem.CmdFollow, trem.CmdKept, trem.CmdHear, trem.CmdRelayTime:
 		return c.plainRecovery(cmd, body, r)
 	default:
 		return c.exchange(cmd, body, r)

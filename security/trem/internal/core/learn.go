@@ -21,45 +21,6 @@ func (c *Core) nonce(r Reading) ([]byte, error) {
 	return c.sent.value[:], nil
 }
 
-// learn takes a revocation state, a time token or both. What is older than the
-// known is passed over.
-func (c *Core) learn(in trem.Learned, r Reading) error {
-	if c.verifier == nil {
-		return stateError("this module is not enrolled yet")
-	}
-	if len(in.Time) > 0 {
-		if err := c.learnToken(in, r); err != nil {
-			return rejected(err)
-		}
-	}
-	if len(in.Head) > 0 {
-		return rejected(c.learnHead(in, r))
-	}
-	return nil
-}
-
-// learnToken checks a token by the time it states: a statement counts only
-// inside its signer's own validity.
-func (c *Core) learnToken(in trem.Learned, r Reading) error {
-	if !c.sent.set || c.sent.id != r.BootID {
-		return fmt.Errorf("time token: this module has asked for none")
-	}
-	at, err := revocation.VerifyTime(in.Time, in.TimeChain, c.verifier, c.sent.value)
-	if err != nil {
-		return err
-	}
-	next := c.clock
-	if err := next.learnTime(at, c.sent.boot, r); err != nil {
-		return err
-	}
-	c.sent = nonce{}
-	if err := c.commit(kindClock, next); err != nil {
-		return err
-	}
-	c.clock, c.heard = next, max(c.heard, at)
-	return nil
-}
-
 func (c *Core) learnHead(in trem.Learned, r Reading) error {
 	rec := revocationRecord{Head: in.Head, Chain: in.HeadChain, Snapshot: in.Snapshot}
 	state, err := parseState(&rec, c.verifier.Trust)
@@ -70,7 +31,10 @@ func (c *Core) learnHead(in trem.Learned, r Reading) error {
 		return nil
 	}
 	next := c.clock
-	if err := next.learnFloor(state.Head().IssuedAt, r); err != nil {
+	if err := c.oneOrTwo(in.HeadChain, state.Head().IssuedAt, r, func() error {
+		next = c.clock
+		return next.learnFloor(state.Head().IssuedAt, r)
+	}); err != nil {
 		return err
 	}
 	a, err := newRecord(kindClock, next)

@@ -17,9 +17,11 @@ func (c *Core) input(inst *instance, in trem.Ask, r Reading) license.Input {
 	if m, ok := c.stands(inst); ok {
 		domains = append(domains, m)
 	}
+	now := c.clock.judge(r)
+	now.LoIss = c.issuerTime(inst)
 	return license.Input{
 		State: inst.state,
-		Clock: c.clock.judge(r),
+		Clock: now,
 		Env: license.Env{
 			Accepted: true, AcceptedEpoch: inst.epoch, Device: c.self, Domains: domains, Keys: inst.kids(),
 			RevEpoch: c.epoch(), StatusAge: c.statusAge(r), Level: c.cfg.Keystore.Level(), Anchor: uint8(c.peer.Anchor()),
