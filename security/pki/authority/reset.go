@@ -17,7 +17,7 @@ func (a *Authority) TimeReset(class pki.Class, most, now time.Time) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	t := revocation.TimeReset{Class: class, MaxLo: most.UnixMilli(), Serial: uint64(max(now.UnixMilli(), 1))} //nolint:gosec // positive
+	t := revocation.TimeReset{Class: class, MaxLo: most.UnixMilli(), Serial: uint64(max(now.UnixMilli(), 1))}
 	data, err := revocation.SignTimeReset(root.Signer, a.rec.Root, t)
 	if err != nil {
 		return nil, fmt.Errorf("time reset: %w", err)

@@ -157,7 +157,7 @@ func (c *Core) relayTime(asker []byte, r Reading) (trem.RelayedTime, error) {
 	if t == nil || t.BootID != r.BootID || r.Boot-t.Boot > revocation.MaxRelayAge {
 		return out, stateError("this module has no time token that is less than a day old and of this boot")
 	}
-	relay := revocation.TimeRelay{Nonce: [16]byte(asker), Token: t.Token, Asked: t.Nonce, Elapsed: uint64(max(r.Boot-t.Boot, 0))} //nolint:gosec // at most a day
+	relay := revocation.TimeRelay{Nonce: [16]byte(asker), Token: t.Token, Asked: t.Nonce, Elapsed: uint64(max(r.Boot-t.Boot, 0))}
 	var err error
 	if out.Relay, err = revocation.SignTimeRelay(c.signer, c.identity.Chain[0], relay); err != nil {
 		return out, err
