@@ -62,6 +62,13 @@ func describe(w io.Writer, s *trem.Status) error {
 	p.line("epoch       %d", s.Epoch)
 	p.line("licenses    %d", s.Licenses)
 	p.line("records     %d", s.Records)
+	for _, o := range s.Outputs {
+		lit := "dark"
+		if o.Lit {
+			lit = "lit, " + o.Protection
+		}
+		p.line("output      %-14s %s: %s", o.Name, o.Class, lit)
+	}
 	for _, wall := range s.Walls {
 		stands := "does not stand"
 		if wall.Stands {

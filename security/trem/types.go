@@ -29,6 +29,15 @@ type Status struct {
 	Index       uint32            `cbor:"19,keyasint" json:"index"`
 	SetBack     bool              `cbor:"30,keyasint,omitempty" json:"set_back,omitempty"` // a witness has a newer state of this module: counted rights wait
 	Twins       []ident.Device    `cbor:"31,keyasint,omitempty" json:"twins,omitempty"`    // peers that exist twice
+	Outputs     []Connector       `cbor:"32,keyasint,omitempty" json:"outputs,omitempty"`  // none where the kernel tells of none
+}
+
+// Connector is an output of the machine that the module reads from the kernel.
+type Connector struct {
+	Name       string `cbor:"1,keyasint" json:"name"`
+	Class      string `cbor:"2,keyasint" json:"class"`      // as in licenses; another one is of unknown capability
+	Protection string `cbor:"3,keyasint" json:"protection"` // in force now
+	Lit        bool   `cbor:"4,keyasint" json:"lit"`        // it receives a picture
 }
 
 // ClockStatus is the module's view of time, in Unix milliseconds.

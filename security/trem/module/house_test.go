@@ -65,15 +65,20 @@ type box struct {
 	clock  *clock
 	exited chan error
 	id     ident.Device
+	plugs  *plugs // its machine's outputs; nil = none can be read
 }
 
 func (b *box) start() {
 	b.t.Helper()
 	host, inside := net.Pipe()
 	b.Client, b.exited = trem.NewClient(host), make(chan error, 1)
+	cfg := module.Config{Dir: b.dir, Conn: inside, Clock: b.clock.read, BuildMS: pkitest.Start().UnixMilli()}
+	if b.plugs != nil {
+		cfg.Outputs = b.plugs.read
+	}
 	go func() {
 		defer inside.Close()
-		b.exited <- module.Run(module.Config{Dir: b.dir, Conn: inside, Clock: b.clock.read, BuildMS: pkitest.Start().UnixMilli()})
+		b.exited <- module.Run(cfg)
 	}()
 }
 

@@ -12,6 +12,9 @@ import (
 	"github.com/lares-drm/lares/security/trem/internal/vault"
 )
 
+// Connector is an output of the machine.
+type Connector = core.Connector
+
 // Config is what one module runs with.
 type Config struct {
 	Dir     string                       // required: keys and vault; made when missing
@@ -19,6 +22,8 @@ type Config struct {
 	Clock   func() (core.Reading, error) // required: the kernel's clocks; System in the shipped binary
 	Harden  bool                         // put up the walls of the process; off only in tests that share a process
 	BuildMS int64                        // build time of the image, Unix ms: the clock's first floor
+
+	Outputs func() ([]Connector, error) // the machine's outputs; nil = the kernel's, in the shipped binary, or none
 }
 
 // Run serves commands until the stream ends, which is the host's exit and no
@@ -30,13 +35,16 @@ func Run(cfg Config) error {
 	}
 	var walls []trem.Wall
 	if cfg.Harden {
+		if cfg.Outputs == nil {
+			cfg.Outputs = source(openCards("/dev/dri"))
+		}
 		walls = harden(cfg.Dir)
 	}
 	now, err := cfg.Clock()
 	if err != nil {
 		return err
 	}
-	c, err := open(core.Config{Dir: cfg.Dir, Keystore: keys, Walls: walls, BuildMS: cfg.BuildMS}, now)
+	c, err := open(core.Config{Dir: cfg.Dir, Keystore: keys, Walls: walls, BuildMS: cfg.BuildMS, Outputs: cfg.Outputs}, now)
 	if err != nil {
 		return fmt.Errorf("open module: %w", err)
 	}

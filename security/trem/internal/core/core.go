@@ -24,6 +24,8 @@ type Config struct {
 	Keystore keystore.Keystore // required
 	Walls    []trem.Wall       // reported by Status
 	BuildMS  int64             // first clock floor, Unix ms
+
+	Outputs func() ([]Connector, error) // the machine's connectors; nil = it has none that can be read
 }
 
 // Core is one module. It is not safe for concurrent use.
@@ -47,10 +49,11 @@ type Core struct {
 	membershipBytes []byte
 	manager         [][]byte
 
-	backups  backups // recovery code and restores
-	witness  witness // HEADs of peers, and what they said of its own
-	times    trusted // what it keeps of time beside its clock
-	counted  uint64  // the newest batch of the log with a record that counts
+	backups  backups          // recovery code and restores
+	witness  witness          // HEADs of peers, and what they said of its own
+	seenLit  map[string]int64 // connectors that were lit at the last look, and since when, Unix ms; nil before the first
+	times    trusted          // what it keeps of time beside its clock
+	counted  uint64           // the newest batch of the log with a record that counts
 	held     map[[32]byte]*instance
 	came     map[ident.Transfer][32]byte // transfers that were installed here, and the license of each
 	away     map[[32]byte]awayRecord     // licenses that moved away

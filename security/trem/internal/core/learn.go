@@ -92,7 +92,7 @@ func (c *Core) status(r Reading) trem.Status {
 		Device: c.self, Incarnation: c.vault.Incarnation(), Level: c.cfg.Keystore.Level(), Licenses: len(c.held), Records: ctr, Walls: c.cfg.Walls,
 		Clock: trem.ClockStatus{Lo: now.Lo, Est: now.Est, Quality: now.Q.String(), Unsynced: now.Unsynced},
 	}
-	s.SetBack, s.Twins = c.witness.setBack != nil, c.twins()
+	s.SetBack, s.Twins, s.Outputs = c.witness.setBack != nil, c.twins(), c.connectors()
 	if c.revoked != nil {
 		s.Epoch = c.revoked.Epoch().Number
 	}

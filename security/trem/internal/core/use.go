@@ -19,15 +19,16 @@ func (c *Core) input(inst *instance, in trem.Ask, r Reading) license.Input {
 	}
 	now := c.clock.judge(r)
 	now.LoIss = c.issuerTime(inst)
+	watched, others := c.outputs(in.Output, now.Est)
 	return license.Input{
 		State: inst.state,
 		Clock: now,
 		Env: license.Env{
 			Accepted: true, AcceptedEpoch: inst.epoch, Device: c.self, Domains: domains, Keys: inst.kids(),
-			RevEpoch: c.epoch(), StatusAge: c.statusAge(r), Level: c.cfg.Keystore.Level(), Anchor: uint8(c.peer.Anchor()),
+			RevEpoch: c.epoch(), StatusAge: c.statusAge(r), Level: c.cfg.Keystore.Level(), Anchor: uint8(c.peer.Anchor()), Outputs: others,
 		},
 		Request: license.Request{
-			Action: in.Action, Tier: license.Tier(in.Tier), Output: output(in.Output),
+			Action: in.Action, Tier: license.Tier(in.Tier), Output: watched,
 			Confirm: in.Confirm, From: in.FromMS, Again: in.Again, Part: in.Part, FPS: in.FPS, Consent: in.Consent, Overlay: in.Overlay,
 		},
 	}
