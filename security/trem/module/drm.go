@@ -70,6 +70,11 @@ type card struct {
 	call func(request uint32, arg unsafe.Pointer) error
 }
 
+// ask makes a call of the kernel about one of its structs.
+func ask[T any](c card, request uint32, about *T) error {
+	return c.call(request, unsafe.Pointer(about)) //nolint:gosec // the system call takes a pointer
+}
+
 // openCards opens the machine's display devices, before the walls go up. A machine
 // without, or one where this user may not, has none to read.
 func openCards(dir string) (cards []card) {
@@ -96,7 +101,7 @@ func openCards(dir string) (cards []card) {
 // unpinned it stays there.
 func address[T any](pins *runtime.Pinner, x *T) uint64 {
 	pins.Pin(x)
-	return uint64(uintptr(unsafe.Pointer(x)))
+	return uint64(uintptr(unsafe.Pointer(x))) //nolint:gosec // the kernel takes an address
 }
 
 // connectors reads what all cards have. One that cannot be read makes the whole
@@ -115,7 +120,7 @@ func connectors(cards []card) ([]core.Connector, error) {
 
 func (c card) connectors() (out []core.Connector, err error) {
 	var res cardRes
-	if err := c.call(getResources, unsafe.Pointer(&res)); err != nil {
+	if err := ask(c, getResources, &res); err != nil {
 		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTTY) {
 			return nil, nil // a card that only computes
 		}
@@ -124,14 +129,15 @@ func (c card) connectors() (out []core.Connector, err error) {
 	if res.nConnectors == 0 {
 		return nil, nil
 	}
-	ids := make([]uint32, min(res.nConnectors, maxConnectors))
+	n := min(res.nConnectors, maxConnectors)
+	ids := make([]uint32, n)
 	var pins runtime.Pinner
 	defer pins.Unpin()
-	res = cardRes{connectors: address(&pins, &ids[0]), nConnectors: uint32(len(ids))}
-	if err := c.call(getResources, unsafe.Pointer(&res)); err != nil {
+	res = cardRes{connectors: address(&pins, &ids[0]), nConnectors: n}
+	if err := ask(c, getResources, &res); err != nil {
 		return nil, err
 	}
-	for _, id := range ids[:min(int(res.nConnectors), len(ids))] {
+	for _, id := range ids[:min(res.nConnectors, n)] {
 		x, err := c.connector(id)
 		if errors.Is(err, unix.ENOENT) {
 			continue // it was unplugged with its hub
@@ -153,7 +159,7 @@ func (c card) connector(id uint32) (core.Connector, error) {
 	var pins runtime.Pinner
 	defer pins.Unpin()
 	res := connectorRes{id: id, modes: address(&pins, &mode), nModes: 1, props: address(&pins, &props), values: address(&pins, &values), nProps: maxProps}
-	if err := c.call(getConnector, unsafe.Pointer(&res)); err != nil {
+	if err := ask(c, getConnector, &res); err != nil {
 		return core.Connector{}, err
 	}
 	name, class := kindOf(res.kind)
@@ -162,7 +168,7 @@ func (c card) connector(id uint32) (core.Connector, error) {
 		return out, nil
 	}
 	enc := encoderRes{id: res.encoder}
-	if err := c.call(getEncoder, unsafe.Pointer(&enc)); err != nil {
+	if err := ask(c, getEncoder, &enc); err != nil {
 		return out, err
 	}
 	if out.Lit = enc.crtc != 0; !out.Lit {
@@ -171,7 +177,7 @@ func (c card) connector(id uint32) (core.Connector, error) {
 	var on, kind uint64
 	for i := range props[:min(int(res.nProps), maxProps)] {
 		p := propertyRes{id: props[i]}
-		if err := c.call(getProperty, unsafe.Pointer(&p)); err != nil {
+		if err := ask(c, getProperty, &p); err != nil {
 			return out, err
 		}
 		switch strings.TrimRight(string(p.name[:]), "\x00") {
@@ -204,11 +210,27 @@ func kindOf(kind uint32) (name string, class license.OutputClass) {
 		name  string
 		class license.OutputClass
 	}{
-		{"Unknown", "UNKNOWN"}, {"VGA", license.OutputAnalog}, {"DVI-I", license.OutputDigital}, {"DVI-D", license.OutputDigital}, {"DVI-A", license.OutputAnalog},
-		{"Composite", license.OutputAnalog}, {"SVIDEO", license.OutputAnalog}, {"LVDS", license.OutputInternal}, {"Component", license.OutputAnalog},
-		{"DIN", license.OutputAnalog}, {"DP", license.OutputDigital}, {"HDMI-A", license.OutputDigital}, {"HDMI-B", license.OutputDigital},
-		{"TV", license.OutputAnalog}, {"eDP", license.OutputInternal}, {"Virtual", "VIRTUAL"}, {"DSI", license.OutputInternal}, {"DPI", license.OutputInternal},
-		{"Writeback", "WRITEBACK"}, {"SPI", license.OutputInternal}, {"USB", "USB"},
+		{"Unknown", "UNKNOWN"},
+		{"VGA", license.OutputAnalog},
+		{"DVI-I", license.OutputDigital},
+		{"DVI-D", license.OutputDigital},
+		{"DVI-A", license.OutputAnalog},
+		{"Composite", license.OutputAnalog},
+		{"SVIDEO", license.OutputAnalog},
+		{"LVDS", license.OutputInternal},
+		{"Component", license.OutputAnalog},
+		{"DIN", license.OutputAnalog},
+		{"DP", license.OutputDigital},
+		{"HDMI-A", license.OutputDigital},
+		{"HDMI-B", license.OutputDigital},
+		{"TV", license.OutputAnalog},
+		{"eDP", license.OutputInternal},
+		{"Virtual", "VIRTUAL"},
+		{"DSI", license.OutputInternal},
+		{"DPI", license.OutputInternal},
+		{"Writeback", "WRITEBACK"},
+		{"SPI", license.OutputInternal},
+		{"USB", "USB"},
 	}
 	if i := int(kind); i < len(kinds) {
 		return kinds[i].name, kinds[i].class
