@@ -9,6 +9,7 @@ import (
 	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/license/permission"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/home"
 )
@@ -187,6 +188,23 @@ type PlayBody struct {
 	Confirm bool          `json:"confirm,omitempty"` // the confirms were shown
 	Again   bool          `json:"again,omitempty"`   // a new play, from the start
 	FromMS  int64         `json:"from_ms,omitempty"`
+	HDCP    string        `json:"hdcp,omitempty"` // version that the browser says is on: 1.0, 2.2 or 2.3
+}
+
+// protectionOf is what a browser's HDCP version comes to in licenses: 2.2 says
+// nothing of the content type, so it counts as type 0.
+func protectionOf(hdcp string) (p permission.Protection, ok bool) {
+	switch hdcp {
+	case "":
+		return 0, true
+	case "1.0":
+		return permission.ProtectHDCP1, true
+	case "2.2":
+		return permission.ProtectHDCP22, true
+	case "2.3":
+		return permission.ProtectHDCP23, true
+	}
+	return 0, false
 }
 
 func (s *server) apiPlay(w http.ResponseWriter, r *http.Request) {
@@ -194,7 +212,12 @@ func (s *server) apiPlay(w http.ResponseWriter, r *http.Request) {
 	if !readJSON(w, r, maxBody, &in) {
 		return
 	}
-	p, err := s.Home.Play(r.Context(), home.PlayRequest{Content: in.Content, Confirm: in.Confirm, Again: in.Again, FromMS: in.FromMS})
+	on, ok := protectionOf(in.HDCP)
+	if !ok {
+		problem(w, http.StatusBadRequest, "malformed", "hdcp is 1.0, 2.2 or 2.3, or not there.")
+		return
+	}
+	p, err := s.Home.Play(r.Context(), home.PlayRequest{Content: in.Content, Confirm: in.Confirm, Again: in.Again, FromMS: in.FromMS, Protection: on})
 	if err != nil {
 		s.answer(w, r, err)
 		return

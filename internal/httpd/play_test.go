@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"net/http/httptest"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/internal/httpd/browsertest"
 	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/permission"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/home"
 	"github.com/lares-drm/lares/service/home/hometest"
@@ -56,10 +58,17 @@ func TestPlayback_BrowserPlaysAndStops(t *testing.T) {
 	for _, scheme := range []cenc.Scheme{cenc.SchemeCENC, cenc.SchemeCBCS} {
 		t.Run(scheme.String(), func(t *testing.T) {
 			srv, _, module := house(t, scheme)
-			consent := ""
+			consent, hdcp := "", ""
+			var told atomic.Uint32 // the most that an ask said of HDCP
+			module.Decide = func(a trem.Ask) license.Decision {
+				told.Store(max(told.Load(), uint32(a.Protection)))
+				return license.Decision{Allow: true}
+			}
 			if scheme == cenc.SchemeCBCS {
 				consent = "Starting it begins your viewing time."
-				module.Decide = func(trem.Ask) license.Decision {
+				hdcp = "2.2"
+				module.Decide = func(a trem.Ask) license.Decision {
+					told.Store(max(told.Load(), uint32(a.Protection)))
 					return license.Decision{Allow: true, Confirm: []license.Confirm{{Kind: license.StartsInterval}}}
 				}
 			}
@@ -67,9 +76,12 @@ func TestPlayback_BrowserPlaysAndStops(t *testing.T) {
 			if pages == "" && scheme == cenc.SchemeCENC {
 				pages = t.TempDir()
 			}
-			res := browsertest.Play(t, srv.URL+"/", browsertest.Options{Pages: pages})
+			res := browsertest.Play(t, srv.URL+"/", browsertest.Options{Pages: pages, HDCP: hdcp})
 			if res.Confirmed != consent {
 				t.Errorf("the page asked %q before it played, want %q", res.Confirmed, consent)
+			}
+			if want := map[string]permission.Protection{"": 0, "2.2": permission.ProtectHDCP22}[hdcp]; told.Load() != uint32(want) {
+				t.Errorf("the module was told %d of HDCP %q", told.Load(), hdcp)
 			}
 			if res.Overflow {
 				t.Error("a page is wider than a phone's screen")

@@ -220,6 +220,8 @@ type Ask struct {
 	FPS     uint64                `cbor:"10,keyasint,omitempty"` // pictures a second of the tracks, rounded up; 0 = unknown
 	Consent bool                  `cbor:"11,keyasint,omitempty"` // the user consented to the report that the license asks for
 	Overlay bool                  `cbor:"12,keyasint,omitempty"` // the player draws the visible mark
+
+	Protection permission.Protection `cbor:"13,keyasint,omitempty"` // OutputLink: that the browser says is on, where it shows video
 }
 
 // Session is an open use. KIDs are the keys it may use.

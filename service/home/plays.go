@@ -57,6 +57,8 @@ type PlayRequest struct {
 	Confirm bool  // the decision's confirms were shown
 	Again   bool  // from the start, as a new play
 	FromMS  int64 // media position
+
+	Protection permission.Protection // that the browser says is on where it shows video
 }
 
 // Playback is a playback session: a link-encrypted stream to one browser. Its
@@ -109,7 +111,8 @@ func (h *Home) Play(ctx context.Context, r PlayRequest) (*Playback, error) {
 	}
 	s, err := h.cfg.Module.Begin(ctx, trem.Ask{
 		Content: r.Content, Action: permission.Play, Output: trem.OutputLink,
-		Confirm: r.Confirm, Consent: r.Confirm, Again: r.Again, FromMS: r.FromMS, // what asks for consent is among the confirms that were shown
+		Protection: r.Protection,
+		Confirm:    r.Confirm, Consent: r.Confirm, Again: r.Again, FromMS: r.FromMS, // what asks for consent is among the confirms that were shown
 	})
 	if err != nil {
 		return nil, err

@@ -24,6 +24,7 @@ type Options struct {
 	Seconds float64 // to play; default 3
 	Keep    bool    // leave the session open
 	Pages   string  // folder for pictures of every page; empty: none
+	HDCP    string  // version that a key system of this browser shall say is on; empty: none says anything
 }
 
 // Result is what the browser saw.
@@ -64,6 +65,9 @@ func Play(tb testing.TB, url string, o Options) *Result {
 	}
 	if o.Pages != "" {
 		opt["pages"] = o.Pages
+	}
+	if o.HDCP != "" {
+		opt["hdcp"] = o.HDCP
 	}
 	res := &Result{}
 	script(tb, "play.mjs", opt, res)

@@ -5,7 +5,8 @@
 // playing page), title (content ID; default the first that plays), seconds (to
 // play; default 3), stop (default true: stop the session from the API and wait
 // for the picture to go), pages (folder for pictures of every page),
-// modules (folder in which node_modules/playwright-core is).
+// hdcp (version that a key
+// system says is on), modules (folder in which node_modules/playwright-core is).
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
@@ -25,6 +26,7 @@ async function main() {
   });
   try {
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+    if (opt.hdcp) await context.addInitScript(tells, opt.hdcp);
     const page = await context.newPage();
     page.on("console", (m) => { if (m.type() === "error") out.console.push(m.text()); });
     page.on("pageerror", (e) => out.console.push(String(e)));
@@ -36,6 +38,14 @@ async function main() {
   } finally {
     await browser.close();
   }
+}
+
+// tells gives the page a key system that knows of HDCP, as some browsers have one.
+function tells(version) {
+  const real = navigator.requestMediaKeySystemAccess.bind(navigator);
+  const keys = { getStatusForPolicy: async ({ minHdcpVersion }) => (parseFloat(minHdcpVersion) <= parseFloat(version) ? "usable" : "output-restricted") };
+  navigator.requestMediaKeySystemAccess = async (system, config) =>
+    (system === "com.widevine.alpha" ? { createMediaKeys: async () => keys } : real(system, config));
 }
 
 async function play(page) {

@@ -27,8 +27,8 @@ const unread license.OutputClass = "UNREAD"
 // lit may show the picture, since nothing tells which of them does. Without
 // connectors, or with none that is lit, a file or pipe of the owner counts as the
 // device's own panel, by the host's word.
-func (c *Core) outputs(name string, est int64) (watched license.Output, others []license.Output) {
-	watched = output(name)
+func (c *Core) outputs(in trem.Ask, est int64) (watched license.Output, others []license.Output) {
+	watched = output(in)
 	if c.cfg.Outputs == nil || watched.Class == license.OutputLink {
 		return watched, nil
 	}
@@ -73,14 +73,17 @@ func (c *Core) lit(list []Connector, est int64) (out []license.Output) {
 // output says what is known about the output that an ask names. What the module
 // cannot name has no protection, which the license's rule for unknown outputs
 // decides about. Evidence is the host's word.
-func output(name string) license.Output {
-	switch name {
+func output(in trem.Ask) license.Output {
+	switch in.Output {
 	case trem.OutputInternal:
 		return license.Output{Class: license.OutputInternal, Evidence: license.EvidenceHost}
 	case trem.OutputLink:
+		if in.Protection > 0 { // behind the link is the browser's word
+			return license.Output{Class: license.OutputLink, Protection: in.Protection, Evidence: license.EvidenceHost}
+		}
 		return license.Output{Class: license.OutputLink, Evidence: license.EvidenceTREM} // the module itself encrypts the link
 	}
-	return license.Output{Class: license.OutputClass(name), Evidence: license.EvidenceHost}
+	return license.Output{Class: license.OutputClass(in.Output), Evidence: license.EvidenceHost}
 }
 
 // connectors lists the outputs for the status.

@@ -19,7 +19,7 @@ func (c *Core) input(inst *instance, in trem.Ask, r Reading) license.Input {
 	}
 	now := c.clock.judge(r)
 	now.LoIss = c.issuerTime(inst)
-	watched, others := c.outputs(in.Output, now.Est)
+	watched, others := c.outputs(in, now.Est)
 	return license.Input{
 		State: inst.state,
 		Clock: now,
