@@ -53,6 +53,7 @@ type session struct {
 	epoch    pki.Epoch // own, when the peer was verified
 	peer     *pki.Peer // nil until verified
 	request  Request
+	packs    bool // packed chains: offered; from message_2 on, taken by both sides
 
 	ini      *edhoc.Initiator // nil in the Responder's role
 	want     ident.Device
