@@ -20,14 +20,14 @@ type exchange struct {
 	trace  [][]byte       // messages of the first session in this turn
 }
 
-func (w *sltpWorld) newExchange(suite sltp.Suite, cached bool) (*exchange, error) {
+func (w *sltpWorld) newExchange(suite sltp.Suite, cached bool, edit ...func(*sltp.Config)) (*exchange, error) {
 	x := &exchange{w: w, cached: cached, opened: make([]sltp.Handle, maxFlow), asked: make([]sltp.Handle, maxFlow), at: make([]sltp.Message, maxFlow)}
 	var err error
-	if x.src, err = w.endpoint(w.issuer, suite, cached); err != nil {
+	if x.src, err = w.endpoint(w.issuer, suite, cached, edit...); err != nil {
 		return nil, err
 	}
 	for _, home := range w.homes {
-		e, err := w.endpoint(home, suite, cached)
+		e, err := w.endpoint(home, suite, cached, edit...)
 		if err != nil {
 			return nil, err
 		}
@@ -43,6 +43,15 @@ func (w *sltpWorld) exchangeFlow(name string, suite sltp.Suite, cached bool) (*f
 		return nil, nil, err
 	}
 	return &flow{name: name, begin: x.begin, steps: x.steps(), bytes: x.bytes}, x, nil
+}
+
+// x5chainFlow is a first meeting with a party that knows no packed chains.
+func (w *sltpWorld) x5chainFlow(name string, suite sltp.Suite) (*flow, error) {
+	x, err := w.newExchange(suite, false, func(c *sltp.Config) { c.PlainChains = true })
+	if err != nil {
+		return nil, err
+	}
+	return &flow{name: name, begin: x.begin, steps: x.steps(), bytes: x.bytes}, nil
 }
 
 // begin forgets everything, or, with cached, everything but the certificates.

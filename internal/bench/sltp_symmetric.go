@@ -24,7 +24,7 @@ type shape struct {
 	plain2, plain3 int
 	reply          int // PLAINTEXT_4
 	credR, credI   int
-	headR, headI   int // ID_CRED_R and ID_CRED_I as header maps
+	headR, headI   int // ID_CRED_R and ID_CRED_I as header maps; chains are packed
 	chain          int // of the peer, when its hash is looked up in a cache; else 0
 	message1       []byte
 	body           sltp.Body // of the request
@@ -52,8 +52,15 @@ func (w *sltpWorld) shapeOf(x *exchange, suite sltp.Suite) (shape, error) {
 	s.plain2 = len(x.trace[1]) - head - s.gy
 	if x.cached {
 		s.chain = total(w.homes[0].chain)
-	} else {
-		s.headR, s.headI = total(w.issuer.chain)+4+2*head, total(w.homes[0].chain)+4+2*head
+		return s, nil
+	}
+	const mapAndLabel = 6 // of {-162224: packed}
+	for p, n := range map[*sltpParty]*int{w.issuer: &s.headR, w.homes[0]: &s.headI} {
+		id, err := edhoc.PackedChain(p.chain)
+		if err != nil {
+			return shape{}, err
+		}
+		*n = mapAndLabel + head + len(id.Packed)
 	}
 	return s, nil
 }

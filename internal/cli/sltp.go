@@ -29,6 +29,7 @@ func newSLTPCmd(env *Env) *cobra.Command {
 type traceFlags struct {
 	suite       int
 	byReference bool
+	plain       bool
 	tamper      string
 	replay      int
 }
@@ -70,6 +71,7 @@ message twice.`,
 	}
 	cmd.Flags().IntVar(&f.suite, "suite", int(edhoc.Suite2), "cipher suite: 2, 3, 6 or -22")
 	cmd.Flags().BoolVar(&f.byReference, "by-reference", false, "trace the second exchange, where certificates are named by x5t")
+	cmd.Flags().BoolVar(&f.plain, "x5chain", false, "send chains as they are, as to a peer that knows no packed ones")
 	cmd.Flags().StringVar(&f.tamper, "tamper", "", "change a byte of this message, N or N:B")
 	cmd.Flags().IntVar(&f.replay, "replay", 0, "deliver this message twice")
 	cmd.MarkFlagsMutuallyExclusive("tamper", "replay")
@@ -80,8 +82,9 @@ message twice.`,
 type traceOptions struct {
 	suite       sltp.Suite
 	byReference bool
-	tamper      int // number of a message; 0 is none
-	at          int // byte of it; -1 is the last
+	plain       bool // no packed chains
+	tamper      int  // number of a message; 0 is none
+	at          int  // byte of it; -1 is the last
 	replay      int
 }
 
@@ -89,7 +92,7 @@ type traceOptions struct {
 const messagesOfTrace = 6
 
 func (f *traceFlags) options() (traceOptions, error) {
-	o := traceOptions{suite: sltp.Suite(f.suite), byReference: f.byReference, replay: f.replay, at: -1}
+	o := traceOptions{suite: sltp.Suite(f.suite), byReference: f.byReference, plain: f.plain, replay: f.replay, at: -1}
 	if !o.suite.Known() || o.suite == edhoc.Suite0 {
 		return o, usage("%v is not one of SLTP: 2, 3, 6, -22", o.suite)
 	}

@@ -40,7 +40,7 @@ func traceSLTP(opt traceOptions, now time.Time) (*sltpTrace, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make parties: %w", err)
 	}
-	rec, err := join(src, dst, trust, opt.suite)
+	rec, err := join(src, dst, trust, opt.suite, opt.plain)
 	if err != nil {
 		return nil, err
 	}

@@ -164,7 +164,15 @@ func (o *observer) plaintext(plain []byte, side, n string) (fields []tracedField
 	return append(fields, id, sig, ead), leaf, err
 }
 
-// credential reads ID_CRED: {33: certificate or [certificates]} or {34: [alg, hash]}.
+// Numbers of packed chains: the header parameter of ID_CRED, and the item of
+// EAD_1 and EAD_2 (docs/spec/sltp.md).
+const (
+	packedParam = -162224
+	packedLabel = "62228"
+)
+
+// credential reads ID_CRED: {33: certificate or [certificates]}, the same
+// packed, or {34: [alg, hash]}.
 func (o *observer) credential(name string, item []byte) (tracedField, []byte, error) {
 	var m map[int]wire.RawMessage
 	if err := wire.Unmarshal(item, &m, traceLimit()); err != nil {
@@ -184,23 +192,39 @@ func (o *observer) credential(name string, item []byte) (tracedField, []byte, er
 		}
 		return tracedField{}, nil, errFields
 	}
-	chain, err := wire.Array(m[33], 1, 8, traceLimit())
+	if v, ok := m[packedParam]; ok {
+		packed, err := bytesIn(v)
+		if err != nil {
+			return tracedField{}, nil, err
+		}
+		chain, err := edhoc.Unpack(packed)
+		if err != nil {
+			return tracedField{}, nil, err
+		}
+		f := chainIn(name, chain)
+		f.Note = fmt.Sprintf("packed chain of %d bytes, which are: leaf first, without the root", len(packed))
+		return f, chain[0], nil
+	}
+	items, err := wire.Array(m[33], 1, 8, traceLimit())
 	if err != nil {
 		return tracedField{}, nil, err
 	}
+	chain := make([][]byte, len(items))
+	for i, item := range items {
+		if chain[i], err = bytesIn(item); err != nil {
+			return tracedField{}, nil, err
+		}
+	}
+	return chainIn(name, chain), chain[0], nil
+}
+
+// chainIn shows the certificates of a chain.
+func chainIn(name string, chain [][]byte) tracedField {
 	f := tracedField{Name: name, Note: "x5chain: leaf first, without the root"}
-	var leaf []byte
-	for i, raw := range chain {
-		der, err := bytesIn(raw)
-		if err != nil {
-			return f, nil, err
-		}
-		if i == 0 {
-			leaf = der
-		}
+	for i, der := range chain {
 		f.Fields = append(f.Fields, tracedField{Name: "certificate " + strconv.Itoa(i), Value: subject(der), Note: fmt.Sprintf("%d bytes", len(der))})
 	}
-	return f, leaf, nil
+	return f
 }
 
 // subject is the name in a certificate.
@@ -212,9 +236,11 @@ func subject(der []byte) string {
 	return c.Subject.CommonName
 }
 
-// eadIn reads the one item of an EAD: its label and its value.
+// eadIn reads the item of an EAD, its label and its value, and the one that may
+// stand behind it, which has no value.
 func eadIn(name string, items []wire.RawMessage) (tracedField, error) {
-	if len(items) != 2 {
+	packs := len(items) == 3 && plainly(items[2]) == packedLabel
+	if len(items) != 2 && !packs {
 		return tracedField{}, errFields
 	}
 	value, err := bytesIn(items[1])
@@ -229,6 +255,9 @@ func eadIn(name string, items []wire.RawMessage) (tracedField, error) {
 	note := kind
 	if items[0][0]>>5 == 1 {
 		note += "; critical"
+	}
+	if packs {
+		fields = append(fields, tracedField{Name: "packed", Value: packedLabel, Note: "an item of its own: packed chains are taken"})
 	}
 	return tracedField{Name: name, Value: plainly(items[0]), Note: note, Fields: fields}, err
 }

@@ -136,12 +136,12 @@ func (r *shareRecorder) Answer(s edhoc.Suite, gx []byte) (gy, gxy []byte, err er
 // tracedEpoch is the revocation epoch of both sides.
 func tracedEpoch() pki.Epoch { return pki.Epoch{Generation: 1, Number: 27} }
 
-// join gives both parties their endpoints.
-func join(src, dst *throwaway, trust *pki.TrustStore, suite sltp.Suite) (*shareRecorder, error) {
+// join gives both parties their endpoints. With plain, no chain is packed.
+func join(src, dst *throwaway, trust *pki.TrustStore, suite sltp.Suite, plain bool) (*shareRecorder, error) {
 	rec := &shareRecorder{}
 	for _, t := range []*throwaway{src, dst} {
 		cfg := sltp.Config{
-			Signer: t.key, Chain: t.chain, Verifier: &pki.Verifier{Trust: trust}, Suites: []sltp.Suite{suite}, Ephemeral: rec,
+			Signer: t.key, Chain: t.chain, Verifier: &pki.Verifier{Trust: trust}, Suites: []sltp.Suite{suite}, Ephemeral: rec, PlainChains: plain,
 			Status: func() sltp.Status { return sltp.Status{Epoch: tracedEpoch(), MinEpoch: tracedEpoch()} },
 		}
 		var err error

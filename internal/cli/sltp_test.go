@@ -65,11 +65,26 @@ func TestSLTPTrace_EverySuite(t *testing.T) {
 					t.Errorf("req_id %s was asked, %s answered", asked, got)
 				}
 				note := field(t, v.Messages[1], "PLAINTEXT_2", "ID_CRED_R").Note
-				if strings.HasPrefix(note, "x5t") != ref || !strings.HasPrefix(v.Outcome, "The license arrived, and a second one") {
+				if strings.HasPrefix(note, "x5t") != ref || strings.HasPrefix(note, "packed chain of ") == ref || !strings.HasPrefix(v.Outcome, "The license arrived, and a second one") {
 					t.Errorf("ID_CRED_R: %s. %s", note, v.Outcome)
 				}
 			})
 		}
+	}
+}
+
+// A peer that knows no packed chains is sent the same certificates in more bytes.
+func TestSLTPTrace_X5Chain(t *testing.T) {
+	packed, plain := traced(t), traced(t, "--x5chain")
+	for n, side := range map[int]string{1: "R", 2: "I"} {
+		at := fmt.Sprintf("PLAINTEXT_%d", n+1)
+		was, is := field(t, packed.Messages[n], at, "ID_CRED_"+side), field(t, plain.Messages[n], at, "ID_CRED_"+side)
+		if !strings.HasPrefix(is.Note, "x5chain: ") || len(is.Fields) != 2 || len(was.Fields) != 2 || is.Fields[0].Value != was.Fields[0].Value {
+			t.Errorf("%s: %+v, packed %+v", side, is, was)
+		}
+	}
+	if field(t, packed.Messages[0], "EAD_1", "packed").Value == "" || packed.Bytes > plain.Bytes-700 || !strings.HasPrefix(plain.Outcome, "The license arrived, and a second one") {
+		t.Errorf("%d bytes packed, %d as they are: %s", packed.Bytes, plain.Bytes, plain.Outcome)
 	}
 }
 
@@ -118,7 +133,7 @@ func TestSLTPTrace_ShowsNoPrivateKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec, err := join(src, dst, trust, 2)
+	rec, err := join(src, dst, trust, 2, false)
 	if err != nil {
 		t.Fatal(err)
 	}

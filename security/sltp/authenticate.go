@@ -22,11 +22,11 @@ func (e *Endpoint) message2(s *session, msg []byte, now time.Time) ([]Message, [
 		return e.fail(s, alert(AlertRejected, "connection ID of %d bytes in message_2", len(claim.CID)), false)
 	}
 	s.peerCID = cid(claim.CID)
-	chain, err := e.certificates(claim.ID)
+	chain, err := e.claimed(s, claim.ID)
 	if err != nil {
 		return e.lostChain(s, err, now)
 	}
-	if err := e.authenticateResponder(s, chain, now); err != nil {
+	if err := e.authenticateResponder(s, claim.ID, chain, now); err != nil {
 		return e.fail(s, err, true)
 	}
 	s.interval = now.Sub(s.sentAt)
@@ -53,7 +53,7 @@ func (e *Endpoint) lostChain(s *session, err error, now time.Time) ([]Message, [
 
 // authenticateResponder does the checks of message_2 in their order: chain,
 // identity, suite, signature; then EAD_2.
-func (e *Endpoint) authenticateResponder(s *session, chain [][]byte, now time.Time) error {
+func (e *Endpoint) authenticateResponder(s *session, id edhoc.IDCred, chain [][]byte, now time.Time) error {
 	peer, err := e.verify(chain, now, e.cfg.Sources)
 	if err == nil {
 		err = e.allowed(peer, s.ini.Suite())
@@ -73,6 +73,11 @@ func (e *Endpoint) authenticateResponder(s *session, chain [][]byte, now time.Ti
 	if err != nil {
 		return err
 	}
+	said, err := takesPacked(ead)
+	if err != nil {
+		return err
+	}
+	s.packs = s.packs && (said || id.Packed != nil)
 	return e.readStatus(s, data)
 }
 
@@ -95,7 +100,7 @@ func (e *Endpoint) message3(s *session, msg []byte, now time.Time) ([]Message, [
 	if err != nil {
 		return e.notOpened(s, err)
 	}
-	chain, err := e.certificates(claim.ID)
+	chain, err := e.claimed(s, claim.ID)
 	if err != nil {
 		return e.fail(s, err, true)
 	}

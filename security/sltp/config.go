@@ -62,6 +62,10 @@ type Config struct {
 	// Status is asked whenever it is needed. Default: no state is known.
 	Status func() Status
 
+	// PlainChains sends every chain as x5chain and takes none packed, as an
+	// endpoint does that knows no packed chains. Default: both, where both sides can.
+	PlainChains bool
+
 	Ephemeral edhoc.Ephemeral // key shares; default fresh ones
 	Rand      io.Reader       // connection IDs; default crypto/rand
 

@@ -16,7 +16,7 @@ func (e *Endpoint) sendMessage3(s *session) ([]Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	msg, err := s.ini.Message3(e.identity(s.useHash), []edhoc.EAD{{Label: labelRequest, Value: body}})
+	msg, err := s.ini.Message3(e.identity(s.useHash, s.packs), []edhoc.EAD{{Label: labelRequest, Value: body}})
 	if err != nil {
 		return nil, err
 	}

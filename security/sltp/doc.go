@@ -7,7 +7,8 @@
 //
 // An Endpoint is a pure state machine that serves both roles and many
 // sessions: bytes, the time and randomness in; bytes and events out. The
-// destination of a license is the Initiator, its source the Responder.
+// destination of a license is the Initiator, its source the Responder. Chains
+// travel packed between two that both take that, and as x5chain otherwise.
 //
 // Beside the exchange there are a request in an established session, one round
 // trip (Endpoint.Request); a one-pass push, sealed to a certified key and signed

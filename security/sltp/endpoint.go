@@ -39,6 +39,8 @@ type Message struct {
 type Endpoint struct {
 	cfg      Config
 	x5t      [wire.X5TLen]byte // of the own leaf
+	cred     []byte            // CRED_x of the own leaf
+	packed   edhoc.IDCred      // the own chain, packed; the zero IDCred when it is too long for that
 	expiry   time.Time         // of the first of the own certificates
 	last     Handle
 	byHandle map[Handle]*session
@@ -69,11 +71,15 @@ func NewEndpoint(cfg Config) (*Endpoint, error) {
 		return nil, fmt.Errorf("read own certificate: %w", err)
 	}
 	cfg = cfg.withDefaults()
+	packed, err := edhoc.PackedChain(cfg.Chain) // once, not for each exchange
+	if err != nil && !errors.Is(err, edhoc.ErrTooLong) {
+		return nil, fmt.Errorf("pack own certificates: %w", err)
+	}
 	if _, err := edhoc.NewInitiator(edhoc.Config{Suites: cfg.Suites}); err != nil {
 		return nil, err
 	}
 	return &Endpoint{
-		cfg: cfg, x5t: wire.X5T(cfg.Chain[0]), expiry: expiry, dh: sltp.DiffieHellman(),
+		cfg: cfg, x5t: wire.X5T(cfg.Chain[0]), cred: edhoc.CertCred(cfg.Chain[0]), packed: packed, expiry: expiry, dh: sltp.DiffieHellman(),
 		byHandle: map[Handle]*session{}, byCID: map[cid]*session{}, byM1: map[[32]byte]*session{},
 		bySID: map[[sidLen]byte]*session{}, known: newPeers(cfg.MaxPeers), triggers: map[ident.Device]time.Time{},
 	}, nil
@@ -265,11 +271,15 @@ func (e *Endpoint) newCID() (id cid, err error) {
 	return id, errors.New("sltp: randomness repeats itself")
 }
 
-// identity is how the own certificate is named: by hash when the peer holds it.
-func (e *Endpoint) identity(byHash bool) edhoc.Identity {
-	id := edhoc.Identity{Signer: e.cfg.Signer, ID: edhoc.X5Chain(e.cfg.Chain), Cred: edhoc.CertCred(e.cfg.Chain[0])}
-	if byHash {
-		id.ID = edhoc.X5T(e.cfg.Chain[0])
+// identity is how the own certificate is named: by hash when the peer holds it,
+// by the chain packed when the peer takes that.
+func (e *Endpoint) identity(byHash, packs bool) edhoc.Identity {
+	id := edhoc.Identity{Signer: e.cfg.Signer, ID: edhoc.X5Chain(e.cfg.Chain), Cred: e.cred}
+	switch {
+	case byHash:
+		id.ID = edhoc.IDCred{Hash: e.x5t[:]}
+	case packs && e.packed.Packed != nil:
+		id.ID = e.packed
 	}
 	return id
 }

@@ -74,7 +74,12 @@ func (e *Endpoint) sendMessage1(s *session, now time.Time) ([]Message, error) {
 	if err := e.renewCID(s); err != nil {
 		return nil, err
 	}
-	msg, err := s.ini.Message1(s.suites, s.own[:], []edhoc.EAD{{Label: labelHello, Value: h}})
+	ead := []edhoc.EAD{{Label: labelHello, Value: h}}
+	// Where both sides go by hash there is no chain to pack.
+	if s.packs = !e.cfg.PlainChains && (s.have == nil || !s.useHash); s.packs {
+		ead = append(ead, edhoc.EAD{Label: labelPacked})
+	}
+	msg, err := s.ini.Message1(s.suites, s.own[:], ead)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +120,7 @@ func (e *Endpoint) message1(msg []byte, now time.Time) ([]Message, []Event) {
 	if len(start.CID) != cidLen {
 		return nil, []Event{EventDropped{Err: alert(AlertRejected, "connection ID of %d bytes in message_1", len(start.CID))}}
 	}
-	h, err := readHello(start.EAD)
+	h, packs, err := readHello(start.EAD)
 	if err == nil && e.halfOpen >= e.cfg.MaxHalfOpen {
 		err = alert(AlertBusy, "%d exchanges are half open", e.halfOpen)
 	}
@@ -125,7 +130,7 @@ func (e *Endpoint) message1(msg []byte, now time.Time) ([]Message, []Event) {
 	}
 	s := e.newSession(now)
 	s.res, s.state, s.m1, s.hello = res, waitMessage3, hash, h
-	s.peerCID = cid(start.CID)
+	s.peerCID, s.packs = cid(start.CID), packs && !e.cfg.PlainChains
 	e.halfOpen++
 	e.byM1[hash] = s
 	out, err := e.sendMessage2(s, now)
@@ -146,20 +151,22 @@ func refuse1(err error) ([]Message, []Event) {
 	return []Message{{CID: se.CID, Bytes: wireAlert(a).Encode()}}, []Event{EventDropped{Err: a}}
 }
 
-func readHello(ead []edhoc.EAD) (hello, error) {
+// readHello also says whether the Initiator takes packed chains.
+func readHello(ead []edhoc.EAD) (h hello, packs bool, err error) {
 	data, err := pick(ead, labelHello)
 	if err != nil {
-		return hello{}, err
+		return h, false, err
 	}
-	h, err := parseHello(data)
-	if err != nil {
-		return hello{}, &AlertError{Code: AlertRejected, Err: err}
+	if h, err = parseHello(data); err != nil {
+		return h, false, &AlertError{Code: AlertRejected, Err: err}
 	}
-	return h, nil
+	packs, err = takesPacked(ead)
+	return h, packs, err
 }
 
 // sendMessage2 names the own certificate by hash when the Initiator says that
-// it has it, and states the own revocation state and time.
+// it has it, and states the own revocation state and time. A packed chain says
+// by itself that packed ones are taken.
 func (e *Endpoint) sendMessage2(s *session, now time.Time) ([]Message, error) {
 	if err := e.renewCID(s); err != nil {
 		return nil, err
@@ -168,8 +175,12 @@ func (e *Endpoint) sendMessage2(s *session, now time.Time) ([]Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := e.identity(e.holdsOurs(s.hello.have))
-	msg, err := s.res.Message2(s.own[:], id, []edhoc.EAD{{Label: labelStatus, Value: status}})
+	id := e.identity(e.holdsOurs(s.hello.have), s.packs)
+	ead := []edhoc.EAD{{Label: labelStatus, Value: status}}
+	if s.packs && id.ID.Packed == nil {
+		ead = append(ead, edhoc.EAD{Label: labelPacked})
+	}
+	msg, err := s.res.Message2(s.own[:], id, ead)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +197,16 @@ func (e *Endpoint) ownStatus(now time.Time) ([]byte, error) {
 	return PeerStatus{Epoch: st.Epoch, Head: st.Head, TimeMS: now.UnixMilli(), MinEpoch: st.MinEpoch, Proof: st.Proof}.encode()
 }
 
-// certificates are those that a claim names.
+// claimed are the certificates that the peer names as its own. A packed chain is
+// taken only where both sides have said that they take one.
+func (e *Endpoint) claimed(s *session, id edhoc.IDCred) ([][]byte, error) {
+	if id.Packed != nil && !s.packs {
+		return nil, alert(AlertRejected, "a packed chain that was not asked for")
+	}
+	return e.certificates(id)
+}
+
+// certificates are those that a name of a credential stands for.
 func (e *Endpoint) certificates(id edhoc.IDCred) ([][]byte, error) {
 	switch {
 	case len(id.Chain) > 0:

@@ -18,6 +18,9 @@ const (
 	labelStatus  = -62225
 	labelRequest = -62226
 	labelReply   = -62227
+	// labelPacked, in EAD_1 and EAD_2, has no value: packed chains are taken.
+	// Not critical, so that who knows none passes it over and sends x5chain.
+	labelPacked = 62228
 )
 
 // version is the version of this profile in EAD_1.
@@ -294,6 +297,21 @@ func isArray(b Body) error {
 		return fmt.Errorf("%w: not an array", ErrBody)
 	}
 	return nil
+}
+
+// takesPacked reports whether an EAD_1 or EAD_2 says that its sender takes
+// packed chains.
+func takesPacked(ead []edhoc.EAD) (said bool, err error) {
+	for _, it := range ead {
+		if it.Label != labelPacked {
+			continue
+		}
+		if said || it.Value != nil {
+			return false, alert(AlertRejected, "EAD item %d twice or with a value", it.Label)
+		}
+		said = true
+	}
+	return said, nil
 }
 
 // pick finds the one EAD item with the label. Padding and items that are not

@@ -85,6 +85,7 @@ func modesHouse(t testing.TB, l *lines) *house {
 	src.Rand, dst.Rand = bytes.NewReader(l.get(t, "C_R")), bytes.NewReader(l.get(t, "C_I"))
 	src.Status = vectorStatus
 	dst.Status = vectorStatus
+	dst.PlainChains = true
 	h.src, h.dst = h.endpoint(src), h.endpoint(dst)
 	return h
 }

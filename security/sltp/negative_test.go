@@ -25,12 +25,13 @@ type negative struct {
 	Result  string `json:"result"`           // "failed": the exchange is over; "dropped": it goes on
 	Alert   int    `json:"alert"`            // of the receiver
 	Answer  string `json:"answer,omitempty"` // error message to the peer
+	Plain   bool   `json:"plain,omitempty"`  // of packed-negative.json: the Initiator's EAD_1 has no item 62228
 }
 
 // before brings a fresh house to where message n is awaited and returns who awaits it.
-func before(t testing.TB, l *lines, n int) (h *house, e *Endpoint, id []byte) {
+func before(t testing.TB, l *lines, n int, edit ...func(src, dst *Config)) (h *house, e *Endpoint, id []byte) {
 	t.Helper()
-	h = vectorHouse(t, l)
+	h = vectorHouse(t, l, edit...)
 	if n == 1 {
 		return h, h.src, nil
 	}
@@ -50,9 +51,9 @@ func before(t testing.TB, l *lines, n int) (h *house, e *Endpoint, id []byte) {
 }
 
 // run delivers a negative vector and reports what came of it.
-func (v negative) run(t testing.TB, l *lines) negative {
+func (v negative) run(t testing.TB, l *lines, edit ...func(src, dst *Config)) negative {
 	t.Helper()
-	h, e, id := before(t, l, v.At)
+	h, e, id := before(t, l, v.At, edit...)
 	msg, err := hex.DecodeString(v.Message)
 	if err != nil {
 		t.Fatal(err)

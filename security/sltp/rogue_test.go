@@ -17,6 +17,8 @@ type rogue struct {
 	eph   edhoc.Ephemeral
 	ini   *edhoc.Initiator
 	res   *edhoc.Responder
+	heard []edhoc.EAD  // EAD_1 or EAD_2 of the honest party
+	named edhoc.IDCred // how the honest party named itself
 }
 
 func identityOf(p *pkitest.Party) edhoc.Identity {
@@ -83,7 +85,7 @@ func (r *rogue) message2(m1 []Message, ead2 []edhoc.EAD) []Message {
 	r.must(err)
 	hello, err := r.res.Message1(m1[0].Bytes)
 	r.must(err)
-	r.to = hello.CID
+	r.to, r.heard = hello.CID, hello.EAD
 	m, err := r.res.Message2(r.cid, r.id, ead2)
 	r.must(err)
 	return []Message{{CID: hello.CID, Bytes: m}}
@@ -94,7 +96,8 @@ func (r *rogue) message3(m2 []Message, peer *pkitest.Party, ead3 []edhoc.EAD) []
 	r.t.Helper()
 	claim, err := r.ini.Message2(m2[0].Bytes)
 	r.must(err)
-	_, err = r.ini.Authenticate(edhoc.CertCred(peer.Leaf()), peer.Key.Public())
+	r.named = claim.ID
+	r.heard, err = r.ini.Authenticate(edhoc.CertCred(peer.Leaf()), peer.Key.Public())
 	r.must(err)
 	m, err := r.ini.Message3(r.id, ead3)
 	r.must(err)
@@ -104,8 +107,9 @@ func (r *rogue) message3(m2 []Message, peer *pkitest.Party, ead3 []edhoc.EAD) []
 // message4 answers message_3 of an honest Initiator with ead4.
 func (r *rogue) message4(m3 []Message, peer *pkitest.Party, ead4 []edhoc.EAD) []Message {
 	r.t.Helper()
-	_, err := r.res.Message3(m3[0].Bytes)
+	claim, err := r.res.Message3(m3[0].Bytes)
 	r.must(err)
+	r.named = claim.ID
 	_, err = r.res.Authenticate(edhoc.CertCred(peer.Leaf()), peer.Key.Public())
 	r.must(err)
 	m, err := r.res.Message4(ead4)

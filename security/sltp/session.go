@@ -53,6 +53,7 @@ type session struct {
 	epoch    pki.Epoch // own, when the peer was verified
 	peer     *pki.Peer // nil until verified
 	request  Request
+	packs    bool // packed chains: offered; from message_2 on, taken by both sides
 
 	ini      *edhoc.Initiator // nil in the Responder's role
 	want     ident.Device
@@ -193,7 +194,7 @@ func (e *Endpoint) fail(s *session, err error, tell bool) ([]Message, []Event) {
 // notOpened counts a message_3, message_4 or APP that does not open. It may be
 // a stray one, so the exchange goes on, but not for ever.
 func (e *Endpoint) notOpened(s *session, err error) ([]Message, []Event) {
-	if errors.Is(err, edhoc.ErrStep) || asAlert(err).Code == AlertInternal {
+	if errors.Is(err, edhoc.ErrStep) || errors.Is(err, edhoc.ErrOpened) || asAlert(err).Code == AlertInternal {
 		return e.fail(s, err, true)
 	}
 	s.failures++

@@ -186,8 +186,9 @@ func vectorReply(t testing.TB) Reply {
 	return Reply{Status: StatusDone, Body: body}
 }
 
-// vectorHouse is the house of the vectors: issuer and home server, suite 2.
-func vectorHouse(t testing.TB, l *lines) *house {
+// vectorHouse is the house of the vectors: issuer and home server, suite 2,
+// with chains as x5chain.
+func vectorHouse(t testing.TB, l *lines, edit ...func(src, dst *Config)) *house {
 	t.Helper()
 	trust, err := pki.NewTrustStore(l.get(t, "root"))
 	if err != nil {
@@ -201,6 +202,10 @@ func vectorHouse(t testing.TB, l *lines) *house {
 	dst.Rand = bytes.NewReader(slices.Concat(l.get(t, "C_I_1"), l.get(t, "C_I_2")))
 	src.Status = vectorStatus
 	dst.Status = func() Status { return Status{Epoch: pki.Epoch{Generation: 1, Number: 6}} }
+	dst.PlainChains = true // the source could pack: it is not told to
+	for _, f := range edit {
+		f(&src, &dst)
+	}
 	h.src, h.dst = h.endpoint(src), h.endpoint(dst)
 	return h
 }

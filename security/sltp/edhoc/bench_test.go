@@ -2,6 +2,7 @@ package edhoc
 
 import (
 	"bytes"
+	"compress/flate"
 	"crypto"
 	"crypto/ecdh"
 	"crypto/ecdsa"
@@ -10,6 +11,7 @@ import (
 	"crypto/mlkem"
 	"crypto/rand"
 	"crypto/sha256"
+	"io"
 	"slices"
 	"testing"
 	"time"
@@ -207,6 +209,67 @@ func (c *cost) symmetric() {
 		for range 2 { // message_3 and message_4
 			_, err = c.p.aead.seal(key, nonce, key, plain)
 			c.must(err)
+		}
+	})
+}
+
+// BenchmarkPacked is what a packed chain of three certificates costs, and what
+// compress/flate makes of the same chain with the same dictionary: why there is
+// a format of its own (docs/adr/0005-packed-chains.md).
+func BenchmarkPacked(b *testing.B) {
+	chain := profileChains(b)[:3]
+	value := appendChain(nil, chain)
+	packed := pack(value)
+	var deflated bytes.Buffer
+	w, err := flate.NewWriterDict(&deflated, flate.BestCompression, []byte(dictionary))
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := w.Write(value); err != nil {
+		b.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("pack", func(b *testing.B) {
+		for b.Loop() {
+			pack(value)
+		}
+	})
+	b.Run("unpack", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := Unpack(packed); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(len(packed)), "bytes")
+	})
+	b.Run("inflate", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			out := make([]byte, len(value))
+			if _, err := io.ReadFull(flate.NewReaderDict(bytes.NewReader(deflated.Bytes()), []byte(dictionary)), out); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(deflated.Len()), "bytes")
+	})
+	b.Run("inflate, the reader kept", func(b *testing.B) {
+		b.ReportAllocs()
+		r := flate.NewReaderDict(bytes.NewReader(deflated.Bytes()), []byte(dictionary))
+		again, ok := r.(flate.Resetter)
+		if !ok {
+			b.Fatal("it cannot be kept")
+		}
+		for b.Loop() {
+			if err := again.Reset(bytes.NewReader(deflated.Bytes()), []byte(dictionary)); err != nil {
+				b.Fatal(err)
+			}
+			out := make([]byte, len(value))
+			if _, err := io.ReadFull(r, out); err != nil {
+				b.Fatal(err)
+			}
 		}
 	})
 }

@@ -38,9 +38,10 @@ func CertCred(der []byte) []byte { return bstr(der) }
 // IDCred is ID_CRED_x, the name of a credential: exactly one of an X.509 chain,
 // the hash of a certificate, or a key ID.
 type IDCred struct {
-	Chain [][]byte // x5chain: DER, leaf first
-	Hash  []byte   // x5t: 8 bytes of SHA-256, or all 32
-	KID   []byte   // kid
+	Chain  [][]byte // x5chain: DER, leaf first
+	Packed []byte   // Chain as PackedChain makes it, when it travels so; else nil
+	Hash   []byte   // x5t: 8 bytes of SHA-256, or all 32
+	KID    []byte   // kid
 }
 
 // X5Chain names a credential by the whole chain.
@@ -58,11 +59,16 @@ func (id IDCred) header() ([]byte, error) { return id.appendHeader(make([]byte, 
 // room is how many bytes a header map has at most.
 func (id IDCred) room() int {
 	const heads, each = 16, 3 // of the map, of each certificate: none that fits a message needs more
+	if id.Packed != nil {
+		return heads + len(id.Packed)
+	}
 	return heads + size(id.Chain) + each*len(id.Chain) + len(id.Hash) + len(id.KID)
 }
 
 func (id IDCred) appendHeader(dst []byte) ([]byte, error) {
 	switch {
+	case len(id.Chain) >= 1 && id.Packed != nil && id.Hash == nil && id.KID == nil:
+		return appendBytes(appendMap(dst, labelPacked), id.Packed), nil
 	case len(id.Chain) >= 1 && len(id.Chain) <= maxChain && id.Hash == nil && id.KID == nil:
 		return appendChain(appendMap(dst, labelX5Chain), id.Chain), nil
 	case len(id.Hash) == wire.X5TLen && id.Chain == nil && id.KID == nil:
@@ -117,32 +123,46 @@ func parseIDCred(item []byte) (IDCred, error) {
 	label, value, ok := cutInt(item[1:])
 	switch {
 	case ok && label == labelX5Chain:
-		return parseChain(value)
+		chain, err := splitChain(slices.Clone(value)) // it outlives the message
+		return IDCred{Chain: chain}, err
+	case ok && label == labelPacked:
+		return parsePacked(value)
 	case ok && label == labelX5T:
 		return parseHash(value)
 	}
 	return IDCred{}, fmt.Errorf("%w: type of ID_CRED", ErrRejected)
 }
 
-func parseChain(value []byte) (IDCred, error) {
+// splitChain cuts the value of an x5chain, which was checked before, into its
+// certificates.
+func splitChain(value []byte) ([][]byte, error) {
 	n, list := 1, value
 	if majorOf(value) == majorArray {
 		arg, head := argOf(value)
 		if arg < 2 || arg > maxChain {
-			return IDCred{}, fmt.Errorf("%w: x5chain", ErrMalformed)
+			return nil, fmt.Errorf("%w: x5chain", ErrMalformed)
 		}
 		n, list = int(arg), value[head:]
 	}
-	id := IDCred{Chain: make([][]byte, n)}
-	for i := range id.Chain {
+	chain := make([][]byte, n)
+	for i := range chain {
 		if majorOf(list) != majorBytes || list[0] == majorBytes<<5 {
-			return IDCred{}, fmt.Errorf("%w: x5chain", ErrMalformed)
+			return nil, fmt.Errorf("%w: x5chain", ErrMalformed)
 		}
 		arg, head := argOf(list)
 		end := head + int(arg) //nolint:gosec // it was checked: it lies in a message
-		id.Chain[i], list = slices.Clone(list[head:end]), list[end:]
+		chain[i], list = list[head:end:end], list[end:]
 	}
-	return id, nil
+	return chain, nil
+}
+
+func parsePacked(value []byte) (IDCred, error) {
+	packed, err := bytesOf(value)
+	if err != nil {
+		return IDCred{}, err
+	}
+	chain, err := Unpack(packed)
+	return IDCred{Chain: chain, Packed: packed}, err
 }
 
 func parseHash(value []byte) (IDCred, error) {

@@ -4,6 +4,10 @@
 // external authorization data, and credentials that are X.509 certificates
 // (x5chain, x5t) or named by a key ID (kid).
 //
+// A chain may travel packed, in about half the bytes, under a header parameter
+// for private use: PackedChain, Unpack. A peer that did not say that it takes
+// one would reject it; to say so is for its caller's EAD.
+//
 // Suite -22, from the private-use range, is hybrid: X25519MLKEM768 in place of
 // Diffie-Hellman, which section 9.4 allows in method 0, with ES256 and A128GCM.
 // The Responder encapsulates. Confidentiality holds while one of ML-KEM-768 and

@@ -16,6 +16,9 @@ var (
 	// ErrRejected: the message is well formed and does not hold: a tag, a
 	// signature, a key, a method or a credential type.
 	ErrRejected = errors.New("edhoc: message rejected")
+	// ErrOpened: the tag of the message holds and what is in it does not, so it
+	// is the peer's own, and the exchange is over. Another one of these is in it.
+	ErrOpened = errors.New("edhoc: opened")
 	// ErrTooLong: more bytes than the protocol can carry.
 	ErrTooLong = errors.New("edhoc: too long")
 	// ErrStep: the call is not the next step of this exchange, or an earlier

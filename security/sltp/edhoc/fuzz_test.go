@@ -10,7 +10,7 @@ import (
 )
 
 // stock is the recorded exchange of libedhoc, whose keys are known.
-func stock(f *testing.F) map[string][]byte {
+func stock(f testing.TB) map[string][]byte {
 	return vector(f, "testdata/libedhoc-suite2-x5chain.txt")
 }
 
@@ -54,7 +54,7 @@ func (s stage) fresh() schedule {
 	return c
 }
 
-func stages(f *testing.F) []stage {
+func stages(f testing.TB) []stage {
 	v, h := stock(f), values(vector(f, hybridFile))
 	var out []stage
 	for _, s := range []struct {

@@ -195,7 +195,7 @@ func (i *Initiator) Message4(msg []byte) ([]EAD, error) {
 	i.sched.prk.wipe() // nothing is left to open: only PRK_out goes on
 	ead, err := parseEAD(plain)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrOpened, err)
 	}
 	i.step = done
 	return ead, nil

@@ -203,3 +203,30 @@ func TestEDHOC_5_Limits(t *testing.T) {
 		t.Error("a credential without a name")
 	}
 }
+
+// TestEDHOC_5_OpenedAndMalformed: a message_3 or message_4 whose tag holds is the
+// peer's own. What is malformed in it ends the exchange, unlike a stray message.
+func TestEDHOC_5_OpenedAndMalformed(t *testing.T) {
+	for _, s := range stages(t) {
+		res, ini := &Responder{step: waiting3, suite: s.suite, sched: s.fresh()}, &Initiator{step: waiting4, suite: s.suite, sched: s.fresh()}
+		stray := bstr(make([]byte, 40))
+		_, err3 := res.Message3(stray)
+		_, err4 := ini.Message4(stray)
+		if errors.Is(err3, ErrOpened) || errors.Is(err4, ErrOpened) || res.step != waiting3 || ini.step != waiting4 {
+			t.Errorf("%v: stray: %v, %v", s.suite, err3, err4)
+		}
+		m3, err1 := res.sched.seal(kdfK3, kdfIV3, []byte{0x61})
+		m4, err2 := ini.sched.seal(kdfK4, kdfIV4, []byte{0x61})
+		if err1 != nil || err2 != nil {
+			t.Fatal(err1, err2)
+		}
+		_, err3 = res.Message3(m3)
+		_, err4 = ini.Message4(m4)
+		if !errors.Is(err3, ErrOpened) || !errors.Is(err4, ErrOpened) || !errors.Is(err3, ErrMalformed) || !errors.Is(err4, ErrMalformed) {
+			t.Errorf("%v: %v, %v", s.suite, err3, err4)
+		}
+		if _, err := res.Message3(m3); !errors.Is(err, ErrStep) {
+			t.Errorf("%v: it goes on: %v", s.suite, err)
+		}
+	}
+}

@@ -112,7 +112,7 @@ func (r *Responder) Message3(msg []byte) (Claim, error) {
 	}
 	r.step = over
 	if r.peer, err = parsePlaintext(r.raw, false); err != nil {
-		return Claim{}, err
+		return Claim{}, fmt.Errorf("%w: %w", ErrOpened, err)
 	}
 	r.step = claimed3
 	return Claim{ID: r.peer.id}, nil

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-var update = flag.Bool("update", false, "write testdata/suite-22.txt anew")
+var update = flag.Bool("update", false, "write testdata/suite-22.txt and packed-chains.json anew")
 
 const hybridFile = "testdata/suite-22.txt"
 
