@@ -140,22 +140,31 @@ func parseRole(s string) (pki.Role, error) {
 }
 
 type voucherAnswer struct {
-	Voucher string    `json:"voucher"`
-	Role    pki.Role  `json:"role"`
-	Class   pki.Class `json:"class,omitempty"`
-	Issuer  string    `json:"issuer,omitempty"`
-	Expires time.Time `json:"expires"`
+	Voucher string     `json:"voucher"`
+	Role    pki.Role   `json:"role"`
+	Class   pki.Class  `json:"class,omitempty"`
+	Issuer  string     `json:"issuer,omitempty"`
+	Level   pki.Level  `json:"level"`
+	Anchor  pki.Anchor `json:"anchor"`
+	Expires time.Time  `json:"expires"`
 }
 
 func newCAVoucherCmd(env *Env, dir *string) *cobra.Command {
-	var role, issuer string
+	var role, issuer, level, anchor string
 	var class uint32
 	var hours int
 	cmd := &cobra.Command{
 		Use:   "voucher",
 		Short: "Make a code with which one party can enroll over the network, once",
+		Long: `Make a code with which one party can enroll over the network, once.
+
+With --level and --anchor you answer for more than software: you have looked at
+the machine and seen that its keys are made in a token or a TPM. The certificate
+says the lower of that and what the party says of itself. The request proves
+neither.`,
 		Example: `  lares ca voucher --role device
   lares ca voucher --role device --class 4098 --hours 1
+  lares ca voucher --role home-server --level SL3 --anchor A2   # a machine with a TPM, which you know
   lares ca voucher --role license-issuer --issuer shop.example --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -167,17 +176,23 @@ func newCAVoucherCmd(env *Env, dir *string) *cobra.Command {
 				return usage("--hours is at least 1")
 			}
 			v := authority.Voucher{Role: r, Class: pki.Class(class), Issuer: ident.Issuer(issuer), Expires: env.Now().Add(time.Duration(hours) * time.Hour)}
+			if err := errors.Join(v.Level.UnmarshalText([]byte(level)), v.Anchor.UnmarshalText([]byte(anchor))); err != nil {
+				return usage("%w", err)
+			}
 			var code string
 			err = withAuthority(*dir, func(a *authority.Authority) error {
 				code, err = a.NewVoucher(v, env.Now())
 				return err
 			})
+			if errors.Is(err, authority.ErrRequest) {
+				return refused("%w", err)
+			}
 			if err != nil {
 				return err
 			}
-			out := voucherAnswer{Voucher: code, Role: r, Class: v.Class, Issuer: issuer, Expires: v.Expires.UTC().Truncate(time.Second)}
+			out := voucherAnswer{Voucher: code, Role: r, Class: v.Class, Issuer: issuer, Level: v.Level, Anchor: v.Anchor, Expires: v.Expires.UTC().Truncate(time.Second)}
 			return env.print(cmd, out, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "%s\nFor one %s, until %s.\n", code, r, out.Expires.Format(time.RFC1123))
+				_, err := fmt.Fprintf(w, "%s\nFor one %s of at most %v and %v, until %s.\n", code, r, v.Level, v.Anchor, out.Expires.Format(time.RFC1123))
 				return err
 			})
 		},
@@ -185,6 +200,8 @@ func newCAVoucherCmd(env *Env, dir *string) *cobra.Command {
 	cmd.Flags().StringVar(&role, "role", "device", "device, home-server, license-issuer or content-provider")
 	cmd.Flags().Uint32Var(&class, "class", 0, "class of the device; 0 means the first active one")
 	cmd.Flags().StringVar(&issuer, "issuer", "", "issuer ID of a license issuer")
+	cmd.Flags().StringVar(&level, "level", "SL1", "the highest level you answer for: SL1 software, SL2 token, SL3 TPM or secure element")
+	cmd.Flags().StringVar(&anchor, "anchor", "A0", "the highest anchor you answer for: A0 none, A1 household witnesses, A2 non-volatile counter")
 	cmd.Flags().IntVar(&hours, "hours", 7*24, "how long the code can be used")
 	return cmd
 }

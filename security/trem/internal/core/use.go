@@ -22,7 +22,7 @@ func (c *Core) input(inst *instance, in trem.Ask, r Reading) license.Input {
 		Clock: c.clock.judge(r),
 		Env: license.Env{
 			Accepted: true, AcceptedEpoch: inst.epoch, Device: c.self, Domains: domains, Keys: inst.kids(),
-			RevEpoch: c.epoch(), StatusAge: c.statusAge(r), Level: c.cfg.Keystore.Level(), Anchor: uint8(c.peer.Anchor()),
+			RevEpoch: c.epoch(), StatusAge: c.statusAge(r), Level: c.level(), Anchor: uint8(c.peer.Anchor()),
 		},
 		Request: license.Request{
 			Action: in.Action, Tier: license.Tier(in.Tier), Output: output(in.Output),
