@@ -472,3 +472,53 @@ func Example() {
 	// 4096 Example Device Manufacturer CA active
 	// 4097 Device Class 4097 CA: software TREM active
 }
+
+// TestPKI_4_LevelsNeedTheOperatorsWord: what a party says of itself is lowered
+// to what the operator answered for with the voucher.
+func TestPKI_4_LevelsNeedTheOperatorsWord(t *testing.T) {
+	dir := newMemory()
+	a, err := authority.Ceremony(dir, authority.Config{Name: "Levels", Levels: []pki.Level{pki.SL1, pki.SL3}, Anchors: []pki.Anchor{pki.A0, pki.A2}}, start())
+	must(t, err)
+	expires := start().Add(time.Hour)
+	for name, tc := range map[string]struct {
+		level  pki.Level // of the voucher
+		anchor pki.Anchor
+		claim  pki.Level
+		own    pki.Anchor
+		want   pki.Level
+		get    pki.Anchor
+	}{
+		"TPM, vouched":             {pki.SL3, pki.A2, pki.SL3, pki.A2, pki.SL3, pki.A2},
+		"TPM, not vouched":         {0, 0, pki.SL3, pki.A2, pki.SL1, pki.A0},
+		"software, vouched as TPM": {pki.SL3, pki.A2, 0, 0, pki.SL1, pki.A0},
+		"level only":               {pki.SL3, pki.A0, pki.SL3, pki.A2, pki.SL3, pki.A0},
+		"anchor only":              {pki.SL1, pki.A2, pki.SL3, pki.A2, pki.SL1, pki.A2},
+		"nonsense":                 {pki.SL3, pki.A2, 200, 200, pki.SL3, pki.A2},
+	} {
+		code, err := a.NewVoucher(authority.Voucher{Role: pki.Device, Level: tc.level, Anchor: tc.anchor, Expires: expires}, start())
+		must(t, err)
+		a, err = authority.Open(dir) // it is kept
+		must(t, err)
+		r := request(t, pki.Device)
+		r.Level, r.Anchor = tc.claim, tc.own
+		c, err := a.EnrollOnline(r, code, true, start())
+		must(t, err)
+		peer, err := verifier(t, a).Verify(c.Chain, start())
+		must(t, err)
+		if peer.Level() != tc.want || peer.Anchor() != tc.get {
+			t.Errorf("%s: %v %v, want %v %v", name, peer.Level(), peer.Anchor(), tc.want, tc.get)
+		}
+	}
+	r := request(t, pki.Device)
+	r.Level, r.Anchor = pki.SL3, pki.A2
+	c, err := a.EnrollOnline(r, "", true, start())
+	must(t, err)
+	if peer, err := verifier(t, a).Verify(c.Chain, start()); err != nil || peer.Level() != pki.SL1 || peer.Anchor() != pki.A0 {
+		t.Errorf("an open authority gives %v %v, %v", peer.Level(), peer.Anchor(), err)
+	}
+	for _, v := range []authority.Voucher{{Role: pki.Device, Level: pki.SL2}, {Role: pki.Device, Anchor: pki.A1}, {Role: pki.Device, Level: 9}} {
+		if _, err := a.NewVoucher(v, start()); !errors.Is(err, authority.ErrRequest) {
+			t.Errorf("a voucher for %v %v, which no CA may grant: %v", v.Level, v.Anchor, err)
+		}
+	}
+}
