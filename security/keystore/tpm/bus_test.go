@@ -27,7 +27,6 @@ type bus struct {
 	seen    bytes.Buffer
 	command []byte
 	answer  func(command, response []byte) []byte
-	pending []byte
 }
 
 func (b *bus) Write(p []byte) (int, error) {
@@ -143,6 +142,65 @@ func TestKeystore_TPMBusCannotForge(t *testing.T) {
 	if _, err := k.Anchor(); err == nil {
 		t.Error("an old answer of the register passes for a new one")
 	}
+}
+
+// patient is a bus that counts how often it was waited for.
+type patient struct {
+	*bus
+	paused int
+}
+
+func (p *patient) Pause() { p.paused++ }
+
+// TestKeystore_TPMIsWaitedFor: a TPM that is busy, or spares its memory, gets
+// the command again; one that never comes back is gone.
+func TestKeystore_TPMIsWaitedFor(t *testing.T) {
+	chip := keystoretest.NewTPM(t)
+	p := &patient{bus: &bus{ReadWriter: chip.Dial()}}
+	s, err := Create(t.TempDir(), p, Extend)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rc := range []tpm2.TPMRC{tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting, tpm2.TPMRCNVRate} {
+		left := 3
+		p.paused = 0
+		stall := &stalling{bus: p.bus, rc: rc, left: &left}
+		s.conn.rw = struct {
+			io.ReadWriter
+			Pauser
+		}{stall, p}
+		if err := (extending{s}).Extend([32]byte{2}); err != nil || p.paused != 3 {
+			t.Errorf("%v: %v after %d pauses, want 3", rc, err, p.paused)
+		}
+	}
+	forever := 1 << 20
+	s.conn.rw = &stalling{bus: p.bus, rc: tpm2.TPMRCNVRate, left: &forever}
+	if _, err := (extending{s}).Anchor(); !errors.Is(err, keystore.ErrGone) {
+		t.Errorf("a TPM that is always busy: %v, want ErrGone", err)
+	}
+}
+
+// stalling is a TPM that answers the next commands with a code, and does not do them.
+type stalling struct {
+	*bus
+	rc   tpm2.TPMRC
+	left *int
+	said bool
+}
+
+func (s *stalling) Write(b []byte) (int, error) {
+	if s.said = *s.left > 0; s.said {
+		*s.left--
+		return len(b), nil
+	}
+	return s.bus.Write(b)
+}
+
+func (s *stalling) Read(b []byte) (int, error) {
+	if s.said {
+		return copy(b, binary.BigEndian.AppendUint32([]byte{0x80, 0x01, 0, 0, 0, headerLen}, uint32(s.rc))), nil
+	}
+	return s.bus.Read(b)
 }
 
 // TestKeystore_TPMAnswersInPieces: a socket may cut a response anywhere.

@@ -19,8 +19,12 @@ const (
 )
 
 // maxRetries bounds how often a command is said again that the TPM did not
-// begin (TPM_RC_RETRY). The kernel does so by itself, with pauses.
-const maxRetries = 100
+// begin, because it is busy or spares its memory. Source: local.
+const maxRetries = 600
+
+// Pauser is a stream to a TPM that knows how to wait before a command is said
+// again. Its host has a clock, this package has none.
+type Pauser interface{ Pause() }
 
 // conn is the TPM behind a stream: a device that gives a response at one read,
 // or a socket that may cut it anywhere. After a failure it is of no use, since
@@ -34,11 +38,25 @@ type conn struct {
 func (c *conn) Send(command []byte) ([]byte, error) {
 	for range maxRetries {
 		out, err := c.exchange(command)
-		if err != nil || binary.BigEndian.Uint32(out[6:]) != uint32(tpm2.TPMRCRetry) {
+		if err != nil || !again(out) {
 			return out, err
+		}
+		if p, ok := c.rw.(Pauser); ok {
+			p.Pause()
 		}
 	}
 	return nil, fmt.Errorf("%w: it is busy", keystore.ErrGone)
+}
+
+// again reports whether a response asks for the command once more: the TPM is
+// busy, tests itself, or limits how often its memory is written.
+func again(response []byte) bool {
+	switch tpm2.TPMRC(binary.BigEndian.Uint32(response[6:])) {
+	case tpm2.TPMRCRetry, tpm2.TPMRCYielded, tpm2.TPMRCTesting, tpm2.TPMRCNVRate:
+		return true
+	default:
+		return false
+	}
 }
 
 func (c *conn) exchange(command []byte) ([]byte, error) {

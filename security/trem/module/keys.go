@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/lares-drm/lares/security/keystore"
 	"github.com/lares-drm/lares/security/keystore/pkcs11"
@@ -48,17 +49,29 @@ func openKeys(cfg Config) (*keys, error) {
 	return k, err
 }
 
-func (k *keys) inTPM(dir string, chip io.ReadWriter, storage trem.KeyStorage) error {
-	if chip == nil {
+// chip is a TPM that is waited for.
+type chip struct{ *os.File }
+
+// chipPause is how long a busy TPM is left alone: it answers in milliseconds,
+// and limits its writes by seconds. Source: local.
+const chipPause = 100 * time.Millisecond
+
+// Pause waits before a command is said again.
+func (chip) Pause() {
+	time.Sleep(chipPause) //nolint:forbidigo // it waits for a chip, and decides nothing by it
+}
+
+func (k *keys) inTPM(dir string, f *os.File, storage trem.KeyStorage) error {
+	if f == nil {
 		return errors.New("the keys of this folder are in a TPM, and the host gives none")
 	}
 	register := tpm.Extend
 	if storage.Register == trem.RegisterCounter {
 		register = tpm.Counter
 	}
-	s, err := tpm.Open(dir, chip)
+	s, err := tpm.Open(dir, chip{f})
 	if errors.Is(err, keystore.ErrNone) {
-		s, err = tpm.Create(dir, chip, register)
+		s, err = tpm.Create(dir, chip{f}, register)
 	}
 	if err != nil {
 		return err

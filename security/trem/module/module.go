@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/lares-drm/lares/security/trem"
@@ -15,7 +16,7 @@ import (
 type Config struct {
 	Dir     string                       // required: keys and vault; made when missing
 	Conn    io.ReadWriter                // required: the host's stream
-	TPM     io.ReadWriter                // the TPM that the host opened, where the folder's keys are in one
+	TPM     *os.File                     // the TPM that the host opened, where the folder's keys are in one
 	Clock   func() (core.Reading, error) // required: the kernel's clocks; System in the shipped binary
 	Harden  bool                         // put up the walls of the process; off only in tests that share a process
 	BuildMS int64                        // build time of the image, Unix ms: the clock's first floor

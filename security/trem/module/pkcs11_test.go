@@ -45,7 +45,7 @@ func TestTREM_PKCS11Behind(t *testing.T) {
 	}
 
 	b.id, h.issuer = before.Device, b // the shop is this module from now on
-	h.learn(h.home) // what the shop knows already
+	h.learn(h.home)                   // what the shop knows already
 	h.stock(cenc.SchemeCENC, filmID)
 	h.wantKinds(h.buy(filmID, h.sell(rental, filmID)), trem.EventInstalled, trem.EventClosed)
 
