@@ -184,7 +184,7 @@ neither.`,
 				code, err = a.NewVoucher(v, env.Now())
 				return err
 			})
-			if errors.Is(err, authority.ErrRequest) {
+			if errors.Is(err, authority.ErrRequest) || pki.RuleOf(err) != "" {
 				return refused("%w", err)
 			}
 			if err != nil {
@@ -214,19 +214,31 @@ type classAnswer struct {
 
 func newCAClassCmd(env *Env, dir *string) *cobra.Command {
 	var name string
+	var levels, anchors []string
 	cmd := &cobra.Command{
 		Use:   "class",
 		Short: "Add a device class with its own CA: one per module implementation and key generation",
+		Long: `Add a device class with its own CA: one per module implementation and key
+generation. The CA grants the levels and anchors that are named, and no others;
+without any, all that the ceremony allowed.`,
 		Example: `  lares ca class --name "living room player, 2026"
+  lares ca class --name "mini PC with a TPM" --level SL3 --anchor A2
   lares ca class --dir ./ca --name phone --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var out classAnswer
-			err := withAuthority(*dir, func(a *authority.Authority) error {
-				class, err := a.AddDeviceClass(name, env.Now())
+			g, err := grants(levels, anchors)
+			if err != nil {
+				return err
+			}
+			err = withAuthority(*dir, func(a *authority.Authority) error {
+				class, err := a.AddDeviceClass(name, g, env.Now())
 				out = classAnswer{Class: class, Name: name, Epoch: a.State().Epoch().Number}
 				return err
 			})
+			if pki.RuleOf(err) != "" {
+				return refused("%w", err)
+			}
 			if err != nil {
 				return err
 			}
@@ -237,6 +249,23 @@ func newCAClassCmd(env *Env, dir *string) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "what people call the class (required)")
+	cmd.Flags().StringSliceVar(&levels, "level", nil, "levels that the class's CA may grant")
+	cmd.Flags().StringSliceVar(&anchors, "anchor", nil, "anchors that the class's CA may grant")
 	_ = cmd.MarkFlagRequired("name")
 	return cmd
+}
+
+// grants reads levels and anchors as flags write them.
+func grants(levels, anchors []string) (g authority.Grants, err error) {
+	g.Levels, g.Anchors = make([]pki.Level, len(levels)), make([]pki.Anchor, len(anchors))
+	for i, l := range levels {
+		err = errors.Join(err, g.Levels[i].UnmarshalText([]byte(l)))
+	}
+	for i, a := range anchors {
+		err = errors.Join(err, g.Anchors[i].UnmarshalText([]byte(a)))
+	}
+	if err != nil {
+		return g, usage("%w", err)
+	}
+	return g, nil
 }

@@ -184,7 +184,7 @@ func TestTREM_StorageFlags(t *testing.T) {
 		t.Errorf("voucher %+v", v)
 	}
 	s.do("ca", "ceremony", "--dir", s.path("plain"))
-	if said := s.refuses(statusRefused, "ca", "voucher", "--dir", s.path("plain"), "--level", "SL3"); !strings.Contains(said, "grant") {
+	if said := s.refuses(statusRefused, "ca", "voucher", "--dir", s.path("plain"), "--level", "SL3"); !strings.Contains(said, "not granted") {
 		t.Errorf("a level that no CA may grant: %s", said)
 	}
 }

@@ -147,7 +147,7 @@ func TestPKI_2_RevocationTakesEffectAtTheNextEpoch(t *testing.T) {
 	a := ceremony(t, dir)
 	c, err := a.Enroll(request(t, pki.Device), start())
 	must(t, err)
-	second, err := a.AddDeviceClass("second", start())
+	second, err := a.AddDeviceClass("second", authority.Grants{}, start())
 	must(t, err)
 	r := request(t, pki.Device)
 	r.Class = second
@@ -246,7 +246,7 @@ func TestPKI_2_PowerFailsAtEveryWrite(t *testing.T) {
 				seen[c.Member] = ident.Device{1}
 			}
 		}
-		_, err = a.AddDeviceClass("another", start())
+		_, err = a.AddDeviceClass("another", authority.Grants{}, start())
 		if err != nil && !errors.Is(err, errPower) {
 			t.Fatal(err)
 		}
@@ -517,8 +517,41 @@ func TestPKI_4_LevelsNeedTheOperatorsWord(t *testing.T) {
 		t.Errorf("an open authority gives %v %v, %v", peer.Level(), peer.Anchor(), err)
 	}
 	for _, v := range []authority.Voucher{{Role: pki.Device, Level: pki.SL2}, {Role: pki.Device, Anchor: pki.A1}, {Role: pki.Device, Level: 9}} {
-		if _, err := a.NewVoucher(v, start()); !errors.Is(err, authority.ErrRequest) {
-			t.Errorf("a voucher for %v %v, which no CA may grant: %v", v.Level, v.Anchor, err)
+		if code, err := a.NewVoucher(v, start()); pki.RuleOf(err) == "" {
+			t.Errorf("a voucher for %v %v, which no CA may grant: %q, %v", v.Level, v.Anchor, code, err)
 		}
+	}
+}
+
+// TestPKI_4_ClassListsItsLevels: a class CA grants what it was made for, and a
+// class is made for no more than the ceremony allowed.
+func TestPKI_4_ClassListsItsLevels(t *testing.T) {
+	a, err := authority.Ceremony(newMemory(), authority.Config{Name: "Levels", Levels: []pki.Level{pki.SL1, pki.SL3}, Anchors: []pki.Anchor{pki.A0, pki.A2}}, start())
+	must(t, err)
+	class, err := a.AddDeviceClass("TPM", authority.Grants{Levels: []pki.Level{pki.SL3}, Anchors: []pki.Anchor{pki.A2}}, start())
+	must(t, err)
+	expires := start().Add(time.Hour)
+	for _, tc := range []struct {
+		level  pki.Level
+		anchor pki.Anchor
+		ok     bool
+	}{{pki.SL3, pki.A2, true}, {pki.SL1, pki.A2, false}, {pki.SL3, pki.A0, false}, {0, 0, false}} {
+		_, err := a.NewVoucher(authority.Voucher{Role: pki.Device, Class: class, Level: tc.level, Anchor: tc.anchor, Expires: expires}, start())
+		if (err == nil) != tc.ok || err != nil && pki.RuleOf(err) == "" {
+			t.Errorf("voucher for %v %v: %v", tc.level, tc.anchor, err)
+		}
+	}
+	code, err := a.NewVoucher(authority.Voucher{Role: pki.Device, Class: class, Level: pki.SL3, Anchor: pki.A2, Expires: expires}, start())
+	must(t, err)
+	if _, err := a.EnrollOnline(request(t, pki.Device), code, false, start()); pki.RuleOf(err) != pki.RuleLevel {
+		t.Errorf("software in a class of TPMs: %v", err)
+	}
+	r := request(t, pki.Device)
+	r.Level, r.Anchor = pki.SL3, pki.A2
+	if _, err := a.EnrollOnline(r, code, false, start()); err != nil {
+		t.Errorf("after a refusal the code is still good: %v", err)
+	}
+	if _, err := a.AddDeviceClass("token", authority.Grants{Levels: []pki.Level{pki.SL2}}, start()); pki.RuleOf(err) != pki.RuleLevel {
+		t.Errorf("a class for a level that the ceremony did not allow: %v", err)
 	}
 }
