@@ -2,6 +2,7 @@ package keystoretest
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"net"
@@ -33,7 +34,7 @@ const patience = 10 * time.Second
 func NewTPM(t *testing.T) *TPM {
 	t.Helper()
 	needs.Tool(t, "swtpm")
-	dir, err := os.MkdirTemp("", "swtpm-") // not t.TempDir: a socket's path has at most 107 bytes
+	dir, err := os.MkdirTemp("", "swtpm-") //nolint:usetesting // a socket's path has at most 107 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +53,7 @@ func (p *TPM) Start() {
 	for _, name := range []string{"tpm", "ctrl"} {
 		_ = os.Remove(filepath.Join(p.dir, name))
 	}
-	p.cmd = exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+p.dir,
+	p.cmd = exec.CommandContext(context.Background(), "swtpm", "socket", "--tpm2", "--tpmstate", "dir="+p.dir,
 		"--server", "type=unixio,path="+p.Path, "--ctrl", "type=unixio,path="+filepath.Join(p.dir, "ctrl"), "--flags", "not-need-init,startup-clear")
 	p.cmd.Stderr = &p.said
 	if err := p.cmd.Start(); err != nil {
@@ -65,7 +66,7 @@ func (p *TPM) Start() {
 func (p *TPM) dial(name string) net.Conn {
 	p.t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		conn, err := net.Dial("unix", filepath.Join(p.dir, name))
+		conn, err := new(net.Dialer).DialContext(context.Background(), "unix", filepath.Join(p.dir, name))
 		if err == nil {
 			return conn
 		}

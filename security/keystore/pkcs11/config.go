@@ -3,9 +3,6 @@ package pkcs11
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/security/keystore"
@@ -21,12 +18,6 @@ type Config struct {
 
 // ErrNotBuilt is returned by a program that was built without PKCS#11.
 var ErrNotBuilt = errors.New("keystore: this build has no PKCS#11; build with -tags pkcs11 and CGO_ENABLED=1 (make build-pkcs11)")
-
-// Names in the directory. Source: local, docs/spec/keystore.md.
-const (
-	keysFile    = "keystore.lkp"
-	pendingFile = "keystore.new" // the same, before the keys are made
-)
 
 // magic starts the file: name and version.
 const magic = "LARESKP1"
@@ -73,16 +64,4 @@ func parse(data []byte) (*file, error) {
 		}
 	}
 	return f, nil
-}
-
-// load reads a file of the directory; keystore.ErrNone where it is missing.
-func load(dir, name string) (*file, error) {
-	data, err := os.ReadFile(filepath.Join(dir, name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, keystore.ErrNone
-	}
-	if err != nil {
-		return nil, fmt.Errorf("keystore: %w", err)
-	}
-	return parse(data)
 }

@@ -67,19 +67,24 @@ func pair(t *token, s pkcs11.SessionHandle, label string, id []byte, uses ...*pk
 	if err != nil {
 		return nil, err
 	}
+	return point(t, s, pub)
+}
+
+// point reads a public key, 4 ‖ x ‖ y.
+func point(t *token, s pkcs11.SessionHandle, pub pkcs11.ObjectHandle) ([]byte, error) {
 	got, err := t.ctx.GetAttributeValue(s, pub, []*pkcs11.Attribute{attribute(pkcs11.CKA_EC_POINT, nil)})
 	if err != nil {
 		return nil, err
 	}
-	point := got[0].Value
+	p := got[0].Value
 	var raw []byte
-	if rest, err := asn1.Unmarshal(point, &raw); err == nil && len(rest) == 0 { // as the standard wants it
-		point = raw
+	if rest, err := asn1.Unmarshal(p, &raw); err == nil && len(rest) == 0 { // as the standard wants it
+		p = raw
 	}
-	if len(point) != pointLen || point[0] != 4 {
-		return nil, fmt.Errorf("a public key of %d bytes", len(point))
+	if len(p) != pointLen || p[0] != 4 {
+		return nil, fmt.Errorf("a public key of %d bytes", len(p))
 	}
-	return point, nil
+	return p, nil
 }
 
 // find finds the three keys, and refuses those that could have come from

@@ -76,14 +76,6 @@ func Create(cfg Config) (s *Store, err error) {
 	return open(cfg.Dir, t, f)
 }
 
-func write(dir, name string, f *file) error {
-	data, err := f.marshal()
-	if err != nil {
-		return err
-	}
-	return backend.WriteNew(dir, name, data)
-}
-
 // tidy removes the keys of a creation that was cut short.
 func tidy(dir string, t *token) error {
 	f, err := load(dir, pendingFile)

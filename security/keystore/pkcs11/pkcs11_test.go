@@ -192,25 +192,27 @@ func TestKeystore_PKCS11RefusesAKeyThatCanLeave(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if err := tok.ctx.DestroyObject(s, o); err != nil {
-			return err
-		}
-		point, err := pair(tok, s, "throw-away", []byte("other"))
-		f.Identity = point
-		return err
+		return tok.ctx.DestroyObject(s, o)
 	})
 	if _, err := Open(cfg); !errors.Is(err, keystore.ErrGone) {
 		t.Errorf("without its identity key: %v, want ErrGone", err)
 	}
 	b.raw(t, func(tok *token, s pkcs11.SessionHandle) error {
-		_, _, err := tok.ctx.GenerateKeyPair(s, mechanism(pkcs11.CKM_EC_KEY_PAIR_GEN, nil),
+		pub, _, err := tok.ctx.GenerateKeyPair(s, mechanism(pkcs11.CKM_EC_KEY_PAIR_GEN, nil),
 			[]*pkcs11.Attribute{attribute(pkcs11.CKA_EC_PARAMS, []byte{6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7})},
 			[]*pkcs11.Attribute{
 				attribute(pkcs11.CKA_TOKEN, true), attribute(pkcs11.CKA_PRIVATE, true), attribute(pkcs11.CKA_ID, id), attribute(pkcs11.CKA_SIGN, true),
 				attribute(pkcs11.CKA_SENSITIVE, false), attribute(pkcs11.CKA_EXTRACTABLE, true),
 			})
+		if err != nil {
+			return err
+		}
+		f.Identity, err = point(tok, s, pub)
 		return err
 	})
+	if err := errors.Join(os.Remove(filepath.Join(cfg.Dir, keysFile)), write(cfg.Dir, keysFile, f)); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := Open(cfg); !errors.Is(err, keystore.ErrDamaged) {
 		t.Errorf("with an identity key that can leave: %v, want ErrDamaged", err)
 	}

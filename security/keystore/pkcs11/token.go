@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -182,15 +183,7 @@ func (t *token) says(s pkcs11.SessionHandle, o pkcs11.ObjectHandle, attributes .
 
 func is(err error, codes ...pkcs11.Error) bool {
 	e, ok := errors.AsType[pkcs11.Error](err)
-	if !ok {
-		return false
-	}
-	for _, c := range codes {
-		if e == c {
-			return true
-		}
-	}
-	return false
+	return ok && slices.Contains(codes, e)
 }
 
 // gone adds keystore.ErrGone to what a library says when its token is not

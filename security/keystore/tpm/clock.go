@@ -17,7 +17,7 @@ func (s *Store) Clock() (r keystore.Reading, err error) {
 			return fmt.Errorf("keystore: read the TPM's clock: %w", err)
 		}
 		c := out.CurrentTime.ClockInfo
-		r = keystore.Reading{MS: c.Clock, Resets: c.ResetCount, Restarts: c.RestartCount, Safe: bool(c.Safe)}
+		r = keystore.Reading{MS: c.Clock, Resets: c.ResetCount, Restarts: c.RestartCount, Safe: c.Safe}
 		return nil
 	})
 	return r, err

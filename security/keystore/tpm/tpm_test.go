@@ -262,7 +262,7 @@ func TestKeystore_TPMCreationIsKilled(t *testing.T) {
 	b := newBench(t, tpm.Extend)
 	for at, done := 0, false; !done; at++ {
 		dir := filepath.Join(t.TempDir(), "keys")
-		s, err := tpm.Create(dir, &cut{b.Dial(), at}, tpm.Extend)
+		_, err := tpm.Create(dir, &cut{b.Dial(), at}, tpm.Extend)
 		done = err == nil
 		switch {
 		case done:
@@ -270,7 +270,7 @@ func TestKeystore_TPMCreationIsKilled(t *testing.T) {
 		case !errors.Is(err, errCut):
 			t.Fatalf("cut at %d: %v", at, err)
 		default:
-			s, err = tpm.Create(dir, b.Dial(), tpm.Extend)
+			s, err := tpm.Create(dir, b.Dial(), tpm.Extend)
 			if errors.Is(err, keystore.ErrExists) { // all was there, only its opening was cut
 				s, err = tpm.Open(dir, b.Dial())
 			}
