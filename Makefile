@@ -12,10 +12,15 @@ VULN := go tool -modfile=tools/go.mod govulncheck
 T ?= 30s
 N ?= 1000
 
+# What is built and tested once more with the tag pkcs11, which needs C.
+PKCS11 := ./security/keystore/pkcs11 ./security/trem/module ./internal/cli
+# What is shipped without C, for each of these.
+PLATFORMS := linux/amd64 linux/arm64 linux/arm android/arm64
+
 # Packages with goroutines run under the race detector, the others without it.
 RACE := ./service/... ./interconnect/lrp/... ./internal/store/... ./internal/httpd/... ./security/trem/module/...
 
-.PHONY: help setup build demo demo-check test check format vet lint floors coverage fuzz faults interop models bench vuln clean
+.PHONY: help setup build build-pkcs11 cross demo demo-check test check format vet lint floors coverage fuzz faults interop models bench vuln clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,16 +34,25 @@ build: ## bin/lares and bin/lares-trem, without C, and the page "Try to lose a f
 	GOOS=js GOARCH=wasm $(GO_BUILD) -ldflags='-s -w' -o bin/play/play.wasm ./cmd/lares-play
 	@cp "$$(go env GOROOT)/lib/wasm/wasm_exec.js" bin/play/
 
+build-pkcs11: ## the two programs with C, for PKCS#11 tokens
+	@scripts/setup --go-only
+	CGO_ENABLED=1 go build -trimpath -buildvcs=auto -tags pkcs11 -o bin/ ./cmd/lares ./cmd/lares-trem
+
+cross: ## every program without C for every platform, into nowhere (a minute when nothing is cached)
+	@for p in $(PLATFORMS); do \
+		echo "go build $$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go build -o /dev/null ./cmd/... || exit 1; done
+
 demo: build ## a whole house on this machine: prints one URL, Ctrl-C ends it (needs Go only)
 	@exec bin/lares demo
 
 demo-check: build ## the story of the demo, unattended, with what each step proved
 	bin/lares demo --check
 
-test: setup build format vet lint models demo-check ## every test; lists what could not run (25 minutes at most on two cores)
+test: setup build cross format vet lint models demo-check ## every test; lists what could not run (25 minutes at most on two cores)
 	@go run ./internal/testsum \
 		-- -timeout=20m -skip-dirs "$(RACE)" ./... \
-		-- -timeout=20m -race $(RACE)
+		-- -timeout=20m -race $(RACE) \
+		-- -timeout=20m -tags pkcs11 -run 'PKCS11' $(PKCS11)
 
 check: format vet lint floors ## before every commit, under 60 s: format, vet, lint, floors, short tests
 	@go run ./internal/testsum -- -short ./...
@@ -49,9 +63,11 @@ format:
 
 vet:
 	go vet ./...
+	go vet -tags pkcs11 $(PKCS11)
 
 lint:
 	$(LINT) run --timeout=10m ./...
+	$(LINT) run --timeout=10m --build-tags pkcs11 ./security/keystore/pkcs11
 
 floors: ## who may import whom, and the other promises about the tree
 	go test .

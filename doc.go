@@ -18,6 +18,8 @@
 //	security/recovery           the code and the backup that bring a household back
 //	security/keystore           keys behind an interface
 //	security/keystore/soft      a sealed file
+//	security/keystore/pkcs11    a PKCS#11 token
+//	security/keystore/tpm       a TPM 2.0
 //	security/keystore/simnv     a simulated register, for tests and demonstrations
 //	security/sltp               secure license transaction protocol
 //	security/sltp/edhoc         its key exchange, RFC 9528

@@ -53,7 +53,7 @@ func TestGoals_WhatIsLinkedIntoTheModuleIsReviewed(t *testing.T) {
 }
 
 // GOALS.md, "no hidden switch": the trusted module reads no environment and no
-// flag but its folder.
+// flag but its folder, and that there is a TPM.
 func TestGoals_TheModuleHasNoHiddenSwitch(t *testing.T) {
 	for dir, files := range packages(t) {
 		if !strings.HasPrefix(dir, "security/") && !strings.HasPrefix(dir, "license") && dir != "cmd/lares-trem" {

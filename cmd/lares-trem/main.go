@@ -10,12 +10,16 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 3 || os.Args[1] != "--dir" {
-		fmt.Fprintln(os.Stderr, "lares-trem is the secure player of Lares; lares starts it. Usage: lares-trem --dir DIR, with a socket on file descriptor 3")
+	cfg := module.Config{Clock: module.System, Harden: true, BuildMS: module.BuildTime()}
+	switch n := len(os.Args); {
+	case n == 4 && os.Args[1] == "--dir" && os.Args[3] == "--tpm":
+		cfg.TPM = os.NewFile(4, "tpm")
+	case n != 3 || os.Args[1] != "--dir":
+		fmt.Fprintln(os.Stderr, "lares-trem is the secure player of Lares; lares starts it. Usage: lares-trem --dir DIR [--tpm], with a socket on file descriptor 3 and a TPM on 4")
 		os.Exit(2)
 	}
-	conn := os.NewFile(3, "host")
-	if err := module.Run(module.Config{Dir: os.Args[2], Conn: conn, Clock: module.System, Harden: true, BuildMS: module.BuildTime()}); err != nil {
+	cfg.Dir, cfg.Conn = os.Args[2], os.NewFile(3, "host")
+	if err := module.Run(cfg); err != nil {
 		fmt.Fprintln(os.Stderr, "lares-trem:", err)
 		os.Exit(1)
 	}

@@ -140,22 +140,31 @@ func parseRole(s string) (pki.Role, error) {
 }
 
 type voucherAnswer struct {
-	Voucher string    `json:"voucher"`
-	Role    pki.Role  `json:"role"`
-	Class   pki.Class `json:"class,omitempty"`
-	Issuer  string    `json:"issuer,omitempty"`
-	Expires time.Time `json:"expires"`
+	Voucher string     `json:"voucher"`
+	Role    pki.Role   `json:"role"`
+	Class   pki.Class  `json:"class,omitempty"`
+	Issuer  string     `json:"issuer,omitempty"`
+	Level   pki.Level  `json:"level"`
+	Anchor  pki.Anchor `json:"anchor"`
+	Expires time.Time  `json:"expires"`
 }
 
 func newCAVoucherCmd(env *Env, dir *string) *cobra.Command {
-	var role, issuer string
+	var role, issuer, level, anchor string
 	var class uint32
 	var hours int
 	cmd := &cobra.Command{
 		Use:   "voucher",
 		Short: "Make a code with which one party can enroll over the network, once",
+		Long: `Make a code with which one party can enroll over the network, once.
+
+With --level and --anchor you answer for more than software: you have looked at
+the machine and seen that its keys are made in a token or a TPM. The certificate
+says the lower of that and what the party says of itself. The request proves
+neither.`,
 		Example: `  lares ca voucher --role device
   lares ca voucher --role device --class 4098 --hours 1
+  lares ca voucher --role home-server --level SL3 --anchor A2   # a machine with a TPM, which you know
   lares ca voucher --role license-issuer --issuer shop.example --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -167,17 +176,23 @@ func newCAVoucherCmd(env *Env, dir *string) *cobra.Command {
 				return usage("--hours is at least 1")
 			}
 			v := authority.Voucher{Role: r, Class: pki.Class(class), Issuer: ident.Issuer(issuer), Expires: env.Now().Add(time.Duration(hours) * time.Hour)}
+			if err := errors.Join(v.Level.UnmarshalText([]byte(level)), v.Anchor.UnmarshalText([]byte(anchor))); err != nil {
+				return usage("%w", err)
+			}
 			var code string
 			err = withAuthority(*dir, func(a *authority.Authority) error {
 				code, err = a.NewVoucher(v, env.Now())
 				return err
 			})
+			if errors.Is(err, authority.ErrRequest) || pki.RuleOf(err) != "" {
+				return refused("%w", err)
+			}
 			if err != nil {
 				return err
 			}
-			out := voucherAnswer{Voucher: code, Role: r, Class: v.Class, Issuer: issuer, Expires: v.Expires.UTC().Truncate(time.Second)}
+			out := voucherAnswer{Voucher: code, Role: r, Class: v.Class, Issuer: issuer, Level: v.Level, Anchor: v.Anchor, Expires: v.Expires.UTC().Truncate(time.Second)}
 			return env.print(cmd, out, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "%s\nFor one %s, until %s.\n", code, r, out.Expires.Format(time.RFC1123))
+				_, err := fmt.Fprintf(w, "%s\nFor one %s of at most %v and %v, until %s.\n", code, r, v.Level, v.Anchor, out.Expires.Format(time.RFC1123))
 				return err
 			})
 		},
@@ -185,6 +200,8 @@ func newCAVoucherCmd(env *Env, dir *string) *cobra.Command {
 	cmd.Flags().StringVar(&role, "role", "device", "device, home-server, license-issuer or content-provider")
 	cmd.Flags().Uint32Var(&class, "class", 0, "class of the device; 0 means the first active one")
 	cmd.Flags().StringVar(&issuer, "issuer", "", "issuer ID of a license issuer")
+	cmd.Flags().StringVar(&level, "level", "SL1", "the highest level you answer for: SL1 software, SL2 token, SL3 TPM or secure element")
+	cmd.Flags().StringVar(&anchor, "anchor", "A0", "the highest anchor you answer for: A0 none, A1 household witnesses, A2 non-volatile counter")
 	cmd.Flags().IntVar(&hours, "hours", 7*24, "how long the code can be used")
 	return cmd
 }
@@ -197,19 +214,31 @@ type classAnswer struct {
 
 func newCAClassCmd(env *Env, dir *string) *cobra.Command {
 	var name string
+	var levels, anchors []string
 	cmd := &cobra.Command{
 		Use:   "class",
 		Short: "Add a device class with its own CA: one per module implementation and key generation",
+		Long: `Add a device class with its own CA: one per module implementation and key
+generation. The CA grants the levels and anchors that are named, and no others;
+without any, all that the ceremony allowed.`,
 		Example: `  lares ca class --name "living room player, 2026"
+  lares ca class --name "mini PC with a TPM" --level SL3 --anchor A2
   lares ca class --dir ./ca --name phone --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var out classAnswer
-			err := withAuthority(*dir, func(a *authority.Authority) error {
-				class, err := a.AddDeviceClass(name, env.Now())
+			g, err := grants(levels, anchors)
+			if err != nil {
+				return err
+			}
+			err = withAuthority(*dir, func(a *authority.Authority) error {
+				class, err := a.AddDeviceClass(name, g, env.Now())
 				out = classAnswer{Class: class, Name: name, Epoch: a.State().Epoch().Number}
 				return err
 			})
+			if pki.RuleOf(err) != "" {
+				return refused("%w", err)
+			}
 			if err != nil {
 				return err
 			}
@@ -220,6 +249,23 @@ func newCAClassCmd(env *Env, dir *string) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "what people call the class (required)")
+	cmd.Flags().StringSliceVar(&levels, "level", nil, "levels that the class's CA may grant")
+	cmd.Flags().StringSliceVar(&anchors, "anchor", nil, "anchors that the class's CA may grant")
 	_ = cmd.MarkFlagRequired("name")
 	return cmd
+}
+
+// grants reads levels and anchors as flags write them.
+func grants(levels, anchors []string) (g authority.Grants, err error) {
+	g.Levels, g.Anchors = make([]pki.Level, len(levels)), make([]pki.Anchor, len(anchors))
+	for i, l := range levels {
+		err = errors.Join(err, g.Levels[i].UnmarshalText([]byte(l)))
+	}
+	for i, a := range anchors {
+		err = errors.Join(err, g.Anchors[i].UnmarshalText([]byte(a)))
+	}
+	if err != nil {
+		return g, usage("%w", err)
+	}
+	return g, nil
 }

@@ -18,13 +18,18 @@ import (
 
 func newDeviceInitCmd(env *Env, dir *string) *cobra.Command {
 	var ca, voucher string
+	var storage storageFlags
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make this device's secure player and get its certificate",
 		Example: `  lares device init --ca http://ca.example:7700 --voucher 3F9K-22QX
+  lares device init --ca http://ca.example:7700 --voucher 3F9K-22QX --keystore tpm   # keys in the machine's TPM
   lares device init --dir ./tablet --ca http://127.0.0.1:7700 --voucher 3F9K-22QX --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := os.MkdirAll(*dir, 0o700); err != nil {
+				return err
+			}
+			if err := storage.prepare(filepath.Join(*dir, "trem")); err != nil {
 				return err
 			}
 			return withDevice(*dir, func(d *device) error {
@@ -44,6 +49,7 @@ func newDeviceInitCmd(env *Env, dir *string) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&ca, "ca", "", "URL of the certification authority (required)")
 	cmd.Flags().StringVar(&voucher, "voucher", "", "enrollment voucher (required)")
+	storage.add(cmd)
 	_ = cmd.MarkFlagRequired("ca")
 	_ = cmd.MarkFlagRequired("voucher")
 	return cmd

@@ -27,7 +27,9 @@ func enroll(ctx context.Context, module *trem.Client, ca string, role pki.Role, 
 	if err != nil {
 		return err
 	}
-	e, err := authorityOf(ca).Enroll(ctx, authority.Request{Role: role, Signing: req.Signing, Delivery: req.Delivery, Voucher: voucher})
+	e, err := authorityOf(ca).Enroll(ctx, authority.Request{
+		Role: role, Signing: req.Signing, Delivery: req.Delivery, Voucher: voucher, Level: pki.Level(req.Level), Anchor: pki.Anchor(req.Anchor),
+	})
 	if err != nil {
 		return err
 	}

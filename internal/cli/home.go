@@ -44,14 +44,19 @@ func newHomeCmd(env *Env) *cobra.Command {
 
 func newHomeInitCmd(env *Env, dir *string) *cobra.Command {
 	var ca, voucher string
+	var storage storageFlags
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make the home server's secure player, get its certificate, found the house",
 		Example: `  lares home init --ca http://ca.example:7700 --voucher 3F9K-22QX
+  lares home init --ca http://ca.example:7700 --voucher 3F9K-22QX --keystore tpm   # keys in the machine's TPM
   lares home init --dir ./house --ca http://127.0.0.1:7700 --voucher 3F9K-22QX --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := os.MkdirAll(*dir, 0o700); err != nil {
 				return fmt.Errorf("make the folder: %w", err)
+			}
+			if err := storage.prepare(filepath.Join(*dir, "trem")); err != nil {
+				return err
 			}
 			module, stop, err := startTREM(filepath.Join(*dir, "trem"))
 			if err != nil {
@@ -69,6 +74,7 @@ func newHomeInitCmd(env *Env, dir *string) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&ca, "ca", "", "URL of the certification authority (required)")
 	cmd.Flags().StringVar(&voucher, "voucher", "", "enrollment voucher (required)")
+	storage.add(cmd)
 	_ = cmd.MarkFlagRequired("ca")
 	_ = cmd.MarkFlagRequired("voucher")
 	return cmd

@@ -58,6 +58,7 @@ func newIssuerCmd(env *Env) *cobra.Command {
 func newIssuerInitCmd(env *Env, dir *string) *cobra.Command {
 	var cfg issuerConfig
 	var voucher string
+	var storage storageFlags
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make the issuer's input TREM and get its certificates",
@@ -67,10 +68,14 @@ certification authority, and make the operator's token.
 The folder then holds delivery.der, the certificate that content keys are
 sealed to: give it to whoever packs titles (lares pack --to delivery.der).`,
 		Example: `  lares issuer init --ca http://ca.example:7700 --voucher 3F9K-22QX --name "The shop"
-  lares issuer init --dir ./shop --ca http://127.0.0.1:7700 --voucher 3F9K-22QX --name Shop --json`,
+  lares issuer init --dir ./shop --ca http://127.0.0.1:7700 --voucher 3F9K-22QX --name Shop --json
+  lares issuer init --ca http://ca.example:7700 --voucher 3F9K-22QX --name Shop --keystore tpm   # keys in the machine's TPM`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if _, err := os.Stat(filepath.Join(*dir, issuerFile)); err == nil {
 				return fmt.Errorf("%s holds an issuer already", *dir)
+			}
+			if err := storage.prepare(filepath.Join(*dir, issuerTREM)); err != nil {
+				return err
 			}
 			if err := initIssuer(cmd.Context(), *dir, &cfg, voucher); err != nil {
 				return err
@@ -85,6 +90,7 @@ sealed to: give it to whoever packs titles (lares pack --to delivery.der).`,
 	cmd.Flags().StringVar(&cfg.CA, "ca", "", "URL of the certification authority (required)")
 	cmd.Flags().StringVar(&voucher, "voucher", "", "enrollment voucher of a license issuer (required)")
 	cmd.Flags().StringVar(&cfg.Name, "name", "", "what households read (required)")
+	storage.add(cmd)
 	for _, name := range []string{"ca", "voucher", "name"} {
 		_ = cmd.MarkFlagRequired(name)
 	}
@@ -126,7 +132,9 @@ func enrollIssuer(ctx context.Context, module *trem.Client, voucher string, cfg 
 	if err != nil {
 		return trem.Enrollment{}, err
 	}
-	e, err := authorityOf(cfg.CA).Enroll(ctx, authority.Request{Role: pki.LicenseIssuer, Signing: req.Signing, Delivery: req.Delivery, Voucher: voucher})
+	e, err := authorityOf(cfg.CA).Enroll(ctx, authority.Request{
+		Role: pki.LicenseIssuer, Signing: req.Signing, Delivery: req.Delivery, Voucher: voucher, Level: pki.Level(req.Level), Anchor: pki.Anchor(req.Anchor),
+	})
 	if err != nil {
 		return e, authorityError(err)
 	}

@@ -41,6 +41,13 @@ func startTREM(dir string) (client *trem.Client, stop func() error, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("make the module's folder: %w", err)
 	}
+	storage, err := trem.LoadKeyStorage(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := storage.Fits(dir); err != nil {
+		return nil, nil, moved(err, storage.Kind)
+	}
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make the module's socket: %w", err)
@@ -55,6 +62,14 @@ func startTREM(dir string) (client *trem.Client, stop func() error, err error) {
 	cmd := exec.Command(program, "--dir", dir) //nolint:noctx // it ends with its socket; the path is the user's own
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = []*os.File{theirs}
+	if storage.Kind == trem.StorageTPM {
+		chip, err := openTPM(storage.TPM)
+		if err != nil {
+			return nil, nil, errors.Join(err, conn.Close())
+		}
+		defer chip.Close() //nolint:errcheck // as above
+		cmd.Args, cmd.ExtraFiles = append(cmd.Args, "--tpm"), append(cmd.ExtraFiles, chip)
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C reaches the host, which closes the socket in its own order
 	if err := cmd.Start(); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("start %s: %w", program, err), conn.Close())

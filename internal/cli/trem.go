@@ -15,20 +15,38 @@ func newTREMCmd(env *Env) *cobra.Command {
 		Short: "The trusted module of a folder: make it, look at it",
 	}
 	var dir string
+	var storage storageFlags
 	cmd.PersistentFlags().StringVar(&dir, "dir", "", "the module's folder (required)")
 	_ = cmd.MarkPersistentFlagRequired("dir")
-	cmd.AddCommand(&cobra.Command{
+	create := &cobra.Command{
 		Use:   "init",
 		Short: "Make a module's keys and its empty store",
-		Long: `Make the keys of a trusted module in a folder, in software (level SL1): a file
-sealed under a secret beside it. A software module does not resist the
-administrator of its machine, and its certificate says so.`,
+		Long: `Make the keys of a trusted module, and a folder for what it keeps:
+
+  soft     in a file of the folder, sealed under a secret beside it. Whoever
+           copies the folder has the module (level SL1, no anchor).
+  pkcs11   in a PKCS#11 token, which gives them to nobody (SL2, no anchor).
+           Needs a build with -tags pkcs11.
+  tpm      in the machine's TPM 2.0, which gives them to nobody and keeps a
+           register: the folder cannot be set back to an older copy (SL3, A2).
+
+The administrator of the machine can use the keys of a module that runs, wherever
+they are. What a certificate says of a module is the authority's decision. Keys
+never move from one of these to another: that is a new module, a new enrollment.`,
 		Example: `  lares trem init --dir ~/.local/share/lares/trem
-  lares trem init --dir ./trem --json`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return tremStatus(cmd, env, dir) },
-	}, &cobra.Command{
+  lares trem init --dir ./trem --keystore tpm --json
+  lares trem init --dir ./trem --keystore pkcs11 --pkcs11-module /usr/lib/softhsm/libsofthsm2.so --pkcs11-token house --pin-file ./pin --pkcs11-dir /var/lib/softhsm/tokens`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := storage.prepare(dir); err != nil {
+				return err
+			}
+			return tremStatus(cmd, env, dir)
+		},
+	}
+	storage.add(create)
+	cmd.AddCommand(create, &cobra.Command{
 		Use:   "status",
-		Short: "Show a module's role, clock, walls and counts",
+		Short: "Show a module's keys, role, clock, walls and counts",
 		Example: `  lares trem status --dir ~/.local/share/lares/trem
   lares trem status --dir ./trem --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return tremStatus(cmd, env, dir) },
@@ -57,6 +75,11 @@ func describe(w io.Writer, s *trem.Status) error {
 		role = "not enrolled"
 	}
 	p.line("device      %v (%s)", s.Device, role)
+	register := "no register"
+	if s.Keystore.Register != "" {
+		register = "register " + s.Keystore.Register
+	}
+	p.line("keystore    %s, %s: reaches SL%d, anchor A%d", s.Keystore.Kind, register, s.Keystore.Level, s.Keystore.Anchor)
 	p.line("level       SL%d, anchor A%d", s.Level, s.Anchor)
 	p.line("clock       %s, %s", moment(s.Clock.Est), s.Clock.Quality)
 	p.line("epoch       %d", s.Epoch)

@@ -42,6 +42,11 @@ var (
 	ErrRole = errors.New("keystore: no such role")
 	// ErrDamaged is returned when the keys are there but cannot be read.
 	ErrDamaged = errors.New("keystore: keys cannot be read")
+	// ErrGone is returned when the token or TPM does not answer, or no longer
+	// has the keys. It may come back: then the keystore is opened again.
+	ErrGone = errors.New("keystore: the token or TPM is gone")
+	// ErrPIN is returned for a PIN that the token does not take.
+	ErrPIN = errors.New("keystore: the token does not take this PIN")
 )
 
 // MaxSealed is the longest data that Seal takes, in bytes. Source: local, docs/spec/keystore.md.
@@ -84,4 +89,30 @@ type Counter interface {
 	// Increment adds one, as TPM2_NV_Increment does on a counter index, and
 	// returns when that is durable.
 	Increment() error
+}
+
+// Rated is the further ability of a keystore whose register is outside the
+// reach of who copies or replaces the machine's disk. Without it a register is
+// worth A0.
+type Rated interface {
+	// AnchorLevel is the anchor level that the register can reach: 0 none, 1
+	// household witnesses, 2 non-volatile memory. A certificate may claim less.
+	// Source: docs/spec/keystore.md.
+	AnchorLevel() uint8
+}
+
+// Clock is the further ability of a keystore with a clock that the machine's
+// owner cannot set back.
+type Clock interface {
+	Clock() (Reading, error)
+}
+
+// Reading is what a keystore's clock says, as TPM2_ReadClock does. The clock
+// runs while the TPM has power: it bounds elapsed time from below, and Resets
+// tells two boots apart. The answer is not authenticated.
+type Reading struct {
+	MS       uint64 // powered-on time since the TPM was cleared, ms; never goes back while Safe
+	Resets   uint32 // TPM resets (boots) since the TPM was cleared
+	Restarts uint32 // suspends and hibernations since the last reset
+	Safe     bool   // no larger MS was reported before; false after a power cut, for at most 2^12 s or so
 }

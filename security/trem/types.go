@@ -10,10 +10,10 @@ import (
 type Status struct {
 	Device      ident.Device      `cbor:"1,keyasint" json:"device"`
 	Incarnation ident.Incarnation `cbor:"2,keyasint" json:"incarnation"`
-	Role        string            `cbor:"3,keyasint" json:"role"`  // of its certificate; empty before enrollment
-	Level       uint8             `cbor:"4,keyasint" json:"level"` // 1 SL1, 2 SL2, 3 SL3
-	Anchor      uint8             `cbor:"5,keyasint" json:"anchor"`
-	Epoch       uint64            `cbor:"6,keyasint" json:"epoch"` // number of the newest revocation epoch known
+	Role        string            `cbor:"3,keyasint" json:"role"`   // of its certificate; empty before enrollment
+	Level       uint8             `cbor:"4,keyasint" json:"level"`  // that counts: its certificate's, before enrollment its keystore's; 1 SL1, 2 SL2, 3 SL3
+	Anchor      uint8             `cbor:"5,keyasint" json:"anchor"` // likewise of its certificate; 0 before enrollment
+	Epoch       uint64            `cbor:"6,keyasint" json:"epoch"`  // number of the newest revocation epoch known
 	Clock       ClockStatus       `cbor:"7,keyasint" json:"clock"`
 	Domain      ident.Domain      `cbor:"8,keyasint" json:"domain"` // zero without one
 	Generation  uint64            `cbor:"9,keyasint" json:"generation"`
@@ -27,6 +27,7 @@ type Status struct {
 	Issuer      ident.Issuer      `cbor:"17,keyasint,omitzero" json:"issuer,omitempty"` // that its certificate asserts
 	Class       uint32            `cbor:"18,keyasint" json:"class"`                     // of its certificate; 0 before enrollment
 	Index       uint32            `cbor:"19,keyasint" json:"index"`
+	Keystore    KeystoreStatus    `cbor:"20,keyasint" json:"keystore"`
 	SetBack     bool              `cbor:"30,keyasint,omitempty" json:"set_back,omitempty"` // a witness has a newer state of this module: counted rights wait
 	Twins       []ident.Device    `cbor:"31,keyasint,omitempty" json:"twins,omitempty"`    // peers that exist twice
 	Outputs     []Connector       `cbor:"32,keyasint,omitempty" json:"outputs,omitempty"`  // none where the kernel tells of none
@@ -38,6 +39,14 @@ type Connector struct {
 	Class      string `cbor:"2,keyasint" json:"class"`      // as in licenses; another one is of unknown capability
 	Protection string `cbor:"3,keyasint" json:"protection"` // in force now
 	Lit        bool   `cbor:"4,keyasint" json:"lit"`        // it receives a picture
+}
+
+// KeystoreStatus is where the module's keys are, and what that could be certified as.
+type KeystoreStatus struct {
+	Kind     string `cbor:"1,keyasint" json:"kind"`               // soft, pkcs11 or tpm
+	Level    uint8  `cbor:"2,keyasint" json:"level"`              // that it can reach
+	Register string `cbor:"3,keyasint" json:"register,omitempty"` // extend or counter; empty without one
+	Anchor   uint8  `cbor:"4,keyasint" json:"anchor"`             // that its register can reach
 }
 
 // ClockStatus is the module's view of time, in Unix milliseconds.
@@ -59,6 +68,8 @@ type Wall struct {
 type SigningRequest struct {
 	Signing  []byte `cbor:"1,keyasint"` // PKCS#10 of the identity key
 	Delivery []byte `cbor:"2,keyasint"` // PKCS#10 of the delivery key
+	Level    uint8  `cbor:"3,keyasint"` // that the keystore can reach: the module's word, and no proof
+	Anchor   uint8  `cbor:"4,keyasint"` // that its register can reach; likewise
 }
 
 // Enrollment is what the authority answered.

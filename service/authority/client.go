@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/security/pki"
 	ca "github.com/lares-drm/lares/security/pki/authority"
 	"github.com/lares-drm/lares/security/revocation"
 	"github.com/lares-drm/lares/security/trem"
@@ -30,7 +31,11 @@ const clientTimeout = 30 * time.Second
 
 // Enroll asks for certificates and returns what the module's Enroll takes.
 func (c *Client) Enroll(ctx context.Context, r Request) (trem.Enrollment, error) {
-	body, err := wire.Marshal(enrollRequest{Role: uint8(r.Role), Class: uint32(r.Class), Signing: r.Signing, Delivery: r.Delivery, Voucher: r.Voucher})
+	in := enrollRequest{Role: uint8(r.Role), Class: uint32(r.Class), Signing: r.Signing, Delivery: r.Delivery, Voucher: r.Voucher, Anchor: uint8(r.Anchor)}
+	if r.Level > pki.SL1 {
+		in.Level = uint8(r.Level)
+	}
+	body, err := wire.Marshal(in)
 	if err != nil {
 		return trem.Enrollment{}, err
 	}

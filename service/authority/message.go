@@ -39,6 +39,8 @@ type Request struct {
 	Signing  []byte    // PKCS#10 of the signing key
 	Delivery []byte    // PKCS#10 of the delivery key
 	Voucher  string    // "" where the authority lets devices in without
+	Level    pki.Level // that the keys' storage reaches; the certificate says no more
+	Anchor   pki.Anchor
 }
 
 type enrollRequest struct {
@@ -47,6 +49,8 @@ type enrollRequest struct {
 	Signing  []byte `cbor:"3,keyasint"`
 	Delivery []byte `cbor:"4,keyasint"`
 	Voucher  string `cbor:"5,keyasint"`
+	Level    uint8  `cbor:"6,keyasint,omitempty"`
+	Anchor   uint8  `cbor:"7,keyasint,omitempty"`
 }
 
 type enrollAnswer struct {

@@ -194,7 +194,7 @@ func (s *Server) enroll(r *http.Request) ([]byte, error) {
 	var out *ca.Certified
 	err = s.change(func(a *ca.Authority) error {
 		out, err = a.EnrollOnline(ca.Request{
-			Role: pki.Role(in.Role), Class: pki.Class(in.Class), Signing: in.Signing, Delivery: in.Delivery,
+			Role: pki.Role(in.Role), Class: pki.Class(in.Class), Signing: in.Signing, Delivery: in.Delivery, Level: pki.Level(in.Level), Anchor: pki.Anchor(in.Anchor),
 		}, in.Voucher, s.cfg.Open, s.cfg.Now())
 		return err
 	})

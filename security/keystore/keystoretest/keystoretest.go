@@ -25,9 +25,25 @@ import (
 	"github.com/lares-drm/lares/security/keystore"
 )
 
-// Run tests a backend. open returns the same keys each time it is called with
-// the same t, and other keys for another t.
-func Run(t *testing.T, open func(t *testing.T) keystore.Keystore) {
+// Backend is what the suite tests.
+type Backend struct {
+	// Open returns the same keys each time it is called with the same t, and
+	// other keys for another t. Required.
+	Open func(t *testing.T) keystore.Keystore
+	// Restart takes the power from the token or TPM and gives it back. What
+	// Open gave before is of no use any more. Nil where there is no hardware.
+	Restart func(t *testing.T)
+	// Remove takes the token or TPM away, under an open keystore. Nil as above.
+	Remove func(t *testing.T)
+	// Export tries each way there is, beside the contract, to get a private or
+	// the seal key of k out of the hardware, and says what came of each. Nil as above.
+	Export func(t *testing.T, k keystore.Keystore) map[string]error
+	// WrongPIN opens the keys of t with a wrong PIN. Nil where there is no PIN.
+	WrongPIN func(t *testing.T) error
+}
+
+// Run tests a backend.
+func Run(t *testing.T, b Backend) {
 	t.Helper()
 	for _, tc := range []struct {
 		name string
@@ -35,16 +51,24 @@ func Run(t *testing.T, open func(t *testing.T) keystore.Keystore) {
 	}{
 		{"Signer", testSigner},
 		{"KeyExchanger", testKeyExchanger},
+		{"HPKE", testHPKE},
 		{"KeysDiffer", testKeysDiffer},
 		{"Roles", testRoles},
 		{"Seal", testSeal},
 		{"SealIsOfOneKeystore", testSealOther},
 		{"Reopen", testReopen},
 		{"PrintsNoKey", testPrints},
+		{"NothingElseComesOut", testMethods},
+		{"Concurrent", testConcurrent},
 		{"Level", testLevel},
 		{"Anchor", testAnchor},
+		{"Clock", testClock},
+		{"NonExportable", b.testExport},
+		{"Restart", b.testRestart},
+		{"Gone", b.testGone},
+		{"WrongPIN", b.testPIN},
 	} {
-		t.Run(tc.name, func(t *testing.T) { tc.test(t, open) })
+		t.Run(tc.name, func(t *testing.T) { tc.test(t, b.Open) })
 	}
 }
 
@@ -269,8 +293,14 @@ func testPrints(t *testing.T, open func(*testing.T) keystore.Keystore) {
 }
 
 func testLevel(t *testing.T, open func(*testing.T) keystore.Keystore) {
-	if l := open(t).Level(); l < 1 || l > 3 {
+	k := open(t)
+	if l := k.Level(); l < 1 || l > 3 {
 		t.Errorf("Level() = %d, want 1 to 3", l)
+	}
+	if r, ok := k.(keystore.Rated); ok {
+		if a := r.AnchorLevel(); a > 2 || a > 0 && !anchored(k) {
+			t.Errorf("AnchorLevel() = %d, register %v", a, anchored(k))
+		}
 	}
 }
 

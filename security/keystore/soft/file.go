@@ -4,11 +4,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/lares-drm/lares/security/keystore"
+	"github.com/lares-drm/lares/security/keystore/internal/backend"
 )
 
 // deviceSecret returns the directory's secret, making it when it is missing: a
@@ -18,7 +18,7 @@ func deviceSecret(dir string) ([]byte, error) {
 	if _, err := rand.Read(secret); err != nil {
 		return nil, fmt.Errorf("keystore: %w", err)
 	}
-	err := writeNew(dir, secretFile, secret)
+	err := backend.WriteNew(dir, secretFile, secret)
 	if err != nil && !errors.Is(err, keystore.ErrExists) {
 		return nil, err
 	}
@@ -30,38 +30,4 @@ func deviceSecret(dir string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: device secret of %d bytes", keystore.ErrDamaged, len(secret))
 	}
 	return secret, nil
-}
-
-// writeNew makes a file that did not exist, whole or not at all, and returns
-// when it is durable. It links instead of renaming, because a rename would
-// replace a file that another process made meanwhile.
-func writeNew(dir, name string, data []byte) (err error) {
-	tmp, err := os.CreateTemp(dir, name+".tmp*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("keystore: %w", err)
-	}
-	defer func() {
-		err = errors.Join(err, os.Remove(tmp.Name()))
-	}()
-	_, err = tmp.Write(data)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return fmt.Errorf("keystore: %w", err)
-	}
-	if err := os.Link(tmp.Name(), filepath.Join(dir, name)); errors.Is(err, fs.ErrExist) {
-		return keystore.ErrExists
-	} else if err != nil {
-		return fmt.Errorf("keystore: %w", err)
-	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("keystore: %w", err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("keystore: %w", err)
-	}
-	return nil
 }

@@ -2,14 +2,10 @@ package soft
 
 import (
 	"crypto"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/hkdf"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +15,7 @@ import (
 
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/security/keystore"
+	"github.com/lares-drm/lares/security/keystore/internal/backend"
 )
 
 // Names in the directory. Source: local, docs/spec/keystore.md.
@@ -30,20 +27,11 @@ const (
 // Lengths in bytes. Source: local, docs/spec/keystore.md.
 const (
 	secretLen = 32
-	saltLen   = 32
-	keyLen    = 32 // AES-256, and a P-256 scalar
-	nonceLen  = 12
-	tagLen    = 16
+	keyLen    = 32 // of the seal key, and of a P-256 scalar
 )
 
 // magic starts the sealed file: name and version.
 const magic = "LARESKS1"
-
-// HKDF info strings: one a purpose.
-const (
-	infoFile = "lares/1/keystore/file"
-	infoSeal = "lares/1/keystore/seal"
-)
 
 // Store is an open software keystore. It is safe for concurrent use.
 type Store struct {
@@ -71,10 +59,8 @@ func Create(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("keystore: %w", err)
 	}
-	if _, err := os.Lstat(filepath.Join(dir, keysFile)); err == nil {
-		return nil, keystore.ErrExists
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("keystore: %w", err)
+	if err := backend.Absent(dir, keysFile); err != nil {
+		return nil, err
 	}
 	secret, err := deviceSecret(dir)
 	if err != nil {
@@ -89,7 +75,7 @@ func Create(dir string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writeNew(dir, keysFile, sealed); err != nil {
+	if err := backend.WriteNew(dir, keysFile, sealed); err != nil {
 		return nil, err
 	}
 	return Open(dir)
@@ -173,8 +159,8 @@ func (s signer) Public() crypto.PublicKey { return s.key.Public() }
 
 // Sign passes no rand on: Go then signs as RFC 6979 says.
 func (s signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	if opts == nil || opts.HashFunc() != crypto.SHA256 || len(digest) != sha256.Size {
-		return nil, errors.New("keystore: only SHA-256 digests are signed")
+	if err := backend.Digest(digest, opts); err != nil {
+		return nil, err
 	}
 	return s.key.Sign(nil, digest, crypto.SHA256)
 }
@@ -230,17 +216,4 @@ func parse(plain []byte) (*Store, error) {
 		clear(b)
 	}
 	return s, nil
-}
-
-func derive(secret, salt []byte, info string) (cipher.AEAD, error) {
-	key, err := hkdf.Key(sha256.New, secret, salt, info, keyLen)
-	if err != nil {
-		return nil, fmt.Errorf("keystore: %w", err)
-	}
-	defer clear(key)
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, fmt.Errorf("keystore: %w", err)
-	}
-	return cipher.NewGCM(block)
 }

@@ -16,7 +16,7 @@ import (
 
 func TestKeystore_1_Conformance(t *testing.T) {
 	dirs := map[*testing.T]string{}
-	keystoretest.Run(t, func(t *testing.T) keystore.Keystore {
+	keystoretest.Run(t, keystoretest.Backend{Open: func(t *testing.T) keystore.Keystore {
 		if dirs[t] == "" {
 			dirs[t] = filepath.Join(t.TempDir(), "new", "keys")
 		}
@@ -25,7 +25,7 @@ func TestKeystore_1_Conformance(t *testing.T) {
 			t.Fatal(err)
 		}
 		return s
-	})
+	}})
 }
 
 func TestKeystore_1_SignaturesAreDeterministic(t *testing.T) {

@@ -26,8 +26,8 @@ func TestKeystore_WorkedExample(t *testing.T) {
 		}
 		parts = append(parts, b)
 	}
-	if len(parts) != 4 { // the last is of simnv
-		t.Fatalf("%d examples on the page, want 4", len(parts))
+	if len(parts) != 6 { // the last three are of simnv, pkcs11 and tpm
+		t.Fatalf("%d examples on the page, want 6", len(parts))
 	}
 	plain, err := openFile(parts[0], parts[1])
 	if err != nil {

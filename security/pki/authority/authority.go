@@ -67,11 +67,11 @@ func Ceremony(dir Dir, cfg Config, now time.Time) (*Authority, error) {
 		{Name: cfg.Name + " Home Server CA", Role: uint8(pki.HomeServer), First: uint32(HomeServerClass), Last: uint32(HomeServerClass)},
 		{Name: cfg.Manufacturer + " Device Manufacturer CA", Role: uint8(pki.Device), First: uint32(cfg.FirstClass), Last: uint32(cfg.LastClass)},
 	} {
-		if err := a.addCA(RootClass, c, now); err != nil {
+		if err := a.addCA(RootClass, c, Grants{}, now); err != nil {
 			return nil, err
 		}
 	}
-	if err := a.addDeviceClass(cfg.DeviceClass, now); err != nil {
+	if err := a.addDeviceClass(cfg.DeviceClass, Grants{}, now); err != nil {
 		return nil, err
 	}
 	return a, a.Publish(now) // renews, that is makes, the signers
@@ -151,17 +151,24 @@ func (a *Authority) DeviceClass() pki.Class {
 	return 0
 }
 
+// Grants are the levels and anchors that a class CA may put into certificates.
+// Empty ones mean all that the ceremony allowed.
+type Grants struct {
+	Levels  []pki.Level
+	Anchors []pki.Anchor
+}
+
 // AddDeviceClass makes a device class CA with the next free class of the
 // manufacturer's range, and publishes.
-func (a *Authority) AddDeviceClass(name string, now time.Time) (pki.Class, error) {
-	if err := a.addDeviceClass(name, now); err != nil {
+func (a *Authority) AddDeviceClass(name string, g Grants, now time.Time) (pki.Class, error) {
+	if err := a.addDeviceClass(name, g, now); err != nil {
 		return 0, err
 	}
 	class := pki.Class(a.rec.CAs[len(a.rec.CAs)-1].First)
 	return class, a.Publish(now)
 }
 
-func (a *Authority) addDeviceClass(name string, now time.Time) error {
+func (a *Authority) addDeviceClass(name string, g Grants, now time.Time) error {
 	if name == "" || len(name) > 40 {
 		return fmt.Errorf("%w: a class name has 1 to 40 bytes", ErrConfig)
 	}
@@ -179,11 +186,11 @@ func (a *Authority) addDeviceClass(name string, now time.Time) error {
 	}
 	parent := pki.Class(maker.First)
 	full := fmt.Sprintf("Device Class %d CA: %s", next, name)
-	return a.addCA(parent, ca{Name: full, Role: uint8(pki.Device), First: next, Last: next}, now)
+	return a.addCA(parent, ca{Name: full, Role: uint8(pki.Device), First: next, Last: next}, g, now)
 }
 
 // addCA certifies a new CA and allots the first block of its class.
-func (a *Authority) addCA(parent pki.Class, c ca, now time.Time) error {
+func (a *Authority) addCA(parent pki.Class, c ca, g Grants, now time.Time) error {
 	up, err := a.ca(parent)
 	if err != nil {
 		return err
@@ -200,6 +207,12 @@ func (a *Authority) addCA(parent pki.Class, c ca, now time.Time) error {
 		p.CA.PathLen = 1
 	}
 	p.Levels, p.Anchors = a.rec.Config.grants()
+	if len(g.Levels) > 0 {
+		p.Levels = g.Levels
+	}
+	if len(g.Anchors) > 0 {
+		p.Anchors = g.Anchors
+	}
 	der, err := pki.Issue(up, p, key.Public(), now)
 	if err != nil {
 		return fmt.Errorf("certify %s: %w", c.Name, err)

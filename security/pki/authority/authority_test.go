@@ -147,7 +147,7 @@ func TestPKI_2_RevocationTakesEffectAtTheNextEpoch(t *testing.T) {
 	a := ceremony(t, dir)
 	c, err := a.Enroll(request(t, pki.Device), start())
 	must(t, err)
-	second, err := a.AddDeviceClass("second", start())
+	second, err := a.AddDeviceClass("second", authority.Grants{}, start())
 	must(t, err)
 	r := request(t, pki.Device)
 	r.Class = second
@@ -246,7 +246,7 @@ func TestPKI_2_PowerFailsAtEveryWrite(t *testing.T) {
 				seen[c.Member] = ident.Device{1}
 			}
 		}
-		_, err = a.AddDeviceClass("another", start())
+		_, err = a.AddDeviceClass("another", authority.Grants{}, start())
 		if err != nil && !errors.Is(err, errPower) {
 			t.Fatal(err)
 		}
@@ -471,4 +471,87 @@ func Example() {
 	// 3 Example Home Server CA active
 	// 4096 Example Device Manufacturer CA active
 	// 4097 Device Class 4097 CA: software TREM active
+}
+
+// TestPKI_4_LevelsNeedTheOperatorsWord: what a party says of itself is lowered
+// to what the operator answered for with the voucher.
+func TestPKI_4_LevelsNeedTheOperatorsWord(t *testing.T) {
+	dir := newMemory()
+	a, err := authority.Ceremony(dir, authority.Config{Name: "Levels", Levels: []pki.Level{pki.SL1, pki.SL3}, Anchors: []pki.Anchor{pki.A0, pki.A2}}, start())
+	must(t, err)
+	expires := start().Add(time.Hour)
+	for name, tc := range map[string]struct {
+		level  pki.Level // of the voucher
+		anchor pki.Anchor
+		claim  pki.Level
+		own    pki.Anchor
+		want   pki.Level
+		get    pki.Anchor
+	}{
+		"TPM, vouched":             {pki.SL3, pki.A2, pki.SL3, pki.A2, pki.SL3, pki.A2},
+		"TPM, not vouched":         {0, 0, pki.SL3, pki.A2, pki.SL1, pki.A0},
+		"software, vouched as TPM": {pki.SL3, pki.A2, 0, 0, pki.SL1, pki.A0},
+		"level only":               {pki.SL3, pki.A0, pki.SL3, pki.A2, pki.SL3, pki.A0},
+		"anchor only":              {pki.SL1, pki.A2, pki.SL3, pki.A2, pki.SL1, pki.A2},
+		"nonsense":                 {pki.SL3, pki.A2, 200, 200, pki.SL3, pki.A2},
+	} {
+		code, err := a.NewVoucher(authority.Voucher{Role: pki.Device, Level: tc.level, Anchor: tc.anchor, Expires: expires}, start())
+		must(t, err)
+		a, err = authority.Open(dir) // it is kept
+		must(t, err)
+		r := request(t, pki.Device)
+		r.Level, r.Anchor = tc.claim, tc.own
+		c, err := a.EnrollOnline(r, code, true, start())
+		must(t, err)
+		peer, err := verifier(t, a).Verify(c.Chain, start())
+		must(t, err)
+		if peer.Level() != tc.want || peer.Anchor() != tc.get {
+			t.Errorf("%s: %v %v, want %v %v", name, peer.Level(), peer.Anchor(), tc.want, tc.get)
+		}
+	}
+	r := request(t, pki.Device)
+	r.Level, r.Anchor = pki.SL3, pki.A2
+	c, err := a.EnrollOnline(r, "", true, start())
+	must(t, err)
+	if peer, err := verifier(t, a).Verify(c.Chain, start()); err != nil || peer.Level() != pki.SL1 || peer.Anchor() != pki.A0 {
+		t.Errorf("an open authority gives %v %v, %v", peer.Level(), peer.Anchor(), err)
+	}
+	for _, v := range []authority.Voucher{{Role: pki.Device, Level: pki.SL2}, {Role: pki.Device, Anchor: pki.A1}, {Role: pki.Device, Level: 9}} {
+		if code, err := a.NewVoucher(v, start()); pki.RuleOf(err) == "" {
+			t.Errorf("a voucher for %v %v, which no CA may grant: %q, %v", v.Level, v.Anchor, code, err)
+		}
+	}
+}
+
+// TestPKI_4_ClassListsItsLevels: a class CA grants what it was made for, and a
+// class is made for no more than the ceremony allowed.
+func TestPKI_4_ClassListsItsLevels(t *testing.T) {
+	a, err := authority.Ceremony(newMemory(), authority.Config{Name: "Levels", Levels: []pki.Level{pki.SL1, pki.SL3}, Anchors: []pki.Anchor{pki.A0, pki.A2}}, start())
+	must(t, err)
+	class, err := a.AddDeviceClass("TPM", authority.Grants{Levels: []pki.Level{pki.SL3}, Anchors: []pki.Anchor{pki.A2}}, start())
+	must(t, err)
+	expires := start().Add(time.Hour)
+	for _, tc := range []struct {
+		level  pki.Level
+		anchor pki.Anchor
+		ok     bool
+	}{{pki.SL3, pki.A2, true}, {pki.SL1, pki.A2, false}, {pki.SL3, pki.A0, false}, {0, 0, false}} {
+		_, err := a.NewVoucher(authority.Voucher{Role: pki.Device, Class: class, Level: tc.level, Anchor: tc.anchor, Expires: expires}, start())
+		if (err == nil) != tc.ok || err != nil && pki.RuleOf(err) == "" {
+			t.Errorf("voucher for %v %v: %v", tc.level, tc.anchor, err)
+		}
+	}
+	code, err := a.NewVoucher(authority.Voucher{Role: pki.Device, Class: class, Level: pki.SL3, Anchor: pki.A2, Expires: expires}, start())
+	must(t, err)
+	if _, err := a.EnrollOnline(request(t, pki.Device), code, false, start()); pki.RuleOf(err) != pki.RuleLevel {
+		t.Errorf("software in a class of TPMs: %v", err)
+	}
+	r := request(t, pki.Device)
+	r.Level, r.Anchor = pki.SL3, pki.A2
+	if _, err := a.EnrollOnline(r, code, false, start()); err != nil {
+		t.Errorf("after a refusal the code is still good: %v", err)
+	}
+	if _, err := a.AddDeviceClass("token", authority.Grants{Levels: []pki.Level{pki.SL2}}, start()); pki.RuleOf(err) != pki.RuleLevel {
+		t.Errorf("a class for a level that the ceremony did not allow: %v", err)
+	}
 }

@@ -1,6 +1,8 @@
 package authority
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
@@ -31,8 +33,8 @@ type Request struct {
 	Delivery       []byte       // PKCS#10 of the delivery key
 	Issuer         ident.Issuer // of a license issuer, or of a home server (default: 16 random bytes, the household's domain ID)
 	Name           string       // common name; default the role's
-	Level          pki.Level    // default SL1
-	Anchor         pki.Anchor
+	Level          pki.Level    // default SL1; over the network what the party says of itself
+	Anchor         pki.Anchor   // likewise
 	SVN            uint32
 	Implementation []byte
 }
@@ -140,6 +142,8 @@ type Voucher struct {
 	Role    pki.Role
 	Class   pki.Class    // as in Request
 	Issuer  ident.Issuer // as in Request
+	Level   pki.Level    // the highest that the party may be certified as; default SL1
+	Anchor  pki.Anchor   // likewise
 	Expires time.Time
 }
 
@@ -148,7 +152,7 @@ const voucherBytes = 10
 
 // NewVoucher makes a code that works once. Only its hash is kept.
 func (a *Authority) NewVoucher(v Voucher, now time.Time) (code string, err error) {
-	if _, _, err := a.profile(Request{Role: v.Role, Class: v.Class, Issuer: v.Issuer}, now); err != nil {
+	if err := a.try(Request{Role: v.Role, Class: v.Class, Issuer: v.Issuer, Level: v.Level, Anchor: v.Anchor}, now); err != nil {
 		return "", err
 	}
 	var b [voucherBytes]byte
@@ -161,23 +165,60 @@ func (a *Authority) NewVoucher(v Voucher, now time.Time) (code string, err error
 	a.rec.Vouchers = append(a.rec.Vouchers, voucher{
 		Hash: codeHash(code), Role: uint8(v.Role), Class: uint32(v.Class), Issuer: []byte(v.Issuer), Expires: v.Expires.UnixMilli(),
 	})
+	if v.Level > pki.SL1 || v.Anchor > pki.A0 {
+		a.rec.Vouched = append(a.rec.Vouched, vouched{Hash: codeHash(code), Level: uint8(v.Level), Anchor: uint8(v.Anchor)})
+	}
 	return code, a.save()
+}
+
+// try makes the certificate that a voucher is for, with a throw-away key: what
+// the class's CA may not grant is refused before a code exists.
+func (a *Authority) try(r Request, now time.Time) error {
+	p, class, err := a.profile(r, now)
+	if err != nil {
+		return err
+	}
+	ca, err := a.ca(class)
+	if err != nil {
+		return err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return fmt.Errorf("authority: %w", err)
+	}
+	_, err = pki.Issue(ca, p, key.Public(), now)
+	return err
 }
 
 func (a *Authority) dropVouchers(now time.Time) {
 	a.rec.Vouchers = slices.DeleteFunc(a.rec.Vouchers, func(v voucher) bool { return v.Expires <= now.UnixMilli() })
+	a.rec.Vouched = slices.DeleteFunc(a.rec.Vouched, func(v vouched) bool {
+		return !slices.ContainsFunc(a.rec.Vouchers, func(of voucher) bool { return of.Hash == v.Hash })
+	})
+}
+
+// limit lowers what a party says of itself to what the operator answers for
+// with a voucher. An authority has no other evidence: over the network a key in
+// a TPM looks like any other.
+func (a *Authority) limit(r *Request, hash [32]byte) {
+	top := vouched{Level: uint8(pki.SL1)}
+	if i := slices.IndexFunc(a.rec.Vouched, func(v vouched) bool { return v.Hash == hash }); i >= 0 {
+		top = a.rec.Vouched[i]
+	}
+	r.Level, r.Anchor = min(max(r.Level, pki.SL1), pki.Level(top.Level)), min(r.Anchor, pki.Anchor(top.Anchor))
 }
 
 func codeHash(code string) [32]byte {
 	return sha256.Sum256([]byte("lares enrollment voucher\x00" + strings.ToUpper(strings.NewReplacer("-", "", " ", "").Replace(code))))
 }
 
-// EnrollOnline certifies a party that came over the network: SL1, no anchor,
-// with a voucher that decides role, class and issuer ID. A device needs none when
-// open is true.
+// EnrollOnline certifies a party that came over the network, with a voucher that
+// decides role, class and issuer ID, and the highest level and anchor. A device
+// needs none when open is true, and is SL1 without anchor then.
 func (a *Authority) EnrollOnline(r Request, code string, open bool, now time.Time) (*Certified, error) {
-	r.Level, r.Anchor, r.Name, r.Issuer = pki.SL1, pki.A0, "", ""
+	r.Name, r.Issuer = "", ""
 	if open && code == "" && r.Role == pki.Device {
+		r.Level, r.Anchor = pki.SL1, pki.A0
 		return a.Enroll(r, now)
 	}
 	a.dropVouchers(now)
@@ -193,6 +234,7 @@ func (a *Authority) EnrollOnline(r Request, code string, open bool, now time.Tim
 		r.Class = pki.Class(v.Class)
 	}
 	r.Issuer = ident.Issuer(v.Issuer)
+	a.limit(&r, v.Hash)
 	a.rec.Vouchers = slices.Delete(a.rec.Vouchers, i, i+1) // Enroll saves; a failed one leaves the code usable
 	c, err := a.Enroll(r, now)
 	if err != nil {

@@ -34,6 +34,7 @@ type record struct {
 	Time     signer            `cbor:"7,keyasint"`
 	Epoch    uint64            `cbor:"8,keyasint"` // number of the last published epoch, 0 before the first
 	Vouchers []voucher         `cbor:"9,keyasint"`
+	Vouched  []vouched         `cbor:"10,keyasint,omitempty"` // of vouchers that allow more than SL1 and A0
 }
 
 // config is Config as stored, with the ceremony's decisions in numbers.
@@ -67,6 +68,14 @@ type voucher struct {
 	Class   uint32
 	Issuer  []byte
 	Expires int64 // Unix ms
+}
+
+// vouched is what the operator answers for with a voucher.
+type vouched struct {
+	_      struct{} `cbor:",toarray"`
+	Hash   [32]byte // of the voucher
+	Level  uint8
+	Anchor uint8
 }
 
 // Entry is one line of the list of the issued.

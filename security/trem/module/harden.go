@@ -12,16 +12,16 @@ import (
 )
 
 // harden puts up the walls that this kernel has, in the order of
-// shared state: no dump, no core, Landlock on the module's own folder, and the
-// seccomp filter last. Each is best effort and reported.
-func harden(dir string) []trem.Wall {
+// shared state: no dump, no core, Landlock on the module's own folder and
+// what its keys are kept with, and the seccomp filter last. Each is best effort and reported.
+func harden(dirs ...string) []trem.Wall {
 	walls := []trem.Wall{
 		wall("no dump", "the memory cannot be read by other processes of this user", unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)),
 		wall("no core file", "a crash writes no memory to disk", unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})),
 		wall("memory locked", "secrets are not written to swap", unix.Mlockall(unix.MCL_CURRENT)),
 	}
 	err := landlock.V4.BestEffort().RestrictPaths(
-		landlock.RWDirs(dir),
+		landlock.RWDirs(dirs...),
 		landlock.ROFiles("/proc/sys/kernel/random/boot_id"),
 	)
 	walls = append(walls, wall("landlock", "files outside the module's folder are closed to it", landlockStands(err)))

@@ -65,7 +65,8 @@ type box struct {
 	clock  *clock
 	exited chan error
 	id     ident.Device
-	plugs  *plugs // its machine's outputs; nil = none can be read
+	plugs  *plugs          // its machine's outputs; nil = none can be read
+	chip   func() *os.File // the TPM for a module of its own process whose keys are in one
 }
 
 func (b *box) start() {
@@ -157,11 +158,16 @@ func (h *house) box(role pki.Role, class pki.Class) *box {
 
 func (h *house) certify(b *box, role pki.Role, class pki.Class) trem.Enrollment {
 	h.t.Helper()
+	return h.certifyAs(b, role, class, pki.SL1, pki.A0)
+}
+
+func (h *house) certifyAs(b *box, role pki.Role, class pki.Class, level pki.Level, anchor pki.Anchor) trem.Enrollment {
+	h.t.Helper()
 	req, err := b.SigningRequest(context.Background())
 	h.must(err)
 	ca := h.pki.CAs[class]
 	party := h.pki.Party(role, func(p *pki.Profile) { p.Member.Class = class }) // takes the index
-	p := pki.Profile{Name: "module", Role: role, Member: party.Member, Levels: []pki.Level{pki.SL1}, Anchors: []pki.Anchor{pki.A0}}
+	p := pki.Profile{Name: "module", Role: role, Member: party.Member, Levels: []pki.Level{level}, Anchors: []pki.Anchor{anchor}}
 	if days := pki.MaxDays(role); days > 0 {
 		p.NotAfter = h.pki.Now.AddDate(0, 0, days)
 	}

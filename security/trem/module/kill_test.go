@@ -22,14 +22,20 @@ import (
 // can be killed as a power cut would.
 const childDir = "LARES_TEST_MODULE_DIR"
 
+// childTPM says that the TPM is on descriptor 4, as --tpm does.
+const childTPM = "LARES_TEST_MODULE_TPM"
+
 func TestMain(m *testing.M) {
 	dir := os.Getenv(childDir)
 	if dir == "" {
 		os.Exit(m.Run())
 	}
 	c := &clock{rtc: pkitest.Start().Add(time.Hour), boot: time.Minute}
-	err := module.Run(module.Config{Dir: dir, Conn: os.NewFile(3, "host"), Clock: c.read, Harden: true, BuildMS: pkitest.Start().UnixMilli()})
-	if err != nil {
+	cfg := module.Config{Dir: dir, Conn: os.NewFile(3, "host"), Clock: c.read, Harden: true, BuildMS: pkitest.Start().UnixMilli()}
+	if os.Getenv(childTPM) != "" {
+		cfg.TPM = os.NewFile(4, "tpm")
+	}
+	if err := module.Run(cfg); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -52,6 +58,11 @@ func (b *box) spawn() *exec.Cmd {
 	cmd.Env = append(os.Environ(), childDir+"="+b.dir)
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.Stderr = os.Stderr
+	if b.chip != nil {
+		chip := b.chip()
+		defer chip.Close()
+		cmd.Env, cmd.ExtraFiles = append(cmd.Env, childTPM+"=1"), append(cmd.ExtraFiles, chip)
+	}
 	if err := cmd.Start(); err != nil {
 		b.t.Fatal(err)
 	}

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
-	"github.com/lares-drm/lares/security/keystore/soft"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/security/trem/internal/core"
 	"github.com/lares-drm/lares/security/trem/internal/vault"
@@ -19,6 +19,7 @@ type Connector = core.Connector
 type Config struct {
 	Dir     string                       // required: keys and vault; made when missing
 	Conn    io.ReadWriter                // required: the host's stream
+	TPM     *os.File                     // the TPM that the host opened, where the folder's keys are in one
 	Clock   func() (core.Reading, error) // required: the kernel's clocks; System in the shipped binary
 	Harden  bool                         // put up the walls of the process; off only in tests that share a process
 	BuildMS int64                        // build time of the image, Unix ms: the clock's first floor
@@ -28,23 +29,26 @@ type Config struct {
 
 // Run serves commands until the stream ends, which is the host's exit and no
 // error. A broken store ends it with an error: recovery is a restart.
-func Run(cfg Config) error {
-	keys, err := soft.OpenOrCreate(cfg.Dir)
+func Run(cfg Config) (err error) {
+	keys, err := openKeys(cfg)
 	if err != nil {
 		return fmt.Errorf("open keys: %w", err)
+	}
+	if keys.close != nil {
+		defer func() { err = errors.Join(err, keys.close()) }()
 	}
 	var walls []trem.Wall
 	if cfg.Harden {
 		if cfg.Outputs == nil {
 			cfg.Outputs = source(openCards("/dev/dri"))
 		}
-		walls = harden(cfg.Dir)
+		walls = harden(append(keys.dirs, cfg.Dir)...)
 	}
 	now, err := cfg.Clock()
 	if err != nil {
 		return err
 	}
-	c, err := open(core.Config{Dir: cfg.Dir, Keystore: keys, Walls: walls, BuildMS: cfg.BuildMS, Outputs: cfg.Outputs}, now)
+	c, err := open(core.Config{Dir: cfg.Dir, Keystore: keys.Keystore, Storage: keys.kind, Walls: walls, BuildMS: cfg.BuildMS, Outputs: cfg.Outputs}, now)
 	if err != nil {
 		return fmt.Errorf("open module: %w", err)
 	}

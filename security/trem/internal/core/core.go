@@ -22,6 +22,7 @@ type Config struct {
 	Dir      string            // required without FS: the vault is kept in Dir/vault
 	FS       vault.FS          // what the vault is kept in; nil = Dir/vault
 	Keystore keystore.Keystore // required
+	Storage  string            // what the keystore is, for Status
 	Walls    []trem.Wall       // reported by Status
 	BuildMS  int64             // first clock floor, Unix ms
 

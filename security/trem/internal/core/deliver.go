@@ -70,7 +70,7 @@ func (c *Core) wish(in trem.LicenseRequest) (sltp.Body, error) {
 	if in.Plays > 0 {
 		return sltp.MoveOpen{What: what, Amounts: map[uint8]uint64{uint8(permission.Play): in.Plays}, Op: uint8(transfer.OpAllowance)}.Encode()
 	}
-	req := sltp.LicenseRequest{What: what, Permission: uint8(permission.Play), Level: c.cfg.Keystore.Level(), Membership: c.membershipBytes}
+	req := sltp.LicenseRequest{What: what, Permission: uint8(permission.Play), Level: c.level(), Membership: c.membershipBytes}
 	if c.domain != nil {
 		req.Subject = sltp.Subject{Kind: sltp.SubjectDomain, ID: c.domain.pairwise(in.Issuer), Generation: c.domain.Generation}
 	} else {

@@ -105,6 +105,9 @@ func (c *Core) heal(payload []byte, r Reading) (trem.Healed, error) {
 	if c.witness.setBack == nil {
 		return out, stateError("this module was not set back: there is nothing to heal")
 	}
+	if to := anchored(vault.Config{Keystore: c.cfg.Keystore}); to.Anchor != nil || to.Counter != nil {
+		return out, stateError("this module's log is tied to a register, which no copy fits")
+	}
 	other, err := c.openCopy(payload, r)
 	if err != nil {
 		return out, rejected(fmt.Errorf("copy of the log: %w", err))

@@ -42,7 +42,8 @@ func (c *Core) request() (trem.SigningRequest, error) {
 	if err != nil {
 		return trem.SigningRequest{}, err
 	}
-	var out trem.SigningRequest
+	k := c.storage()
+	out := trem.SigningRequest{Level: k.Level, Anchor: k.Anchor}
 	if out.Signing, err = csr(c.signer); err == nil {
 		out.Delivery, err = csr(delivery)
 	}
@@ -77,6 +78,9 @@ func (c *Core) enroll(in trem.Enrollment, r Reading) error {
 	}
 	if peer.ID() != c.self {
 		return rejected(fmt.Errorf("enrollment: the certificate is for another key"))
+	}
+	if err := c.checkReach(peer); err != nil {
+		return rejected(err)
 	}
 	if err := c.checkDelivery(v, peer, in.Delivery, at); err != nil {
 		return rejected(err)
@@ -116,6 +120,43 @@ func (c *Core) ownTime(r Reading) time.Time {
 		return leaf.NotAfter // its peers refuse it; its own licenses still play
 	}
 	return at
+}
+
+// checkReach refuses a certificate that says more of this module than is true.
+// A1 is about the household, which no keystore knows.
+func (c *Core) checkReach(peer *pki.Peer) error {
+	k := c.storage()
+	if uint8(peer.Level()) > k.Level {
+		return fmt.Errorf("enrollment: the certificate says %v, and these keys reach SL%d", peer.Level(), k.Level)
+	}
+	if peer.Anchor() == pki.A2 && k.Anchor < uint8(pki.A2) {
+		return fmt.Errorf("enrollment: the certificate says %v, and this module has no register that is worth it", peer.Anchor())
+	}
+	return nil
+}
+
+// storage is what the keystore is and reaches.
+func (c *Core) storage() trem.KeystoreStatus {
+	s := trem.KeystoreStatus{Kind: c.cfg.Storage, Level: c.cfg.Keystore.Level()}
+	switch c.cfg.Keystore.(type) { // as anchored chooses
+	case keystore.Anchorer:
+		s.Register = trem.RegisterExtend
+	case keystore.Counter:
+		s.Register = trem.RegisterCounter
+	}
+	if r, ok := c.cfg.Keystore.(keystore.Rated); ok && s.Register != "" {
+		s.Anchor = r.AnchorLevel()
+	}
+	return s
+}
+
+// level is the security level that counts: what the certificate says, which is
+// never more than the keystore reaches.
+func (c *Core) level() uint8 {
+	if c.peer == nil {
+		return c.cfg.Keystore.Level()
+	}
+	return min(uint8(c.peer.Level()), c.cfg.Keystore.Level())
 }
 
 func (c *Core) checkDelivery(v *pki.Verifier, peer *pki.Peer, leaf []byte, at time.Time) error {

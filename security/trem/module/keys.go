@@ -1,0 +1,127 @@
+package module
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/lares-drm/lares/security/keystore"
+	"github.com/lares-drm/lares/security/keystore/pkcs11"
+	"github.com/lares-drm/lares/security/keystore/soft"
+	"github.com/lares-drm/lares/security/keystore/tpm"
+	"github.com/lares-drm/lares/security/trem"
+)
+
+// keys is an open key storage.
+type keys struct {
+	keystore.Keystore
+	kind  string
+	dirs  []string     // that it writes while it runs, besides the module's folder
+	close func() error // nil where there is nothing to close
+}
+
+// openKeys opens the key storage that the folder names, or makes keys in it
+// where there are none. It is done before the walls stand: a token's library is
+// loaded here, with what it needs.
+func openKeys(cfg Config) (*keys, error) {
+	storage, err := trem.LoadKeyStorage(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.TPM != nil && storage.Kind != trem.StorageTPM {
+		return nil, fmt.Errorf("the host gives a TPM, and the keys of this folder are in %s", storage.Kind)
+	}
+	if err := storage.Fits(cfg.Dir); err != nil {
+		return nil, err
+	}
+	k := &keys{kind: storage.Kind}
+	switch storage.Kind {
+	case trem.StorageTPM:
+		err = k.inTPM(cfg.Dir, cfg.TPM, storage)
+	case trem.StoragePKCS11:
+		err = k.inToken(cfg.Dir, storage)
+	default:
+		k.Keystore, err = soft.OpenOrCreate(cfg.Dir)
+	}
+	return k, err
+}
+
+// chip is a TPM that is waited for.
+type chip struct{ *os.File }
+
+// chipPause is how long a busy TPM is left alone: it answers in milliseconds,
+// and limits its writes by seconds. Source: local.
+const chipPause = 100 * time.Millisecond
+
+// Pause waits before a command is said again.
+func (chip) Pause() {
+	time.Sleep(chipPause) //nolint:forbidigo // it waits for a chip, and decides nothing by it
+}
+
+func (k *keys) inTPM(dir string, f *os.File, storage trem.KeyStorage) error {
+	if f == nil {
+		return errors.New("the keys of this folder are in a TPM, and the host gives none")
+	}
+	register := tpm.Extend
+	if storage.Register == trem.RegisterCounter {
+		register = tpm.Counter
+	}
+	s, err := tpm.Open(dir, chip{f})
+	if errors.Is(err, keystore.ErrNone) {
+		s, err = tpm.Create(dir, chip{f}, register)
+	}
+	if err != nil {
+		return err
+	}
+	k.Keystore, k.close = s.Keystore(), s.Close
+	return nil
+}
+
+func (k *keys) inToken(dir string, storage trem.KeyStorage) error {
+	pin, err := readPIN(storage.PINFile)
+	if err != nil {
+		return err
+	}
+	defer clear(pin)
+	cfg := pkcs11.Config{Dir: dir, Module: storage.Module, Token: storage.Token, PIN: bytes.TrimRight(pin, "\r\n")}
+	s, err := pkcs11.Open(cfg)
+	if errors.Is(err, keystore.ErrNone) {
+		s, err = pkcs11.Create(cfg)
+	}
+	if err != nil {
+		return err
+	}
+	k.Keystore, k.close = s, s.Close
+	if storage.TokenDir != "" {
+		k.dirs = []string{storage.TokenDir}
+	}
+	return nil
+}
+
+// maxPIN bounds a PIN file, in bytes. Source: local; tokens take at most 255.
+const maxPIN = 257
+
+// readPIN reads the PIN. A file that others can read is refused: they would
+// have the keys' use.
+func readPIN(name string) (pin []byte, err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("read the PIN: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // read only
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("read the PIN: %w", err)
+	}
+	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 || info.Size() > maxPIN {
+		return nil, fmt.Errorf("the PIN file %s must be a file of one line that only its owner can read: chmod 600 %s", name, name)
+	}
+	pin = make([]byte, info.Size())
+	if _, err := io.ReadFull(f, pin); err != nil {
+		return nil, fmt.Errorf("read the PIN: %w", err)
+	}
+	return pin, nil
+}
