@@ -95,7 +95,7 @@ func TestStyle_MapNamesEveryPublicPackage(t *testing.T) {
 			t.Errorf("doc.go does not say what %s is for", dir)
 		}
 	}
-	for _, m := range regexp.MustCompile(`(?m)^//\t([a-z/]+)`).FindAllStringSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^//\t([a-z0-9/]+)`).FindAllStringSubmatch(text, -1) {
 		if pkgs[m[1]] == nil {
 			t.Errorf("doc.go names %s, which is not there", m[1])
 		}
