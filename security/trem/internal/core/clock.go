@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/lares-drm/lares/license"
 )
@@ -35,6 +36,7 @@ type clock struct {
 	Unsynced int64  // powered-on ms since the last SECURE sync of this module's own, settled at Boot
 	Relayed  uint8  // Secure by the word of a household peer of this level; 0 = by this module's own sync
 	Reset    uint64 // serial of the newest TIME-RESET that was obeyed
+	Hardware uint64 // ms, of the keystore's clock at the last sync of this module's own; 0 = it has none
 }
 
 var (
@@ -138,6 +140,17 @@ func (c *clock) learnRelayed(at, elapsed, sent int64, level uint8, r Reading) er
 func (c *clock) allow(at int64, r Reading) {
 	c.settle(r)
 	c.Est, c.Lo = max(c.Est, at), max(c.Lo, at)
+}
+
+// powered raises the time since the last sync to what the keystore's clock says,
+// which runs while the machine is on and outlives a reboot: a machine that is cut
+// off before anything is written down gains nothing by it.
+func (c *clock) powered(now uint64, r Reading) {
+	if c.Hardware == 0 || now < c.Hardware {
+		return
+	}
+	c.settle(r)
+	c.Unsynced = max(c.Unsynced, int64(min(now-c.Hardware, math.MaxInt64)))
 }
 
 // reset obeys a TIME-RESET: no floor stays above most.

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/security/keystore"
+	"github.com/lares-drm/lares/security/keystore/soft"
 )
 
 const (
@@ -113,5 +115,70 @@ func TestEvaluator_E1_Tokens(t *testing.T) {
 	}
 	if got := c.judge(at(start, 2*minute, 2)); got.Q == license.Secure {
 		t.Errorf("SECURE survives a reboot: %+v", got)
+	}
+}
+
+// chip is a keystore with a clock that runs while its machine is on.
+type chip struct {
+	keystore.Keystore
+	ms uint64
+}
+
+func (c *chip) Clock() (keystore.Reading, error) { return keystore.Reading{MS: c.ms, Safe: true}, nil }
+
+// A machine that is switched off before anything is written down shortens the time
+// since its last sync, but not where the keystore has a clock.
+func TestEvaluator_E1_AClockThatOutlivesReboots(t *testing.T) {
+	for _, hardware := range []bool{false, true} {
+		dir := t.TempDir()
+		soft, err := soft.Create(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := &chip{Keystore: soft, ms: 5}
+		cfg := Config{Dir: dir, Keystore: soft, BuildMS: start - day}
+		if hardware {
+			cfg.Keystore = k
+		}
+		c, err := Open(cfg, at(start, minute, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := c.clock
+		if err := next.learnTime(start, minute, at(start, minute, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if next.Hardware, err = c.hardwareClock(); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.commit(kindClock, next); err != nil {
+			t.Fatal(err)
+		}
+		for boot := range 6 {
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+			k.ms += uint64(9 * minute)
+			if c, err = Open(cfg, at(0, minute, byte(2+boot))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := c.clock.judge(at(0, minute, 7)).Unsynced
+		if want := map[bool]int64{false: minute, true: 54 * minute}[hardware]; got != want {
+			t.Errorf("hardware clock %v: %d ms since the last sync, want %d", hardware, got, want)
+		}
+		k.ms = 1 // another chip, or one that was cleared
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if c, err = Open(cfg, at(0, minute, 9)); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.clock.judge(at(0, minute, 9)).Unsynced; got < 0 || got > minute {
+			t.Errorf("a clock that fell: %d", got)
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -127,6 +127,11 @@ func Open(cfg Config, now Reading) (*Core, error) {
 			return nil, errors.Join(fmt.Errorf("replay record of kind %#x: %w", r.Kind, err), c.vault.Close())
 		}
 	}
+	hardware, err := c.hardwareClock()
+	if err != nil {
+		return nil, errors.Join(err, c.vault.Close())
+	}
+	c.clock.powered(hardware, now)
 	if c.identity != nil {
 		if err := c.ready(now); err != nil {
 			return nil, errors.Join(err, c.vault.Close())

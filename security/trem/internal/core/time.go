@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/keystore"
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/revocation"
 	"github.com/lares-drm/lares/security/trem"
@@ -104,6 +105,9 @@ func (c *Core) learnToken(in trem.Learned, r Reading) error {
 	}); err != nil {
 		return err
 	}
+	if next.Hardware, err = c.hardwareClock(); err != nil {
+		return err
+	}
 	round := r.Boot - c.sent.boot
 	token := tokenRecord{Token: in.Time, Chain: in.TimeChain, Nonce: c.sent.value, At: at, Boot: r.Boot - round/2, BootID: r.BootID}
 	var s log
@@ -123,6 +127,19 @@ func (c *Core) learnToken(in trem.Learned, r Reading) error {
 	}
 	c.clock, c.heard = next, max(c.heard, at)
 	return nil
+}
+
+// hardwareClock is the keystore's clock, in ms; 0 without one.
+func (c *Core) hardwareClock() (uint64, error) {
+	k, ok := c.cfg.Keystore.(keystore.Clock)
+	if !ok {
+		return 0, nil
+	}
+	now, err := k.Clock()
+	if err != nil {
+		return 0, fmt.Errorf("read the keystore's clock: %w", err)
+	}
+	return now.MS, nil
 }
 
 // oneOrTwo learns a time of a signer. One further ahead than one signer may lead
