@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -26,8 +27,9 @@ type desk struct {
 	*box
 	h   *house
 	tpm *keystoretest.TPM
-	cmd *exec.Cmd
 
+	mu    sync.Mutex // guards what follows, which the wire looks at
+	cmd   *exec.Cmd
 	count int // of the commands that passed since the start
 	at    int // the command at which the process is killed; -1: none
 	after bool
@@ -50,8 +52,26 @@ func newDesk(h *house, register string) *desk {
 
 func (d *desk) start() {
 	d.t.Helper()
-	d.count = 0
-	d.cmd = d.spawn()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.count, d.cmd = 0, d.spawn()
+}
+
+// doom sets where the next process is killed.
+func (d *desk) doom(at int, after bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.at, d.after = at, after
+}
+
+// step counts a command. It says whether the module dies before the TPM has it,
+// or after the TPM has done it.
+func (d *desk) step() (before, after bool, module *os.Process) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	hit := d.count == d.at
+	d.count++
+	return hit && !d.after, hit && d.after, d.cmd.Process
 }
 
 // kill ends the process as a crash does, if it has not ended.
@@ -91,10 +111,9 @@ func (d *desk) pass(module, chip io.ReadWriter) error {
 	if err != nil {
 		return err
 	}
-	n := d.count
-	d.count++
-	if n == d.at && !d.after {
-		return d.cmd.Process.Kill()
+	before, after, process := d.step()
+	if before {
+		return process.Kill()
 	}
 	if _, err := chip.Write(command); err != nil {
 		return err
@@ -103,8 +122,8 @@ func (d *desk) pass(module, chip io.ReadWriter) error {
 	if err != nil {
 		return err
 	}
-	if n == d.at {
-		return d.cmd.Process.Kill()
+	if after {
+		return process.Kill()
 	}
 	_, err = module.Write(response)
 	return err
@@ -186,10 +205,10 @@ func TestVault_5_KillTPMSteps(t *testing.T) {
 			d := newDesk(h, register)
 			killed := 0
 			for step, done := 0, false; !done; step++ {
-				d.at, d.after = step/2, step%2 == 1
 				before, err := d.epoch()
 				h.must(err)
 				d.kill()
+				d.doom(step/2, step%2 == 1)
 				d.start()
 				known := before // what was acknowledged
 				if _, err = d.epoch(); err == nil {
@@ -206,7 +225,7 @@ func TestVault_5_KillTPMSteps(t *testing.T) {
 					d.tpm.Stop()
 					d.tpm.Start()
 				}
-				d.at = -1
+				d.doom(-1, false)
 				d.start()
 				now, err := d.epoch()
 				if err != nil {
