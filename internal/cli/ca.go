@@ -28,7 +28,7 @@ the authority. The commands may be used while 'lares ca serve' runs.`,
 	cmd.PersistentFlags().StringVar(&dir, "dir", defaultDir("ca"), "the authority's folder")
 	cmd.AddCommand(
 		newCACeremonyCmd(env, &dir), newCAServeCmd(env, &dir), newCAVoucherCmd(env, &dir), newCAIssueCmd(env, &dir),
-		newCAClassCmd(env, &dir), newCARevokeCmd(env, &dir), newCATimeResetCmd(env, &dir), newCAPublishCmd(env, &dir), newCAShowCmd(env, &dir),
+		newCAClassCmd(env, &dir), newCARevokeCmd(env, &dir), newCATimeResetCmd(env, &dir), newCAPublishCmd(env, &dir), newCACRLCmd(env, &dir), newCAShowCmd(env, &dir),
 	)
 	return cmd
 }
@@ -186,40 +186,5 @@ func newCAVoucherCmd(env *Env, dir *string) *cobra.Command {
 	cmd.Flags().Uint32Var(&class, "class", 0, "class of the device; 0 means the first active one")
 	cmd.Flags().StringVar(&issuer, "issuer", "", "issuer ID of a license issuer")
 	cmd.Flags().IntVar(&hours, "hours", 7*24, "how long the code can be used")
-	return cmd
-}
-
-type classAnswer struct {
-	Class pki.Class `json:"class"`
-	Name  string    `json:"name"`
-	Epoch uint64    `json:"epoch"`
-}
-
-func newCAClassCmd(env *Env, dir *string) *cobra.Command {
-	var name string
-	cmd := &cobra.Command{
-		Use:   "class",
-		Short: "Add a device class with its own CA: one per module implementation and key generation",
-		Example: `  lares ca class --name "living room player, 2026"
-  lares ca class --dir ./ca --name phone --json`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var out classAnswer
-			err := withAuthority(*dir, func(a *authority.Authority) error {
-				class, err := a.AddDeviceClass(name, env.Now())
-				out = classAnswer{Class: class, Name: name, Epoch: a.State().Epoch().Number}
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			return env.print(cmd, out, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "Device class %v. Enroll into it: lares ca voucher --role device --class %v\n", out.Class, out.Class)
-				return err
-			})
-		},
-	}
-	cmd.Flags().StringVar(&name, "name", "", "what people call the class (required)")
-	_ = cmd.MarkFlagRequired("name")
 	return cmd
 }

@@ -91,7 +91,7 @@ func (a *Authority) Enroll(r Request, now time.Time) (*Certified, error) {
 		return nil, fmt.Errorf("own certificate: %w", err)
 	}
 	out.Device = peer.ID()
-	if err := a.list(class, Entry{Index: p.Member.Index, Device: peer.ID(), Role: uint8(r.Role), Level: uint8(peer.Level()), IssuedAt: now.UnixMilli()}); err != nil {
+	if err := a.list(class, Entry{Index: p.Member.Index, Device: peer.ID(), Role: uint8(r.Role), Level: uint8(peer.Level()), IssuedAt: now.UnixMilli(), SVN: peer.SVN()}); err != nil {
 		return nil, err
 	}
 	a.rec.Next[uint32(class)]++
@@ -252,18 +252,19 @@ func (a *Authority) Issued(class pki.Class) ([]Entry, error) {
 	return slices.DeleteFunc(out, func(e Entry) bool { return e.Index >= n }), nil
 }
 
-// Find is the place of a device by its ID.
-func (a *Authority) Find(id ident.Device) (pki.Member, bool, error) {
+// Find is the places of a device by its ID: it gets a new one with each renewal.
+func (a *Authority) Find(id ident.Device) ([]pki.Member, error) {
+	var out []pki.Member
 	for _, c := range a.rec.CAs {
 		entries, err := a.Issued(pki.Class(c.First))
 		if err != nil {
-			return pki.Member{}, false, err
+			return nil, err
 		}
 		for _, e := range entries {
 			if e.Device == id {
-				return pki.Member{Class: pki.Class(c.First), Index: e.Index}, true, nil
+				out = append(out, pki.Member{Class: pki.Class(c.First), Index: e.Index})
 			}
 		}
 	}
-	return pki.Member{}, false, nil
+	return out, nil
 }

@@ -77,6 +77,7 @@ type Entry struct {
 	Role     uint8        `json:"-"`
 	Level    uint8        `json:"level"`
 	IssuedAt int64        `json:"issued_at"` // Unix ms
+	SVN      uint32       `json:"svn"`       // of the certificate: a class's minimum may rise above it
 }
 
 func recordLimit() wire.Limit { return wire.Limit{Bytes: 32 << 20, Items: 1 << 14, Depth: 6} }
