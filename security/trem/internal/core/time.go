@@ -64,6 +64,9 @@ func (c *Core) learn(in trem.Learned, r Reading) error {
 	if c.verifier == nil {
 		return stateError("this module is not enrolled yet")
 	}
+	if err := c.learnRotations(in.Rotations); err != nil {
+		return rejected(err)
+	}
 	if len(in.TimeReset) > 0 {
 		return rejected(c.resetTime(in.TimeReset, r))
 	}
