@@ -125,6 +125,9 @@ func (v *view) reasons(class pki.Class, cas bool) (map[uint32]revocation.Reason,
 	out := map[uint32]revocation.Reason{}
 	below := v.a.below(class)
 	for i := range v.state.Members(class) {
+		if class == RootClass && slices.Contains(v.a.rootPlaces(), i) {
+			continue // no root is on a list: nobody above it signs one
+		}
 		if _, ca := below[i]; ca == cas {
 			out[i] = revocation.Unspecified
 		}

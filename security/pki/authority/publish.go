@@ -205,11 +205,12 @@ type Trust struct {
 	Roots       [][]byte `cbor:"1,keyasint"`
 	StateSigner [][]byte `cbor:"2,keyasint"` // chain, leaf first
 	TimeSigner  [][]byte `cbor:"3,keyasint"`
+	Rotations   [][]byte `cbor:"4,keyasint"` // statements that lead from the first root to the one that signs, oldest first
 }
 
-// Trust returns the roots and the signers' chains.
+// Trust returns the root that signs, the signers' chains and the rotations.
 func (a *Authority) Trust() Trust {
-	return Trust{Roots: [][]byte{a.rec.Root}, StateSigner: a.rec.State.Chain, TimeSigner: a.rec.Time.Chain}
+	return Trust{Roots: [][]byte{a.root()}, StateSigner: a.rec.State.Chain, TimeSigner: a.rec.Time.Chain, Rotations: a.rotations()}
 }
 
 // TimeToken states the time for a nonce.
