@@ -27,8 +27,8 @@ the authority. The commands may be used while 'lares ca serve' runs.`,
 	}
 	cmd.PersistentFlags().StringVar(&dir, "dir", defaultDir("ca"), "the authority's folder")
 	cmd.AddCommand(
-		newCACeremonyCmd(env, &dir), newCAServeCmd(env, &dir), newCAVoucherCmd(env, &dir), newCAIssueCmd(env, &dir),
-		newCAClassCmd(env, &dir), newCARevokeCmd(env, &dir), newCATimeResetCmd(env, &dir), newCAPublishCmd(env, &dir), newCACRLCmd(env, &dir), newCAShowCmd(env, &dir),
+		newCACeremonyCmd(env, &dir), newCAServeCmd(env, &dir), newCAVoucherCmd(env, &dir), newCAIssueCmd(env, &dir), newCABulkCmd(env, &dir),
+		newCAClassCmd(env, &dir), newCARevokeCmd(env, &dir), newCATimeResetCmd(env, &dir), newCAPublishCmd(env, &dir), newCACRLCmd(env, &dir), newCARootCmd(env, &dir), newCAShowCmd(env, &dir),
 	)
 	return cmd
 }
@@ -64,17 +64,18 @@ func noCeremony(dir string) error {
 }
 
 func newCACeremonyCmd(env *Env, dir *string) *cobra.Command {
-	var file string
 	cmd := &cobra.Command{
-		Use:   "ceremony",
-		Short: "Make a trust domain: root, CAs, signers, the first revocation state",
-		Long: `Make a trust domain from one reviewed file, a JSON object of which every key may
-be left out:
+		Use:   "ceremony [FILE]",
+		Short: "Make a trust domain: roots, CAs, signers, the first revocation state",
+		Long: `Make a trust domain from one reviewed FILE (- is standard input; without one, the
+defaults), a JSON object of which every key may be left out:
 
   name               of the trust domain                        "Lares"
   manufacturer       of the devices                             the domain's name
   first_class        the manufacturer's range of class IDs      4096
   last_class                                                    first_class + 4095
+  spare_roots        roots that follow when a root's key is     0, at most 2
+                     lost: 'lares ca root rotate'
   device_class       name of the first device class             "software TREM"
   levels, anchors    what CAs may grant                         ["SL1"], ["A0"]
   home_server_days   validity of certificates                   366, at most 731
@@ -85,11 +86,11 @@ be left out:
 
 CAs and devices do not expire: revocation ends them.`,
 		Example: `  lares ca ceremony
-  lares ca ceremony --dir ./ca --file ceremony.json
-  echo '{"name": "Oak Street", "levels": ["SL1", "SL3"]}' | lares ca ceremony --dir ./ca --file - --json`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := ceremonyFile(env, file)
+  lares ca ceremony ceremony.json --dir ./ca
+  echo '{"name": "Oak Street", "levels": ["SL1", "SL3"]}' | lares ca ceremony - --dir ./ca --json`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := ceremonyFile(env, strings.Join(args, ""))
 			if err != nil {
 				return err
 			}
@@ -109,7 +110,6 @@ CAs and devices do not expire: revocation ends them.`,
 			return showCA(cmd, env, a)
 		},
 	}
-	cmd.Flags().StringVar(&file, "file", "", "the reviewed file, or - for standard input; without it the defaults")
 	return cmd
 }
 

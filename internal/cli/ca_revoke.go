@@ -17,8 +17,8 @@ func newCARevokeCmd(env *Env, dir *string) *cobra.Command {
 		Use:   "revoke",
 		Short: "Revoke one device or other party, and publish that",
 		Long: `Revoke one party and publish a new epoch: by its device ID, with every certificate
-that it was given, or by its place in its class. 'lares ca class' does it to a
-whole class.
+that it was given, or by one of its places in its class, with the others too.
+'lares ca class' does it to a whole class.
 
 Licenses that were accepted before keep playing: revocation ends new dealings.`,
 		Example: `  lares ca revoke --device 5d2f0c9a7b3e41668f00a1b2c3d4e5f6
@@ -26,13 +26,22 @@ Licenses that were accepted before keep playing: revocation ends new dealings.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if device == "" {
 				m := pki.Member{Class: pki.Class(class), Index: index}
-				return changeAuthority(cmd, env, *dir, fmt.Sprintf("Device %v is revoked", m), func(a *authority.Authority) error { return a.RevokeDevice(m) })
+				return changeAuthority(cmd, env, *dir, fmt.Sprintf("Party %v is revoked", m), func(a *authority.Authority) error {
+					places, err := a.Places(m)
+					return revokeAll(a, places, err)
+				})
 			}
 			var id ident.Device
 			if err := id.UnmarshalText([]byte(device)); err != nil {
 				return usage("%q is no device ID: 32 hexadecimal digits", device)
 			}
-			return changeAuthority(cmd, env, *dir, fmt.Sprintf("Device %v is revoked", id), func(a *authority.Authority) error { return revokeAll(a, id) })
+			return changeAuthority(cmd, env, *dir, fmt.Sprintf("Device %v is revoked", id), func(a *authority.Authority) error {
+				places, err := a.Find(id)
+				if err == nil && len(places) == 0 {
+					err = fmt.Errorf("device %v was not certified here", id)
+				}
+				return revokeAll(a, places, err)
+			})
 		},
 	}
 	cmd.Flags().Uint32Var(&class, "class", 0, "class ID of the party")
@@ -45,12 +54,8 @@ Licenses that were accepted before keep playing: revocation ends new dealings.`,
 	return cmd
 }
 
-// revokeAll revokes every place that a device has: it gets a new one with each renewal.
-func revokeAll(a *authority.Authority, id ident.Device) error {
-	places, err := a.Find(id)
-	if err == nil && len(places) == 0 {
-		err = fmt.Errorf("device %v was not certified here", id)
-	}
+// revokeAll revokes every place that a party has: it gets a new one with each renewal.
+func revokeAll(a *authority.Authority, places []pki.Member, err error) error {
 	for _, m := range places {
 		if err == nil {
 			err = a.RevokeDevice(m)

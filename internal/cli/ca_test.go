@@ -76,10 +76,10 @@ func TestCA_CeremonyClassIssueRevokeShow(t *testing.T) {
 	if _, errs, code := c.run("", "show"); code != statusError || !strings.Contains(errs, "lares ca ceremony") {
 		t.Errorf("before the ceremony: %d %s", code, errs)
 	}
-	if _, errs, code := c.run(`{"title": "x"}`, "ceremony", "--file", "-"); code != statusError || !strings.Contains(errs, "title") {
+	if _, errs, code := c.run(`{"title": "x"}`, "ceremony", "-"); code != statusError || !strings.Contains(errs, "title") {
 		t.Errorf("unknown key: %d %s", code, errs)
 	}
-	if _, errs, code := c.run(`{"name": "Oak Street", "levels": ["SL1", "SL3"], "anchors": ["A0", "A2"]}`, "ceremony", "--file", "-"); code != statusDone {
+	if _, errs, code := c.run(`{"name": "Oak Street", "levels": ["SL1", "SL3"], "anchors": ["A0", "A2"]}`, "ceremony", "-"); code != statusDone {
 		t.Fatal(errs)
 	}
 	if _, _, code := c.run("", "ceremony"); code != statusError {
@@ -154,6 +154,38 @@ func TestCA_CeremonyClassIssueRevokeShow(t *testing.T) {
 		if _, _, code := c.run("", bad...); code != statusUsage {
 			t.Errorf("%v: status %d, want usage", bad, code)
 		}
+	}
+}
+
+// TestCA_RootRotates: with a spare root the old key is not needed, without one it is.
+func TestCA_RootRotates(t *testing.T) {
+	c := newCATest(t)
+	file := filepath.Join(t.TempDir(), "ceremony.json")
+	if err := os.WriteFile(file, []byte(`{"name": "Elm Street", "spare_roots": 1}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var first, next caAnswer
+	c.ok(&first, "ceremony", file)
+	if _, _, code := c.run("", "root", "end"); code != statusRefused {
+		t.Errorf("end the only root: status %d", code)
+	}
+	if err := os.Remove(filepath.Join(c.dir, "key-0.pem")); err != nil {
+		t.Fatal(err)
+	}
+	c.ok(&next, "root", "rotate")
+	if next.Root == first.Root || next.Rotations != 1 || next.Epoch != first.Epoch+1 {
+		t.Errorf("%+v after %+v", next, first)
+	}
+	var ended revokeAnswer
+	c.ok(&ended, "root", "end")
+	if ended.Epoch != next.Epoch+1 {
+		t.Errorf("%+v", ended)
+	}
+	if err := os.Remove(filepath.Join(c.dir, "key-root-2.pem")); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, code := c.run("", "root", "rotate"); code != statusRefused || !strings.Contains(errs, "bring the root's key file back") {
+		t.Errorf("rotate without a key: status %d: %s", code, errs)
 	}
 }
 

@@ -33,7 +33,7 @@ administrator of its machine, and its certificate says so.`,
   lares trem status --dir ./trem --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return tremStatus(cmd, env, dir) },
 	})
-	cmd.AddCommand(newTREMLearnCmd(env, &dir))
+	cmd.AddCommand(newTREMLearnCmd(env, &dir), newTREMRenewCmd(env, &dir))
 	return cmd
 }
 
