@@ -164,6 +164,9 @@ func keyOf(class pki.Class) string { return "key-" + class.String() + ".pem" }
 
 // newKey makes a key; it is on disk before anything refers to it.
 func (a *Authority) newKey(name string) (crypto.Signer, error) {
+	if k, ok := a.dir.(Keys); ok {
+		return k.NewKey(name)
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("authority: %w", err)
@@ -180,6 +183,9 @@ var ErrKey = errors.New("authority: key file")
 
 // key reads a key. Its content is never part of an error.
 func (a *Authority) key(name string) (crypto.Signer, error) {
+	if k, ok := a.dir.(Keys); ok {
+		return k.Key(name)
+	}
 	data, err := a.dir.Read(name)
 	if err != nil {
 		return nil, fmt.Errorf("authority: read key: %w", err)
