@@ -125,3 +125,26 @@ func (s *TrustStore) Follow(status Status, statements [][]byte) (*TrustStore, er
 	}
 	return s, nil
 }
+
+// Standing is the store without the roots that the status does not find in good
+// standing: what a root itself signs, besides certificates, holds by these. nil
+// when none is left; with no status all stand.
+func (s *TrustStore) Standing(status Status) *TrustStore {
+	if status == nil {
+		return s
+	}
+	var roots [][]byte
+	for _, c := range s.roots {
+		if status.Check(c.member.Class, c.member.Index, c.member.SVN) == nil {
+			roots = append(roots, c.Raw)
+		}
+	}
+	if len(roots) == len(s.roots) {
+		return s
+	}
+	out, err := NewTrustStore(roots...)
+	if err != nil {
+		return nil // of no root; each one was read before
+	}
+	return out
+}

@@ -109,6 +109,12 @@ func TestPKI_1_OldRootSignsTheNew(t *testing.T) {
 	if _, err := v.Verify(fresh.Chain, d.Now); err != nil {
 		t.Error(err)
 	}
+	if got := all.Standing(ended); len(got.Roots()) != 2 || !bytes.Equal(got.Roots()[0], second) {
+		t.Errorf("%d roots stand", len(got.Roots()))
+	}
+	if all.Standing(nil) != all || all.Standing(fine) != all || d.Trust.Standing(ended) != nil {
+		t.Error("without a state, or with a good one, all stand; of one that has ended, none")
+	}
 	if _, err := d.Trust.Rotate(ended, first); pki.RuleOf(err) != pki.RuleRevoked || !errors.Is(err, pki.ErrRotation) {
 		t.Errorf("a root that has ended says: %v", err)
 	}

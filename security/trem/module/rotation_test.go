@@ -3,10 +3,12 @@ package module_test
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"testing"
 
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/pki/pkitest"
+	"github.com/lares-drm/lares/security/revocation"
 	"github.com/lares-drm/lares/security/trem"
 )
 
@@ -23,6 +25,8 @@ func TestTREM_ModuleFollowsItsRoot(t *testing.T) {
 	stranger := pkitest.New(t, pkitest.Start())
 	foreign, err := pki.SignRotation(stranger.CAs[pkitest.RootClass].Signer, stranger.Root, next, 1, h.pki.Now)
 	h.must(err)
+
+	oldSigner := h.pki.CAs[pkitest.RootClass].Signer
 
 	// The home server's CA gets a certificate of the new root, and the home server one under it.
 	old := h.pki.Root
@@ -69,4 +73,18 @@ func TestTREM_ModuleFollowsItsRoot(t *testing.T) {
 	}
 	h.must(h.tablet.Learn(ctx, trem.Learned{Rotations: [][]byte{statement}}))
 	h.must(h.pair(h.tablet))
+	// The state, now under the new root, ends the old one: it leads no clock back any more.
+	h.state = h.pki.Party(pki.StateSigner)
+	h.must(h.builder.RevokeDevice(pkitest.RootClass, 0))
+	h.must(h.learnState(h.home, h.publish()))
+	reset := func(key crypto.Signer, root []byte) error {
+		t.Helper()
+		data, err := revocation.SignTimeReset(key, root, revocation.TimeReset{MaxLo: h.now.UnixMilli(), Serial: 1})
+		h.must(err)
+		return h.home.Learn(ctx, trem.Learned{TimeReset: data})
+	}
+	if err := reset(oldSigner, old); err == nil {
+		t.Error("a root that has ended leads a clock back")
+	}
+	h.must(reset(key, next))
 }

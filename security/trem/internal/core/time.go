@@ -225,7 +225,11 @@ func (c *Core) isHousehold(peer *pki.Peer, membership []byte) error {
 
 // resetTime obeys the root: the only way back from a time that was wrong.
 func (c *Core) resetTime(data []byte, r Reading) error {
-	t, err := revocation.VerifyTimeReset(data, c.verifier.Trust)
+	trust := c.verifier.Trust.Standing(c.verifier.Status)
+	if trust == nil {
+		return fmt.Errorf("time reset: no root that stands")
+	}
+	t, err := revocation.VerifyTimeReset(data, trust)
 	if err != nil {
 		return err
 	}
