@@ -38,8 +38,8 @@ func newPopulation(p *Parameters) *population {
 	sizes := cumulative(p.HouseholdSizes)
 	for d := 0; d < p.Devices; {
 		n := min(draw(r, sizes)+1, p.Devices-d)
-		h := uint32(len(w.first))            //nolint:gosec // at most MaxDevices
-		w.first = append(w.first, uint32(d)) //nolint:gosec // as above
+		h := uint32(len(w.first)) //nolint:gosec // at most MaxDevices
+		w.first = append(w.first, uint32(d))
 		for range n {
 			w.home[d] = h
 			d++
@@ -56,7 +56,7 @@ func newPopulation(p *Parameters) *population {
 	for d := range w.kind {
 		w.kind[d] = uint8(draw(r, kinds)) //nolint:gosec // at most maxKinds
 		w.direct[d] = never
-		if k := w.of(uint32(d)); r.Float64() < k.Online { //nolint:gosec // as above
+		if k := w.of(uint32(d)); r.Float64() < k.Online {
 			w.direct[d] = w.next(r, 0, k.Direct)
 		}
 	}

@@ -92,11 +92,11 @@ func filled(n int) []uint16 {
 func (r *run) all(watch func(Strategy, int)) {
 	devices := make([]uint32, len(r.kind))
 	for i := range devices {
-		devices[i] = uint32(i) //nolint:gosec // at most MaxDevices
+		devices[i] = uint32(i)
 	}
 	houses := make([]uint32, r.households())
 	for i := range houses {
-		houses[i] = uint32(i) //nolint:gosec // as above
+		houses[i] = uint32(i)
 	}
 	if r.strategy == Direct {
 		houses = nil
