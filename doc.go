@@ -15,6 +15,8 @@
 //	security/pki                certification authorities, classes, Verify
 //	security/pki/authority      what a certification authority does
 //	security/revocation         which device, class or version is no longer trusted
+//	security/revocation/crl     the same as RFC 5280 lists, and paths judged by lists alone
+//	security/revocation/spread  how a revocation reaches households, simulated
 //	security/recovery           the code and the backup that bring a household back
 //	security/keystore           keys behind an interface
 //	security/keystore/soft      a sealed file

@@ -14,13 +14,19 @@ type Serve func(src Addr, m SLTP) ([]SLTP, error)
 type EndpointConfig struct {
 	Self  Addr  // required: frames for others are refused
 	Hello Hello // what it offers; the zero value is DefaultHello
+	Renew Renew // nil: it renews no certificates
 }
+
+// Renew answers the body of a RENEW frame that src sent: the work of an
+// authority (docs/spec/authority-api.md). An error is as one of Serve.
+type Renew func(src Addr, body []byte) ([]byte, error)
 
 // Endpoint is the addressed side of transactions: it checks frames, answers
 // duplicates from memory and passes SLTP messages on. It is safe for concurrent use.
 type Endpoint struct {
 	self  Addr
 	hello Hello
+	renew Renew
 	mu    sync.Mutex
 	table *table // guarded by mu
 }
@@ -41,7 +47,7 @@ func NewEndpoint(cfg EndpointConfig) (*Endpoint, error) {
 	if _, err := cfg.Hello.Encode(); err != nil {
 		return nil, err
 	}
-	return &Endpoint{self: cfg.Self, hello: cfg.Hello, table: newTable()}, nil
+	return &Endpoint{self: cfg.Self, hello: cfg.Hello, renew: cfg.Renew, table: newTable()}, nil
 }
 
 // Handle serves one frame at now and returns the frames to send back. It never
@@ -56,7 +62,22 @@ func (e *Endpoint) Handle(f Frame, now time.Time, serve Serve) []Frame {
 	case TypeResume:
 		return e.resume(f, now)
 	case TypeSLTP:
-		return e.sltp(f, now, serve)
+		m, err := ParseSLTP(f.Body)
+		if err != nil {
+			return []Frame{ErrorFrame(f, CodeMalformed, 0)}
+		}
+		return e.once(f, now, func() ([]Frame, bool) { return e.ask(f, m, serve) })
+	case TypeRenew:
+		if e.renew == nil {
+			return []Frame{ErrorFrame(f, CodeUnsupported, 0)}
+		}
+		return e.once(f, now, func() ([]Frame, bool) {
+			body, err := e.renew(f.Src, f.Body)
+			if err != nil || len(body) > MaxBody {
+				return []Frame{ErrorFrame(f, CodeInternal, 0)}, false
+			}
+			return []Frame{reply(f, TypeRenew, body)}, true
+		})
 	case TypeAck, TypeError: // the end of something; an answer would loop
 		return nil
 	default:
@@ -95,11 +116,9 @@ func (e *Endpoint) resume(f Frame, now time.Time) []Frame {
 	return held
 }
 
-func (e *Endpoint) sltp(f Frame, now time.Time, serve Serve) []Frame {
-	m, err := ParseSLTP(f.Body)
-	if err != nil {
-		return []Frame{ErrorFrame(f, CodeMalformed, 0)}
-	}
+// once serves a frame that is new in its transaction, and answers one that came
+// before from memory. serve says whether its answer is to be kept.
+func (e *Endpoint) once(f Frame, now time.Time, serve func() ([]Frame, bool)) []Frame {
 	e.mu.Lock()
 	ent, held, code := e.table.begin(f, now)
 	e.mu.Unlock()
@@ -116,7 +135,7 @@ func (e *Endpoint) sltp(f Frame, now time.Time, serve Serve) []Frame {
 		e.table.finish(ent, answer, keep)
 		e.mu.Unlock()
 	}()
-	answer, keep = e.ask(f, m, serve)
+	answer, keep = serve()
 	return answer
 }
 

@@ -27,8 +27,8 @@ the authority. The commands may be used while 'lares ca serve' runs.`,
 	}
 	cmd.PersistentFlags().StringVar(&dir, "dir", defaultDir("ca"), "the authority's folder")
 	cmd.AddCommand(
-		newCACeremonyCmd(env, &dir), newCAServeCmd(env, &dir), newCAVoucherCmd(env, &dir), newCAIssueCmd(env, &dir),
-		newCAClassCmd(env, &dir), newCARevokeCmd(env, &dir), newCATimeResetCmd(env, &dir), newCAPublishCmd(env, &dir), newCAShowCmd(env, &dir),
+		newCACeremonyCmd(env, &dir), newCAServeCmd(env, &dir), newCAVoucherCmd(env, &dir), newCAIssueCmd(env, &dir), newCABulkCmd(env, &dir),
+		newCAClassCmd(env, &dir), newCARevokeCmd(env, &dir), newCATimeResetCmd(env, &dir), newCAPublishCmd(env, &dir), newCACRLCmd(env, &dir), newCARootCmd(env, &dir), newCAShowCmd(env, &dir), newCASimulateCmd(env),
 	)
 	return cmd
 }
@@ -64,17 +64,18 @@ func noCeremony(dir string) error {
 }
 
 func newCACeremonyCmd(env *Env, dir *string) *cobra.Command {
-	var file string
 	cmd := &cobra.Command{
-		Use:   "ceremony",
-		Short: "Make a trust domain: root, CAs, signers, the first revocation state",
-		Long: `Make a trust domain from one reviewed file, a JSON object of which every key may
-be left out:
+		Use:   "ceremony [FILE]",
+		Short: "Make a trust domain: roots, CAs, signers, the first revocation state",
+		Long: `Make a trust domain from one reviewed FILE (- is standard input; without one, the
+defaults), a JSON object of which every key may be left out:
 
   name               of the trust domain                        "Lares"
   manufacturer       of the devices                             the domain's name
   first_class        the manufacturer's range of class IDs      4096
   last_class                                                    first_class + 4095
+  spare_roots        roots that follow when a root's key is     0, at most 2
+                     lost: 'lares ca root rotate'
   device_class       name of the first device class             "software TREM"
   levels, anchors    what CAs may grant                         ["SL1"], ["A0"]
   home_server_days   validity of certificates                   366, at most 731
@@ -85,11 +86,11 @@ be left out:
 
 CAs and devices do not expire: revocation ends them.`,
 		Example: `  lares ca ceremony
-  lares ca ceremony --dir ./ca --file ceremony.json
-  echo '{"name": "Oak Street", "levels": ["SL1", "SL3"]}' | lares ca ceremony --dir ./ca --file - --json`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := ceremonyFile(env, file)
+  lares ca ceremony ceremony.json --dir ./ca
+  echo '{"name": "Oak Street", "levels": ["SL1", "SL3"]}' | lares ca ceremony - --dir ./ca --json`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := ceremonyFile(env, strings.Join(args, ""))
 			if err != nil {
 				return err
 			}
@@ -109,7 +110,6 @@ CAs and devices do not expire: revocation ends them.`,
 			return showCA(cmd, env, a)
 		},
 	}
-	cmd.Flags().StringVar(&file, "file", "", "the reviewed file, or - for standard input; without it the defaults")
 	return cmd
 }
 
@@ -204,68 +204,4 @@ neither.`,
 	cmd.Flags().StringVar(&anchor, "anchor", "A0", "the highest anchor you answer for: A0 none, A1 household witnesses, A2 non-volatile counter")
 	cmd.Flags().IntVar(&hours, "hours", 7*24, "how long the code can be used")
 	return cmd
-}
-
-type classAnswer struct {
-	Class pki.Class `json:"class"`
-	Name  string    `json:"name"`
-	Epoch uint64    `json:"epoch"`
-}
-
-func newCAClassCmd(env *Env, dir *string) *cobra.Command {
-	var name string
-	var levels, anchors []string
-	cmd := &cobra.Command{
-		Use:   "class",
-		Short: "Add a device class with its own CA: one per module implementation and key generation",
-		Long: `Add a device class with its own CA: one per module implementation and key
-generation. The CA grants the levels and anchors that are named, and no others;
-without any, all that the ceremony allowed.`,
-		Example: `  lares ca class --name "living room player, 2026"
-  lares ca class --name "mini PC with a TPM" --level SL3 --anchor A2
-  lares ca class --dir ./ca --name phone --json`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var out classAnswer
-			g, err := grants(levels, anchors)
-			if err != nil {
-				return err
-			}
-			err = withAuthority(*dir, func(a *authority.Authority) error {
-				class, err := a.AddDeviceClass(name, g, env.Now())
-				out = classAnswer{Class: class, Name: name, Epoch: a.State().Epoch().Number}
-				return err
-			})
-			if pki.RuleOf(err) != "" {
-				return refused("%w", err)
-			}
-			if err != nil {
-				return err
-			}
-			return env.print(cmd, out, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "Device class %v. Enroll into it: lares ca voucher --role device --class %v\n", out.Class, out.Class)
-				return err
-			})
-		},
-	}
-	cmd.Flags().StringVar(&name, "name", "", "what people call the class (required)")
-	cmd.Flags().StringSliceVar(&levels, "level", nil, "levels that the class's CA may grant")
-	cmd.Flags().StringSliceVar(&anchors, "anchor", nil, "anchors that the class's CA may grant")
-	_ = cmd.MarkFlagRequired("name")
-	return cmd
-}
-
-// grants reads levels and anchors as flags write them.
-func grants(levels, anchors []string) (g authority.Grants, err error) {
-	g.Levels, g.Anchors = make([]pki.Level, len(levels)), make([]pki.Anchor, len(anchors))
-	for i, l := range levels {
-		err = errors.Join(err, g.Levels[i].UnmarshalText([]byte(l)))
-	}
-	for i, a := range anchors {
-		err = errors.Join(err, g.Anchors[i].UnmarshalText([]byte(a)))
-	}
-	if err != nil {
-		return g, usage("%w", err)
-	}
-	return g, nil
 }

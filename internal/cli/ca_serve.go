@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/pki/authority"
@@ -33,9 +34,9 @@ func newCAServeCmd(env *Env, dir *string) *cobra.Command {
 	var f caServeFlags
 	cmd := &cobra.Command{
 		Use:   "serve",
-		Short: "Answer enrollments and serve revocation and time until interrupted; the first line printed is its URL",
-		Long: `Certify parties that show a voucher, and serve the revocation state and time
-tokens. What it serves is signed, so plain HTTP and relays do no harm to it; an
+		Short: "Answer enrollments and renewals, and serve revocation and time until interrupted; the first line printed is its URL",
+		Long: `Certify parties that show a voucher, renew certificates of those that have some
+(over the license relay), and serve the revocation state and time tokens. What it serves is signed, so plain HTTP and relays do no harm to it; an
 enrollment decides whom a module believes, so let it happen on this machine, in
 a network you trust, or behind HTTPS.`,
 		Example: `  lares ca serve
@@ -66,8 +67,11 @@ func serveCA(ctx context.Context, env *Env, f caServeFlags) error {
 	if err != nil {
 		return fmt.Errorf("serve the authority: %w", err)
 	}
+	mux := http.NewServeMux()
+	mux.Handle(lrphttp.Path, lrphttp.Handler(server.Frame))
+	mux.Handle("/", server.Handler())
 	srv := &http.Server{
-		Handler: server.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 20 * time.Second, WriteTimeout: time.Minute,
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 20 * time.Second, WriteTimeout: time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 	}
 	g, gctx := errgroup.WithContext(ctx)
@@ -190,7 +194,8 @@ func (f *issueFlags) write(cmd *cobra.Command, env *Env, c *authority.Certified)
 // caAnswer is what 'ca show' says.
 type caAnswer struct {
 	Name       string                `json:"name"`
-	Root       string                `json:"root_sha256"` // of the root certificate, hexadecimal
+	Root       string                `json:"root_sha256"` // of the root certificate that signs, hexadecimal
+	Rotations  int                   `json:"rotations"`   // roots before it
 	Epoch      uint64                `json:"epoch"`
 	IssuedAt   time.Time             `json:"issued_at"`
 	NextUpdate time.Time             `json:"next_update"`
@@ -214,13 +219,16 @@ func showCA(cmd *cobra.Command, env *Env, a *authority.Authority) error {
 	head := a.State().Head()
 	sum := sha256.Sum256(a.Trust().Roots[0])
 	out := caAnswer{
-		Name: a.Name(), Root: hex.EncodeToString(sum[:]), Epoch: head.Epoch.Number,
+		Name: a.Name(), Root: hex.EncodeToString(sum[:]), Rotations: len(a.Trust().Rotations), Epoch: head.Epoch.Number,
 		IssuedAt: time.UnixMilli(head.IssuedAt).UTC(), NextUpdate: time.UnixMilli(head.NextUpdate).UTC(), Classes: a.Classes(),
 	}
 	return env.print(cmd, out, func(w io.Writer) error {
 		p := printer{w: w}
 		p.line("trust domain  %s", out.Name)
 		p.line("root          SHA-256 %s", out.Root)
+		if out.Rotations > 0 {
+			p.line("              the %d. root of the domain", out.Rotations+1)
+		}
 		p.line("epoch         %d, issued %s, next update %s", out.Epoch, moment(head.IssuedAt), moment(head.NextUpdate))
 		for _, c := range out.Classes {
 			p.line("class %-7v %-10v %4d issued %4d revoked, SVN >= %d  %s", c.Class, c.Status, c.Members, c.Revoked, c.MinSVN, c.Name)

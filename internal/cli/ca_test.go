@@ -19,6 +19,7 @@ import (
 
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/revocation"
+	"github.com/lares-drm/lares/security/revocation/crl"
 	service "github.com/lares-drm/lares/service/authority"
 )
 
@@ -75,17 +76,17 @@ func TestCA_CeremonyClassIssueRevokeShow(t *testing.T) {
 	if _, errs, code := c.run("", "show"); code != statusError || !strings.Contains(errs, "lares ca ceremony") {
 		t.Errorf("before the ceremony: %d %s", code, errs)
 	}
-	if _, errs, code := c.run(`{"title": "x"}`, "ceremony", "--file", "-"); code != statusError || !strings.Contains(errs, "title") {
+	if _, errs, code := c.run(`{"title": "x"}`, "ceremony", "-"); code != statusError || !strings.Contains(errs, "title") {
 		t.Errorf("unknown key: %d %s", code, errs)
 	}
-	if _, errs, code := c.run(`{"name": "Oak Street", "levels": ["SL1", "SL3"], "anchors": ["A0", "A2"]}`, "ceremony", "--file", "-"); code != statusDone {
+	if _, errs, code := c.run(`{"name": "Oak Street", "levels": ["SL1", "SL3"], "anchors": ["A0", "A2"]}`, "ceremony", "-"); code != statusDone {
 		t.Fatal(errs)
 	}
 	if _, _, code := c.run("", "ceremony"); code != statusError {
 		t.Errorf("second ceremony: status %d", code)
 	}
 	var class classAnswer
-	c.ok(&class, "class", "--name", "phone")
+	c.ok(&class, "class", "add", "--name", "phone")
 	if class.Class != 4098 {
 		t.Errorf("class %v", class.Class)
 	}
@@ -117,13 +118,115 @@ func TestCA_CeremonyClassIssueRevokeShow(t *testing.T) {
 	if shown.Name != "Oak Street" || shown.Epoch != revoked.Epoch || last.Class != 4098 || last.Leaf.Revoked != 1 || last.Members != 1 {
 		t.Errorf("%+v after %+v", shown, revoked)
 	}
-	c.ok(&revoked, "revoke", "--class", "4098", "--reason", "key-compromise")
-	if _, _, code := c.run("", "revoke", "--class", "4098", "--resume"); code != statusRefused {
-		t.Errorf("resume a revoked class: status %d", code)
+	for _, step := range []struct {
+		args   []string
+		status revocation.ClassStatus
+		svn    uint32
+	}{
+		{[]string{"suspend", "4098", "--reason", "hold"}, revocation.Suspended, 0},
+		{[]string{"resume", "4098"}, revocation.Active, 0},
+		{[]string{"raise-svn", "4098", "3"}, revocation.Active, 3},
+		{[]string{"revoke", "4098", "--reason", "key-compromise"}, revocation.Revoked, 3},
+	} {
+		c.ok(&revoked, append([]string{"class"}, step.args...)...)
+		c.ok(&shown, "show")
+		if last := shown.Classes[len(shown.Classes)-1]; last.Status != step.status || last.MinSVN != step.svn || shown.Epoch != revoked.Epoch {
+			t.Errorf("%v: %+v, epoch %d", step.args, last, shown.Epoch)
+		}
 	}
-	for _, bad := range [][]string{{"revoke"}, {"revoke", "--class", "1", "--reason", "spite"}, {"revoke", "--device", "12"}, {"voucher", "--role", "king"}, {"voucher", "--hours", "0"}} {
+	c.ok(&revoked, "class", "retire", "4097")
+	for _, no := range [][]string{{"resume", "4098"}, {"suspend", "4097"}, {"revoke", "9"}, {"revoke", "0"}, {"raise-svn", "4096", "1"}} {
+		if _, errs, code := c.run("", append([]string{"class"}, no...)...); code != statusRefused {
+			t.Errorf("class %v: status %d: %s", no, code, errs)
+		}
+	}
+	for _, bad := range [][]string{
+		{"revoke"},
+		{"revoke", "--class", "1"},
+		{"class", "revoke", "1", "--reason", "spite"},
+		{"class", "revoke", "phone"},
+		{"class", "raise-svn", "4098", "-1"},
+		{"class", "drop"},
+		{"revoke", "--device", "12"},
+		{"voucher", "--role", "king"},
+		{"voucher", "--hours", "0"},
+	} {
 		if _, _, code := c.run("", bad...); code != statusUsage {
 			t.Errorf("%v: status %d, want usage", bad, code)
+		}
+	}
+}
+
+// TestCA_RootRotates: with a spare root the old key is not needed, without one it is.
+func TestCA_RootRotates(t *testing.T) {
+	c := newCATest(t)
+	file := filepath.Join(t.TempDir(), "ceremony.json")
+	if err := os.WriteFile(file, []byte(`{"name": "Elm Street", "spare_roots": 1}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var first, next caAnswer
+	c.ok(&first, "ceremony", file)
+	if _, _, code := c.run("", "root", "end"); code != statusRefused {
+		t.Errorf("end the only root: status %d", code)
+	}
+	if err := os.Remove(filepath.Join(c.dir, "key-0.pem")); err != nil {
+		t.Fatal(err)
+	}
+	c.ok(&next, "root", "rotate")
+	if next.Root == first.Root || next.Rotations != 1 || next.Epoch != first.Epoch+1 {
+		t.Errorf("%+v after %+v", next, first)
+	}
+	var ended revokeAnswer
+	c.ok(&ended, "root", "end")
+	if ended.Epoch != next.Epoch+1 {
+		t.Errorf("%+v", ended)
+	}
+	if err := os.Remove(filepath.Join(c.dir, "key-root-2.pem")); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, code := c.run("", "root", "rotate"); code != statusRefused || !strings.Contains(errs, "bring the root's key file back") {
+		t.Errorf("rotate without a key: status %d: %s", code, errs)
+	}
+}
+
+// TestCA_CRLExport: the lists of a folder refuse whom the state refuses, and a
+// delta says what has changed.
+func TestCA_CRLExport(t *testing.T) {
+	c := newCATest(t)
+	var shown caAnswer
+	c.ok(&shown, "ceremony")
+	var issued issueAnswer
+	c.ok(&issued, "issue", "--signing", c.csr("s", true), "--delivery", c.csr("d", false), "--out", filepath.Join(t.TempDir(), "device.pem"))
+	out := filepath.Join(t.TempDir(), "lists")
+	var files []crlAnswer
+	c.ok(&files, "crl", "--out", out)
+	if len(files) != 7 || files[0].File != filepath.Join(out, "arl-0.crl") || !files[0].CAs {
+		t.Fatalf("%+v", files)
+	}
+	var revoked revokeAnswer
+	c.ok(&revoked, "revoke", "--class", "4097", "--index", "0")
+	c.ok(&files, "crl", "--out", out, "--base", "1", "--class", "4097")
+	if len(files) != 1 || files[0].Base != 1 || files[0].Number != 2 || files[0].Entries != 3 {
+		t.Errorf("%+v", files)
+	}
+	der, err := os.ReadFile(filepath.Join(out, "crl-4097-delta-1.crl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l, err := crl.Parse(der); err != nil || l.Base().Int64() != 1 || l.Len() != 3 {
+		t.Errorf("%v %v", l, err)
+	}
+	c.ok(&files, "crl", "--out", out, "--class", "4097", "--pem")
+	data, err := os.ReadFile(filepath.Join(out, "crl-4097.pem"))
+	if b, _ := pem.Decode(data); err != nil || b == nil || b.Type != "X509 CRL" {
+		t.Errorf("%s %v", data, err)
+	}
+	for status, args := range map[int][]string{
+		statusUsage:   {"crl", "--out", out, "--base", "2"},
+		statusRefused: {"crl", "--out", out, "--class", "77"},
+	} {
+		if _, errs, code := c.run("", args...); code != status {
+			t.Errorf("%v: status %d, want %d: %s", args, code, status, errs)
 		}
 	}
 }

@@ -206,7 +206,7 @@ func (d *demo) makeDevices(ctx context.Context) error {
 	var class struct {
 		Class uint32 `json:"class"`
 	}
-	if err := d.query(ctx, &class, "ca", "class", "--dir", d.path("ca"), "--name", "second player"); err != nil {
+	if err := d.query(ctx, &class, "ca", "class", "add", "--dir", d.path("ca"), "--name", "second player"); err != nil {
 		return err
 	}
 	for _, dev := range []struct {

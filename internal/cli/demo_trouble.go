@@ -102,7 +102,7 @@ func (d *demo) proveRevocation(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := d.must(ctx, "ca", "revoke", "--dir", d.path("ca"), "--class", fmt.Sprint(class)); err != nil {
+	if _, err := d.must(ctx, "ca", "class", "revoke", "--dir", d.path("ca"), fmt.Sprint(class)); err != nil {
 		return "", err
 	}
 	if res, err := request(ctx, http.MethodPost, d.homeURL+"/api/v1/learn", map[string]any{}); err != nil || res.status >= 300 {

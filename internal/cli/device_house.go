@@ -146,5 +146,11 @@ func (d *device) renew(ctx context.Context) error {
 	if errors.As(err, &e) && e.Code == trem.CodeRejected {
 		return err
 	}
+	if err == nil { // the house is there, and its authority behind it, perhaps
+		_, err = renewCertificate(ctx, d.trem, d.cfg.Home, time.Now())
+		if errors.As(err, &e) && e.Code == trem.CodeRejected {
+			return err
+		}
+	}
 	return nil
 }

@@ -155,6 +155,9 @@ func serveHome(ctx context.Context, env *Env, f homeFlags) (err error) {
 	srv := httpd.NewServer(ctx, handler)
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.Run(gctx) })
+	if f.ca != "" {
+		g.Go(func() error { keepRenewed(gctx, module, f.ca, env.Now, log); return nil })
+	}
 	g.Go(func() error {
 		if err := srv.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve the house: %w", err)
@@ -194,7 +197,7 @@ func buildHome(ctx context.Context, env *Env, f homeFlags, module *trem.Client, 
 	if err != nil {
 		return nil, nil, err
 	}
-	handler, err := httpd.New(httpd.Config{Home: h, Frames: lrphttp.Handler(h.Frame), Relay: cfg.Relay, Play: playFiles(), Hosts: f.hosts, Log: log})
+	handler, err := httpd.New(httpd.Config{Home: h, Frames: lrphttp.Handler(passRenewals(h.Frame, f.ca, env.Now)), Relay: cfg.Relay, Play: playFiles(), Hosts: f.hosts, Log: log})
 	return h, handler, err
 }
 

@@ -147,6 +147,7 @@ func (s *issuerServer) run(ctx context.Context, handler http.Handler) error {
 		return nil
 	})
 	g.Go(func() error { return s.watch(gctx) })
+	g.Go(func() error { keepRenewed(gctx, s.module, s.cfg.CA, time.Now, s.log); return nil })
 	g.Go(func() error {
 		<-gctx.Done()
 		grace, done := context.WithTimeout(context.WithoutCancel(ctx), stopGrace/2)

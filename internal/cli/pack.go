@@ -172,6 +172,7 @@ func readCertificate(name string) (*x509.Certificate, error) {
 // progress is one line on a terminal, renewed at most five times a second.
 type progress struct {
 	env         *Env
+	line        func(done, total int64, spent time.Duration) string // nil: progressLine
 	start, last time.Time
 	shown       bool
 }
@@ -194,7 +195,11 @@ func (p *progress) draw(done, total int64) {
 		return
 	}
 	p.last, p.shown = now, true
-	fmt.Fprintf(p.env.Stderr, "\r%s\x1b[K", progressLine(done, total, now.Sub(p.start)))
+	line := progressLine
+	if p.line != nil {
+		line = p.line
+	}
+	fmt.Fprintf(p.env.Stderr, "\r%s\x1b[K", line(done, total, now.Sub(p.start)))
 }
 
 func (p *progress) end() {

@@ -51,7 +51,7 @@ never move from one of these to another: that is a new module, a new enrollment.
   lares trem status --dir ./trem --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return tremStatus(cmd, env, dir) },
 	})
-	cmd.AddCommand(newTREMLearnCmd(env, &dir))
+	cmd.AddCommand(newTREMLearnCmd(env, &dir), newTREMRenewCmd(env, &dir))
 	return cmd
 }
 

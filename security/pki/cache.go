@@ -54,11 +54,7 @@ func keyOf(chain [][]byte, kind KeyKind) pathKey {
 
 // at forgets everything when trust or epoch are not those of what is held.
 func (c *Cache) at(v *Verifier) {
-	var epoch Epoch
-	if v.Status != nil {
-		epoch = v.Status.Epoch()
-	}
-	if c.trust != v.Trust || c.epoch != epoch {
+	if epoch := v.epoch(); c.trust != v.Trust || c.epoch != epoch {
 		clear(c.paths)
 		c.trust, c.epoch = v.Trust, epoch
 	}

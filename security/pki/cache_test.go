@@ -56,6 +56,11 @@ func TestPKI_2_CacheForgetsNothingThatMatters(t *testing.T) {
 	rule("revoked", pki.RuleRevoked, p.Chain, d.Now)
 	st.revoked = pki.Member{}
 	rule("good again", "", p.Chain, d.Now)
+	for range 2 { // by all of the work, then by the Cache
+		if at, err := v.Verify(p.Chain, d.Now); err != nil || at.Epoch() != st.epoch || first.Epoch() == st.epoch {
+			t.Errorf("judged at epoch %v, want %v; %v", at.Epoch(), st.epoch, err)
+		}
+	}
 	// A chain is held for the kind of key that it was verified for.
 	peer, err := v.Verify(dev.Chain, d.Now)
 	if err != nil {

@@ -81,7 +81,7 @@ func goodRSA(pub any) bool {
 
 // readMember reads the serial number and the member extension, which must agree.
 func (c *cert) readMember() error {
-	kind, at, ok := splitSerial(c.SerialNumber)
+	kind, at, ok := SplitSerial(c.SerialNumber)
 	if !ok {
 		return broken(c, RuleSerial, "")
 	}
@@ -179,14 +179,16 @@ func (c *cert) checkTime(now time.Time) error {
 	return nil
 }
 
-// serial is kind ‖ class ‖ index, 9 bytes.
-func serial(kind KeyKind, m Member) *big.Int {
+// Serial is the serial number of a certificate: kind ‖ class ‖ index, 9 bytes.
+// Source: docs/spec/certificates.md.
+func Serial(kind KeyKind, m Member) *big.Int {
 	b := binary.BigEndian.AppendUint32([]byte{byte(kind)}, uint32(m.Class))
 	b = binary.BigEndian.AppendUint32(b, m.Index)
 	return new(big.Int).SetBytes(b)
 }
 
-func splitSerial(n *big.Int) (KeyKind, Member, bool) {
+// SplitSerial reads a serial number; ok is false for one that is not of the profile.
+func SplitSerial(n *big.Int) (KeyKind, Member, bool) {
 	if n.Sign() <= 0 || n.BitLen() <= 64 || n.BitLen() > 66 {
 		return 0, Member{}, false
 	}

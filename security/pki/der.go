@@ -1,8 +1,9 @@
 package pki
 
-// Tags of the member extension (X.690; context tags: docs/spec/certificates.md).
+// Tags of the member and module extensions (X.690; context tags: docs/spec/certificates.md).
 const (
 	tagInteger        = 0x02
+	tagOctets         = 0x04
 	tagSequence       = 0x30
 	tagImplementation = 0x80
 	tagInterfaces     = 0x81

@@ -72,7 +72,7 @@ func TestPKI_1_WorkedExample(t *testing.T) {
 }
 
 // pageHex is a block of the page in hexadecimal, without its comments.
-func pageHex(t *testing.T, name string) []byte {
+func pageHex(t testing.TB, name string) []byte {
 	t.Helper()
 	md, err := os.ReadFile(page)
 	if err != nil {

@@ -80,5 +80,12 @@ func FuzzParseRequest(f *testing.F) {
 		if pub, err := pki.ParseRequest(der); err == nil && pub.Curve != elliptic.P256() {
 			t.Fatal("not P-256")
 		}
+		m, err := pki.ModuleOf(der)
+		if _, err2 := pki.ParseRequest(der); (err == nil) != (err2 == nil) {
+			t.Fatal("one reader takes it, the other does not")
+		}
+		if m != nil && (len(m.Implementation) < 1 || len(m.Implementation) > pki.MaxImplementation) {
+			t.Fatal("a module without a name")
+		}
 	})
 }

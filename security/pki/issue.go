@@ -195,7 +195,7 @@ func (p *Profile) template(pub crypto.PublicKey, now time.Time) (*x509.Certifica
 		extensions = append(extensions, pkix.Extension{Id: sltpOID, Value: ext})
 	}
 	t := &x509.Certificate{
-		SerialNumber:          serial(kind, p.Member),
+		SerialNumber:          Serial(kind, p.Member),
 		Subject:               pkix.Name{CommonName: p.Name},
 		NotBefore:             now.Add(-Backdate).UTC().Truncate(time.Second),
 		NotAfter:              Never(),

@@ -9,12 +9,14 @@ import (
 // Object identifiers. 1.3.6.1.4.1.32473 is IANA's documentation enterprise
 // number (RFC 5612); the project has none of its own yet. Below it, local,
 // docs/spec/certificates.md: 1.r role EKU, 2.l level policy, 3.a anchor policy,
-// 4 member extension, 5 SLTP extension. They are tables, because every
+// 4 member extension, 5 SLTP extension, 6 head of a CRL (security/revocation/crl),
+// 7 module extension of signing requests. They are tables, because every
 // certificate is held against them.
 var (
 	roleBase  = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 32473, 1}
 	memberOID = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 32473, 4}
 	sltpOID   = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 32473, 5}
+	moduleOID = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 32473, 7}
 
 	levelOIDs  = [...]x509.OID{SL1: policyOID(2, 1), SL2: policyOID(2, 2), SL3: policyOID(2, 3)}
 	anchorOIDs = [...]x509.OID{A0: policyOID(3, 0), A1: policyOID(3, 1), A2: policyOID(3, 2)}

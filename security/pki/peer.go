@@ -25,14 +25,15 @@ type Peer struct {
 	chain   [][]byte
 	members []Member // of the path
 	expires time.Time
+	epoch   Epoch // at which its standing was judged; zero without a state
 	id      ident.Device
 	x5t     [wire.X5TLen]byte
 }
 
-func newPeer(path []*cert) *Peer {
+func newPeer(path []*cert, epoch Epoch) *Peer {
 	leaf, below := path[0], len(path)-1
 	p := &Peer{
-		path: path, cert: leaf, chain: make([][]byte, below), members: make([]Member, below+1), expires: leaf.NotAfter,
+		path: path, cert: leaf, epoch: epoch, chain: make([][]byte, below), members: make([]Member, below+1), expires: leaf.NotAfter,
 		id: ident.DeviceOf(leaf.RawSubjectPublicKeyInfo), x5t: wire.X5T(leaf.Raw),
 	}
 	for i, c := range path {
@@ -166,6 +167,15 @@ func (p *Peer) Expires() time.Time {
 		return time.Time{}
 	}
 	return p.expires
+}
+
+// Epoch is the epoch of the revocation state by which the party stood: what who
+// accepts something of it records. It is zero when no state was known.
+func (p *Peer) Epoch() Epoch {
+	if !p.Verified() {
+		return Epoch{}
+	}
+	return p.epoch
 }
 
 func (p *Peer) member() *member {

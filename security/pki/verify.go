@@ -136,7 +136,7 @@ func (v *Verifier) walk(chain [][]byte, kind KeyKind, now time.Time) (*Peer, err
 	if err := v.checkStatus(path); err != nil {
 		return nil, err
 	}
-	return newPeer(path), nil
+	return newPeer(path, v.epoch()), nil
 }
 
 // checkSignatures gives the path to crypto/x509, which must find this very path.
@@ -186,6 +186,13 @@ func ruleOfX509(err error) Rule {
 		return RuleCA
 	}
 	return RuleTrust
+}
+
+func (v *Verifier) epoch() Epoch {
+	if v.Status == nil {
+		return Epoch{}
+	}
+	return v.Status.Epoch()
 }
 
 // checkStatus asks for every certificate of the path, the root too.

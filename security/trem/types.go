@@ -80,7 +80,7 @@ type Enrollment struct {
 }
 
 // Learned is a statement that may move the module's revocation state or its
-// clock. Set Head and Snapshot, or Time, or one of the last two.
+// clock. Set Head and Snapshot, or Time, or one of the others.
 type Learned struct {
 	Head      []byte   `cbor:"1,keyasint"`
 	HeadChain [][]byte `cbor:"2,keyasint"` // the state signer's
@@ -90,7 +90,20 @@ type Learned struct {
 
 	Relayed   *RelayedTime `cbor:"6,keyasint,omitempty"` // in place of Time
 	TimeReset []byte       `cbor:"7,keyasint,omitempty"` // signed by the root
+
+	// Rotations lead from an earlier root of the trust domain to the one that
+	// signs now, oldest first; they are taken before the rest is judged.
+	Rotations [][]byte `cbor:"8,keyasint,omitempty"`
 }
+
+// SecurityVersion is that of this module, which its signing request states and
+// an authority may demand a minimum of. It is raised with each release that
+// closes a fault by which rights or keys could be taken. Source: local,
+// docs/spec/trem.md.
+const SecurityVersion = 1
+
+// Implementation names this module in its certificate.
+const Implementation = "lares-trem"
 
 // SLTPMessage is one SLTP message and the connection ID of its receiver, which
 // is nil where it has none yet.

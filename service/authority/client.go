@@ -106,7 +106,7 @@ func (c *Client) State(ctx context.Context) (trem.Learned, error) {
 	if err != nil {
 		return trem.Learned{}, err
 	}
-	return trem.Learned{Head: head, HeadChain: t.StateSigner, Snapshot: snapshot}, nil
+	return trem.Learned{Head: head, HeadChain: t.StateSigner, Snapshot: snapshot, Rotations: t.Rotations}, nil
 }
 
 // Time returns a time token with its signer's chain: what a module's Learn takes.
@@ -119,7 +119,7 @@ func (c *Client) Time(ctx context.Context, nonce []byte) (trem.Learned, error) {
 	if err != nil {
 		return trem.Learned{}, err
 	}
-	return trem.Learned{Time: token, TimeChain: t.TimeSigner}, nil
+	return trem.Learned{Time: token, TimeChain: t.TimeSigner, Rotations: t.Rotations}, nil
 }
 
 func (c *Client) do(ctx context.Context, method, path string, body []byte, limit int) ([]byte, error) {

@@ -61,10 +61,30 @@ type enrollAnswer struct {
 
 func enrollLimit() wire.Limit { return wire.Limit{Bytes: maxTrust, Items: 16, Depth: 3} }
 
+// renewRequest is the body of a RENEW frame.
+type renewRequest struct {
+	Chain    [][]byte `cbor:"1,keyasint"` // that the party has
+	Signing  []byte   `cbor:"2,keyasint"`
+	Delivery []byte   `cbor:"3,keyasint"`
+}
+
+// renewAnswer is the body of the RENEW frame that answers: certificates, or why not.
+type renewAnswer struct {
+	Chain    [][]byte `cbor:"1,keyasint,omitempty"`
+	Delivery []byte   `cbor:"2,keyasint,omitempty"`
+	Roots    [][]byte `cbor:"3,keyasint,omitempty"`
+	Code     string   `cbor:"4,keyasint,omitempty"` // of outcomes
+	Detail   string   `cbor:"5,keyasint,omitempty"`
+}
+
+// maxDetail is the longest explanation of a refusal in bytes. Source: docs/spec/authority-api.md.
+const maxDetail = 512
+
 // Errors that both sides know.
 var (
 	ErrVoucher   = ca.ErrVoucher
 	ErrEpoch     = ca.ErrNoEpoch
+	ErrNotDue    = ca.ErrNotDue
 	ErrRefused   = errors.New("authority: the request cannot be certified")
 	ErrMalformed = errors.New("authority: malformed request")
 	ErrBusy      = errors.New("authority: too many enrollments, try again in a minute")
@@ -90,6 +110,7 @@ var outcomes = []struct {
 	{pki.ErrRequest, "signing_request", http.StatusBadRequest},
 	{ErrVoucher, "voucher", http.StatusForbidden},
 	{ErrEpoch, "no_epoch", http.StatusNotFound},
+	{ErrNotDue, "not_due", http.StatusConflict},
 	{ErrRefused, "refused", http.StatusConflict},
 	{ErrBusy, "busy", http.StatusTooManyRequests},
 	{ErrAway, "unavailable", http.StatusServiceUnavailable},

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lares-drm/lares/interconnect/lrp"
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/security/pki"
 	ca "github.com/lares-drm/lares/security/pki/authority"
@@ -43,6 +44,9 @@ type Server struct {
 	auth   *ca.Authority // guarded by mu; as last read
 	minute int64         // guarded by mu
 	tried  int           // guarded by mu; enrollments in this minute
+
+	door    *lrp.Endpoint // guarded by mu; nil before the first frame
+	address lrp.Addr      // guarded by mu; that door has
 }
 
 // New reads the authority.
@@ -198,7 +202,7 @@ func (s *Server) enroll(r *http.Request) ([]byte, error) {
 		}, in.Voucher, s.cfg.Open, s.cfg.Now())
 		return err
 	})
-	if pki.RuleOf(err) != "" || errors.Is(err, ca.ErrNoClass) || errors.Is(err, ca.ErrRequest) {
+	if refusal(err) {
 		err = fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	if err != nil {

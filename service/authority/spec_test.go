@@ -28,7 +28,9 @@ func TestPKI_1_WorkedExample(t *testing.T) {
 	for name, v := range map[string]any{
 		"request": enrollRequest{Role: 4, Class: 4097, Signing: der("csr-s"), Delivery: der("csr-d"), Voucher: "6OL3-ZOB4-74SN-6SIP"},
 		"answer":  enrollAnswer{Chain: [][]byte{der("leaf"), der("ca")}, Delivery: der("ecdh"), Roots: [][]byte{der("root")}},
-		"trust":   ca.Trust{Roots: [][]byte{der("root")}, StateSigner: [][]byte{der("ss")}, TimeSigner: [][]byte{der("ts")}},
+		"trust":   ca.Trust{Roots: [][]byte{der("root")}, StateSigner: [][]byte{der("ss")}, TimeSigner: [][]byte{der("ts")}, Rotations: [][]byte{der("rot")}},
+		"renewal": renewRequest{Chain: [][]byte{der("leaf"), der("ca")}, Signing: der("csr-s"), Delivery: der("csr-d")},
+		"refusal": renewAnswer{Code: "not_due", Detail: "not due"},
 	} {
 		want, err := wire.Marshal(v)
 		if err != nil {

@@ -156,12 +156,18 @@ func (r *Relay) Kept(ctx context.Context, path string) (Copy, error) {
 }
 
 // Time asks the authority for a time token with the device's nonce, which is
-// hexadecimal. It cannot be kept: the token must repeat the nonce.
+// hexadecimal. It cannot be kept: the token must repeat the nonce. What is kept
+// is looked at as well, so that the signer's chain that is read next is of the
+// key's certificate that signed, also after a renewal or a new root.
 func (r *Relay) Time(ctx context.Context, nonce string) (Copy, error) {
 	if len(nonce) == 0 || len(nonce) > 64 || strings.Trim(nonce, "0123456789abcdefABCDEF") != "" {
 		return Copy{}, fmt.Errorf("nonce: %w", ErrUnknown)
 	}
-	return r.fetch(ctx, PathTime+"?nonce="+nonce)
+	token, err := r.fetch(ctx, PathTime+"?nonce="+nonce)
+	if err == nil {
+		_ = r.Refresh(ctx) // what is kept stays good enough
+	}
+	return token, err
 }
 
 func (r *Relay) fetch(ctx context.Context, path string) (Copy, error) {

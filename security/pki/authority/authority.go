@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"time"
 
-	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/revocation"
 )
@@ -45,19 +44,15 @@ func Ceremony(dir Dir, cfg Config, now time.Time) (*Authority, error) {
 		return nil, fmt.Errorf("authority: %w", err)
 	}
 	a := &Authority{dir: dir, draft: revocation.NewBuilder(nil)}
-	a.rec = record{Version: 1, Config: cfg.stored(), Next: map[uint32]uint32{}, CAs: []ca{}, Vouchers: []voucher{}}
-	key, err := a.newKey(keyOf(RootClass))
-	if err != nil {
+	a.rec = record{Version: recordVersion, Config: cfg.stored(), Next: map[uint32]uint32{}, CAs: []ca{}, Vouchers: []voucher{}}
+	for range 1 + cfg.SpareRoots {
+		if err := a.addRoot(now); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.trustRoots(); err != nil {
 		return nil, err
 	}
-	a.rec.Root, err = pki.IssueRoot(key, pki.Profile{Name: cfg.Name + " Root", CA: &pki.CA{PathLen: 2, Range: pki.Range{First: 0, Last: pki.MaxClass}}}, now)
-	if err != nil {
-		return nil, err
-	}
-	if a.trust, err = pki.NewTrustStore(a.rec.Root); err != nil {
-		return nil, err
-	}
-	a.rec.Next[uint32(RootClass)] = 1 // index 0 is the root itself
 	if err := a.draft.Allot(RootClass, 1); err != nil {
 		return nil, err
 	}
@@ -87,14 +82,11 @@ func Open(dir Dir) (*Authority, error) {
 		return nil, fmt.Errorf("authority: %w", err)
 	}
 	a := &Authority{dir: dir, saved: data}
-	if err := wire.Unmarshal(data, &a.rec, recordLimit()); err != nil {
+	if err := a.rec.read(data); err != nil {
 		return nil, fmt.Errorf("authority: read %s: %w", recordFile, err)
 	}
-	if a.rec.Version != 1 {
-		return nil, fmt.Errorf("authority: %s is of version %d", recordFile, a.rec.Version)
-	}
-	if a.trust, err = pki.NewTrustStore(a.rec.Root); err != nil {
-		return nil, fmt.Errorf("authority: %w", err)
+	if err := a.trustRoots(); err != nil {
+		return nil, err
 	}
 	if a.state, err = a.StateAt(a.rec.Epoch); err != nil {
 		return nil, err
@@ -199,14 +191,7 @@ func (a *Authority) addCA(parent pki.Class, c ca, g Grants, now time.Time) error
 	if err != nil {
 		return err
 	}
-	p := pki.Profile{
-		Name: c.Name, Role: pki.Role(c.Role), Member: a.next(parent),
-		CA: &pki.CA{Range: pki.Range{First: pki.Class(c.First), Last: pki.Class(c.Last)}},
-	}
-	if c.First != c.Last {
-		p.CA.PathLen = 1
-	}
-	p.Levels, p.Anchors = a.rec.Config.grants()
+	p := a.caProfile(parent, &c)
 	if len(g.Levels) > 0 {
 		p.Levels = g.Levels
 	}
@@ -221,6 +206,20 @@ func (a *Authority) addCA(parent pki.Class, c ca, g Grants, now time.Time) error
 	c.Chain = append([][]byte{der}, up.Chain...)
 	a.rec.CAs = append(a.rec.CAs, c)
 	return a.draft.Allot(pki.Class(c.First), 1)
+}
+
+// caProfile is what the certificate of a CA says that the CA of the parent
+// class is to sign.
+func (a *Authority) caProfile(parent pki.Class, c *ca) pki.Profile {
+	p := pki.Profile{
+		Name: c.Name, Role: pki.Role(c.Role), Member: a.next(parent),
+		CA: &pki.CA{Range: pki.Range{First: pki.Class(c.First), Last: pki.Class(c.Last)}},
+	}
+	if c.First != c.Last {
+		p.CA.PathLen = 1
+	}
+	p.Levels, p.Anchors = a.rec.Config.grants()
+	return p
 }
 
 // next is the next free place of a class.

@@ -1,6 +1,8 @@
 package authority_test
 
 import (
+	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,16 +109,16 @@ func TestPKI_1_EnrolledPartiesVerify(t *testing.T) {
 			if role == pki.HomeServer && len(peer.Issuer()) != ident.Size {
 				t.Errorf("a home server's issuer ID is %q", peer.Issuer())
 			}
-			at, ok, err := a.Find(peer.ID())
-			if err != nil || !ok || at != c.Member {
-				t.Errorf("find: %v %v %v", at, ok, err)
+			at, err := a.Find(peer.ID())
+			if err != nil || len(at) != 1 || at[0] != c.Member {
+				t.Errorf("find: %v %v", at, err)
 			}
 			if a, err = authority.Open(dir); err != nil { // every time as after a restart
 				t.Fatal(err)
 			}
 		}
 	}
-	if _, ok, err := a.Find(ident.Device{1}); ok || err != nil {
+	if at, err := a.Find(ident.Device{1}); len(at) > 0 || err != nil {
 		t.Errorf("found a stranger: %v", err)
 	}
 }
@@ -443,6 +446,53 @@ func TestPKI_1_FolderIsTheOwnersOnly(t *testing.T) {
 	}
 	if keys != 8 { // root, three CAs, manufacturer, device class, two signers
 		t.Errorf("%d keys", keys)
+	}
+}
+
+// token is a Dir whose keys are in no file.
+type token struct {
+	*memory
+	keys map[string]crypto.Signer
+}
+
+func (t *token) NewKey(name string) (crypto.Signer, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	t.keys[name] = opaque{key}
+	return t.keys[name], err
+}
+
+func (t *token) Key(name string) (crypto.Signer, error) {
+	if k, ok := t.keys[name]; ok {
+		return k, nil
+	}
+	return nil, fs.ErrNotExist
+}
+
+// opaque is a key that can sign and show its public half, and nothing else.
+type opaque struct{ crypto.Signer }
+
+func TestPKI_4_KeysMayLiveInAToken(t *testing.T) {
+	dir := &token{memory: newMemory(), keys: map[string]crypto.Signer{}}
+	a := ceremony(t, dir)
+	c, err := a.Enroll(request(t, pki.Device), start())
+	must(t, err)
+	must(t, a.RotateRoot(start().Add(time.Hour)))
+	if _, err := a.CRLs(0); err != nil {
+		t.Error(err)
+	}
+	if _, err := a.TimeToken([16]byte{1}, start()); err != nil {
+		t.Error(err)
+	}
+	if _, err := (&pki.Verifier{Trust: follow(t, c.Roots[0], a), Status: a.State()}).Verify(c.Chain, start()); err != nil {
+		t.Error(err)
+	}
+	for name, data := range dir.files {
+		if strings.HasPrefix(name, "key") || bytes.Contains(data, []byte("PRIVATE")) {
+			t.Errorf("%s holds a key", name)
+		}
+	}
+	if len(dir.keys) != 9 { // two roots, four CAs, a class CA, two signers
+		t.Errorf("%d keys", len(dir.keys))
 	}
 }
 

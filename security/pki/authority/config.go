@@ -17,6 +17,7 @@ type Config struct {
 	Manufacturer    string       `json:"manufacturer"`      // default the domain's name
 	FirstClass      pki.Class    `json:"first_class"`       // the manufacturer's range; default 4096
 	LastClass       pki.Class    `json:"last_class"`        // default first_class + 4095
+	SpareRoots      int          `json:"spare_roots"`       // made at once, to follow the root when its key is lost; at most 2, default 0
 	DeviceClass     string       `json:"device_class"`      // name of the first device class; default "software TREM"
 	Levels          []pki.Level  `json:"levels"`            // that CAs may grant; default SL1
 	Anchors         []pki.Anchor `json:"anchors"`           // likewise; default A0
@@ -100,6 +101,9 @@ func (c Config) WithDefaults() (Config, error) {
 }
 
 func (c *Config) check() error {
+	if c.SpareRoots < 0 || c.SpareRoots > 2 {
+		return fmt.Errorf("%w: spare_roots is %d, want 0 to 2", ErrConfig, c.SpareRoots)
+	}
 	for _, name := range []string{c.Name, c.Manufacturer, c.DeviceClass} {
 		if len(name) > 40 {
 			return fmt.Errorf("%w: a name has at most 40 bytes", ErrConfig)

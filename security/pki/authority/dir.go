@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"crypto"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,13 @@ import (
 type Dir interface {
 	Read(name string) ([]byte, error)           // fs.ErrNotExist when there is none
 	WriteAtomic(name string, data []byte) error // all or nothing, durable on return
+}
+
+// Keys is what a Dir may do besides: keep the keys elsewhere than in files, such
+// as in a token or a TPM. Names are those that the files would have.
+type Keys interface {
+	NewKey(name string) (crypto.Signer, error) // P-256, durable on return
+	Key(name string) (crypto.Signer, error)    // fs.ErrNotExist when there is none
 }
 
 // OSDir is a folder that only its owner may read.

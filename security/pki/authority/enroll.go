@@ -37,6 +37,7 @@ type Request struct {
 	Anchor         pki.Anchor   // likewise
 	SVN            uint32
 	Implementation []byte
+	Stated         bool // take security version and implementation from the signing request, as far as it says them
 }
 
 // Certified is the answer.
@@ -54,50 +55,38 @@ func (a *Authority) Enroll(r Request, now time.Time) (*Certified, error) {
 	if err != nil {
 		return nil, err
 	}
-	signing, err := pki.ParseRequest(r.Signing)
+	signing, delivery, err := bothKeys(r.Signing, r.Delivery)
 	if err != nil {
-		return nil, fmt.Errorf("signing key: %w", err)
+		return nil, err
 	}
-	delivery, err := pki.ParseRequest(r.Delivery)
-	if err != nil {
-		return nil, fmt.Errorf("delivery key: %w", err)
+	return a.certify(class, p, signing, delivery, now)
+}
+
+// bothKeys reads the signing requests of a party's two keys.
+func bothKeys(forSigning, forDelivery []byte) (signing, delivery *ecdsa.PublicKey, err error) {
+	if signing, err = pki.ParseRequest(forSigning); err != nil {
+		return nil, nil, fmt.Errorf("signing key: %w", err)
+	}
+	if delivery, err = pki.ParseRequest(forDelivery); err != nil {
+		return nil, nil, fmt.Errorf("delivery key: %w", err)
 	}
 	if signing.Equal(delivery) {
-		return nil, fmt.Errorf("%w: one key for signing and delivery", ErrRequest)
+		return nil, nil, fmt.Errorf("%w: one key for signing and delivery", ErrRequest)
 	}
-	if leaf, _ := a.state.Leaf(class); p.Member.Index >= leaf.Issued { // a new block
-		if err := a.draft.Allot(class, p.Member.Index+1); err != nil {
-			return nil, err
-		}
-		if err := a.Publish(now); err != nil {
-			return nil, err
-		}
-	}
-	ca, err := a.ca(class)
+	return signing, delivery, nil
+}
+
+// certify gives a party its certificates and the next place of its class.
+func (a *Authority) certify(class pki.Class, p pki.Profile, signing, delivery *ecdsa.PublicKey, now time.Time) (*Certified, error) {
+	b, err := a.batch(class, p, 1, now)
 	if err != nil {
 		return nil, err
 	}
-	out := &Certified{Member: p.Member, Roots: [][]byte{a.rec.Root}}
-	leaf, err := pki.Issue(ca, p, signing, now)
+	out, err := b.Certify(0, signing, delivery)
 	if err != nil {
-		return nil, fmt.Errorf("signing key: %w", err)
-	}
-	p.Kind = pki.KindECDH
-	if out.Delivery, err = pki.Issue(ca, p, delivery, now); err != nil {
-		return nil, fmt.Errorf("delivery key: %w", err)
-	}
-	out.Chain = append([][]byte{leaf}, ca.Chain...)
-	v := &pki.Verifier{Trust: a.trust, Status: a.state}
-	peer, err := v.Verify(out.Chain, now, r.Role)
-	if err != nil {
-		return nil, fmt.Errorf("own certificate: %w", err)
-	}
-	out.Device = peer.ID()
-	if err := a.list(class, Entry{Index: p.Member.Index, Device: peer.ID(), Role: uint8(r.Role), Level: uint8(peer.Level()), IssuedAt: now.UnixMilli()}); err != nil {
 		return nil, err
 	}
-	a.rec.Next[uint32(class)]++
-	return out, a.save()
+	return out, b.Commit()
 }
 
 // profile decides what the certificate says.
@@ -121,8 +110,10 @@ func (a *Authority) profile(r Request, now time.Time) (pki.Profile, pki.Class, e
 			pki.ContentProvider: pki.InputTREM, pki.LicenseIssuer: pki.InputTREM, pki.HomeServer: pki.IntermediateTREM, pki.Device: pki.DecoderTREM,
 		}[r.Role],
 	}
-	if p.Name == "" {
-		p.Name = fmt.Sprintf("%s %s", r.Role, p.Member)
+	if r.Stated {
+		if err := stated(&p, r.Signing); err != nil {
+			return pki.Profile{}, 0, err
+		}
 	}
 	if r.Role == pki.LicenseIssuer && r.Issuer == "" {
 		return pki.Profile{}, 0, fmt.Errorf("%w: a license issuer has an issuer ID", ErrRequest)
@@ -135,6 +126,18 @@ func (a *Authority) profile(r Request, now time.Time) (pki.Profile, pki.Class, e
 		p.NotAfter = now.AddDate(0, 0, days)
 	}
 	return p, class, nil
+}
+
+// stated takes over what a module says of itself.
+func stated(p *pki.Profile, request []byte) error {
+	m, err := pki.ModuleOf(request)
+	if err != nil {
+		return fmt.Errorf("signing key: %w", err)
+	}
+	if m != nil {
+		p.SVN, p.Implementation = m.SVN, m.Implementation
+	}
+	return nil
 }
 
 // Voucher lets one party enroll over the network.
@@ -236,6 +239,7 @@ func (a *Authority) EnrollOnline(r Request, code string, open bool, now time.Tim
 	r.Issuer = ident.Issuer(v.Issuer)
 	a.limit(&r, v.Hash)
 	a.rec.Vouchers = slices.Delete(a.rec.Vouchers, i, i+1) // Enroll saves; a failed one leaves the code usable
+	r.Stated = true
 	c, err := a.Enroll(r, now)
 	if err != nil {
 		a.rec.Vouchers = append(a.rec.Vouchers, v)
@@ -250,19 +254,30 @@ func listFile(class pki.Class, block uint32) string {
 	return "issued-" + class.String() + "-" + strconv.FormatUint(uint64(block), 10) + ".cbor"
 }
 
-// list writes an entry of the list of the issued. An entry at or above the
-// class's next index is of a crash, and is replaced.
-func (a *Authority) list(class pki.Class, e Entry) error {
-	entries, err := a.block(class, e.Index/listBlock)
-	if err != nil {
-		return err
+// list writes entries of the list of the issued, ascending. An entry at or above
+// the class's next index is of a crash, and is replaced.
+func (a *Authority) list(class pki.Class, added []Entry) error {
+	for len(added) > 0 {
+		no := added[0].Index / listBlock
+		entries, err := a.block(class, no)
+		if err != nil {
+			return err
+		}
+		entries = slices.DeleteFunc(entries, func(old Entry) bool { return old.Index >= added[0].Index })
+		n := slices.IndexFunc(added, func(e Entry) bool { return e.Index/listBlock != no })
+		if n < 0 {
+			n = len(added)
+		}
+		data, err := wire.Marshal(append(entries, added[:n]...))
+		if err != nil {
+			return err
+		}
+		if err := a.dir.WriteAtomic(listFile(class, no), data); err != nil {
+			return err
+		}
+		added = added[n:]
 	}
-	entries = slices.DeleteFunc(entries, func(old Entry) bool { return old.Index >= e.Index })
-	data, err := wire.Marshal(append(entries, e))
-	if err != nil {
-		return err
-	}
-	return a.dir.WriteAtomic(listFile(class, e.Index/listBlock), data)
+	return nil
 }
 
 func (a *Authority) block(class pki.Class, block uint32) ([]Entry, error) {
@@ -294,18 +309,19 @@ func (a *Authority) Issued(class pki.Class) ([]Entry, error) {
 	return slices.DeleteFunc(out, func(e Entry) bool { return e.Index >= n }), nil
 }
 
-// Find is the place of a device by its ID.
-func (a *Authority) Find(id ident.Device) (pki.Member, bool, error) {
+// Find is the places of a device by its ID: it gets a new one with each renewal.
+func (a *Authority) Find(id ident.Device) ([]pki.Member, error) {
+	var out []pki.Member
 	for _, c := range a.rec.CAs {
 		entries, err := a.Issued(pki.Class(c.First))
 		if err != nil {
-			return pki.Member{}, false, err
+			return nil, err
 		}
 		for _, e := range entries {
 			if e.Device == id {
-				return pki.Member{Class: pki.Class(c.First), Index: e.Index}, true, nil
+				out = append(out, pki.Member{Class: pki.Class(c.First), Index: e.Index})
 			}
 		}
 	}
-	return pki.Member{}, false, nil
+	return out, nil
 }

@@ -112,6 +112,8 @@ func (a *Authority) renew(file, name string, role pki.Role, s *signer, now time.
 	return nil
 }
 
+func unixMS(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
 // State is the published state.
 func (a *Authority) State() *revocation.State { return a.state }
 
@@ -172,13 +174,22 @@ func (a *Authority) Suspend(class pki.Class, why revocation.Reason) error {
 	return a.draft.Suspend(class, why)
 }
 
+// Retire ends a class for good, though nothing is wrong with it.
+func (a *Authority) Retire(class pki.Class, why revocation.Reason) error {
+	if class == RootClass {
+		return fmt.Errorf("%w: the root's class holds the signers", ErrNoClass)
+	}
+	return a.draft.Retire(class, why)
+}
+
 // Resume ends a suspension.
 func (a *Authority) Resume(class pki.Class) error { return a.draft.Resume(class) }
 
-// SetMinSVN demands a security version of a class's members.
+// SetMinSVN demands a security version of a class's members: of those that are
+// below, a patched module is certified anew (Renew). CAs have no version.
 func (a *Authority) SetMinSVN(class pki.Class, svn uint32) error {
-	if class == RootClass {
-		return fmt.Errorf("%w: the root's class holds the signers", ErrNoClass)
+	if c := a.find(class); c == nil || c.First != c.Last {
+		return fmt.Errorf("%w: class %v has no members with a security version", ErrNoClass, class)
 	}
 	return a.draft.SetMinSVN(class, svn)
 }
@@ -194,11 +205,12 @@ type Trust struct {
 	Roots       [][]byte `cbor:"1,keyasint"`
 	StateSigner [][]byte `cbor:"2,keyasint"` // chain, leaf first
 	TimeSigner  [][]byte `cbor:"3,keyasint"`
+	Rotations   [][]byte `cbor:"4,keyasint"` // statements that lead from the first root to the one that signs, oldest first
 }
 
-// Trust returns the roots and the signers' chains.
+// Trust returns the root that signs, the signers' chains and the rotations.
 func (a *Authority) Trust() Trust {
-	return Trust{Roots: [][]byte{a.rec.Root}, StateSigner: a.rec.State.Chain, TimeSigner: a.rec.Time.Chain}
+	return Trust{Roots: [][]byte{a.root()}, StateSigner: a.rec.State.Chain, TimeSigner: a.rec.Time.Chain, Rotations: a.rotations()}
 }
 
 // TimeToken states the time for a nonce.

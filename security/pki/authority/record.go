@@ -25,16 +25,28 @@ const epochSlots = 64
 
 // record is the content of recordFile.
 type record struct {
-	Version  int               `cbor:"1,keyasint"`
+	Version  int               `cbor:"1,keyasint"` // recordVersion
 	Config   config            `cbor:"2,keyasint"`
-	Root     []byte            `cbor:"3,keyasint"`
-	CAs      []ca              `cbor:"4,keyasint"` // by Issues.First
-	Next     map[uint32]uint32 `cbor:"5,keyasint"` // class -> next index
-	State    signer            `cbor:"6,keyasint"`
-	Time     signer            `cbor:"7,keyasint"`
-	Epoch    uint64            `cbor:"8,keyasint"` // number of the last published epoch, 0 before the first
-	Vouchers []voucher         `cbor:"9,keyasint"`
-	Vouched  []vouched         `cbor:"10,keyasint,omitempty"` // of vouchers that allow more than SL1 and A0
+	Roots    []root            `cbor:"3,keyasint"` // oldest first; each but the first with the statement of the one before it
+	Active   int               `cbor:"4,keyasint"` // which of Roots signs; those behind it are spare
+	CAs      []ca              `cbor:"5,keyasint"` // by Issues.First
+	Next     map[uint32]uint32 `cbor:"6,keyasint"` // class -> next index
+	State    signer            `cbor:"7,keyasint"`
+	Time     signer            `cbor:"8,keyasint"`
+	Epoch    uint64            `cbor:"9,keyasint"` // number of the last published epoch, 0 before the first
+	Vouchers []voucher         `cbor:"10,keyasint"`
+	Vouched  []vouched         `cbor:"11,keyasint,omitempty"` // of vouchers that allow more than SL1 and A0
+}
+
+// recordVersion is raised when a file of the folder gets another layout.
+const recordVersion = 2
+
+// root is a root that signs, has signed, or is spare.
+type root struct {
+	_        struct{} `cbor:",toarray"`
+	Cert     []byte
+	Key      string // its file
+	Rotation []byte // of the root before it; empty of the first
 }
 
 // config is Config as stored, with the ceremony's decisions in numbers.
@@ -86,6 +98,28 @@ type Entry struct {
 	Role     uint8        `json:"-"`
 	Level    uint8        `json:"level"`
 	IssuedAt int64        `json:"issued_at"` // Unix ms
+	SVN      uint32       `json:"svn"`       // of the certificate: a class's minimum may rise above it
+}
+
+// ErrVersion is returned for a folder of a build with other layouts.
+var ErrVersion = errors.New("authority: the folder is of another version; hold the ceremony anew in an empty one")
+
+// read reads the file. What a version is of stands first, whatever comes behind it.
+func (r *record) read(data []byte) error {
+	var v map[int]wire.RawMessage
+	if err := wire.Unmarshal(data, &v, recordLimit()); err != nil {
+		return err
+	}
+	if err := wire.Unmarshal(v[1], &r.Version, wire.Limit{Bytes: 9, Items: 1, Depth: 1}); err != nil || r.Version != recordVersion {
+		return ErrVersion
+	}
+	if err := wire.Unmarshal(data, r, recordLimit()); err != nil {
+		return err
+	}
+	if r.Active < 0 || r.Active >= len(r.Roots) {
+		return errors.New("no active root")
+	}
+	return nil
 }
 
 func recordLimit() wire.Limit { return wire.Limit{Bytes: 32 << 20, Items: 1 << 14, Depth: 6} }
@@ -102,17 +136,21 @@ func (a *Authority) save() error {
 	return nil
 }
 
+// root is the certificate of the root that signs.
+func (a *Authority) root() []byte { return a.rec.Roots[a.rec.Active].Cert }
+
 // ca finds the CA that issues members of a class; class 0 is the root.
 func (a *Authority) ca(class pki.Class) (*pki.Authority, error) {
-	out := &pki.Authority{Root: a.rec.Root}
+	out := &pki.Authority{Root: a.root()}
+	file := a.rec.Roots[a.rec.Active].Key
 	if class != RootClass {
 		c := a.find(class)
 		if c == nil {
 			return nil, fmt.Errorf("%w: class %v", ErrNoClass, class)
 		}
-		out.Chain = c.Chain
+		out.Chain, file = c.Chain, keyOf(class)
 	}
-	key, err := a.key(keyOf(class))
+	key, err := a.key(file)
 	out.Signer = key
 	return out, err
 }
@@ -135,6 +173,9 @@ func keyOf(class pki.Class) string { return "key-" + class.String() + ".pem" }
 
 // newKey makes a key; it is on disk before anything refers to it.
 func (a *Authority) newKey(name string) (crypto.Signer, error) {
+	if k, ok := a.dir.(Keys); ok {
+		return k.NewKey(name)
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("authority: %w", err)
@@ -151,6 +192,9 @@ var ErrKey = errors.New("authority: key file")
 
 // key reads a key. Its content is never part of an error.
 func (a *Authority) key(name string) (crypto.Signer, error) {
+	if k, ok := a.dir.(Keys); ok {
+		return k.Key(name)
+	}
 	data, err := a.dir.Read(name)
 	if err != nil {
 		return nil, fmt.Errorf("authority: read key: %w", err)

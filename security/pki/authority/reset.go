@@ -18,7 +18,7 @@ func (a *Authority) TimeReset(class pki.Class, most, now time.Time) ([]byte, err
 		return nil, err
 	}
 	t := revocation.TimeReset{Class: class, MaxLo: most.UnixMilli(), Serial: uint64(max(now.UnixMilli(), 1))}
-	data, err := revocation.SignTimeReset(root.Signer, a.rec.Root, t)
+	data, err := revocation.SignTimeReset(root.Signer, root.Root, t)
 	if err != nil {
 		return nil, fmt.Errorf("time reset: %w", err)
 	}

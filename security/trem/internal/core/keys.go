@@ -3,9 +3,7 @@ package core
 import (
 	"bytes"
 	"crypto"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"fmt"
 	"slices"
 	"time"
@@ -36,7 +34,7 @@ func spkiOf(pub crypto.PublicKey) ([]byte, error) {
 }
 
 // request makes the certificate requests of both keys. Each is proof of
-// possession; the names in it mean nothing, the authority gives its own.
+// possession; what the module is stands in the one of the signing key.
 func (c *Core) request() (trem.SigningRequest, error) {
 	delivery, err := c.cfg.Keystore.Signer(keystore.Delivery)
 	if err != nil {
@@ -44,24 +42,25 @@ func (c *Core) request() (trem.SigningRequest, error) {
 	}
 	k := c.storage()
 	out := trem.SigningRequest{Level: k.Level, Anchor: k.Anchor}
-	if out.Signing, err = csr(c.signer); err == nil {
-		out.Delivery, err = csr(delivery)
+	if out.Signing, err = pki.NewRequest(c.signer, &pki.Module{SVN: trem.SecurityVersion, Implementation: []byte(trem.Implementation)}); err == nil {
+		out.Delivery, err = pki.NewRequest(delivery, nil)
 	}
 	return out, err
 }
 
-func csr(key crypto.Signer) ([]byte, error) {
-	return x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "lares-trem"}}, key)
-}
-
-// enroll stores certificates that are for this module's own keys. The roots of
-// a first enrollment stay: a later one renews under them.
+// enroll stores certificates that are for this module's own keys. The root of
+// a first enrollment stays, with those that it led to (learnRotations): a later
+// one renews under one of them.
 func (c *Core) enroll(in trem.Enrollment, r Reading) error {
-	if c.identity != nil && !slices.EqualFunc(c.identity.Roots, in.Roots, bytes.Equal) {
-		return rejected(fmt.Errorf("enrollment: the roots differ from those this module trusts"))
-	}
 	if len(in.Roots) != 1 { // the host may not add a root of its own beside it
 		return rejected(fmt.Errorf("enrollment: %d roots; a module trusts the one that its own certificate is under", len(in.Roots)))
+	}
+	roots := in.Roots
+	if c.identity != nil {
+		roots = c.identity.Roots
+		if !slices.ContainsFunc(roots, func(der []byte) bool { return bytes.Equal(der, in.Roots[0]) }) {
+			return rejected(fmt.Errorf("enrollment: the root is none of those this module trusts"))
+		}
 	}
 	trust, err := pki.NewTrustStore(in.Roots...)
 	if err != nil {
@@ -85,7 +84,7 @@ func (c *Core) enroll(in trem.Enrollment, r Reading) error {
 	if err := c.checkDelivery(v, peer, in.Delivery, at); err != nil {
 		return rejected(err)
 	}
-	rec := identityRecord{Chain: in.Chain, Delivery: in.Delivery, Roots: in.Roots}
+	rec := identityRecord{Chain: in.Chain, Delivery: in.Delivery, Roots: roots}
 	if err := c.commit(kindIdentity, rec); err != nil {
 		return err
 	}

@@ -21,6 +21,25 @@ func (c *Core) nonce(r Reading) ([]byte, error) {
 	return c.sent.value[:], nil
 }
 
+// learnRotations trusts the roots that a trusted one says are in its place. What
+// is known already is passed over, and so are statements of roots before it.
+func (c *Core) learnRotations(statements [][]byte) error {
+	if len(statements) == 0 {
+		return nil
+	}
+	trust, err := c.verifier.Trust.Follow(c.verifier.Status, statements)
+	if err != nil || trust == c.verifier.Trust {
+		return err
+	}
+	rec := *c.identity
+	rec.Roots = trust.Roots()
+	if err := c.commit(kindIdentity, rec); err != nil {
+		return err
+	}
+	c.identity, c.verifier.Trust = &rec, trust
+	return nil
+}
+
 func (c *Core) learnHead(in trem.Learned, r Reading) error {
 	rec := revocationRecord{Head: in.Head, Chain: in.HeadChain, Snapshot: in.Snapshot}
 	state, err := parseState(&rec, c.verifier.Trust)

@@ -65,6 +65,9 @@ func (c *Core) learn(in trem.Learned, r Reading) error {
 	if c.verifier == nil {
 		return stateError("this module is not enrolled yet")
 	}
+	if err := c.learnRotations(in.Rotations); err != nil {
+		return rejected(err)
+	}
 	if len(in.TimeReset) > 0 {
 		return rejected(c.resetTime(in.TimeReset, r))
 	}
@@ -239,7 +242,11 @@ func (c *Core) isHousehold(peer *pki.Peer, membership []byte) error {
 
 // resetTime obeys the root: the only way back from a time that was wrong.
 func (c *Core) resetTime(data []byte, r Reading) error {
-	t, err := revocation.VerifyTimeReset(data, c.verifier.Trust)
+	trust := c.verifier.Trust.Standing(c.verifier.Status)
+	if trust == nil {
+		return fmt.Errorf("time reset: no root that stands")
+	}
+	t, err := revocation.VerifyTimeReset(data, trust)
 	if err != nil {
 		return err
 	}
