@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -189,6 +190,7 @@ func (a *Authority) try(r Request, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("authority: %w", err)
 	}
+	p.Name = cmp.Or(p.Name, r.Role.String())
 	_, err = pki.Issue(ca, p, key.Public(), now)
 	return err
 }
