@@ -26,14 +26,14 @@ func FuzzSnapshot(f *testing.F) {
 func FuzzDelta(f *testing.F) {
 	f.Add([]byte{1, 0xc0, 0x80})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		d, err := parseDelta(data)
+		s := &State{rows: []row{{Leaf: Leaf{Class: 0, Issued: PageSize}}, {Leaf: Leaf{Class: 7, Issued: 3 * PageSize}}}}
+		d, err := s.parseDelta(data)
 		if err != nil {
 			return
 		}
 		if !bytes.Equal(d.encode(), data) {
 			t.Fatal("a second encoding of one delta")
 		}
-		s := &State{rows: []row{{Leaf: Leaf{Class: 0, Issued: PageSize}}, {Leaf: Leaf{Class: 7, Issued: 3 * PageSize}}}}
 		if next, err := s.apply(d); err == nil {
 			next.seal()
 		}

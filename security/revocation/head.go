@@ -96,6 +96,7 @@ func (h *Head) rules() error {
 type Trusted struct {
 	head   *Head
 	signer *pki.Peer
+	memory *memory // of its tree
 }
 
 // Head is the head, nil for the zero Trusted.
@@ -134,7 +135,7 @@ func VerifyHead(data []byte, v *pki.Verifier, chain [][]byte, now time.Time) (*T
 	if !lowS(sig) || wire.VerifyRaw(peer.Public(), append([]byte(headContext), h.raw[:headSigned]...), sig) != nil {
 		return nil, fmt.Errorf("%w: signature", ErrSigner)
 	}
-	return &Trusted{head: h, signer: peer}, nil
+	return &Trusted{head: h, signer: peer, memory: &memory{}}, nil
 }
 
 // sign fills in key ID and signature.

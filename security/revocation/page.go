@@ -1,7 +1,9 @@
 package revocation
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"slices"
 )
 
@@ -54,16 +56,15 @@ func (p *Page) Has(i uint16) bool {
 	if p == nil {
 		return false
 	}
-	_, ok := slices.BinarySearchFunc(p.runs, i, func(r run, i uint16) int {
-		switch {
-		case r.last < i:
-			return -1
-		case r.first > i:
-			return 1
+	lo, hi := 0, len(p.runs)
+	for lo < hi {
+		if mid := int(uint(lo+hi) >> 1); p.runs[mid].last < i { //nolint:gosec // not negative
+			lo = mid + 1
+		} else {
+			hi = mid
 		}
-		return 0
-	})
-	return ok
+	}
+	return lo < len(p.runs) && p.runs[lo].first <= i
 }
 
 // Len is how many indexes the page holds.
@@ -72,6 +73,26 @@ func (p *Page) Len() int {
 		return 0
 	}
 	return p.count
+}
+
+// with returns the page with these indexes (ascending, of this page's range of
+// the class) as well.
+func (p *Page) with(indexes []uint32) *Page {
+	out := &Page{runs: make([]run, 0, len(p.spans())+len(indexes))}
+	old := p.spans()
+	for _, i := range indexes {
+		at := uint16(i % PageSize)
+		for ; len(old) > 0 && old[0].first <= at; old = old[1:] {
+			out.extend(old[0])
+		}
+		if n := len(out.runs); n == 0 || out.runs[n-1].last < at {
+			out.extend(run{at, at})
+		}
+	}
+	for _, r := range old {
+		out.extend(r)
+	}
+	return out
 }
 
 // flip returns the page with these runs (sorted, apart) turned over.
@@ -118,18 +139,44 @@ func (p *Page) header() byte {
 	if p.Len() == 0 {
 		return pageEmpty
 	}
-	best, cost := byte(pageBitmap), PageSize+1 // runs win a tie against the bitmap
-	for k := byte(15); k < 16; k-- {
-		if c := p.runsBits(int(k), cost); c < cost {
-			best, cost = pageRuns|k, c+1 // so does a smaller k against a greater
+	best := choice{pageBitmap, PageSize}
+	mean := min(max(bits.Len(uint((PageSize-1)/p.count))-1, 1), 15) //nolint:gosec // positive
+	for _, k := range nearest(mean, 1) {
+		best.take(pageList|byte(k), p.listBits(k, best.bits+1)) //nolint:gosec // at most 15; k = 0 would be the bitmap turned over
+	}
+	mean = bits.Len(uint((PageSize-1)/len(p.runs))) - 1 //nolint:gosec // positive
+	for _, k := range nearest(min(mean, 15), 0) {
+		best.take(pageRuns|byte(k), p.runsBits(k, best.bits+1)) //nolint:gosec // at most 15
+	}
+	return best.header
+}
+
+// choice is the best way to write a page so far.
+type choice struct {
+	header byte
+	bits   int
+}
+
+// take takes a shorter way, or at a tie the one with the smaller header.
+func (c *choice) take(header byte, n int) {
+	if n < c.bits || n == c.bits && header < c.header {
+		*c = choice{header, n}
+	}
+}
+
+// nearest lists the parameters from least to 15, those near k first: where a
+// good one was tried before, the others are given up early.
+func nearest(k, least int) []int {
+	out := make([]int, 0, 16)
+	for d := range 16 {
+		if k+d <= 15 {
+			out = append(out, k+d)
+		}
+		if d > 0 && k-d >= least {
+			out = append(out, k-d)
 		}
 	}
-	for k := byte(15); k >= 1; k-- { // k = 0 would be the bitmap turned over
-		if c := p.listBits(int(k), cost); c < cost {
-			best, cost = pageList|k, c+1
-		}
-	}
-	return best
+	return out
 }
 
 // listBits is the length of the list's body, or some length from limit on.
@@ -180,11 +227,13 @@ func steps(next, k int) int {
 
 // Encode returns the page's one encoding: its header, then the body, filled
 // with zero bits.
-func (p *Page) Encode() []byte {
+func (p *Page) Encode() []byte { return p.encode().out }
+
+func (p *Page) encode() *bitWriter {
 	h := p.header()
-	w := &bitWriter{out: []byte{h}}
+	w := &bitWriter{out: append(make([]byte, 0, 64), h)}
 	p.body(w, h)
-	return w.out
+	return w
 }
 
 func (p *Page) body(w *bitWriter, header byte) {
@@ -305,13 +354,18 @@ func (p *Page) readRice(r *bitReader, k int, runs bool) {
 
 // readQuotient reads what writeGap or writeEnd wrote, up to the low bits.
 func readQuotient(r *bitReader, next, k int) (q int, end bool) {
-	for q < escape && next+q<<k < PageSize {
-		if !r.bit() {
-			return q, false
-		}
-		q++
+	beyond := steps(next, k)
+	q = min(bits.LeadingZeros64(^r.peek()), escape, beyond)
+	switch {
+	case q == beyond:
+		r.skip(q)
+		return q, true
+	case q < escape:
+		r.skip(q + 1)
+		return q, false
 	}
-	if next+q<<k >= PageSize || r.bit() {
+	r.skip(q)
+	if r.bit() {
 		return q, true
 	}
 	return q + int(r.gamma(PageSize)) - 1, false //nolint:gosec // at most PageSize
@@ -327,4 +381,74 @@ func (p *Page) readBitmap(r *bitReader) {
 			p.extend(run{uint16(i), uint16(i)})
 		}
 	}
+}
+
+// find looks for an index in a page's encoding without making the page. It
+// reads no further than it must, so it is for bytes that a hash has proven.
+func find(data []byte, i uint16) (bool, error) {
+	r, at, found := &bitReader{in: data[1:]}, int(i), false
+	switch data[0] &^ 15 {
+	case pageEmpty:
+		r.bad = len(data) > 1 || data[0] != pageEmpty
+	case pageList, pageRuns:
+		found = findRice(r, at, int(data[0]&15), data[0]&^15 == pageRuns)
+	case pageBitmap:
+		r.skip(at)
+		found = r.bit()
+	default:
+		r.bad = true
+	}
+	if r.bad {
+		return false, fmt.Errorf("%w: page", ErrMalformed)
+	}
+	return found, nil
+}
+
+func findRice(r *bitReader, at, k int, runs bool) bool {
+	next := 0
+	if !runs {
+		var found, done bool
+		if next, found, done = findFar(r, at, k); done {
+			return found
+		}
+	}
+	for next <= at && !r.bad {
+		q, end := readQuotient(r, next, k)
+		if end {
+			return false
+		}
+		first := next + q<<k + int(r.bits(k)) //nolint:gosec // below 2^15
+		last := first
+		if runs {
+			last += int(r.gamma(PageSize)) - 1 //nolint:gosec // at most PageSize
+		}
+		if first <= at && at <= last {
+			return true
+		}
+		if next = last + 1; runs {
+			next++
+		}
+	}
+	return false
+}
+
+// findFar goes through a list as long as eight bytes are left to load and
+// neither end nor escape can come: nearly all of a long page. A page of 1 % has
+// 650 entries, and this is what a proof of it waits for.
+func findFar(r *bitReader, at, k int) (next int, found, done bool) {
+	pos := 0
+	for pos>>3+8 <= len(r.in) && next+escape<<k < PageSize {
+		w := binary.BigEndian.Uint64(r.in[pos>>3:]) << (pos & 7)
+		q := bits.LeadingZeros64(^w)
+		if q >= escape {
+			break
+		}
+		first := next + q<<k + int(w<<(q+1)>>(64-k)) //nolint:gosec // below 2^15
+		if first >= at {
+			return 0, first == at, true
+		}
+		next, pos = first+1, pos+q+1+k
+	}
+	r.pos = pos
+	return next, false, false
 }

@@ -147,6 +147,7 @@ func TestPKI_2_LimitsOnThePage(t *testing.T) {
 	for what, n := range map[string]int{
 		"page": MaxPage, "snapshot": MaxSnapshot, "delta": MaxDelta, "pages of a delta": maxDeltaPages, "proof": MaxProof,
 		"leaves": MaxLeaves, "head": HeadLen, "classes of a proof": maxProofClasses, "pages of a class of a proof": maxProofPages, "escape": escape,
+		"greatest k": maxRice, "worth of a form": formWorth,
 	} {
 		if !bytes.Contains(md, fmt.Appendf(nil, "| %s | %d |", what, n)) {
 			t.Errorf("the page does not say: | %s | %d |", what, n)
