@@ -188,5 +188,6 @@ func (b *Builder) Sign(signer crypto.Signer, is Issue) (*State, error) {
 		return nil, err
 	}
 	s.trusted = Trusted{head: h, memory: &memory{}}
+	s.revoked = s.refusal(pki.ErrRevoked)
 	return s, nil
 }

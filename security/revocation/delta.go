@@ -196,7 +196,7 @@ func zigzag(v int) uint64 {
 	if v > 0 {
 		return uint64(2 * v)
 	}
-	return uint64(1 - 2*v) //nolint:gosec // positive
+	return uint64(1 - 2*v)
 }
 
 func unzigzag(u uint64) int {

@@ -83,7 +83,7 @@ func ParseHead(data []byte) (*Head, error) {
 func (h *Head) rules() error {
 	hours := (h.IssuedAt - T0().UnixMilli()) / time.Hour.Milliseconds()
 	switch {
-	case h.Epoch.Number < 1 || hours < 1 || h.Epoch.Number > uint64(hours):
+	case h.Epoch.Generation > maxGeneration || h.Epoch.Number < 1 || hours < 1 || h.Epoch.Number > uint64(hours):
 		return fmt.Errorf("%w: number %d, %d hours after T0", ErrEpoch, h.Epoch.Number, hours)
 	case h.NextUpdate <= h.IssuedAt:
 		return fmt.Errorf("%w: next update before the issue", ErrEpoch)
@@ -110,12 +110,13 @@ func (t *Trusted) Head() *Head {
 // VerifyHead checks a head and the state signer's chain (leaf first, root not
 // included). The signer is judged at the time that the head states, because a
 // head is itself a statement of time; now, when it is not zero, must be trusted
-// time, and the head may be at most MaxAhead of it.
+// time, and the head may be at most MaxAhead of it. A head of a generation above
+// 0 needs the root's word on its signer, and is for Watch.Take.
 func VerifyHead(data []byte, v *pki.Verifier, chain [][]byte, now time.Time) (*Trusted, error) {
-	h, err := ParseHead(data)
-	if err != nil {
-		return nil, err
-	}
+	return verifyClaim(data, nil, v, chain, now)
+}
+
+func verifyHead(h *Head, v *pki.Verifier, chain [][]byte, now time.Time) (*Trusted, error) {
 	if err := h.rules(); err != nil {
 		return nil, err
 	}

@@ -147,15 +147,17 @@ func OpenProof(data []byte, trusted *Trusted) (*Proof, error) {
 	p := &Proof{classes: make([]proven, n), kept: make([]byte, 0, 128), trusted: *trusted}
 	var at [maxProofClasses]int
 	var leaves [maxProofClasses]hash
+	last := -1
 	for i := range p.classes {
 		raw, err := p.read(r, &p.classes[i])
 		if err != nil {
 			return nil, err
 		}
-		at[i], leaves[i] = p.classes[i].at, leafHash(raw)
-		if i > 0 && at[i-1] >= at[i] || at[i] >= int(want.Leaves) {
+		place := p.classes[i].at
+		if place <= last || place >= int(want.Leaves) {
 			return nil, fmt.Errorf("%w: place of a class", ErrMalformed)
 		}
+		last, at[i], leaves[i] = place, place, leafHash(raw)
 	}
 	path := r.Bytes(int(r.U8()) * len(hash{}))
 	if r.End() != nil {
@@ -196,15 +198,16 @@ func (p *Proof) read(r *wire.Reader, c *proven) ([]byte, error) {
 	c.shown = n
 	var at [maxProofPages]int
 	var leaves [maxProofPages]hash
+	last := -1
 	for i := range n {
-		at[i] = int(r.U16())
+		no := int(r.U16())
 		enc := r.Bytes(int(r.U16()))
-		if len(enc) < 1 || len(enc) > MaxPage || i > 0 && at[i-1] >= at[i] || at[i] >= c.leaf.pages() {
+		if len(enc) < 1 || len(enc) > MaxPage || no <= last || no >= c.leaf.pages() {
 			return nil, fmt.Errorf("%w: page", ErrMalformed)
 		}
-		leaves[i] = leafHash(enc)
+		last, at[i], leaves[i] = no, no, leafHash(enc)
 		p.kept = append(p.kept, enc...)
-		c.pages[i] = provenPage{at[i], p.kept[len(p.kept)-len(enc):]}
+		c.pages[i] = provenPage{no, p.kept[len(p.kept)-len(enc):]}
 	}
 	path := r.Bytes(int(r.U8()) * len(hash{}))
 	b := rebuilder{given: path}
@@ -235,7 +238,7 @@ func (p *Proof) Check(class pki.Class, index, svn uint32) error {
 			if g.no != int(index/PageSize) {
 				continue
 			}
-			revoked, err := find(g.data, uint16(index%PageSize)) //nolint:gosec // below PageSize
+			revoked, err := find(g.data, uint16(index%PageSize))
 			if revoked {
 				err = pki.ErrRevoked
 			}

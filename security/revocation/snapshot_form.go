@@ -87,7 +87,7 @@ func (r *row) pagedBits(t tuning) uint64 {
 	if empty := r.Leaf.pages() - next; empty > 0 {
 		n += headerBits(last, pageEmpty) + empty - 1
 	}
-	return uint64(n) //nolint:gosec // not negative
+	return uint64(n)
 }
 
 // flatSize is how many bits the members of a class take in a Rice code, by its
@@ -115,7 +115,7 @@ func (r *row) measure(size *flatSize) {
 		}
 	}
 	for k := range size {
-		size[k] += uint64(r.Revoked) * uint64(k+1) //nolint:gosec // not negative
+		size[k] += uint64(r.Revoked) * uint64(k+1)
 	}
 }
 
@@ -126,7 +126,7 @@ func headerBits(last, h byte) int {
 }
 
 // countK is the Rice parameter of a class's count.
-func (t tuning) countK(l *Leaf) int { return t.base + bits.Len(uint(l.pages())) - 1 } //nolint:gosec // not negative
+func (t tuning) countK(l *Leaf) int { return t.base + bits.Len(uint(l.pages())) - 1 }
 
 // firstHeader is what the header of a class's first page is told by.
-func (t tuning) firstHeader() byte { return pageList | byte(min(max(t.k, 1), 15)) } //nolint:gosec // at most 15
+func (t tuning) firstHeader() byte { return pageList | byte(min(max(t.k, 1), 15)) }

@@ -45,7 +45,7 @@ func (s *State) readRows(r *bitReader, classes int, t tuning) error {
 	for len(s.rows) < classes {
 		plain := r.gamma(uint64(classes-len(s.rows))+1) - 1 //nolint:gosec // positive
 		for n := uint64(0); n <= plain && len(s.rows) < classes; n++ {
-			row, f := row{Leaf: Leaf{Class: pki.Class(next)}}, form{formCommon, t.k} //nolint:gosec // checked below
+			row, f := row{Leaf: Leaf{Class: pki.Class(next)}}, form{formCommon, t.k}
 			if n == plain {
 				next += r.gamma(1<<32) - 1
 				row.Class = pki.Class(next) //nolint:gosec // checked below
@@ -94,7 +94,7 @@ func (r *row) readMembers(in *bitReader, t tuning, f form) error {
 	}
 	next, page := uint64(0), (*Page)(nil)
 	for range count {
-		at := next + in.rice(f.k, uint64(r.Issued)) //nolint:gosec // not negative
+		at := next + in.rice(f.k, uint64(r.Issued))
 		if in.bad || at >= uint64(r.Issued) {
 			return fmt.Errorf("%w: members of class %v", ErrMalformed, r.Class)
 		}

@@ -59,6 +59,7 @@ type State struct {
 	rows    []row        // by class
 	issuers []IssuerLeaf // by ID
 	trusted Trusted
+	revoked error // the refusal that is needed most, made once
 }
 
 var _ pki.Status = (*State)(nil)
@@ -77,16 +78,21 @@ func (s *State) Epoch() pki.Epoch { return s.trusted.head.Epoch }
 func (s *State) Check(class pki.Class, index, svn uint32) error {
 	r := s.row(class)
 	if r == nil {
-		return &standing{s.Epoch(), pki.ErrUnknownClass}
+		return s.refusal(pki.ErrUnknownClass)
 	}
 	if err := r.check(index, svn); err != nil {
-		return &standing{s.Epoch(), err}
+		return s.refusal(err)
 	}
-	if r.page(int(index / PageSize)).Has(uint16(index % PageSize)) { //nolint:gosec // below PageSize
-		return &standing{s.Epoch(), pki.ErrRevoked}
+	if r.page(int(index / PageSize)).Has(uint16(index % PageSize)) {
+		if s.revoked == nil {
+			return s.refusal(pki.ErrRevoked)
+		}
+		return s.revoked
 	}
 	return nil
 }
+
+func (s *State) refusal(err error) error { return &standing{s.Epoch(), err} }
 
 // standing is why a member is not in good standing; it wraps one of package
 // pki's errors. Its words are made when they are asked for: a state is asked
@@ -138,7 +144,7 @@ func (s *State) row(class pki.Class) *row {
 func (s *State) find(class pki.Class) (int, bool) {
 	lo, hi := 0, len(s.rows)
 	for lo < hi {
-		if mid := int(uint(lo+hi) >> 1); s.rows[mid].Class < class { //nolint:gosec // not negative
+		if mid := int(uint(lo+hi) >> 1); s.rows[mid].Class < class {
 			lo = mid + 1
 		} else {
 			hi = mid
@@ -194,6 +200,7 @@ func (s *State) adopt(t *Trusted) (*State, error) {
 		return nil, ErrRoot
 	}
 	s.trusted = *t
+	s.revoked = s.refusal(pki.ErrRevoked)
 	for _, m := range t.signer.Members() {
 		if err := s.Check(m.Class, m.Index, t.signer.SVN()); err != nil {
 			return nil, fmt.Errorf("%w: by its own state: %w", ErrSigner, err)
