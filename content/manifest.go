@@ -13,6 +13,11 @@ import (
 	"github.com/lares-drm/lares/license/ident"
 )
 
+// StateName is the file name of the revocation state that travels with packed
+// content (docs/spec/revocation.md, Offer). content.json does not list it: it is
+// older or newer than the film, and whoever packs again may replace it.
+const StateName = "state.rsl"
+
 // ManifestName is the file name of a Manifest in a packed folder.
 const ManifestName = "content.json"
 

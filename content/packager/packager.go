@@ -30,6 +30,7 @@ type Config struct {
 	Poster     string        // a JPEG or PNG file; default none
 	Keys       KeySource     // default: a random key and key ID for each tier
 	Recipient  []byte        // delivery certificate (DER) of the issuer's TREM, verified by the caller; the sealed keys are KeysName then
+	State      []byte        // an encoded revocation state that goes along as content.StateName; default none
 	Progress   func(done, total int64)
 }
 
@@ -243,6 +244,11 @@ func (p *packer) pack(ctx context.Context) error {
 	}
 	if _, err := p.write(content.ManifestName, data); err != nil {
 		return err
+	}
+	if len(p.cfg.State) > 0 {
+		if _, err := p.write(content.StateName, p.cfg.State); err != nil {
+			return err
+		}
 	}
 	if err := p.seal(); err != nil {
 		return err

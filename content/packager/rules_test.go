@@ -278,9 +278,12 @@ func TestPack_SealsForTheRecipient(t *testing.T) {
 	}
 	_, paths := inputs(t)
 	dir := filepath.Join(t.TempDir(), "out")
-	res, err := packager.Pack(context.Background(), packager.Config{Inputs: paths, Dir: dir, Content: "c", Title: "t", Recipient: cert})
+	res, err := packager.Pack(context.Background(), packager.Config{Inputs: paths, Dir: dir, Content: "c", Title: "t", Recipient: cert, State: []byte("state")})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if state, err := os.ReadFile(filepath.Join(dir, content.StateName)); err != nil || string(state) != "state" {
+		t.Errorf("the revocation state that goes along: %q, %v", state, err)
 	}
 	blob, err := os.ReadFile(filepath.Join(dir, packager.KeysName))
 	if err != nil {

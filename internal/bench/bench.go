@@ -23,6 +23,7 @@ func All() []Bench {
 		licenseBench(),
 		sltpBench(),
 		transferBench(),
+		revocationBench(),
 	}
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -17,11 +18,12 @@ import (
 	"github.com/lares-drm/lares/content/cenc"
 	"github.com/lares-drm/lares/content/packager"
 	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/revocation"
 )
 
 type packFlags struct {
-	title, id, scheme, to, out, poster, licenseURL string
-	fragment                                       time.Duration
+	title, id, scheme, to, out, poster, licenseURL, authority string
+	fragment                                                  time.Duration
 }
 
 // packed is what `pack --json` prints. It holds no key.
@@ -74,6 +76,7 @@ Check the certificate's SHA-256, which is printed, against the issuer's own.`,
 	cmd.Flags().StringVar(&f.out, "out", "", "folder to make; it must not exist (required)")
 	cmd.Flags().StringVar(&f.poster, "poster", "", "poster image, JPEG or PNG")
 	cmd.Flags().StringVar(&f.licenseURL, "license-url", "license", "Clear Key server, as the manifest names it")
+	cmd.Flags().StringVar(&f.authority, "authority", "", "URL of the authority: its revocation state travels with the film")
 	cmd.Flags().DurationVar(&f.fragment, "fragment", 4*time.Second, "least length of a fragment, 1s to 10s")
 	for _, name := range []string{"title", "content", "to", "out"} {
 		_ = cmd.MarkFlagRequired(name) // the flag exists
@@ -100,10 +103,14 @@ func (f *packFlags) run(cmd *cobra.Command, env *Env, args []string) error {
 	if err != nil {
 		return err
 	}
+	state, err := carriedState(cmd.Context(), f.authority)
+	if err != nil {
+		return err
+	}
 	p := &progress{env: env, start: env.Now()}
 	res, err := packager.Pack(cmd.Context(), packager.Config{
 		Inputs: args, Dir: f.out, Content: id, Title: f.title, Scheme: scheme, LicenseURL: f.licenseURL,
-		FragmentMS: int(f.fragment.Milliseconds()), Poster: f.poster, Recipient: cert.Raw, Progress: p.show(),
+		FragmentMS: int(f.fragment.Milliseconds()), Poster: f.poster, Recipient: cert.Raw, State: state, Progress: p.show(),
 	})
 	p.end()
 	if err != nil {
@@ -111,6 +118,19 @@ func (f *packFlags) run(cmd *cobra.Command, env *Env, args []string) error {
 	}
 	out := describePacked(f.out, res, cert)
 	return env.print(cmd, out, out.text)
+}
+
+// carriedState asks an authority for its newest state. Who packs does not judge
+// it: every module that reads it does.
+func carriedState(ctx context.Context, url string) ([]byte, error) {
+	if url == "" {
+		return nil, nil
+	}
+	l, err := authorityOf(url).State(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask for the revocation state: %w", err)
+	}
+	return revocation.Offer{Head: l.Head, Chain: l.HeadChain, Snapshot: l.Snapshot}.Encode()
 }
 
 func describePacked(dir string, res *packager.Result, cert *x509.Certificate) *packed {

@@ -28,7 +28,7 @@ func newStorageTest(t *testing.T, program string) (*shopTest, string) {
 		}
 	})
 	s.ok(os.WriteFile(h.path("ceremony.json"), []byte(`{"levels": ["SL1", "SL2", "SL3"], "anchors": ["A0", "A1", "A2"]}`), 0o600))
-	s.do("ca", "ceremony", "--dir", h.path("ca"), "--file", h.path("ceremony.json"))
+	s.do("ca", "ceremony", "--dir", h.path("ca"), h.path("ceremony.json"))
 	ca, err := h.serve("ca", "ca", "serve", "--dir", h.path("ca"), "--listen", "127.0.0.1:0")
 	s.ok(err)
 	return s, ca

@@ -133,6 +133,7 @@ func (s *server) apiAdd(w http.ResponseWriter, r *http.Request) {
 		s.answer(w, r, err)
 		return
 	}
+	s.Home.LearnCarried(r.Context())
 	writeJSON(w, http.StatusCreated, map[string]any{"content": t.Content, "title": t.Title})
 }
 

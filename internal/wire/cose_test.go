@@ -170,6 +170,9 @@ func FuzzParseEncrypt0(f *testing.F) {
 
 func TestReader(t *testing.T) {
 	r := wire.NewReader([]byte{1, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 4, 5})
+	if r.Peek() != 1 {
+		t.Errorf("a look ahead sees %d", r.Peek())
+	}
 	if a, b, c, d := r.U8(), r.U16(), r.U32(), r.U64(); a != 1 || b != 2 || c != 3 || d != 4 || r.Err() != nil {
 		t.Errorf("read %d %d %d %d, %v", a, b, c, d, r.Err())
 	}
@@ -179,7 +182,7 @@ func TestReader(t *testing.T) {
 	if r.Bytes(2) != nil || !errors.Is(r.End(), wire.ErrTruncated) {
 		t.Errorf("past the end: %v", r.Err())
 	}
-	if r.U8() != 0 || r.Bytes(-1) != nil {
+	if r.U8() != 0 || r.Peek() != 0 || r.Bytes(-1) != nil {
 		t.Error("a reader goes on after its first error")
 	}
 }

@@ -23,6 +23,14 @@ func (r *Reader) Bytes(n int) []byte {
 	return out
 }
 
+// Peek returns the next byte without reading it, 0 when there is none.
+func (r *Reader) Peek() uint8 {
+	if r.err != nil || len(r.in) == 0 {
+		return 0
+	}
+	return r.in[0]
+}
+
 // U8 returns the next byte.
 func (r *Reader) U8() uint8 {
 	if b := r.Bytes(1); b != nil {

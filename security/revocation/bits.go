@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"encoding/binary"
 	"errors"
 	"math/bits"
 )
@@ -14,16 +15,18 @@ type bitWriter struct {
 	free int // unused low bits of the last byte
 }
 
+// len is how many bits were written.
+func (w *bitWriter) len() int { return 8*len(w.out) - w.free }
+
 func (w *bitWriter) bits(v uint64, n int) {
 	for n > 0 {
 		if w.free == 0 {
 			w.out, w.free = append(w.out, 0), 8
 		}
 		take := min(n, w.free)
-		chunk := byte(v >> (n - take) & (1<<take - 1)) //nolint:gosec // at most 8 bits
-		w.out[len(w.out)-1] |= chunk << (w.free - take)
-		w.free -= take
 		n -= take
+		w.free -= take
+		w.out[len(w.out)-1] |= byte(v>>n&(1<<take-1)) << w.free //nolint:gosec // at most 8 bits
 	}
 }
 
@@ -61,44 +64,88 @@ type bitReader struct {
 
 func (r *bitReader) left() int { return 8*len(r.in) - r.pos }
 
-func (r *bitReader) bit() bool {
-	if r.bad || r.pos >= 8*len(r.in) {
-		r.bad = true
-		return false
+// peek returns the next bits, 57 or more of them, the first one highest;
+// behind the end there are zeros.
+func (r *bitReader) peek() uint64 {
+	at := r.pos >> 3
+	if at+8 <= len(r.in) {
+		return binary.BigEndian.Uint64(r.in[at:]) << (r.pos & 7)
 	}
-	b := r.in[r.pos>>3]>>(7-r.pos&7)&1 == 1
-	r.pos++
-	return b
+	v := uint64(0)
+	for i := range 8 {
+		if v <<= 8; at+i < len(r.in) {
+			v |= uint64(r.in[at+i])
+		}
+	}
+	return v << (r.pos & 7)
 }
 
-func (r *bitReader) bits(n int) (v uint64) {
+// skip goes on by n bits, which must be there.
+func (r *bitReader) skip(n int) {
 	if r.bad || n > r.left() {
 		r.bad = true
+		return
+	}
+	r.pos += n
+}
+
+func (r *bitReader) bit() bool { return r.bits(1) == 1 }
+
+func (r *bitReader) bits(n int) uint64 {
+	if n > 32 {
+		high := r.bits(n - 32)
+		return high<<32 | r.bits(32)
+	}
+	v := r.peek() >> (64 - n)
+	if r.skip(n); r.bad {
 		return 0
 	}
-	for n > 0 {
-		have := 8 - r.pos&7
-		take := min(n, have)
-		v = v<<take | uint64(r.in[r.pos>>3]>>(have-take))&(1<<take-1)
-		r.pos += take
-		n -= take
-	}
 	return v
+}
+
+// ones reads ones and the zero behind them.
+func (r *bitReader) ones() (n uint64) {
+	for !r.bad {
+		k := min(bits.LeadingZeros64(^r.peek()), 56)
+		if k < 56 {
+			r.skip(k + 1)
+			return n + uint64(k) //nolint:gosec // not negative
+		}
+		r.skip(k)
+		n += 56
+	}
+	return 0
 }
 
 // gamma reads a gamma code of at most limit.
 func (r *bitReader) gamma(limit uint64) uint64 {
 	n := 0
-	for !r.bit() {
-		if n++; r.bad || n > 63 {
-			r.bad = true
-			return 1
-		}
+	for n < 64 && !r.bad && !r.bit() {
+		n++
+	}
+	if n > 63 || r.bad {
+		r.bad = true
+		return 1
 	}
 	v := uint64(1)<<n | r.bits(n)
 	if r.bad || v > limit {
 		r.bad = true
 		return 1
+	}
+	return v
+}
+
+// rice reads what rice wrote, of at most limit.
+func (r *bitReader) rice(k int, limit uint64) uint64 {
+	q := r.ones()
+	if q > limit>>k {
+		r.bad = true
+		return 0
+	}
+	v := q<<k | r.bits(k)
+	if r.bad || v > limit {
+		r.bad = true
+		return 0
 	}
 	return v
 }

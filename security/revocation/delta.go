@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/lares-drm/lares/security/pki"
@@ -27,9 +28,10 @@ var ErrNoDelta = errors.New("revocation: no delta leads there")
 // revocation turned over, as places in the concatenation of all classes'
 // allotted indexes in the newer state.
 type delta struct {
-	rows    []Leaf // class, status, reason, minSVN, issuedCount
+	rows    []Leaf // class, status, reason, minSVN, issuedCount, CRL
 	issuers []IssuerLeaf
 	turned  []stretch // sorted, with gaps between
+	places  uint64    // allotted in the newer state
 }
 
 type stretch struct{ first, last uint64 }
@@ -58,6 +60,7 @@ func (s *State) Delta(from *State) ([]byte, error) {
 		}
 		base += uint64(r.Issued)
 	}
+	d.places = base
 	if seen != len(from.rows) || pages > maxDeltaPages || len(s.issuers)-newIssuers(from, d.issuers) != len(from.issuers) {
 		return nil, ErrNoDelta
 	}
@@ -78,7 +81,7 @@ func newIssuers(from *State, changed []IssuerLeaf) (n int) {
 }
 
 func sameRow(a, b *Leaf) bool {
-	return a.Class == b.Class && a.Status == b.Status && a.Reason == b.Reason && a.MinSVN == b.MinSVN && a.Issued == b.Issued
+	return a.Class == b.Class && a.Status == b.Status && a.Reason == b.Reason && a.MinSVN == b.MinSVN && a.Issued == b.Issued && a.CRL == b.CRL
 }
 
 // compare adds the places that differ and returns how many pages do.
@@ -126,71 +129,99 @@ func (d *delta) turn(t stretch) {
 // encode writes the delta. The stretches come as single places or as runs, in
 // the cheapest Rice parameter; at a tie single places first, smaller k first.
 func (d *delta) encode() []byte {
-	w := &bitWriter{out: []byte{snapshotVersion}}
-	w.gamma(uint64(len(d.rows)) + 1)
-	w.gamma(uint64(len(d.issuers)) + 1)
-	next := uint64(0)
-	for i := range d.rows {
-		w.gamma(uint64(d.rows[i].Class) - next + 1)
-		next = uint64(d.rows[i].Class) + 1
-		d.rows[i].write(w)
+	w := &bitWriter{}
+	w.bits(layoutVersion, 1)
+	registry := len(d.rows)+len(d.issuers) > 0 || len(d.turned) == 0
+	w.flag(registry)
+	if registry {
+		d.writeRows(w)
+		w.flag(len(d.turned) > 0)
 	}
-	for i := range d.issuers {
-		d.issuers[i].write(w)
-	}
-	w.gamma(uint64(len(d.turned)) + 1)
 	if len(d.turned) == 0 {
 		return w.out
 	}
 	runs, k := d.cheapest()
+	n := d.number(runs)
 	w.flag(runs)
-	w.bits(uint64(k), 6) //nolint:gosec // below 64
-	if !runs {
-		w.gamma(d.places())
-	}
-	next = 0
-	rice := func(first uint64) {
-		w.ones((first - next) >> k)
-		w.bits(0, 1)
-		w.bits((first-next)&(1<<k-1), k)
-	}
+	w.gamma(n)
+	w.gamma(zigzag(k - d.guess(n)))
+	next := uint64(0)
 	for _, t := range d.turned {
 		if runs {
-			rice(t.first)
+			rice(w, t.first-next, k)
 			w.gamma(t.last - t.first + 1)
 			next = t.last + 2
 			continue
 		}
 		for i := t.first; i <= t.last; i++ {
-			rice(i)
+			rice(w, i-next, k)
 			next = i + 1
 		}
 	}
 	return w.out
 }
 
-func (d *delta) places() (n uint64) {
+func (d *delta) writeRows(w *bitWriter) {
+	w.gamma(uint64(len(d.rows)) + 1)
+	w.gamma(uint64(len(d.issuers)) + 1)
+	next := uint64(0)
+	for i := range d.rows {
+		w.gamma(uint64(d.rows[i].Class) - next + 1)
+		next = uint64(d.rows[i].Class) + 1
+		d.rows[i].writeStanding(w)
+		w.gamma(uint64(d.rows[i].pages())) //nolint:gosec // at least one
+	}
+	for i := range d.issuers {
+		d.issuers[i].write(w)
+	}
+}
+
+// number is how many places turned over, or how many runs of them.
+func (d *delta) number(runs bool) (n uint64) {
+	if runs {
+		return uint64(len(d.turned))
+	}
 	for _, t := range d.turned {
 		n += t.last - t.first + 1
 	}
 	return n
 }
 
-// cheapest compares all ways to write the stretches.
+// guess is the Rice parameter that so many places at random would have, or one
+// near it; the delta says how far off it is.
+func (d *delta) guess(n uint64) int { return min(max(bits.Len64(d.places/n)-1, 0), maxRice) }
+
+// zigzag maps 0, 1, -1, 2, -2 … to 1, 2, 3, 4, 5 …
+func zigzag(v int) uint64 {
+	if v > 0 {
+		return uint64(2 * v)
+	}
+	return uint64(1 - 2*v)
+}
+
+func unzigzag(u uint64) int {
+	if u%2 == 0 {
+		return int(u / 2) //nolint:gosec // bounded by the reader
+	}
+	return -int(u / 2) //nolint:gosec // bounded by the reader
+}
+
+// cheapest compares all ways to write the stretches, in bits.
 func (d *delta) cheapest() (runs bool, k int) {
-	n := d.places()
 	best := ^uint64(0)
 	for _, asRuns := range []bool{false, true} {
-		for try := range 48 {
-			cost, next := uint64(len(d.turned)*(try+1)), uint64(0)
-			if !asRuns {
-				cost = n*(uint64(try)+1) + uint64(gammaBits(n)) //nolint:gosec // small
+		n := d.number(asRuns)
+		fixed := uint64(gammaBits(n)) //nolint:gosec // positive
+		for _, t := range d.turned {
+			if asRuns {
+				fixed += uint64(gammaBits(t.last - t.first + 1)) //nolint:gosec // positive
 			}
+		}
+		for try := range maxRice + 1 {
+			cost, next := fixed+n*uint64(try+1)+uint64(gammaBits(zigzag(try-d.guess(n)))), uint64(0) //nolint:gosec // not negative
 			for _, t := range d.turned {
 				cost += (t.first - next) >> try
-				next = t.last + 1
-				if asRuns {
-					cost += uint64(gammaBits(t.last - t.first + 1)) //nolint:gosec // positive
+				if next = t.last + 1; asRuns {
 					next++
 				}
 			}
@@ -202,67 +233,88 @@ func (d *delta) cheapest() (runs bool, k int) {
 	return runs, k
 }
 
-// parseDelta reads the one encoding of a delta.
-func parseDelta(data []byte) (*delta, error) {
-	if len(data) < 2 || len(data) > MaxDelta || data[0] != snapshotVersion {
+// parseDelta reads the one encoding of a delta from the state s.
+func (s *State) parseDelta(data []byte) (*delta, error) {
+	if len(data) < 1 || len(data) > MaxDelta {
 		return nil, fmt.Errorf("%w: delta of %d bytes", ErrMalformed, len(data))
 	}
-	r := &bitReader{in: data[1:]}
-	rows, issuers := r.gamma(MaxLeaves+1)-1, r.gamma(MaxLeaves+1)-1
-	d, next := &delta{}, uint64(0)
-	for range rows {
-		id := next + r.gamma(1<<32) - 1
-		l, ok := readRow(r)
-		if !ok || id > uint64(pki.MaxClass) {
-			return nil, fmt.Errorf("%w: class row", ErrMalformed)
-		}
-		l.Class, next = pki.Class(id), id+1
-		d.rows = append(d.rows, l)
+	r := &bitReader{in: data}
+	if r.bits(1) != layoutVersion {
+		return nil, fmt.Errorf("%w: version of the delta", ErrMalformed)
 	}
-	for range issuers {
-		l, ok := readIssuer(r)
-		if n := len(d.issuers); !ok || n > 0 && d.issuers[n-1].ID >= l.ID {
-			return nil, fmt.Errorf("%w: issuer row", ErrMalformed)
+	d, turned := &delta{}, true
+	if r.bit() {
+		if err := d.readRows(r); err != nil {
+			return nil, err
 		}
-		d.issuers = append(d.issuers, l)
+		turned = r.bit()
 	}
-	d.readTurned(r)
+	d.places = s.allotted(d.rows)
+	if turned {
+		d.readTurned(r)
+	}
 	if !r.end() || !bytes.Equal(d.encode(), data) {
 		return nil, fmt.Errorf("%w: delta", ErrMalformed)
 	}
 	return d, nil
 }
 
+// allotted is how many indexes the classes have once these rows are changed.
+func (s *State) allotted(rows []Leaf) (n uint64) {
+	for i := range s.rows {
+		n += uint64(s.rows[i].Issued)
+	}
+	for i := range rows {
+		n += uint64(rows[i].Issued)
+		if old := s.row(rows[i].Class); old != nil {
+			n -= uint64(old.Issued)
+		}
+	}
+	return n
+}
+
+func (d *delta) readRows(r *bitReader) error {
+	rows, issuers, next := r.gamma(MaxLeaves+1)-1, r.gamma(MaxLeaves+1)-1, uint64(0)
+	for range rows {
+		id := next + r.gamma(1<<32) - 1
+		l := Leaf{Class: pki.Class(id)} //nolint:gosec // checked below
+		l.readStanding(r)
+		l.Issued = uint32(r.gamma(MaxIssued/PageSize)) * PageSize //nolint:gosec // bounded by the reader
+		if r.bad || id > uint64(pki.MaxClass) || !l.sound() {
+			return fmt.Errorf("%w: class row", ErrMalformed)
+		}
+		next = id + 1
+		d.rows = append(d.rows, l)
+	}
+	for range issuers {
+		l, ok := readIssuer(r)
+		if n := len(d.issuers); !ok || n > 0 && d.issuers[n-1].ID >= l.ID {
+			return fmt.Errorf("%w: issuer row", ErrMalformed)
+		}
+		d.issuers = append(d.issuers, l)
+	}
+	return nil
+}
+
+// maxPlace is beyond every place of the greatest state.
+const maxPlace = uint64(MaxLeaves) << 32
+
 func (d *delta) readTurned(r *bitReader) {
-	const limit = uint64(MaxLeaves) << 32 // every place of the greatest state
-	count := r.gamma(limit) - 1
-	if count == 0 || r.bad {
-		return
-	}
-	runs, k := r.bit(), int(r.bits(6)) //nolint:gosec // six bits
-	if !runs {
-		count = r.gamma(limit)
-	}
-	if k >= 48 {
+	runs, count := r.bit(), r.gamma(maxPlace)
+	k := d.guess(count) + unzigzag(r.gamma(2*maxRice+1))
+	if r.bad || k < 0 || k > maxRice || count > uint64(r.left()) { //nolint:gosec // not negative; each takes a bit or more
 		r.bad = true
+		return
 	}
 	next := uint64(0)
 	for range count {
-		q := uint64(0)
-		for r.bit() {
-			q++
-		}
-		if r.bad || bits.Len64(q)+k > 52 {
-			r.bad = true
-			return
-		}
-		t := stretch{first: next + q<<k + r.bits(k)}
+		t := stretch{first: next + r.rice(k, maxPlace)}
 		t.last, next = t.first, t.first+1
 		if runs {
-			t.last += r.gamma(limit) - 1
+			t.last += r.gamma(maxPlace) - 1
 			next = t.last + 2
 		}
-		if r.bad || t.last >= limit {
+		if r.bad || t.last >= maxPlace {
 			r.bad = true
 			return
 		}
@@ -349,4 +401,29 @@ func (r *row) turn(order []int, byPage map[int][]run) {
 		}
 	}
 	r.pages, r.PageRoot = append(out, rest...), hash{}
+}
+
+// add puts indexes (ascending) into their pages. Where nothing changes, the page
+// and the class's root stay as they are.
+func (r *row) add(indexes []uint32) {
+	out := make([]numbered, 0, len(r.pages)+1)
+	rest, changed := r.pages, false
+	for len(indexes) > 0 {
+		no := int(indexes[0] / PageSize)
+		n := sort.Search(len(indexes), func(i int) bool { return int(indexes[i]/PageSize) > no })
+		for len(rest) > 0 && rest[0].no < no {
+			out, rest = append(out, rest[0]), rest[1:]
+		}
+		g := numbered{no: no}
+		if len(rest) > 0 && rest[0].no == no {
+			g, rest = rest[0], rest[1:]
+		}
+		if p := g.page.with(indexes[:n]); p.Len() != g.page.Len() {
+			g, changed = numbered{no: no, page: p}, true
+		}
+		out, indexes = append(out, g), indexes[n:]
+	}
+	if changed {
+		r.pages, r.PageRoot = append(out, rest...), hash{}
+	}
 }

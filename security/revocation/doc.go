@@ -9,10 +9,12 @@
 // Apply moves to a newer one by an unsigned Delta, and Proof cuts out what one
 // party staples to show its standing against a head alone.
 //
-// It does not fetch, store or read a clock, it does not decide when a state is
-// too old (that is the license's and the domain's), and it does not yet know
-// the root-signed change of the state signer: a head's generation is compared,
-// nothing here raises it.
+// A Watch is what a party keeps: it takes what is newer, refuses by name what is
+// older, forged or from the future, and keeps the evidence when a signer says two
+// things. A Tier says what a party may do with a state of some age.
+//
+// It does not fetch, store or read a clock. How old a state may be is for the
+// license and the domain to say.
 //
 // The promise: a State, a Proof and a Trusted head come only from bytes whose
 // signer, signature and Merkle root were checked; one set of revocations has

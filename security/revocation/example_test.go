@@ -44,5 +44,5 @@ func Example() {
 	// 11: <nil>
 	// 12: revocation: epoch 0.1: revoked
 	// tablet: revocation: epoch 0.1: its class is suspended
-	// 166 bytes of head, 10 bytes of state
+	// 166 bytes of head, 9 bytes of state
 }

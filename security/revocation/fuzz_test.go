@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/hex"
 	"testing"
+
+	"github.com/lares-drm/lares/security/pki/pkitest"
 )
 
 func hexOf(b []byte) string { return hex.EncodeToString(b) }
@@ -26,14 +28,14 @@ func FuzzSnapshot(f *testing.F) {
 func FuzzDelta(f *testing.F) {
 	f.Add([]byte{1, 0xc0, 0x80})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		d, err := parseDelta(data)
+		s := &State{rows: []row{{Leaf: Leaf{Class: 0, Issued: PageSize}}, {Leaf: Leaf{Class: 7, Issued: 3 * PageSize}}}}
+		d, err := s.parseDelta(data)
 		if err != nil {
 			return
 		}
 		if !bytes.Equal(d.encode(), data) {
 			t.Fatal("a second encoding of one delta")
 		}
-		s := &State{rows: []row{{Leaf: Leaf{Class: 0, Issued: PageSize}}, {Leaf: Leaf{Class: 7, Issued: 3 * PageSize}}}}
 		if next, err := s.apply(d); err == nil {
 			next.seal()
 		}
@@ -58,6 +60,32 @@ func FuzzParseLeaf(f *testing.F) {
 		}
 		if l, err := ParseIssuerLeaf(data); err == nil && !bytes.Equal(l.Encode(), data) {
 			t.Fatal("another issuer leaf")
+		}
+	})
+}
+
+// FuzzFind: what is found without making the page is what the page has.
+func FuzzFind(f *testing.F) {
+	f.Add(NewPage(1, 2, 70, 9000).Encode(), uint16(70))
+	f.Fuzz(func(t *testing.T, data []byte, i uint16) {
+		if len(data) == 0 || len(data) > MaxPage {
+			return
+		}
+		found, err := find(data, i)
+		if p, bad := ParsePage(data); bad == nil && (err != nil || found != p.Has(i)) {
+			t.Fatalf("%v, %v", found, err)
+		}
+	})
+}
+
+// FuzzSignerChange: nothing is believed but what a root signed.
+func FuzzSignerChange(f *testing.F) {
+	d := pkitest.New(f, pkitest.Start())
+	own, err := SignChange(d.CAs[pkitest.RootClass].Signer, d.Root, 3, d.CAs[pkitest.RootClass].Signer.Public())
+	must(f, err)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if _, err := verifyChange(data, d.Trust); err == nil && !bytes.Equal(data, own) {
+			t.Fatal("a change that the root did not sign")
 		}
 	})
 }

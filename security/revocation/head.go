@@ -83,7 +83,7 @@ func ParseHead(data []byte) (*Head, error) {
 func (h *Head) rules() error {
 	hours := (h.IssuedAt - T0().UnixMilli()) / time.Hour.Milliseconds()
 	switch {
-	case h.Epoch.Number < 1 || hours < 1 || h.Epoch.Number > uint64(hours):
+	case h.Epoch.Generation > maxGeneration || h.Epoch.Number < 1 || hours < 1 || h.Epoch.Number > uint64(hours):
 		return fmt.Errorf("%w: number %d, %d hours after T0", ErrEpoch, h.Epoch.Number, hours)
 	case h.NextUpdate <= h.IssuedAt:
 		return fmt.Errorf("%w: next update before the issue", ErrEpoch)
@@ -96,6 +96,7 @@ func (h *Head) rules() error {
 type Trusted struct {
 	head   *Head
 	signer *pki.Peer
+	memory *memory // of its tree
 }
 
 // Head is the head, nil for the zero Trusted.
@@ -109,12 +110,13 @@ func (t *Trusted) Head() *Head {
 // VerifyHead checks a head and the state signer's chain (leaf first, root not
 // included). The signer is judged at the time that the head states, because a
 // head is itself a statement of time; now, when it is not zero, must be trusted
-// time, and the head may be at most MaxAhead of it.
+// time, and the head may be at most MaxAhead of it. A head of a generation above
+// 0 needs the root's word on its signer, and is for Watch.Take.
 func VerifyHead(data []byte, v *pki.Verifier, chain [][]byte, now time.Time) (*Trusted, error) {
-	h, err := ParseHead(data)
-	if err != nil {
-		return nil, err
-	}
+	return verifyClaim(data, nil, v, chain, now)
+}
+
+func verifyHead(h *Head, v *pki.Verifier, chain [][]byte, now time.Time) (*Trusted, error) {
 	if err := h.rules(); err != nil {
 		return nil, err
 	}
@@ -134,7 +136,7 @@ func VerifyHead(data []byte, v *pki.Verifier, chain [][]byte, now time.Time) (*T
 	if !lowS(sig) || wire.VerifyRaw(peer.Public(), append([]byte(headContext), h.raw[:headSigned]...), sig) != nil {
 		return nil, fmt.Errorf("%w: signature", ErrSigner)
 	}
-	return &Trusted{head: h, signer: peer}, nil
+	return &Trusted{head: h, signer: peer, memory: &memory{}}, nil
 }
 
 // sign fills in key ID and signature.

@@ -1,7 +1,6 @@
 package revocation
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 
@@ -58,12 +57,13 @@ const maxReason = 10
 
 // Kinds of leaf: their first byte.
 const (
-	leafClass  = 1
-	leafIssuer = 2
+	leafClass    = 1
+	leafIssuer   = 2
+	leafClassCRL = 3 // of a class whose CA also publishes a CRL
 )
 
-// classLeafLen is the length of a class leaf in bytes.
-const classLeafLen = 56
+// classLeafLen is the length of a class leaf in bytes, without the hash of a CRL.
+const classLeafLen = 54
 
 // Leaf is what the state says of a class.
 type Leaf struct {
@@ -75,42 +75,67 @@ type Leaf struct {
 	Issued   uint32      `json:"issued_count"`  // end of the allotted indexes, a multiple of PageSize
 	Revoked  uint32      `json:"revoked_count"` // members revoked one by one
 	PageRoot [32]byte    `json:"-"`
+	CRL      [32]byte    `json:"-"` // SHA-256 of the exported CRL that says the same; zero without one
 }
 
 // pages is how many pages the class has.
 func (l *Leaf) pages() int { return int(l.Issued / PageSize) }
 
-// Encode returns the leaf's bytes.
+// Encode returns the leaf's bytes. They are few enough for one block of SHA-256.
 func (l *Leaf) Encode() []byte {
-	b := []byte{leafClass, 0}
+	b := append(make([]byte, 0, classLeafLen), leafClass)
 	b = binary.BigEndian.AppendUint32(b, uint32(l.Class))
 	b = binary.BigEndian.AppendUint32(b, uint32(l.Next))
-	b = append(b, byte(l.Status), byte(l.Reason))
+	b = append(b, byte(l.Status)<<4|byte(l.Reason))
 	for _, n := range []uint32{l.MinSVN, l.Issued, l.Revoked} {
 		b = binary.BigEndian.AppendUint32(b, n)
 	}
-	return append(b, l.PageRoot[:]...)
+	if b = append(b, l.PageRoot[:]...); l.CRL != (hash{}) {
+		b[0] = leafClassCRL
+		b = append(b, l.CRL[:]...)
+	}
+	return b
 }
 
 // ParseLeaf reads the leaf of a class.
 func ParseLeaf(data []byte) (*Leaf, error) {
-	r := wire.NewReader(data)
-	kind, flags := r.U8(), r.U8()
-	l := &Leaf{
-		Class: pki.Class(r.U32()), Next: pki.Class(r.U32()), Status: ClassStatus(r.U8()), Reason: Reason(r.U8()),
-		MinSVN: r.U32(), Issued: r.U32(), Revoked: r.U32(),
-	}
-	copy(l.PageRoot[:], r.Bytes(sha256.Size))
-	if r.End() != nil || kind != leafClass || flags != 0 || !l.sound() {
-		return nil, fmt.Errorf("%w: class leaf", ErrMalformed)
+	l := &Leaf{}
+	if err := l.read(data); err != nil {
+		return nil, err
 	}
 	return l, nil
+}
+
+func (l *Leaf) read(data []byte) error {
+	if len(data) < 1 || len(data) != leafLen(data[0]) {
+		return fmt.Errorf("%w: class leaf", ErrMalformed)
+	}
+	u32 := func(at int) uint32 { return binary.BigEndian.Uint32(data[at:]) }
+	*l = Leaf{
+		Class: pki.Class(u32(1)), Next: pki.Class(u32(5)), Status: ClassStatus(data[9] >> 4), Reason: Reason(data[9] & 15),
+		MinSVN: u32(10), Issued: u32(14), Revoked: u32(18), PageRoot: hash(data[22:]),
+	}
+	if copy(l.CRL[:], data[classLeafLen:]); !l.sound() || (data[0] == leafClassCRL) != (l.CRL != hash{}) {
+		return fmt.Errorf("%w: class leaf", ErrMalformed)
+	}
+	return nil
+}
+
+// leafLen is the length of a class leaf of a kind, 0 for another.
+func leafLen(kind byte) int {
+	switch kind {
+	case leafClass:
+		return classLeafLen
+	case leafClassCRL:
+		return classLeafLen + len(hash{})
+	}
+	return 0
 }
 
 // sound checks what the fields demand of each other.
 func (l *Leaf) sound() bool {
 	return l.Status <= Retired && l.Reason <= maxReason && (l.Status != Active || l.Reason == Unspecified) &&
-		l.Issued%PageSize == 0 && l.Revoked <= l.Issued && (l.Status != Revoked || l.Revoked == 0)
+		l.Issued >= PageSize && l.Issued%PageSize == 0 && l.Revoked <= l.Issued && (l.Status != Revoked || l.Revoked == 0)
 }
 
 // check judges a member, but for the page.

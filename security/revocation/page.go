@@ -1,7 +1,7 @@
 package revocation
 
 import (
-	"fmt"
+	"math/bits"
 	"slices"
 )
 
@@ -54,16 +54,15 @@ func (p *Page) Has(i uint16) bool {
 	if p == nil {
 		return false
 	}
-	_, ok := slices.BinarySearchFunc(p.runs, i, func(r run, i uint16) int {
-		switch {
-		case r.last < i:
-			return -1
-		case r.first > i:
-			return 1
+	lo, hi := 0, len(p.runs)
+	for lo < hi {
+		if mid := int(uint(lo+hi) >> 1); p.runs[mid].last < i {
+			lo = mid + 1
+		} else {
+			hi = mid
 		}
-		return 0
-	})
-	return ok
+	}
+	return lo < len(p.runs) && p.runs[lo].first <= i
 }
 
 // Len is how many indexes the page holds.
@@ -72,6 +71,26 @@ func (p *Page) Len() int {
 		return 0
 	}
 	return p.count
+}
+
+// with returns the page with these indexes (ascending, of this page's range of
+// the class) as well.
+func (p *Page) with(indexes []uint32) *Page {
+	out := &Page{runs: make([]run, 0, len(p.spans())+len(indexes))}
+	old := p.spans()
+	for _, i := range indexes {
+		at := uint16(i % PageSize)
+		for ; len(old) > 0 && old[0].first <= at; old = old[1:] {
+			out.extend(old[0])
+		}
+		if n := len(out.runs); n == 0 || out.runs[n-1].last < at {
+			out.extend(run{at, at})
+		}
+	}
+	for _, r := range old {
+		out.extend(r)
+	}
+	return out
 }
 
 // flip returns the page with these runs (sorted, apart) turned over.
@@ -118,18 +137,44 @@ func (p *Page) header() byte {
 	if p.Len() == 0 {
 		return pageEmpty
 	}
-	best, cost := byte(pageBitmap), PageSize+1 // runs win a tie against the bitmap
-	for k := byte(15); k < 16; k-- {
-		if c := p.runsBits(int(k), cost); c < cost {
-			best, cost = pageRuns|k, c+1 // so does a smaller k against a greater
+	best := choice{pageBitmap, PageSize}
+	mean := min(max(bits.Len(uint((PageSize-1)/p.count))-1, 1), 15)
+	for _, k := range nearest(mean, 1) {
+		best.take(pageList|byte(k), p.listBits(k, best.bits+1)) //nolint:gosec // at most 15; k = 0 would be the bitmap turned over
+	}
+	mean = bits.Len(uint((PageSize-1)/len(p.runs))) - 1
+	for _, k := range nearest(min(mean, 15), 0) {
+		best.take(pageRuns|byte(k), p.runsBits(k, best.bits+1)) //nolint:gosec // at most 15
+	}
+	return best.header
+}
+
+// choice is the best way to write a page so far.
+type choice struct {
+	header byte
+	bits   int
+}
+
+// take takes a shorter way, or at a tie the one with the smaller header.
+func (c *choice) take(header byte, n int) {
+	if n < c.bits || n == c.bits && header < c.header {
+		*c = choice{header, n}
+	}
+}
+
+// nearest lists the parameters from least to 15, those near k first: where a
+// good one was tried before, the others are given up early.
+func nearest(k, least int) []int {
+	out := make([]int, 0, 16)
+	for d := range 16 {
+		if k+d <= 15 {
+			out = append(out, k+d)
+		}
+		if d > 0 && k-d >= least {
+			out = append(out, k-d)
 		}
 	}
-	for k := byte(15); k >= 1; k-- { // k = 0 would be the bitmap turned over
-		if c := p.listBits(int(k), cost); c < cost {
-			best, cost = pageList|k, c+1
-		}
-	}
-	return best
+	return out
 }
 
 // listBits is the length of the list's body, or some length from limit on.
@@ -180,11 +225,13 @@ func steps(next, k int) int {
 
 // Encode returns the page's one encoding: its header, then the body, filled
 // with zero bits.
-func (p *Page) Encode() []byte {
+func (p *Page) Encode() []byte { return p.encode().out }
+
+func (p *Page) encode() *bitWriter {
 	h := p.header()
-	w := &bitWriter{out: []byte{h}}
+	w := &bitWriter{out: append(make([]byte, 0, 64), h)}
 	p.body(w, h)
-	return w.out
+	return w
 }
 
 func (p *Page) body(w *bitWriter, header byte) {
@@ -244,87 +291,5 @@ func (p *Page) bitmap(w *bitWriter) {
 	}
 	for ; next < PageSize; next++ {
 		w.bits(0, 1)
-	}
-}
-
-// ParsePage reads the one encoding of a page.
-func ParsePage(data []byte) (*Page, error) {
-	if len(data) == 0 || len(data) > MaxPage {
-		return nil, fmt.Errorf("%w: page of %d bytes", ErrMalformed, len(data))
-	}
-	r := &bitReader{in: data[1:]}
-	p, err := readPage(r, data[0])
-	if err != nil {
-		return nil, err
-	}
-	if !r.end() {
-		return nil, fmt.Errorf("%w: page goes on", ErrMalformed)
-	}
-	return p, nil
-}
-
-// readPage reads a body and checks that its header is the cheapest.
-func readPage(r *bitReader, header byte) (*Page, error) {
-	p := &Page{}
-	switch header &^ 15 {
-	case pageEmpty:
-	case pageList, pageRuns:
-		p.readRice(r, int(header&15), header&^15 == pageRuns)
-	case pageBitmap:
-		p.readBitmap(r)
-	}
-	if r.bad || p.header() != header {
-		return nil, fmt.Errorf("%w: page", ErrMalformed)
-	}
-	return p, nil
-}
-
-func (p *Page) readRice(r *bitReader, k int, runs bool) {
-	for next := 0; ; {
-		q, end := readQuotient(r, next, k)
-		if r.bad || end {
-			return
-		}
-		first := next + q<<k + int(r.bits(k)) //nolint:gosec // below 2^15
-		length := 1
-		if runs {
-			length = int(r.gamma(PageSize)) //nolint:gosec // at most PageSize
-		}
-		last := first + length - 1
-		if r.bad || last >= PageSize {
-			r.bad = true
-			return
-		}
-		p.extend(run{uint16(first), uint16(last)}) //nolint:gosec // below PageSize
-		next = last + 1
-		if runs {
-			next++
-		}
-	}
-}
-
-// readQuotient reads what writeGap or writeEnd wrote, up to the low bits.
-func readQuotient(r *bitReader, next, k int) (q int, end bool) {
-	for q < escape && next+q<<k < PageSize {
-		if !r.bit() {
-			return q, false
-		}
-		q++
-	}
-	if next+q<<k >= PageSize || r.bit() {
-		return q, true
-	}
-	return q + int(r.gamma(PageSize)) - 1, false //nolint:gosec // at most PageSize
-}
-
-func (p *Page) readBitmap(r *bitReader) {
-	if r.left() < PageSize {
-		r.bad = true
-		return
-	}
-	for i := range PageSize {
-		if r.bit() {
-			p.extend(run{uint16(i), uint16(i)})
-		}
 	}
 }

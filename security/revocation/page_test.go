@@ -79,6 +79,12 @@ func TestPKI_2_PageHoldsItsSetAndNothingElse(t *testing.T) {
 		if got.Len() != len(set) || !bytes.Equal(got.Encode(), enc) {
 			rt.Fatalf("%d indexes, want %d", got.Len(), len(set))
 		}
+		for range 200 {
+			i := uint16(rapid.IntRange(0, PageSize-1).Draw(rt, "index"))
+			if found, err := find(enc, i); err != nil || found != p.Has(i) {
+				rt.Fatalf("index %d is looked for without making the page: %v, %v", i, found, err)
+			}
+		}
 		next := 0
 		for i := range PageSize {
 			want := next < len(set) && int(set[next]) == i

@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -14,21 +15,27 @@ const (
 	MaxProof        = 1 << 16 // bytes
 	maxProofClasses = 8
 	maxProofPages   = 4 // of one class
-	maxProofHashes  = 256
 )
 
 // Proof is the part of a state that covers a few members: their class leaves
 // and pages, proven under a trusted head. It implements pki.Status for them.
 type Proof struct {
 	classes []proven
+	kept    []byte // what pages refer to
 	trusted Trusted
 }
 
+// proven is a class of a proof.
 type proven struct {
 	leaf  Leaf
 	at    int // in the tree
-	pages []numbered
-	path  []hash // of the pages
+	shown int // pages
+	pages [maxProofPages]provenPage
+}
+
+type provenPage struct {
+	no   int
+	data []byte // its encoding, under the page root
 }
 
 var _ pki.Status = (*Proof)(nil)
@@ -36,7 +43,7 @@ var _ pki.Status = (*Proof)(nil)
 // Proof cuts out what shows the standing of these members: a party and the CAs
 // above it, as (*pki.Peer).Members lists them.
 func (s *State) Proof(members ...pki.Member) ([]byte, error) {
-	var classes []proven
+	var classes []cut
 	sorted := slices.Clone(members)
 	slices.SortFunc(sorted, func(a, b pki.Member) int {
 		return int(min(max(int64(a.Class)-int64(b.Class), -1), 1))*2 + int(min(max(int64(a.Index)-int64(b.Index), -1), 1))
@@ -50,12 +57,12 @@ func (s *State) Proof(members ...pki.Member) ([]byte, error) {
 		if m.Index >= r.Issued {
 			return nil, ErrIndex
 		}
-		if n := len(classes); n == 0 || classes[n-1].leaf.Class != m.Class {
-			classes = append(classes, proven{leaf: r.Leaf, at: i})
+		if n := len(classes); n == 0 || classes[n-1].row.Class != m.Class {
+			classes = append(classes, cut{row: r, at: i})
 		}
 		c, no := &classes[len(classes)-1], int(m.Index/PageSize)
-		if n := len(c.pages); n == 0 || c.pages[n-1].no != no {
-			c.pages = append(c.pages, numbered{no: no, page: r.page(no)})
+		if n := len(c.pages); n == 0 || c.pages[n-1] != no {
+			c.pages = append(c.pages, no)
 		}
 	}
 	if len(classes) == 0 || len(classes) > maxProofClasses {
@@ -68,30 +75,31 @@ func (s *State) Proof(members ...pki.Member) ([]byte, error) {
 			return nil, fmt.Errorf("%w: proof of %d pages", ErrMalformed, len(c.pages))
 		}
 		at = append(at, c.at)
-		c.path = prove(span{0, c.leaf.pages()}, c.wanted(), pagesTree(s.rows[c.at].pages), nil)
+		c.path = prove(span{0, c.row.Leaf.pages()}, c.pages, pagesTree(c.row.pages), nil)
 	}
 	leaves := s.leafHashes()
 	path := prove(span{0, len(leaves)}, at, treeOf(leaves), nil)
 	return appendProof(append([]byte{1}, s.trusted.head.raw[:]...), classes, path), nil
 }
 
-func (c *proven) wanted() (out []int) {
-	for _, p := range c.pages {
-		out = append(out, p.no)
-	}
-	return out
+// cut is a class of a proof in the making.
+type cut struct {
+	row   *row
+	at    int   // in the tree
+	pages []int // ascending
+	path  []hash
 }
 
-func appendProof(b []byte, classes []proven, path []hash) []byte {
+func appendProof(b []byte, classes []cut, path []hash) []byte {
 	b = append(b, byte(len(classes))) //nolint:gosec // at most maxProofClasses
 	for i := range classes {
 		c := &classes[i]
-		b = append(b, c.leaf.Encode()...)
+		b = append(b, c.row.Encode()...)
 		b = binary.BigEndian.AppendUint32(b, uint32(c.at)) //nolint:gosec // below MaxLeaves
 		b = append(b, byte(len(c.pages)))                  //nolint:gosec // at most maxProofPages
-		for _, p := range c.pages {
-			enc := p.page.Encode()
-			b = binary.BigEndian.AppendUint16(b, uint16(p.no))     //nolint:gosec // below 2^16
+		for _, no := range c.pages {
+			enc := c.row.page(no).Encode()
+			b = binary.BigEndian.AppendUint16(b, uint16(no))       //nolint:gosec // below 2^16
 			b = binary.BigEndian.AppendUint16(b, uint16(len(enc))) //nolint:gosec // at most MaxPage
 			b = append(b, enc...)
 		}
@@ -118,91 +126,95 @@ func ProofHead(data []byte) (*Head, error) {
 }
 
 // OpenProof checks a proof against a trusted head, which must be of the
-// proof's epoch and root.
+// proof's epoch and root. What a page says is read when it is asked for: the
+// hash shows that it is the page of the state.
 func OpenProof(data []byte, trusted *Trusted) (*Proof, error) {
 	want := trusted.Head()
 	if want == nil {
 		return nil, ErrSigner
 	}
-	h, err := ProofHead(data)
-	if err != nil {
-		return nil, err
+	if len(data) < 1+HeadLen || len(data) > MaxProof || data[0] != 1 {
+		return nil, fmt.Errorf("%w: proof", ErrMalformed)
 	}
-	if h.Hash() != want.Hash() {
-		return nil, fmt.Errorf("%w: proof is of epoch %v, trusted is %v", ErrEpoch, h.Epoch, want.Epoch)
+	if !bytes.Equal(data[1:1+headSigned], want.raw[:headSigned]) {
+		return nil, anotherHead(data, want)
 	}
 	r := wire.NewReader(data[1+HeadLen:])
-	p := &Proof{trusted: *trusted}
 	n := int(r.U8())
 	if n < 1 || n > maxProofClasses {
 		return nil, fmt.Errorf("%w: proof of %d classes", ErrMalformed, n)
 	}
-	var at []int
-	leaves := map[int]hash{}
-	for range n {
-		c, raw, err := readProven(r)
+	p := &Proof{classes: make([]proven, n), kept: make([]byte, 0, 128), trusted: *trusted}
+	var at [maxProofClasses]int
+	var leaves [maxProofClasses]hash
+	last := -1
+	for i := range p.classes {
+		raw, err := p.read(r, &p.classes[i])
 		if err != nil {
 			return nil, err
 		}
-		if len(at) > 0 && at[len(at)-1] >= c.at || c.at >= int(want.Leaves) {
+		place := p.classes[i].at
+		if place <= last || place >= int(want.Leaves) {
 			return nil, fmt.Errorf("%w: place of a class", ErrMalformed)
 		}
-		at = append(at, c.at)
-		leaves[c.at] = leafHash(raw)
-		p.classes = append(p.classes, *c)
+		last, at[i], leaves[i] = place, place, leafHash(raw)
 	}
-	path := readHashes(r)
+	path := r.Bytes(int(r.U8()) * len(hash{}))
 	if r.End() != nil {
 		return nil, fmt.Errorf("%w: proof: %w", ErrMalformed, r.End())
 	}
-	if root, ok := rebuild(int(want.Leaves), at, leaves, path); !ok || root != want.Root {
+	b := rebuilder{given: path, memory: trusted.memory}
+	if root, ok := b.root(int(want.Leaves), at[:n], leaves[:n]); !ok || root != want.Root {
 		return nil, ErrRoot
 	}
+	b.keep()
 	return p, nil
 }
 
-// readProven reads a class of a proof and checks its pages against its leaf.
-func readProven(r *wire.Reader) (*proven, []byte, error) {
-	raw := r.Bytes(classLeafLen)
-	leaf, err := ParseLeaf(raw)
-	if err != nil {
-		return nil, nil, err
+// anotherHead is the refusal of a proof under another head than the trusted one.
+func anotherHead(data []byte, want *Head) error {
+	h, err := ProofHead(data)
+	switch {
+	case err != nil:
+		return err
+	case h.Epoch == want.Epoch:
+		return fmt.Errorf("%w: the proof is of another state of epoch %v", ErrEpoch, h.Epoch)
 	}
-	c := &proven{leaf: *leaf, at: int(r.U32())}
-	n := int(r.U8())
-	if n < 1 || n > maxProofPages {
-		return nil, nil, fmt.Errorf("%w: proof of %d pages", ErrMalformed, n)
-	}
-	leaves := map[int]hash{}
-	for range n {
-		no := int(r.U16())
-		enc := r.Bytes(int(r.U16()))
-		page, err := ParsePage(enc)
-		if err != nil {
-			return nil, nil, err
-		}
-		if k := len(c.pages); k > 0 && c.pages[k-1].no >= no || no >= leaf.pages() {
-			return nil, nil, fmt.Errorf("%w: number of a page", ErrMalformed)
-		}
-		leaves[no] = leafHash(enc)
-		c.pages = append(c.pages, numbered{no: no, page: page})
-	}
-	c.path = readHashes(r)
-	if root, ok := rebuild(leaf.pages(), c.wanted(), leaves, c.path); r.Err() != nil || !ok || root != leaf.PageRoot {
-		return nil, nil, ErrRoot
-	}
-	return c, raw, nil
+	return fmt.Errorf("%w: proof is of epoch %v, trusted is %v", ErrEpoch, h.Epoch, want.Epoch)
 }
 
-func readHashes(r *wire.Reader) (out []hash) {
-	for range r.U8() {
-		b := r.Bytes(len(hash{}))
-		if b == nil {
-			return nil
-		}
-		out = append(out, hash(b))
+// read reads a class of a proof, checks its pages against its leaf, and returns
+// the leaf as it is in the proof.
+func (p *Proof) read(r *wire.Reader, c *proven) ([]byte, error) {
+	raw := r.Bytes(leafLen(r.Peek()))
+	if err := c.leaf.read(raw); err != nil {
+		return nil, err
 	}
-	return out
+	c.at = int(r.U32())
+	n := int(r.U8())
+	if n < 1 || n > maxProofPages {
+		return nil, fmt.Errorf("%w: proof of %d pages", ErrMalformed, n)
+	}
+	c.shown = n
+	var at [maxProofPages]int
+	var leaves [maxProofPages]hash
+	last := -1
+	for i := range n {
+		no := int(r.U16())
+		enc := r.Bytes(int(r.U16()))
+		if len(enc) < 1 || len(enc) > MaxPage || no <= last || no >= c.leaf.pages() {
+			return nil, fmt.Errorf("%w: page", ErrMalformed)
+		}
+		last, at[i], leaves[i] = no, no, leafHash(enc)
+		p.kept = append(p.kept, enc...)
+		c.pages[i] = provenPage{no, p.kept[len(p.kept)-len(enc):]}
+	}
+	path := r.Bytes(int(r.U8()) * len(hash{}))
+	b := rebuilder{given: path}
+	if root, ok := b.root(c.leaf.pages(), at[:n], leaves[:n]); r.Err() != nil || !ok || root != c.leaf.PageRoot {
+		return nil, ErrRoot
+	}
+	return raw, nil
 }
 
 // Epoch is the head's.
@@ -220,14 +232,18 @@ func (p *Proof) Check(class pki.Class, index, svn uint32) error {
 			continue
 		}
 		if err := c.leaf.check(index, svn); err != nil {
-			return fmt.Errorf("revocation: proof of epoch %v: %w", p.Epoch(), err)
+			return &standing{p.Epoch(), err}
 		}
-		for _, g := range c.pages {
+		for _, g := range c.pages[:c.shown] {
 			if g.no != int(index/PageSize) {
 				continue
 			}
-			if g.page.Has(uint16(index % PageSize)) {
-				return fmt.Errorf("revocation: proof of epoch %v: %w", p.Epoch(), pki.ErrRevoked)
+			revoked, err := find(g.data, uint16(index%PageSize))
+			if revoked {
+				err = pki.ErrRevoked
+			}
+			if err != nil {
+				return &standing{p.Epoch(), err}
 			}
 			return nil
 		}

@@ -121,6 +121,13 @@ func TestPKI_2_ProofSaysWhatTheStateSays(t *testing.T) {
 	})
 }
 
+func flat(hs []hash) (out []byte) {
+	for _, h := range hs {
+		out = append(out, h[:]...)
+	}
+	return out
+}
+
 func statusOf(err error) error {
 	for _, e := range []error{pki.ErrRevoked, pki.ErrClassRevoked, pki.ErrSuspended, pki.ErrRetired, pki.ErrSVN, pki.ErrNotIssued, pki.ErrUnknownClass} {
 		if errors.Is(err, e) {
@@ -142,7 +149,7 @@ func TestPKI_2_TreeIsThatOfRFC6962(t *testing.T) {
 			if rapid.IntRange(0, 9).Draw(rt, "filled") == 0 {
 				p := NewPage(uint16(i), 99)
 				full[i] = leafHash(p.Encode())
-				pages = append(pages, numbered{i, p, full[i]})
+				pages = append(pages, numbered{no: i, page: p, leaf: full[i]})
 			}
 		}
 		want := treeOf(full)(span{0, n})
@@ -151,10 +158,10 @@ func TestPKI_2_TreeIsThatOfRFC6962(t *testing.T) {
 		}
 		at := rapid.IntRange(0, n-1).Draw(rt, "at")
 		path := prove(span{0, n}, []int{at}, treeOf(full), nil)
-		if got, ok := rebuild(n, []int{at}, map[int]hash{at: full[at]}, path); !ok || got != want {
+		if got, ok := (&rebuilder{given: flat(path)}).root(n, []int{at}, full[at:at+1]); !ok || got != want {
 			rt.Fatal("the proof gives another root")
 		}
-		if _, ok := rebuild(n, []int{at}, map[int]hash{at: full[at]}, append(path, hash{})); ok {
+		if _, ok := (&rebuilder{given: flat(append(path, hash{}))}).root(n, []int{at}, full[at:at+1]); ok {
 			rt.Fatal("a hash too many")
 		}
 	})

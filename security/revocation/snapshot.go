@@ -1,79 +1,183 @@
 package revocation
 
-import (
-	"fmt"
-
-	"github.com/lares-drm/lares/license/ident"
-	"github.com/lares-drm/lares/security/pki"
-)
-
 // MaxSnapshot is the longest snapshot in bytes. Source: local, docs/spec/revocation.md.
 const MaxSnapshot = 16 << 20
 
-// snapshotVersion is the first byte of snapshots and deltas.
-const snapshotVersion = 1
+// layoutVersion is the first bit of snapshots and deltas. A one is for a later
+// layout.
+const layoutVersion = 0
+
+// Limits and thresholds of the snapshot. Source: docs/spec/revocation.md.
+const (
+	maxBase   = 15 // of the Rice parameter of counts
+	maxRice   = 31 // Rice parameter of members, here and in a delta
+	formWorth = 16 // bits that a class must save to be written in a way of its own
+)
+
+// SnapshotSize says what a snapshot's bits are for.
+type SnapshotSize struct {
+	Registry int // which classes and issuers there are, how they stand, how many of each are revoked
+	Members  int // who is revoked
+}
 
 // Snapshot returns the whole state but for its head. The same content gives
 // the same bytes.
 func (s *State) Snapshot() []byte {
-	w := &bitWriter{out: []byte{snapshotVersion}}
+	out, _ := s.snapshot()
+	return out
+}
+
+// SnapshotSize measures the snapshot, in bits.
+func (s *State) SnapshotSize() SnapshotSize {
+	_, size := s.snapshot()
+	return size
+}
+
+func (s *State) snapshot() ([]byte, SnapshotSize) {
+	w := &bitWriter{}
+	w.bits(layoutVersion, 1)
 	w.gamma(uint64(len(s.rows)) + 1)
 	w.gamma(uint64(len(s.issuers)) + 1)
-	next, last := uint64(0), byte(pageEmpty)
-	for i := range s.rows {
-		r := &s.rows[i]
-		w.gamma(uint64(r.Class) - next + 1)
-		next = uint64(r.Class) + 1
-		r.write(w)
-		w.flag(len(r.pages) > 0)
-		if len(r.pages) > 0 {
-			last = r.writePages(w, last)
+	sizes := s.measure()
+	t := s.tune(sizes)
+	w.bits(uint64(t.base), 4) //nolint:gosec // at most maxBase
+	w.bits(uint64(t.k), 5)    //nolint:gosec // at most maxRice
+	members := 0
+	next := uint64(0)
+	for i := 0; i < len(s.rows); {
+		plain, forms := s.plainFrom(i, next, sizes[i:], t)
+		w.gamma(uint64(plain) + 1) //nolint:gosec // not negative
+		for n := range forms {
+			r := &s.rows[i+n]
+			if n == plain {
+				r.writeOdd(w, next, forms[n])
+			}
+			w.gamma(uint64(r.Leaf.pages())) //nolint:gosec // at least one
+			members += r.writeMembers(w, t, forms[n])
+			next = uint64(r.Class) + 1
 		}
+		i += len(forms)
 	}
 	for i := range s.issuers {
 		s.issuers[i].write(w)
 	}
-	return w.out
+	return w.out, SnapshotSize{Registry: w.len() - members, Members: members}
 }
 
-// write writes what the authority decided about the class.
-func (l *Leaf) write(w *bitWriter) {
-	plain := l.Status == Active && l.MinSVN == 0
-	w.flag(!plain)
-	if !plain {
+// plainFrom counts the rows from i on that need no words: the next class ID,
+// active, no minSVN, no CRL, members in the common way. forms are theirs, and that of
+// the row behind them, if any.
+func (s *State) plainFrom(i int, next uint64, sizes []flatSize, t tuning) (plain int, forms []form) {
+	for n := range sizes {
+		r := &s.rows[i+n]
+		f := r.form(&sizes[n], t)
+		forms = append(forms, f)
+		if uint64(r.Class) != next || r.Status != Active || r.MinSVN != 0 || r.CRL != (hash{}) || f.kind != formCommon {
+			return plain, forms
+		}
+		plain, next = plain+1, next+1
+	}
+	return plain, forms
+}
+
+// writeOdd writes what is odd about a row that is not plain.
+func (r *row) writeOdd(w *bitWriter, next uint64, f form) {
+	w.gamma(uint64(r.Class) - next + 1)
+	r.writeStanding(w)
+	switch f.kind {
+	case formCommon:
+		w.bits(0, 1)
+	case formOwn:
+		w.bits(0b10, 2)
+		w.bits(uint64(f.k), 5) //nolint:gosec // at most maxRice
+	default:
+		w.bits(0b11, 2)
+	}
+}
+
+// writeStanding writes status, reason, minSVN and the hash of a CRL.
+func (l *Leaf) writeStanding(w *bitWriter) {
+	w.flag(l.Status != Active)
+	if l.Status != Active {
 		w.bits(uint64(l.Status), 2)
 		w.bits(uint64(l.Reason), 4)
-		w.gamma(uint64(l.MinSVN) + 1)
 	}
-	w.gamma(uint64(l.Issued/PageSize) + 1)
-}
-
-func readRow(r *bitReader) (l Leaf, ok bool) {
-	if r.bit() {
-		l.Status, l.Reason, l.MinSVN = ClassStatus(r.bits(2)), Reason(r.bits(4)), uint32(r.gamma(1<<32)-1) //nolint:gosec // bounded by the reader
-		if l.Status == Active && l.MinSVN == 0 {
-			return l, false
+	w.gamma(uint64(l.MinSVN) + 1)
+	w.flag(l.CRL != hash{})
+	if l.CRL != (hash{}) {
+		for _, b := range l.CRL {
+			w.bits(uint64(b), 8)
 		}
 	}
-	l.Issued = uint32(r.gamma(MaxIssued/PageSize+1)-1) * PageSize //nolint:gosec // bounded by the reader
-	return l, !r.bad && l.sound()
+}
+
+func (l *Leaf) readStanding(r *bitReader) {
+	if r.bit() {
+		l.Status, l.Reason = ClassStatus(r.bits(2)), Reason(r.bits(4)) //nolint:gosec // bounded by the reader
+		r.bad = r.bad || l.Status == Active
+	}
+	l.MinSVN = uint32(r.gamma(1<<32) - 1) //nolint:gosec // bounded by the reader
+	if r.bit() {
+		for i := range l.CRL {
+			l.CRL[i] = byte(r.bits(8)) //nolint:gosec // eight bits
+		}
+		r.bad = r.bad || l.CRL == hash{}
+	}
+}
+
+// writeMembers writes the count, which is part of the registry, and who; it
+// returns the bits of the latter. A revoked class has neither.
+func (r *row) writeMembers(w *bitWriter, t tuning, f form) int {
+	if r.Status == Revoked {
+		return 0
+	}
+	rice(w, uint64(r.Revoked), t.countK(&r.Leaf))
+	before := w.len()
+	if r.Revoked > 0 {
+		if f.kind == formPaged {
+			r.writePages(w, t)
+		} else {
+			r.writeFlat(w, f.k)
+		}
+	}
+	return w.len() - before
+}
+
+// rice writes v as v >> k ones, a zero and the k low bits.
+func rice(w *bitWriter, v uint64, k int) {
+	w.ones(v >> k)
+	w.bits(0, 1)
+	w.bits(v&(1<<k-1), k)
+}
+
+// writeFlat writes the gaps between the class's members.
+func (r *row) writeFlat(w *bitWriter, k int) {
+	next := uint64(0)
+	for i := range r.pages {
+		base := uint64(r.pages[i].no) * PageSize //nolint:gosec // not negative
+		for _, x := range r.pages[i].page.runs {
+			rice(w, base+uint64(x.first)-next, k)
+			for range x.last - x.first {
+				w.bits(0, 1+k)
+			}
+			next = base + uint64(x.last) + 1
+		}
+	}
 }
 
 // writePages writes every page of the class: its header, told by the page
-// before in the snapshot (last; of the first: empty), then the body.
-func (r *row) writePages(w *bitWriter, last byte) byte {
-	pages := r.pages
+// before, then the body.
+func (r *row) writePages(w *bitWriter, t tuning) {
+	last, pages := t.firstHeader(), r.pages
 	for no := range r.Leaf.pages() {
-		var p *Page
+		h, p := byte(pageEmpty), (*Page)(nil)
 		if len(pages) > 0 && pages[0].no == no {
-			p, pages = pages[0].page, pages[1:]
+			h, p, pages = pages[0].header, pages[0].page, pages[1:]
 		}
-		h := p.header()
 		writeHeader(w, last, h)
 		p.body(w, h)
 		last = h
 	}
-	return last
 }
 
 // writeHeader writes 0 for the same header, 10 and a bit for k one more (1) or
@@ -93,22 +197,6 @@ func writeHeader(w *bitWriter, last, h byte) {
 	}
 }
 
-func readHeader(r *bitReader, last byte) byte {
-	if !r.bit() {
-		return last
-	}
-	if !r.bit() {
-		h, ok := neighbor(last, r.bit())
-		r.bad = r.bad || !ok
-		return h
-	}
-	h := byte(r.bits(6)) //nolint:gosec // six bits
-	up, okUp := neighbor(last, true)
-	down, okDown := neighbor(last, false)
-	r.bad = r.bad || h == last || okUp && h == up || okDown && h == down
-	return h
-}
-
 // neighbor is the header of the same kind with k one more or less.
 func neighbor(h byte, up bool) (byte, bool) {
 	kind, k := h&^15, h&15
@@ -125,24 +213,6 @@ func neighbor(h byte, up bool) (byte, bool) {
 	return h - 1, true
 }
 
-func readPages(r *bitReader, n int, last byte) ([]numbered, byte, error) {
-	var out []numbered
-	for no := range n {
-		last = readHeader(r, last)
-		p, err := readPage(r, last)
-		if err != nil {
-			return nil, 0, err
-		}
-		if p.Len() > 0 {
-			out = append(out, numbered{no: no, page: p})
-		}
-	}
-	if len(out) == 0 {
-		return nil, 0, fmt.Errorf("%w: a class without revocations has no pages", ErrMalformed)
-	}
-	return out, last, nil
-}
-
 func (l *IssuerLeaf) write(w *bitWriter) {
 	w.bits(uint64(len(l.ID)), 8)
 	for i := range len(l.ID) {
@@ -150,52 +220,4 @@ func (l *IssuerLeaf) write(w *bitWriter) {
 	}
 	w.flag(l.Sunset)
 	w.bits(uint64(l.LastSeen), 53) //nolint:gosec // at most maxTime
-}
-
-func readIssuer(r *bitReader) (l IssuerLeaf, ok bool) {
-	id := make([]byte, r.bits(8))
-	for i := range id {
-		id[i] = byte(r.bits(8)) //nolint:gosec // eight bits
-	}
-	l.ID = ident.Issuer(id)
-	l.Sunset = r.bit()
-	l.LastSeen = int64(r.bits(53)) //nolint:gosec // 53 bits
-	return l, !r.bad && validIssuer(l.ID)
-}
-
-// readSnapshot reads the content of a state; nothing is proven yet.
-func readSnapshot(data []byte) (*State, error) {
-	if len(data) < 2 || len(data) > MaxSnapshot || data[0] != snapshotVersion {
-		return nil, fmt.Errorf("%w: snapshot of %d bytes", ErrMalformed, len(data))
-	}
-	r := &bitReader{in: data[1:]}
-	classes, issuers := r.gamma(MaxLeaves+1)-1, r.gamma(MaxLeaves+1)-1
-	s, next, last := &State{}, uint64(0), byte(pageEmpty)
-	for range classes {
-		id := next + r.gamma(1<<32) - 1
-		l, ok := readRow(r)
-		if !ok || id > uint64(pki.MaxClass) {
-			return nil, fmt.Errorf("%w: class row", ErrMalformed)
-		}
-		l.Class, next = pki.Class(id), id+1
-		row := row{Leaf: l}
-		if r.bit() {
-			var err error
-			if row.pages, last, err = readPages(r, l.pages(), last); err != nil || l.Status == Revoked {
-				return nil, fmt.Errorf("%w: pages of class %v", ErrMalformed, l.Class)
-			}
-		}
-		s.rows = append(s.rows, row)
-	}
-	for range issuers {
-		l, ok := readIssuer(r)
-		if n := len(s.issuers); !ok || n > 0 && s.issuers[n-1].ID >= l.ID {
-			return nil, fmt.Errorf("%w: issuer row", ErrMalformed)
-		}
-		s.issuers = append(s.issuers, l)
-	}
-	if !r.end() {
-		return nil, fmt.Errorf("%w: snapshot goes on", ErrMalformed)
-	}
-	return s, nil
 }

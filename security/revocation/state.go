@@ -1,9 +1,9 @@
 package revocation
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -24,21 +24,29 @@ type row struct {
 }
 
 type numbered struct {
-	no   int
-	page *Page
-	leaf hash // leafHash of its encoding
+	no     int
+	page   *Page
+	header byte // of its encoding; this and what follows is set by seal
+	bits   int  // of the body
+	leaf   hash // leafHash of the encoding
+}
+
+// seal fills in what follows from the page.
+func (g *numbered) seal() {
+	w := g.page.encode()
+	g.header, g.bits, g.leaf = w.out[0], w.len()-8, leafHash(w.out)
 }
 
 // between returns the pages of a span.
 func between(pages []numbered, s span) []numbered {
-	at := func(n int) int {
-		i, _ := slices.BinarySearchFunc(pages, n, func(p numbered, n int) int { return cmp.Compare(p.no, n) })
-		return i
-	}
+	at := func(n int) int { return sort.Search(len(pages), func(i int) bool { return pages[i].no >= n }) }
 	return pages[at(s.lo):at(s.hi)]
 }
 
 func (r *row) page(no int) *Page {
+	if no < len(r.pages) && r.pages[no].no == no {
+		return r.pages[no].page // no page before it is empty
+	}
 	if p := between(r.pages, span{no, no + 1}); len(p) == 1 {
 		return p[0].page
 	}
@@ -51,6 +59,7 @@ type State struct {
 	rows    []row        // by class
 	issuers []IssuerLeaf // by ID
 	trusted Trusted
+	revoked error // the refusal that is needed most, made once
 }
 
 var _ pki.Status = (*State)(nil)
@@ -69,16 +78,32 @@ func (s *State) Epoch() pki.Epoch { return s.trusted.head.Epoch }
 func (s *State) Check(class pki.Class, index, svn uint32) error {
 	r := s.row(class)
 	if r == nil {
-		return fmt.Errorf("revocation: epoch %v: %w", s.Epoch(), pki.ErrUnknownClass)
+		return s.refusal(pki.ErrUnknownClass)
 	}
 	if err := r.check(index, svn); err != nil {
-		return fmt.Errorf("revocation: epoch %v: %w", s.Epoch(), err)
+		return s.refusal(err)
 	}
 	if r.page(int(index / PageSize)).Has(uint16(index % PageSize)) {
-		return fmt.Errorf("revocation: epoch %v: %w", s.Epoch(), pki.ErrRevoked)
+		if s.revoked == nil {
+			return s.refusal(pki.ErrRevoked)
+		}
+		return s.revoked
 	}
 	return nil
 }
+
+func (s *State) refusal(err error) error { return &standing{s.Epoch(), err} }
+
+// standing is why a member is not in good standing; it wraps one of package
+// pki's errors. Its words are made when they are asked for: a state is asked
+// far more often than it is read aloud.
+type standing struct {
+	epoch pki.Epoch
+	err   error
+}
+
+func (e *standing) Error() string { return fmt.Sprintf("revocation: epoch %v: %v", e.epoch, e.err) }
+func (e *standing) Unwrap() error { return e.err }
 
 // Leaf is what the state says of a class.
 func (s *State) Leaf(class pki.Class) (Leaf, bool) {
@@ -114,8 +139,18 @@ func (s *State) row(class pki.Class) *row {
 	return &s.rows[i]
 }
 
+// find is where a class is, or where it would be. It is the first step of every
+// question, so it is written out.
 func (s *State) find(class pki.Class) (int, bool) {
-	return slices.BinarySearchFunc(s.rows, class, func(r row, c pki.Class) int { return cmp.Compare(r.Class, c) })
+	lo, hi := 0, len(s.rows)
+	for lo < hi {
+		if mid := int(uint(lo+hi) >> 1); s.rows[mid].Class < class {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo, lo < len(s.rows) && s.rows[lo].Class == class
 }
 
 // seal fills in what follows from the rest: counts, page roots, the links
@@ -131,7 +166,7 @@ func (s *State) seal() {
 		for j := range r.pages {
 			r.Revoked += uint32(r.pages[j].page.Len()) //nolint:gosec // at most PageSize
 			if r.pages[j].leaf == (hash{}) {
-				r.pages[j].leaf = leafHash(r.pages[j].page.Encode())
+				r.pages[j].seal()
 			}
 		}
 		r.PageRoot = pagesTree(r.pages)(span{0, r.Leaf.pages()})
@@ -165,6 +200,7 @@ func (s *State) adopt(t *Trusted) (*State, error) {
 		return nil, ErrRoot
 	}
 	s.trusted = *t
+	s.revoked = s.refusal(pki.ErrRevoked)
 	for _, m := range t.signer.Members() {
 		if err := s.Check(m.Class, m.Index, t.signer.SVN()); err != nil {
 			return nil, fmt.Errorf("%w: by its own state: %w", ErrSigner, err)
@@ -197,7 +233,7 @@ func (s *State) Apply(delta, head []byte, v *pki.Verifier, chain [][]byte, now t
 	if t.head.Epoch.Compare(s.Epoch()) <= 0 {
 		return nil, fmt.Errorf("%w: epoch %v, held %v", ErrOlder, t.head.Epoch, s.Epoch())
 	}
-	d, err := parseDelta(delta)
+	d, err := s.parseDelta(delta)
 	if err != nil {
 		return nil, err
 	}

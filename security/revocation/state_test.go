@@ -214,6 +214,8 @@ func drawEdits(t *rapid.T, b *Builder, model map[pki.Member]bool) {
 			must2(t, b.SetMinSVN(class, rnd.Uint32N(9)))
 		case 2:
 			must2(t, b.SetIssuer(ident.Issuer("shop"+class.String()), time.UnixMilli(rnd.Int64N(1<<40)), rnd.IntN(2) == 0))
+		case 4:
+			must2(t, b.SetCRL(class, hash{byte(rnd.IntN(2)), 7}))
 		case 3:
 			if l.Status != Revoked {
 				must2(t, b.Suspend(class, CertificateHold))

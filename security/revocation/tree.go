@@ -3,13 +3,20 @@ package revocation
 import (
 	"crypto/sha256"
 	"math/bits"
+	"slices"
 )
 
 // hash is SHA-256.
 type hash = [sha256.Size]byte
 
 // leafHash and nodeHash are those of RFC 6962 section 2.1.
-func leafHash(data []byte) hash { return sha256.Sum256(append([]byte{0}, data...)) }
+func leafHash(data []byte) hash {
+	var b [1 + 1024]byte // most pages fit: nothing is allocated
+	if len(data) > len(b)-1 {
+		return sha256.Sum256(append([]byte{0}, data...))
+	}
+	return sha256.Sum256(b[:1+copy(b[1:], data)])
+}
 
 func nodeHash(left, right hash) hash {
 	var b [1 + 2*sha256.Size]byte
@@ -87,47 +94,13 @@ func pagesTree(pages []numbered) nodes {
 // prove collects the hashes of the greatest spans that hold none of the wanted
 // leaves (ascending), from left to right.
 func prove(s span, wanted []int, node nodes, out []hash) []hash {
-	if !hits(s, wanted) {
+	if len(wanted) == 0 {
 		return append(out, node(s))
 	}
 	if s.hi-s.lo == 1 {
 		return out
 	}
 	l, r := s.halves()
-	return prove(r, wanted, node, prove(l, wanted, node, out))
-}
-
-// rebuild computes a root from the wanted leaves and the hashes that prove
-// collected; ok is false when these are too few or too many.
-func rebuild(n int, wanted []int, leaves map[int]hash, given []hash) (root hash, ok bool) {
-	ok = true
-	var walk func(span) hash
-	walk = func(s span) hash {
-		if !hits(s, wanted) {
-			if len(given) == 0 {
-				ok = false
-				return hash{}
-			}
-			h := given[0]
-			given = given[1:]
-			return h
-		}
-		if s.hi-s.lo == 1 {
-			return leaves[s.lo]
-		}
-		l, r := s.halves()
-		left := walk(l)
-		return nodeHash(left, walk(r))
-	}
-	root = walk(span{0, n})
-	return root, ok && len(given) == 0
-}
-
-func hits(s span, wanted []int) bool {
-	for _, w := range wanted {
-		if s.lo <= w && w < s.hi {
-			return true
-		}
-	}
-	return false
+	n, _ := slices.BinarySearch(wanted, r.lo)
+	return prove(r, wanted[n:], node, prove(l, wanted[:n], node, out))
 }

@@ -261,10 +261,11 @@ func (h *Home) Health() Health {
 // learnOnce is Learn for Run: an authority that is away does not end it.
 func (h *Home) learnOnce(ctx context.Context) { _ = h.Learn(ctx) } // noted in Health
 
-// Learn visits the authority now: time, then safety list, then the copies for
-// devices. Run does it by itself. When it fails the module knows what it knew,
+// Learn reads what came with the films, and visits the authority now: time, then
+// safety list, then the copies for devices. Run does it by itself. When it fails the module knows what it knew,
 // and each license says how old that may be.
 func (h *Home) Learn(ctx context.Context) error {
+	h.LearnCarried(ctx)
 	if h.cfg.Authority == nil {
 		return fmt.Errorf("%w: none is configured", ErrAway)
 	}

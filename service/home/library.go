@@ -35,6 +35,8 @@ type library struct {
 	dir    string
 	paths  []string // guarded by mu; absolute, in the order they were added
 	titles []*Title // guarded by mu; of the folders that could be read
+
+	carried map[string]bool // guarded by mu; folders whose revocation state was read
 }
 
 type libraryState struct {
@@ -117,6 +119,7 @@ func (h *Home) Add(folder string) (*Title, error) {
 		return nil, err
 	}
 	l.paths, l.titles = paths, append(titles, t)
+	delete(l.carried, folder) // it may have come again with a newer state
 	h.publish(Event{Kind: EventLibrary})
 	return t, nil
 }

@@ -193,7 +193,7 @@ func (h *house) certifyAs(b *box, role pki.Role, class pki.Class, level pki.Leve
 func (h *house) publish() *revocation.State {
 	h.t.Helper()
 	h.epoch++
-	s, err := h.builder.Sign(h.state.Key, revocation.Issue{Epoch: pki.Epoch{Generation: 1, Number: h.epoch}, IssuedAt: h.now, NextUpdate: h.now.Add(24 * time.Hour)})
+	s, err := h.builder.Sign(h.state.Key, revocation.Issue{Epoch: pki.Epoch{Number: h.epoch}, IssuedAt: h.now, NextUpdate: h.now.Add(24 * time.Hour)})
 	h.must(err)
 	return s
 }

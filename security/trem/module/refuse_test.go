@@ -14,6 +14,7 @@ import (
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/pki/pkitest"
+	"github.com/lares-drm/lares/security/revocation"
 	"github.com/lares-drm/lares/security/trem"
 )
 
@@ -193,6 +194,51 @@ func TestE1_RejectedStatements(t *testing.T) {
 	if err := h.learnState(h.tablet, s); err != nil {
 		t.Errorf("the real state: %v", err)
 	}
+}
+
+// TestPKI_2_TwoStatesOfOneEpoch: the state held stays, also after a restart, and
+// whom the other one revokes is not served until the next epoch decides.
+func TestPKI_2_TwoStatesOfOneEpoch(t *testing.T) {
+	h := newHouse(t)
+	ctx := context.Background()
+	h.stock(cenc.SchemeCENC, filmID)
+	h.buy(filmID, h.sell(purchase, filmID))
+	h.must(h.pair(h.tablet))
+	h.must(h.pair(h.phone))
+	other := revocation.NewBuilder(h.publish())
+	h.must(other.RevokeClass(pkitest.SecondDevices, 0))
+	held, err := h.builder.Sign(h.state.Key, revocation.Issue{Epoch: pki.Epoch{Number: h.epoch}, IssuedAt: h.now, NextUpdate: h.now.Add(time.Hour)})
+	h.must(err)
+	twin, err := other.Sign(h.state.Key, revocation.Issue{Epoch: pki.Epoch{Number: h.epoch}, IssuedAt: h.now, NextUpdate: h.now.Add(time.Hour)})
+	h.must(err)
+	h.must(h.learnState(h.home, held))
+	refused := func(b *box) bool {
+		t.Helper()
+		o, err := b.Open(ctx, trem.LicenseRequest{Peer: h.home.id, Request: ident.NewRequest(), Content: filmID})
+		h.must(err)
+		got, err := h.home.Receive(ctx, o.Messages[0])
+		h.must(err)
+		return strings.Contains(failedAnywhere(t, h, b, h.home, got), "revoked")
+	}
+	for round := range 3 { // twice shown, then after a restart
+		if round < 2 {
+			var e *trem.Error
+			if err := h.learnState(h.home, twin); !errors.As(err, &e) || e.Code != trem.CodeRejected || !strings.Contains(e.Text, "same epoch") {
+				t.Fatalf("another state of the epoch: %v", err)
+			}
+		} else {
+			h.home.restart()
+		}
+		if st, err := h.home.Status(ctx); err != nil || st.Epoch != h.epoch {
+			t.Errorf("epoch %d, %v", st.Epoch, err)
+		}
+		if !refused(h.phone) {
+			t.Errorf("round %d: whom the other state revokes is refused for something else", round)
+		}
+	}
+	h.wantKinds(h.get(h.tablet, filmID, 0), trem.EventInstalled) // who stands in both
+	h.must(h.learnState(h.home, h.publish()))
+	h.wantKinds(h.get(h.phone, filmID, 0), trem.EventInstalled) // the next epoch decides
 }
 
 // TestTREM_OneWayDoor: no reply of any command holds a title key, and a link

@@ -69,7 +69,7 @@ func newDomain(now time.Time) (*domain, error) {
 		return nil, err
 	}
 	d.published, err = builder.Sign(d.state.key, revocation.Issue{
-		Epoch: pki.Epoch{Generation: 1, Number: 1}, IssuedAt: now, NextUpdate: now.Add(24 * time.Hour),
+		Epoch: pki.Epoch{Number: 1}, IssuedAt: now, NextUpdate: now.Add(24 * time.Hour),
 	})
 	return d, err
 }

@@ -46,8 +46,13 @@ func (c *Core) learnHead(in trem.Learned, r Reading) error {
 	if err != nil {
 		return err
 	}
-	if c.revoked != nil && state.Epoch().Compare(c.revoked.Epoch()) <= 0 {
-		return nil
+	if c.revoked != nil {
+		switch order := state.Epoch().Compare(c.revoked.Epoch()); {
+		case order < 0, order == 0 && state.Head().Hash() == c.revoked.Head().Hash():
+			return nil
+		case order == 0:
+			return c.learnTwin(rec)
+		}
 	}
 	next := c.clock
 	if err := c.oneOrTwo(in.HeadChain, state.Head().IssuedAt, r, func() error {
@@ -74,11 +79,11 @@ func (c *Core) learnHead(in trem.Learned, r Reading) error {
 }
 
 func (c *Core) loadRevocation() error {
-	state, err := parseState(c.state, c.verifier.Trust)
+	w, err := c.state.watch(c.verifier.Trust)
 	if err != nil {
 		return fmt.Errorf("stored revocation state: %w", err)
 	}
-	c.revoked, c.verifier.Status = state, state
+	c.revoked, c.verifier.Status = w.State(), w.Moves()
 	return nil
 }
 

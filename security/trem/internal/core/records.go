@@ -45,6 +45,7 @@ type revocationRecord struct {
 	Head     []byte
 	Chain    [][]byte // of the state signer
 	Snapshot []byte
+	Twins    [][]byte // encoded offers: other states of the same epoch that its signer gave out
 }
 
 // domainRecord is the manager's: the household that this module founded.
