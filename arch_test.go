@@ -17,7 +17,7 @@ var floors = []string{
 	1:  "license/permission security/pki security/keystore security/sltp/edhoc content/cenc",
 	2:  "license license/profile security/revocation security/revocation/crl security/recovery security/keystore/internal/backend content",
 	3:  "security/sltp security/sltp/transfer security/keystore/* security/pki/authority security/revocation/spread license/scenario",
-	4:  "interconnect/lrp security/trem security/trem/internal/vault",
+	4:  "interconnect/lrp security/trem security/trem/internal/vault security/trem/internal/secret",
 	5:  "interconnect/adapt content/packager security/trem/internal/core security/trem/sim",
 	6:  "interconnect/adapt/* interconnect/lrp/* security/trem/module service/issuer service/home service/authority",
 	7:  "internal/store internal/httpd security/trem/trembench",

@@ -87,6 +87,7 @@ func (f *Fragment) Time() (startMS, durMS int64) {
 // first byte changes or not at all, and works once.
 func (f *Fragment) Decrypt(keys Keys) error {
 	from, err := f.ciphers(keys)
+	defer closed(from)
 	if err != nil {
 		return err
 	}
@@ -107,10 +108,12 @@ func (f *Fragment) Decrypt(keys Keys) error {
 // all, and works once.
 func (f *Fragment) Reencrypt(from, to Keys) error {
 	dec, err := f.ciphers(from)
+	defer closed(dec)
 	if err != nil {
 		return err
 	}
 	enc, err := f.ciphers(to)
+	defer closed(enc)
 	if err != nil {
 		return err
 	}
@@ -127,7 +130,8 @@ func (f *Fragment) Reencrypt(from, to Keys) error {
 	return nil
 }
 
-// ciphers fetches every key of the fragment.
+// ciphers fetches every key of the fragment. What it returns beside an error is
+// to be closed, too.
 func (f *Fragment) ciphers(keys Keys) (map[ident.Key]*cenc.Cipher, error) {
 	if f.used {
 		return nil, ErrUsed
@@ -136,13 +140,22 @@ func (f *Fragment) ciphers(keys Keys) (map[ident.Key]*cenc.Cipher, error) {
 	for _, kid := range f.kids {
 		k, err := keys(kid)
 		if err != nil {
-			return nil, fmt.Errorf("content key %v: %w", kid, err)
+			return out, fmt.Errorf("content key %v: %w", kid, err)
 		}
-		if out[kid], err = cenc.NewCipher(k); err != nil {
-			return nil, fmt.Errorf("content key %v: %w", kid, err)
+		c, err := cenc.NewCipher(k)
+		if err != nil {
+			return out, fmt.Errorf("content key %v: %w", kid, err)
 		}
+		out[kid] = c
 	}
 	return out, nil
+}
+
+// closed overwrites what the ciphers hold, as soon as the fragment is done.
+func closed(all map[ident.Key]*cenc.Cipher) {
+	for _, c := range all {
+		c.Close()
+	}
 }
 
 func (f *Fragment) sample(j *job) cenc.Sample {

@@ -108,7 +108,9 @@ func (b *KeyBundle) Check(l *License) error {
 	for _, k := range b.Keys {
 		ref := l.key(k.KID)
 		plain, err := k.Key.Reveal()
-		if err != nil || ref == nil || KeyCheck(k.KID, l.info.Content, plain[:]) != ref.Check {
+		fits := err == nil && ref != nil && KeyCheck(k.KID, l.info.Content, plain[:]) == ref.Check
+		clear(plain[:])
+		if !fits {
 			return fmt.Errorf("%w: key %v is not the license's", ErrInvalid, k.KID)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 )
 
 // KeySize is the length of a content key in bytes. Source: ISO/IEC 23001-7.
@@ -54,6 +55,20 @@ func (k ContentKey) Reveal() ([KeySize]byte, error) {
 		return [KeySize]byte{}, ErrKey
 	}
 	return *k.b.b, nil
+}
+
+// MoveTo moves the key's bytes into room, for every copy of k, and overwrites
+// where they were. The caller leaves room alone until gone is called, which is
+// when nobody holds the key any more. It reports whether there was a key.
+func (k ContentKey) MoveTo(room *[KeySize]byte, gone func()) bool {
+	if k.b == nil {
+		return false
+	}
+	*room = *k.b.b
+	clear(k.b.b[:])
+	k.b.b = room
+	runtime.AddCleanup(k.b, func(gone func()) { gone() }, gone)
+	return true
 }
 
 // Clear overwrites the key. Every copy of k shares its bytes: they hold zeros then.

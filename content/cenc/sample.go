@@ -86,6 +86,15 @@ func NewCipher(k ContentKey) (*Cipher, error) {
 	return &Cipher{block: b}, nil
 }
 
+// Close overwrites what the cipher has derived from its key. It is of no use
+// after that.
+func (c *Cipher) Close() {
+	for _, v := range []any{c.block, c.dec, c.enc} {
+		wipe(v)
+	}
+	*c = Cipher{}
+}
+
 // Decrypt turns the protected bytes of s into clear ones, in place.
 func (c *Cipher) Decrypt(s *Sample) error { return c.crypt(s, false) }
 
@@ -99,6 +108,7 @@ func (c *Cipher) crypt(s *Sample, encrypt bool) error {
 	}
 	if s.Scheme.ctr() {
 		st := newCounter(c.block, s.IV)
+		defer st.close()
 		s.ranges(func(b []byte) {
 			if s.Skip == 0 {
 				st.xor(b)
@@ -199,8 +209,11 @@ func (st *counter) xor(b []byte) {
 		st.stream.XORKeyStream(head, head)
 		b = b[st.left:]
 		clear(st.iv[8:])
+		st.close()
 		*st = *newCounter(st.block, st.iv)
 	}
 	st.stream.XORKeyStream(b, b)
 	st.left -= uint64(len(b))
 }
+
+func (st *counter) close() { wipe(st.stream) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"sync"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -16,11 +17,31 @@ type RawMessage = cbor.RawMessage
 // Marshal returns the deterministic encoding of v (RFC 8949 section 4.2.1).
 // Byte arrays and types with MarshalBinary become byte strings.
 func Marshal(v any) ([]byte, error) {
-	b, err := encMode.Marshal(v)
+	b, err := encode(v)
 	if err != nil {
 		return nil, fmt.Errorf("wire: encode %T: %w", v, err)
 	}
 	return b, nil
+}
+
+// buffers are what encodings are built in. The library's own would keep what
+// they held until they are used again, and some of it are keys.
+var buffers = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, 64<<10)) }}
+
+func encode(v any) ([]byte, error) {
+	b, ok := buffers.Get().(*bytes.Buffer)
+	if !ok {
+		b = new(bytes.Buffer)
+	}
+	defer func() {
+		clear(b.Bytes())
+		b.Reset()
+		buffers.Put(b)
+	}()
+	if err := encMode.MarshalToBuffer(v, b); err != nil {
+		return nil, err
+	}
+	return bytes.Clone(b.Bytes()), nil
 }
 
 // Unmarshal decodes exactly one deterministic item into v. Unknown map keys,
@@ -36,10 +57,11 @@ func Unmarshal(data []byte, v any, lim Limit) error {
 	if err := decMode.Unmarshal(data, v); err != nil {
 		return fmt.Errorf("%w: %w", ErrShape, err)
 	}
-	again, err := encMode.Marshal(v)
+	again, err := encode(v)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrShape, err)
 	}
+	defer clear(again)
 	if !bytes.Equal(again, data) {
 		return fmt.Errorf("%w: not the encoding of its own value", ErrNotCanonical)
 	}
@@ -98,11 +120,11 @@ var (
 	openMode = mustDec(cbor.ExtraDecErrorNone)
 )
 
-func mustEnc() cbor.EncMode {
+func mustEnc() cbor.UserBufferEncMode {
 	o := cbor.CoreDetEncOptions()
 	o.IndefLength = cbor.IndefLengthForbidden
 	o.TagsMd = cbor.TagsForbidden
-	m, err := o.EncMode()
+	m, err := o.UserBufferEncMode()
 	if err != nil {
 		panic(err) //nolint:forbidigo // constant options: fails on the first test run or never
 	}

@@ -128,6 +128,7 @@ func readReply(ead []edhoc.EAD, req Request) (Reply, error) {
 	if err != nil {
 		return Reply{}, err
 	}
+	defer clear(data) // it carries keys, and what is returned is a copy
 	r, err := parseReply(data)
 	if err != nil {
 		return Reply{}, &AlertError{Code: AlertRejected, Err: err}

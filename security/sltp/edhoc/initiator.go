@@ -193,6 +193,7 @@ func (i *Initiator) Message4(msg []byte) ([]EAD, error) {
 	}
 	i.step = over
 	i.sched.prk.wipe() // nothing is left to open: only PRK_out goes on
+	defer clear(plain) // EAD_4 carries keys, and what is returned is a copy
 	ead, err := parseEAD(plain)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOpened, err)

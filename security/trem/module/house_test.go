@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -67,6 +68,10 @@ type box struct {
 	id     ident.Device
 	plugs  *plugs          // its machine's outputs; nil = none can be read
 	chip   func() *os.File // the TPM for a module of its own process whose keys are in one
+
+	as      *user     // of a process of its own; nil = this one
+	without []string  // walls that it does not put up
+	stderr  io.Writer // nil = this process's
 }
 
 func (b *box) start() {
@@ -77,9 +82,11 @@ func (b *box) start() {
 	if b.plugs != nil {
 		cfg.Outputs = b.plugs.read
 	}
+	exited := b.exited
 	go func() {
+		defer close(exited)
 		defer inside.Close()
-		b.exited <- module.Run(cfg)
+		exited <- module.Run(cfg)
 	}()
 }
 

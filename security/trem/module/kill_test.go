@@ -26,38 +26,55 @@ const childDir = "LARES_TEST_MODULE_DIR"
 const childTPM = "LARES_TEST_MODULE_TPM"
 
 func TestMain(m *testing.M) {
+	if role := os.Getenv(childRole); role != "" {
+		os.Exit(act(role))
+	}
 	dir := os.Getenv(childDir)
 	if dir == "" {
-		os.Exit(m.Run())
+		code := m.Run()
+		clean()
+		os.Exit(code)
 	}
-	c := &clock{rtc: pkitest.Start().Add(time.Hour), boot: time.Minute}
-	cfg := module.Config{Dir: dir, Conn: os.NewFile(3, "host"), Clock: c.read, Harden: true, BuildMS: pkitest.Start().UnixMilli()}
-	if os.Getenv(childTPM) != "" {
-		cfg.TPM = os.NewFile(4, "tpm")
-	}
-	if err := module.Run(cfg); err != nil {
+	if err := module.RunWithout(childConfig(dir), missing()...); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
 
+// childConfig is how a module in a process of its own runs: as the shipped
+// program does, but for its clock.
+func childConfig(dir string) module.Config {
+	c := &clock{rtc: pkitest.Start().Add(time.Hour), boot: time.Minute}
+	cfg := module.Config{Dir: dir, Conn: os.NewFile(3, "host"), Clock: c.read, Harden: true, BuildMS: pkitest.Start().UnixMilli()}
+	if os.Getenv(childTPM) != "" {
+		cfg.TPM = os.NewFile(4, "tpm")
+	}
+	return cfg
+}
+
 // spawn runs the module of b in a process of its own from now on.
 func (b *box) spawn() *exec.Cmd {
 	b.t.Helper()
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	ours, theirs := os.NewFile(uintptr(fds[0]), "host"), os.NewFile(uintptr(fds[1]), "module")
+	ours, theirs := pair(b.t)
 	conn, err := net.FileConn(ours)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	cmd := exec.CommandContext(context.Background(), os.Args[0]) //nolint:gosec // this test binary
-	cmd.Env = append(os.Environ(), childDir+"="+b.dir)
+	b.Client = trem.NewClient(conn)
+	_ = ours.Close()
+	return b.launch(theirs)
+}
+
+// launch starts the module's process with its end of the stream.
+func (b *box) launch(theirs *os.File) *exec.Cmd {
+	b.t.Helper()
+	cmd := b.as.command(b.t, childDir+"="+b.dir, childWithout+"="+strings.Join(b.without, ","))
 	cmd.ExtraFiles = []*os.File{theirs}
-	cmd.Stderr = os.Stderr
+	cmd.Dir = b.dir
+	if cmd.Stderr = os.Stderr; b.stderr != nil {
+		cmd.Stderr = b.stderr
+	}
 	if b.chip != nil {
 		chip := b.chip()
 		defer chip.Close()
@@ -66,10 +83,24 @@ func (b *box) spawn() *exec.Cmd {
 	if err := cmd.Start(); err != nil {
 		b.t.Fatal(err)
 	}
-	_, _ = ours.Close(), theirs.Close()
-	b.Client, b.exited = trem.NewClient(conn), make(chan error, 1)
-	go func() { b.exited <- cmd.Wait() }()
+	_ = theirs.Close()
+	exited := make(chan error, 1)
+	b.exited = exited
+	go func() {
+		exited <- cmd.Wait()
+		close(exited)
+	}()
 	return cmd
+}
+
+// pair makes the two ends of a module's stream.
+func pair(t *testing.T) (ours, theirs *os.File) {
+	t.Helper()
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return os.NewFile(uintptr(fds[0]), "host"), os.NewFile(uintptr(fds[1]), "module")
 }
 
 // crash kills the process of a module and starts it again on the same folder.
@@ -179,32 +210,6 @@ func TestStory_9_KillWhilePlaying(t *testing.T) {
 		if left := *held[0].Counters.PlaysLeft; left != 1 {
 			t.Fatalf("after %d crashes of one play %d plays are left, want 1", i+1, left)
 		}
-	}
-}
-
-// TestWalls_Stand looks at the real process from outside.
-func TestWalls_Stand(t *testing.T) {
-	b := &box{t: t, dir: t.TempDir()}
-	cmd := b.spawn()
-	t.Cleanup(func() { _ = b.Close(); <-b.exited })
-	st, err := b.Status(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	stands := map[string]bool{}
-	for _, w := range st.Walls {
-		stands[w.Name] = w.Stands
-		t.Logf("%s: %v (%s)", w.Name, w.Stands, w.Detail)
-	}
-	if !stands["no dump"] || !stands["no core file"] || !stands["seccomp"] {
-		t.Errorf("walls: %v", stands)
-	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(status), "Seccomp:\t2\n") || !strings.Contains(string(status), "NoNewPrivs:\t1\n") {
-		t.Errorf("the kernel says otherwise:\n%s", status)
 	}
 }
 

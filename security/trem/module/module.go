@@ -9,6 +9,7 @@ import (
 
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/security/trem/internal/core"
+	"github.com/lares-drm/lares/security/trem/internal/secret"
 	"github.com/lares-drm/lares/security/trem/internal/vault"
 )
 
@@ -29,7 +30,20 @@ type Config struct {
 
 // Run serves commands until the stream ends, which is the host's exit and no
 // error. A broken store ends it with an error: recovery is a restart.
-func Run(cfg Config) (err error) {
+func Run(cfg Config) error {
+	if !cfg.Harden {
+		return run(cfg, func([]step) ([]trem.Wall, error) { return nil, nil })
+	}
+	return run(cfg, put)
+}
+
+// run puts walls up twice: before any key is read, and when all files are open.
+func run(cfg Config, put func([]step) ([]trem.Wall, error)) (err error) {
+	var mem *secret.Arena
+	walls, err := put(early(cfg, &mem))
+	if err != nil {
+		return err
+	}
 	keys, err := openKeys(cfg)
 	if err != nil {
 		return fmt.Errorf("open keys: %w", err)
@@ -37,18 +51,20 @@ func Run(cfg Config) (err error) {
 	if keys.close != nil {
 		defer func() { err = errors.Join(err, keys.close()) }()
 	}
-	var walls []trem.Wall
-	if cfg.Harden {
-		if cfg.Outputs == nil {
-			cfg.Outputs = source(openCards("/dev/dri"))
-		}
-		walls = harden(append(keys.dirs, cfg.Dir)...)
+	if cfg.Harden && cfg.Outputs == nil {
+		cfg.Outputs = source(openCards("/dev/dri"))
+	}
+	more, err := put(late(cfg.Dir, keys.dirs, keys.Level()))
+	if err != nil {
+		return err
 	}
 	now, err := cfg.Clock()
 	if err != nil {
 		return err
 	}
-	c, err := open(core.Config{Dir: cfg.Dir, Keystore: keys.Keystore, Storage: keys.kind, Walls: walls, BuildMS: cfg.BuildMS, Outputs: cfg.Outputs}, now)
+	c, err := open(core.Config{
+		Dir: cfg.Dir, Keystore: keys.Keystore, Storage: keys.kind, Walls: append(walls, more...), BuildMS: cfg.BuildMS, Outputs: cfg.Outputs, Memory: mem,
+	}, now)
 	if err != nil {
 		return fmt.Errorf("open module: %w", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/lares-drm/lares/security/sltp"
 	"github.com/lares-drm/lares/security/sltp/transfer"
 	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/security/trem/internal/secret"
 	"github.com/lares-drm/lares/security/trem/internal/vault"
 )
 
@@ -25,6 +26,7 @@ type Config struct {
 	Storage  string            // what the keystore is, for Status
 	Walls    []trem.Wall       // reported by Status
 	BuildMS  int64             // first clock floor, Unix ms
+	Memory   *secret.Arena     // where title keys rest; nil = the heap
 
 	Outputs func() ([]Connector, error) // the machine's connectors; nil = it has none that can be read
 }
@@ -126,6 +128,7 @@ func Open(cfg Config, now Reading) (*Core, error) {
 		if err := c.replay(r); err != nil {
 			return nil, errors.Join(fmt.Errorf("replay record of kind %#x: %w", r.Kind, err), c.vault.Close())
 		}
+		forget(r)
 	}
 	hardware, err := c.hardwareClock()
 	if err != nil {
@@ -143,6 +146,14 @@ func Open(cfg Config, now Reading) (*Core, error) {
 		}
 	}
 	return c, nil
+}
+
+// forget overwrites a record with title keys in it, once it was read or is
+// durable.
+func forget(r vault.Record) {
+	if r.Kind == kindLicense || r.Kind == kindContent {
+		clear(r.Body)
+	}
 }
 
 // anchored ties the vault to the register that the keystore has, if it has one.
@@ -308,6 +319,9 @@ func (c *Core) write(anchored bool, recs ...vault.Record) error {
 	}
 	at, _ := c.vault.Head()
 	c.wrote(at, now.recs...)
+	for _, r := range now.recs {
+		forget(r)
+	}
 	return nil
 }
 

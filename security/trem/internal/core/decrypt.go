@@ -55,6 +55,7 @@ func (c *Core) begin(in trem.Ask, r Reading) (trem.Session, error) {
 		s.link = map[ident.Key]cenc.ContentKey{}
 		for _, kid := range step.Decision.KIDs {
 			s.link[kid] = cenc.GenerateKey()
+			c.cfg.Memory.Keep(s.link[kid])
 		}
 	}
 	c.last++

@@ -220,6 +220,8 @@ func (c *Core) replied(ev sltp.EventReply, r Reading) ([]sltp.Message, *trem.Eve
 		return nil, out, nil
 	}
 	if delivery, err := sltp.ParseLicense(ev.Reply.Body); err == nil {
+		defer clear(delivery.Bundle)
+		defer clear(ev.Reply.Body)
 		inst, err := c.holdStateless(delivery.Chain, delivery.Bundle, party{peer: ev.Peer}, r)
 		return nil, c.installed(out, inst, err), broken(err)
 	}

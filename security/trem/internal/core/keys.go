@@ -192,6 +192,9 @@ func (c *Core) registerKeys(sealed []byte) (ident.Content, error) {
 		return d.Content, nil
 	}
 	k := &content{durationMS: d.DurationMS, keys: d.Keys}
+	for _, key := range k.keys {
+		c.cfg.Memory.Keep(key.Key)
+	}
 	rec, err := k.record(d.Content)
 	if err != nil {
 		return "", err
@@ -221,11 +224,13 @@ func (c *Core) replayContent(body []byte) error {
 		return err
 	}
 	k := &content{durationMS: rec.DurationMS}
+	defer clear(rec.Keys)
 	for _, r := range rec.Keys {
 		key, err := cenc.NewContentKey(r.Key[:])
 		if err != nil {
 			return err
 		}
+		c.cfg.Memory.Keep(key)
 		k.keys = append(k.keys, box.TierKey{KID: r.KID, Tier: box.Tier(r.Tier), Key: key, BPS: r.BPS}) //nolint:gosec // written from a Tier
 	}
 	c.contents[rec.Content] = k

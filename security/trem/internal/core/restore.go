@@ -254,7 +254,7 @@ func (c *Core) backsUp(inst *instance, signers []*pki.Peer, b *opened, d *domain
 	if err := c.oneIdentity(inst.leaf()); err != nil {
 		return err
 	}
-	return inst.open(b.keys[inst.leaf().Hash()])
+	return inst.open(b.keys[inst.leaf().Hash()], c.cfg.Memory)
 }
 
 // succession is the RESTORE that members of the house need.

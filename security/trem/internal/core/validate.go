@@ -10,6 +10,7 @@ import (
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/sltp/transfer"
+	"github.com/lares-drm/lares/security/trem/internal/secret"
 	"github.com/lares-drm/lares/security/trem/internal/vault"
 )
 
@@ -50,7 +51,7 @@ func (c *Core) accept(links [][]byte, bundle []byte, from party, r Reading) (*in
 		return nil, fmt.Errorf("revocation: the license needs epoch %d, this module knows %d", need, c.epoch())
 	}
 	inst.epoch = c.epoch()
-	return inst, inst.open(bundle)
+	return inst, inst.open(bundle, c.cfg.Memory)
 }
 
 func (c *Core) parseChain(links [][]byte, r Reading) (*instance, []*pki.Peer, error) {
@@ -187,8 +188,8 @@ func (c *Core) pairwiseFor(issuer ident.Issuer) (ident.Domain, error) {
 	return id, nil
 }
 
-// open takes the keys of a bundle that belongs to the leaf license.
-func (i *instance) open(bundle []byte) error {
+// open takes the keys of a bundle that belongs to the leaf license. They rest in mem.
+func (i *instance) open(bundle []byte, mem *secret.Arena) error {
 	b, err := license.ParseKeyBundle(bundle)
 	if err != nil {
 		return err
@@ -198,6 +199,7 @@ func (i *instance) open(bundle []byte) error {
 	}
 	i.keys = map[ident.Key]cenc.ContentKey{}
 	for _, k := range b.Keys {
+		mem.Keep(k.Key)
 		i.keys[k.KID] = k.Key
 	}
 	return nil
@@ -390,6 +392,7 @@ func (c *Core) replayLicense(body []byte) error {
 	if err := wire.Unmarshal(body, &rec, recordLimit); err != nil {
 		return err
 	}
+	defer clear(rec.Bundle)
 	return c.restore(rec.Chain, rec.Bundle, rec.Epoch, license.State{})
 }
 
@@ -403,7 +406,7 @@ func (c *Core) restore(links [][]byte, bundle []byte, epoch uint64, state licens
 		}
 		inst.chain = append(inst.chain, lic)
 	}
-	if err := inst.open(bundle); err != nil {
+	if err := inst.open(bundle, c.cfg.Memory); err != nil {
 		return err
 	}
 	c.hold(inst)

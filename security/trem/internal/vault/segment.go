@@ -63,7 +63,14 @@ type record struct {
 	Body []byte
 }
 
-func link(prev hash, data []byte) hash { return sha256.Sum256(append(prev[:], data...)) }
+// link hashes without a copy of data, which may hold keys.
+func link(prev hash, data []byte) (out hash) {
+	h := sha256.New()
+	h.Write(prev[:])
+	h.Write(data)
+	h.Sum(out[:0])
+	return out
+}
 
 func (h *header) encode() (block []byte, err error) {
 	data, err := wire.Marshal(h)
@@ -147,7 +154,8 @@ func (v *Vault) frame(s *sealer, at position, anchored bool, recs []Record) ([]b
 	}
 	defer clear(data)
 	at.step(link(at.hash, data), anchored)
-	plain := pad(append(at.hash[:], data...))
+	plain := make([]byte, 0, len(at.hash)+len(data)+align) // it never grows, so it is the one copy
+	plain = pad(append(append(plain, at.hash[:]...), data...))
 	defer clear(plain)
 	if len(plain)+tagLen > maxFrame {
 		return nil, at, ErrTooLarge
@@ -181,6 +189,7 @@ func (s *sealer) open(n uint64, prev hash, sealed []byte) (*payload, hash, error
 	if err != nil {
 		return nil, prev, fmt.Errorf("%w: seal", ErrCorrupt)
 	}
+	defer clear(plain)
 	data, rest, err := wire.Next(plain[sha256.Size:], wire.Limit{Bytes: maxFrame, Items: maxRecs, Depth: 3})
 	if err != nil || len(rest) >= align || len(bytes.Trim(rest, "\x00")) > 0 {
 		return nil, prev, fmt.Errorf("%w: batch layout", ErrCorrupt)
