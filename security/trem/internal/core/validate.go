@@ -31,7 +31,7 @@ func (i *instance) root() *license.License { return i.chain[len(i.chain)-1] }
 // keys. Later plays do not judge the signers again (shared license design,
 // section 2).
 func (c *Core) accept(links [][]byte, bundle []byte, from party, r Reading) (*instance, error) {
-	inst, signers, err := c.parseChain(links, r)
+	inst, signers, err := c.parseChain(links, from, r)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func (c *Core) accept(links [][]byte, bundle []byte, from party, r Reading) (*in
 	return inst, inst.open(bundle, c.cfg.Memory)
 }
 
-func (c *Core) parseChain(links [][]byte, r Reading) (*instance, []*pki.Peer, error) {
+func (c *Core) parseChain(links [][]byte, from party, r Reading) (*instance, []*pki.Peer, error) {
 	if len(links) == 0 || len(links) > license.MaxChain {
 		return nil, nil, fmt.Errorf("license chain of %d links", len(links))
 	}
@@ -65,7 +65,11 @@ func (c *Core) parseChain(links [][]byte, r Reading) (*instance, []*pki.Peer, er
 		if err != nil {
 			return nil, nil, err
 		}
-		peer, err := c.verifier.Verify(l.Signer, c.certTime(r))
+		at, err := signerTime(l.Signer, lic.Info().IssuedAt, from.peer.Role() != pki.LicenseIssuer, c.certTime(r))
+		if err != nil {
+			return nil, nil, fmt.Errorf("license signer: %w", err)
+		}
+		peer, err := c.verifier.Verify(l.Signer, at)
 		if err != nil {
 			return nil, nil, fmt.Errorf("license signer: %w", err)
 		}
