@@ -122,7 +122,7 @@ func (d *demo) packFilm(ctx context.Context) error {
 	}
 	for _, t := range d.titles("", "") {
 		if _, err := d.must(ctx, "pack", in[0], in[1], "--poster", in[2], "--title", t.title, "--content", string(t.id), "--scheme", t.scheme,
-			"--to", d.path("shop", "delivery.der"), "--out", d.packed(t.id)); err != nil {
+			"--to", d.path("shop", "delivery.der"), "--authority", d.caURL, "--out", d.packed(t.id)); err != nil {
 			return err
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/lares-drm/lares/content/packager"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/revocation"
 )
 
 // step is one line of the story: what it proves, or why it does not hold.
@@ -76,6 +77,12 @@ func (d *demo) provePack(ctx context.Context) (string, error) {
 		}
 		m, err := content.ParseManifest(data)
 		if err != nil {
+			return "", err
+		}
+		if data, err = os.ReadFile(d.path("packed", string(t.id), content.StateName)); err != nil {
+			return "", err
+		}
+		if _, err := revocation.ParseOffer(data); err != nil {
 			return "", err
 		}
 		for _, track := range m.Tracks {
