@@ -78,6 +78,7 @@ func hashOf(tid ident.Transfer, body []byte) [sha256.Size]byte {
 	if err != nil {
 		panic(err) //nolint:forbidigo // byte strings and numbers always encode
 	}
+	defer clear(data) // the body holds keys
 	return sha256.Sum256(data)
 }
 

@@ -119,6 +119,7 @@ func (d *Destination) Replay(r Record) (*Body, error) {
 		if err := d.replayOutcome(rec.TID, keptOutcome{Seq: rec.TID.Seq, Verdict: Installed, Hash: rec.Hash}); err != nil {
 			return nil, err
 		}
+		defer clear(rec.Body) // it holds keys, and what is returned is a copy
 		return ParseBody(rec.Body)
 	case KindRefuse:
 		var rec refuseRecord

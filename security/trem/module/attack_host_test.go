@@ -52,7 +52,7 @@ func TestAttack_FuzzedCommandPort(t *testing.T) {
 		t.Error("the port was hardly used")
 	}
 	th.tablet.spawn()
-	t.Cleanup(func() { _ = th.tablet.Close(); <-th.tablet.exited })
+	t.Cleanup(func() { _ = th.tablet.Close(); _ = th.tablet.wait() })
 	after, err := th.tablet.Licenses(t.Context())
 	th.must(err)
 	if len(after) != len(before) || after[0].Hash != before[0].Hash {
@@ -87,7 +87,7 @@ func (f *fuzzedPort) open() {
 
 func (f *fuzzedPort) close() {
 	_ = f.conn.Close()
-	<-f.b.exited
+	_ = f.b.wait()
 }
 
 // corpus is one message of each command, some with a body that is right.
@@ -326,13 +326,13 @@ func TestAttack_RolledBackVault(t *testing.T) {
 	h.spend(h.tablet)
 	h.wantKinds(h.get(h.tablet, ownFilm, 0), trem.EventInstalled) // the house has seen the newer log
 	h.must(cmd.Process.Kill())
-	<-h.tablet.exited
+	_ = h.tablet.wait()
 	_ = h.tablet.Close()
 	h.must(os.RemoveAll(h.tablet.dir))
 	h.must(os.CopyFS(h.tablet.dir, os.DirFS(image)))
 	own.takes(t, h.tablet.dir)
 	h.tablet.spawn()
-	t.Cleanup(func() { _ = h.tablet.Close(); <-h.tablet.exited })
+	t.Cleanup(func() { _ = h.tablet.Close(); _ = h.tablet.wait() })
 	h.must(h.learnTime(h.tablet))
 	if d := h.decision(h.tablet, rentedFilm); !d.Allow {
 		t.Fatalf("nobody has told the tablet yet: %+v", d)

@@ -29,7 +29,7 @@ func TestWalls_Stand(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := b.spawn()
-	t.Cleanup(func() { _ = b.Close(); <-b.exited })
+	t.Cleanup(func() { _ = b.Close(); _ = b.wait() })
 	st, err := b.Status(context.Background())
 	if err != nil {
 		t.Fatal(err)
@@ -220,7 +220,7 @@ func TestAttack_CoreDump(t *testing.T) {
 		if err := trem.attack(t, "signal", cmd.Process.Pid, int(unix.SIGABRT)); err != nil {
 			t.Fatal(err)
 		}
-		<-b.exited
+		_ = b.wait()
 		_ = b.Close()
 		ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
 		if !ok || !ws.Signaled() {
@@ -289,7 +289,7 @@ func TestAttack_AnotherUsersSocket(t *testing.T) {
 			b := &box{t: t, dir: own.folder(t), as: own, without: tc.without, stderr: said}
 			b.launch(theirs)
 			hostErr := cmd.Wait()
-			moduleErr := <-b.exited
+			moduleErr := b.wait()
 			if (hostErr == nil) != tc.serves || (moduleErr == nil) != tc.serves {
 				t.Errorf("served: %v (%s), module: %v %s; want %v", hostErr, out, moduleErr, said, tc.serves)
 			}

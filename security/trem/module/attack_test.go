@@ -124,8 +124,8 @@ var everyone = sync.OnceValues(func() (string, error) {
 	return dir, os.Chmod(dir, 0o711)
 })
 
-// clean removes it at the end of the run.
-func clean() {
+// sweep removes it at the end of the run.
+func sweep() {
 	if shared != "" {
 		_ = os.RemoveAll(shared)
 	}
@@ -184,7 +184,7 @@ func (u *user) bare(t *testing.T, without ...string) (*box, *exec.Cmd) {
 	t.Helper()
 	b := &box{t: t, dir: u.folder(t), as: u, without: without}
 	cmd := b.spawn()
-	t.Cleanup(func() { _ = b.Close(); <-b.exited })
+	t.Cleanup(func() { _ = b.Close(); _ = b.wait() })
 	if _, err := b.Status(t.Context()); err != nil {
 		t.Fatal(err)
 	}

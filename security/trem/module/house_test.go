@@ -84,7 +84,6 @@ func (b *box) start() {
 	}
 	exited := b.exited
 	go func() {
-		defer close(exited)
 		defer inside.Close()
 		exited <- module.Run(cfg)
 	}()

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	dir := os.Getenv(childDir)
 	if dir == "" {
 		code := m.Run()
-		clean()
+		sweep()
 		os.Exit(code)
 	}
 	if err := module.RunWithout(childConfig(dir), missing()...); err != nil {
@@ -86,11 +86,15 @@ func (b *box) launch(theirs *os.File) *exec.Cmd {
 	_ = theirs.Close()
 	exited := make(chan error, 1)
 	b.exited = exited
-	go func() {
-		exited <- cmd.Wait()
-		close(exited)
-	}()
+	go func() { exited <- cmd.Wait() }()
 	return cmd
+}
+
+// wait waits for the module's end. Who waits after it gets the same answer.
+func (b *box) wait() error {
+	err := <-b.exited
+	b.exited <- err
+	return err
 }
 
 // pair makes the two ends of a module's stream.

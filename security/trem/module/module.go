@@ -39,6 +39,7 @@ func Run(cfg Config) error {
 
 // run puts walls up twice: before any key is read, and when all files are open.
 func run(cfg Config, put func([]step) ([]trem.Wall, error)) (err error) {
+	secret.Burn() // the stack has its size from here on
 	var mem *secret.Arena
 	walls, err := put(early(cfg, &mem))
 	if err != nil {
@@ -68,6 +69,7 @@ func run(cfg Config, put func([]step) ([]trem.Wall, error)) (err error) {
 	if err != nil {
 		return fmt.Errorf("open module: %w", err)
 	}
+	secret.Burn()
 	return errors.Join(serve(cfg, c), c.Close())
 }
 
@@ -104,6 +106,7 @@ func serve(cfg Config, c *core.Core) error {
 			return err
 		}
 		out, err := c.Do(m, now)
+		secret.Burn()
 		if err != nil {
 			return err
 		}

@@ -42,7 +42,12 @@ func (c *Core) take(x *transfer.XFER, from *pki.Peer, r Reading) (arrival, error
 		return a, err
 	}
 	a.res = res
-	return a, c.arrived(&a, inst)
+	err = c.arrived(&a, inst)
+	clear(x.Body) // it is in the log now, and the keys are in their place
+	if res.Body != nil {
+		clear(res.Body.Bundle)
+	}
+	return a, err
 }
 
 // arrived makes an arrival durable and holds what was installed.

@@ -151,7 +151,7 @@ func Open(cfg Config, now Reading) (*Core, error) {
 // forget overwrites a record with title keys in it, once it was read or is
 // durable.
 func forget(r vault.Record) {
-	if r.Kind == kindLicense || r.Kind == kindContent {
+	if r.Kind == kindLicense || r.Kind == kindContent || r.Kind == transfer.KindInstall {
 		clear(r.Body)
 	}
 }

@@ -228,6 +228,7 @@ func (c *Core) replied(ev sltp.EventReply, r Reading) ([]sltp.Message, *trem.Eve
 	if closed, err := c.closed(ev.Handle, ev.Peer, ev.Reply.Body); closed != nil || err != nil {
 		return nil, closed, err
 	}
+	defer clear(ev.Reply.Body)
 	return c.install(ev.Handle, ev.Peer, ev.Reply.Body, out, r)
 }
 
@@ -295,6 +296,8 @@ func (c *Core) replayTransfer(rec vault.Record) error {
 	if err := wire.Unmarshal(rec.Body, &install, recordLimit); err != nil {
 		return err
 	}
+	defer clear(install.Body)
+	defer clear(body.Bundle)
 	if _, lic, err := parseLink(body.Chain[0]); err == nil {
 		c.came[install.TID] = lic.Hash()
 		delete(c.away, lic.Hash())
