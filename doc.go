@@ -30,6 +30,7 @@
 //	security/trem/sim           boxes, disks and a relay that do their worst, simulated
 //	security/trem/module        the same from inside: process, walls, commands
 //	security/trem/trembench     workloads of benches that need what a module hides
+//	security/trem/conform       judges a module, any maker's, by its answers
 //
 // Interconnection model:
 //

@@ -110,7 +110,12 @@ func (t *traf) saiz(saiz, saio box) error {
 				if o.Err() != nil || off > uint64(len(t.seg)-t.base) { //nolint:gosec // base <= len(seg)
 					return fmt.Errorf("%w: saio offset", ErrMalformed)
 				}
-				r = wire.NewReader(t.seg[t.base+int(off):]) //nolint:gosec // just bounded
+				from := t.base + int(off) //nolint:gosec // just bounded
+				end, err := t.upTo(from)
+				if err != nil {
+					return err
+				}
+				r = wire.NewReader(t.seg[from:end])
 			}
 			run++
 		}

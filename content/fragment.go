@@ -39,6 +39,10 @@ func (in *Init) Fragment(seg []byte) (*Fragment, error) { return in.FragmentAt(s
 
 // FragmentAt is Fragment for a segment that begins at a known byte of its file.
 func (in *Init) FragmentAt(seg []byte, at int64) (*Fragment, error) {
+	return in.fragment(seg, at, false)
+}
+
+func (in *Init) fragment(seg []byte, at int64, hollow bool) (*Fragment, error) {
 	if len(seg) > MaxFragment {
 		return nil, fmt.Errorf("%w: fragment over %d bytes", ErrMalformed, MaxFragment)
 	}
@@ -46,7 +50,7 @@ func (in *Init) FragmentAt(seg []byte, at int64) (*Fragment, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := parser{in: in, seg: seg, at: at, f: &Fragment{seg: seg, start: ^uint64(0)}}
+	p := parser{in: in, seg: seg, at: at, hollow: hollow, f: &Fragment{seg: seg, start: ^uint64(0)}}
 	moofs := 0
 	for _, b := range top {
 		switch b.typ {
@@ -207,6 +211,7 @@ type parser struct {
 	f        *Fragment
 	seg      []byte
 	at       int64 // of seg in its file; -1 when unknown
+	hollow   bool  // the bodies of mdat boxes are not here
 	mdats    []box
 	runs     []extent
 	samples  int
@@ -251,6 +256,22 @@ func (p *parser) take(e extent) error {
 	}
 	p.runs = append(p.runs, e)
 	return nil
+}
+
+// upTo says how far one can read from an offset: in a segment without the
+// bodies of its mdat boxes, up to the next of them.
+func (p *parser) upTo(at int) (int, error) {
+	end := len(p.seg)
+	for _, m := range p.mdats {
+		switch {
+		case !p.hollow || m.end <= at:
+		case at >= m.body:
+			return 0, fmt.Errorf("%w: sample descriptions among the samples", ErrUnsupported)
+		default:
+			end = min(end, m.body)
+		}
+	}
+	return end, nil
 }
 
 // disjoint refuses data that two runs claim: it would be decrypted twice.

@@ -48,6 +48,7 @@ func holdInit(t *testing.T, seg []byte) *content.Init {
 // moves no box and leaves nothing to decrypt.
 func holdFragment(t *testing.T, in *content.Init, seg []byte) {
 	t.Helper()
+	holdShared(t, in, seg)
 	work := bytes.Clone(seg)
 	f, err := in.Fragment(work)
 	if err != nil {

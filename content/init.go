@@ -79,6 +79,7 @@ func ParseInit(seg []byte) (*Init, error) {
 	if len(seg) > MaxInit {
 		return nil, fmt.Errorf("%w: init segment over %d bytes", ErrMalformed, MaxInit)
 	}
+	seg = bytes.Clone(seg) // what is parsed keeps parts of it
 	top, err := boxes(seg, 0, len(seg))
 	if err != nil {
 		return nil, err
@@ -87,7 +88,7 @@ func ParseInit(seg []byte) (*Init, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: no moov box", ErrMalformed)
 	}
-	in := &Init{raw: bytes.Clone(seg)}
+	in := &Init{raw: seg}
 	kids, err := boxes(seg, moov.body, moov.end)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/lares-drm/lares/security/trem"
 )
 
 // A Bench measures one part of the system.
@@ -24,6 +26,7 @@ func All() []Bench {
 		sltpBench(),
 		transferBench(),
 		revocationBench(),
+		tremBench(),
 	}
 }
 
@@ -33,6 +36,15 @@ type Config struct {
 	Quick bool              // every row, but too short for a figure: to see that it runs
 	Full  bool              // the long form
 	Peers map[string]string // where peers are, by name; the others are looked for
+
+	Start func(dir string) (*Module, error) // starts the trusted module of a folder; needed by the bench trem
+}
+
+// Module is a running module: a process of its own.
+type Module struct {
+	*trem.Client
+	PID  int
+	Stop func() error // ends it and waits for its end
 }
 
 // Peer finds another implementation: where the caller says, in ./node_modules,

@@ -43,9 +43,23 @@ type meter struct {
 	used func() (time.Duration, error) // so far
 }
 
+// run gives the median of each kernel's turns.
 func (m meter) run(ctx context.Context, e effort, kernels []Kernel) ([]float64, error) {
+	turns, err := m.turns(ctx, e, kernels)
+	if err != nil {
+		return nil, err
+	}
+	medians := make([]float64, len(kernels))
+	for i := range turns {
+		medians[i] = median(turns[i])
+	}
+	return medians, nil
+}
+
+// turns gives for each kernel the time of one operation in each of its turns, in ns.
+func (m meter) turns(ctx context.Context, e effort, kernels []Kernel) ([][]float64, error) {
 	n := make([]int, len(kernels))
-	turns := make([][]float64, len(kernels))
+	all := make([][]float64, len(kernels))
 	for i, k := range kernels {
 		var err error
 		if n[i], err = m.calibrate(ctx, k, e.turn); err != nil {
@@ -58,14 +72,10 @@ func (m meter) run(ctx context.Context, e effort, kernels []Kernel) ([]float64, 
 			if err != nil {
 				return nil, fmt.Errorf("kernel %d: %w", i, err)
 			}
-			turns[i] = append(turns[i], float64(t)/float64(n[i]))
+			all[i] = append(all[i], float64(t)/float64(n[i]))
 		}
 	}
-	medians := make([]float64, len(kernels))
-	for i := range turns {
-		medians[i] = median(turns[i])
-	}
-	return medians, nil
+	return all, nil
 }
 
 // calibrate finds how many operations take about one turn: it grows until a

@@ -83,7 +83,7 @@ func (e *Env) bench(cmd *cobra.Command, b bench.Bench, f *benchFlags) error {
 		ctx, cancel = context.WithTimeout(ctx, maxBench)
 		defer cancel()
 	}
-	rows, err := b.Run(ctx, bench.Config{Full: f.full, Peers: f.peers})
+	rows, err := b.Run(ctx, bench.Config{Full: f.full, Peers: f.peers, Start: spawnTREM})
 	if err != nil {
 		return fmt.Errorf("bench %s: %w", b.Name, err)
 	}

@@ -33,6 +33,7 @@ func (d *demo) story() []step {
 		{"the shop keeps what it sold", d.proveShop},
 		{"licenses come by SLTP, unseen", d.proveDelivery},
 		{"devices play the source's stream", d.provePlay},
+		{"the walls of the modules", d.proveWalls},
 		{"lent to a device", d.proveLoan},
 		{"the third play is refused", d.proveRefusal},
 		{"what is damaged is rejected", d.proveRejection},

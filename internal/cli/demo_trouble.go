@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -126,16 +125,8 @@ func (d *demo) proveRevocation(ctx context.Context) (string, error) {
 }
 
 func (d *demo) epoch(ctx context.Context) (uint64, error) {
-	data, err := fetch(ctx, d.homeURL+"/api/v1/status")
-	if err != nil {
-		return 0, err
-	}
-	var v struct {
-		Module struct {
-			Epoch uint64 `json:"epoch"`
-		} `json:"module"`
-	}
-	return v.Module.Epoch, json.Unmarshal(data, &v)
+	s, err := d.homeModule(ctx)
+	return s.Epoch, err
 }
 
 // waitEpoch waits until the house has learned a newer epoch.

@@ -62,30 +62,61 @@ func (f *files) manifest(ctx context.Context) (*content.Manifest, error) {
 // read loads a file and checks its hash: a damaged file is an error here and
 // not a broken picture.
 func (f *files) read(ctx context.Context, file content.File) ([]byte, error) {
-	data, err := f.load(ctx, file.Name)
+	if file.Bytes < 0 || file.Bytes > maxSegment {
+		return nil, fmt.Errorf("%s: %d bytes, %d at most", file.Name, file.Bytes, maxSegment)
+	}
+	data := make([]byte, file.Bytes)
+	return data, f.readInto(ctx, file, data)
+}
+
+// readInto is read into memory of the file's length.
+func (f *files) readInto(ctx context.Context, file content.File, data []byte) error {
+	in, err := f.open(ctx, file.Name)
+	if err != nil {
+		return err
+	}
+	defer in.Close() //nolint:errcheck // read only
+	_, err = io.ReadFull(in, data)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("read %s: %w", file.Name, err)
+	}
+	more, _ := io.ReadFull(in, make([]byte, 1))
+	if err != nil || more > 0 || content.Digest(sha256.Sum256(data)) != file.SHA256 {
+		return fmt.Errorf("%s is damaged: its SHA-256 is not that of content.json", file.Name)
+	}
+	return nil
+}
+
+func (f *files) load(ctx context.Context, name string) ([]byte, error) {
+	in, err := f.open(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	if content.Digest(sha256.Sum256(data)) != file.SHA256 {
-		return nil, fmt.Errorf("%s is damaged: its SHA-256 is not that of content.json", file.Name)
+	defer in.Close() //nolint:errcheck // read only
+	data, err := io.ReadAll(io.LimitReader(in, maxSegment+1))
+	if err == nil && len(data) > maxSegment {
+		err = fmt.Errorf("over %d bytes", maxSegment)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	return data, nil
 }
 
-func (f *files) load(ctx context.Context, name string) ([]byte, error) {
-	if f.dir != "" {
-		root, err := os.OpenRoot(f.dir)
-		if err != nil {
-			return nil, err
-		}
-		defer root.Close() //nolint:errcheck // read only
-		return root.ReadFile(filepath.FromSlash(name))
+func (f *files) open(ctx context.Context, name string) (io.ReadCloser, error) {
+	if f.dir == "" {
+		return get(ctx, strings.TrimSuffix(f.url, "/")+"/content/"+url.PathEscape(f.id.String())+"/"+name)
 	}
-	return fetch(ctx, strings.TrimSuffix(f.url, "/")+"/content/"+url.PathEscape(f.id.String())+"/"+name)
+	root, err := os.OpenRoot(f.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close() //nolint:errcheck // the file stays open without it
+	return root.Open(filepath.FromSlash(name))
 }
 
-// fetch gets one small file over HTTP.
-func fetch(ctx context.Context, from string) ([]byte, error) {
+// get opens a file over HTTP.
+func get(ctx context.Context, from string) (io.ReadCloser, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
 		return nil, err
@@ -94,13 +125,23 @@ func fetch(ctx context.Context, from string) ([]byte, error) {
 	if err != nil {
 		return nil, later("the house does not answer: %w", err)
 	}
-	defer res.Body.Close() //nolint:errcheck // read only
-	data, err := io.ReadAll(io.LimitReader(res.Body, maxSegment+1))
+	if res.StatusCode != http.StatusOK {
+		return nil, errors.Join(fmt.Errorf("read %s: %s", from, res.Status), res.Body.Close())
+	}
+	return res.Body, nil
+}
+
+// fetch gets one small file over HTTP.
+func fetch(ctx context.Context, from string) ([]byte, error) {
+	in, err := get(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close() //nolint:errcheck // read only
+	data, err := io.ReadAll(io.LimitReader(in, maxSegment+1))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read %s: %w", from, err)
-	case res.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("read %s: %s", from, res.Status)
 	case len(data) > maxSegment:
 		return nil, fmt.Errorf("read %s: over %d bytes", from, maxSegment)
 	}

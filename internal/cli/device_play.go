@@ -124,15 +124,15 @@ func (d *device) stream(ctx context.Context, src *files, t *content.TrackFiles, 
 	if err := write(out, head, &got.Bytes); err != nil {
 		return got, err
 	}
+	mem, err := d.buffer(ctx, t)
+	if err != nil {
+		return got, err
+	}
 	for _, seg := range t.Segments {
 		if seg.StartMS+seg.DurationMS <= fromMS {
 			continue
 		}
-		data, err := src.read(ctx, seg.File)
-		if err != nil {
-			return got, err
-		}
-		data, err = d.trem.Decrypt(ctx, s.Handle, track, data)
+		data, err := d.decrypt(ctx, src, seg.File, s.Handle, track, mem)
 		if err != nil {
 			return got, err
 		}
@@ -142,6 +142,36 @@ func (d *device) stream(ctx context.Context, src *files, t *content.TrackFiles, 
 		got.Segments++
 	}
 	return got, nil
+}
+
+// buffer is memory in common with the module for the longest segment of a track;
+// nil where the module has none to share.
+func (d *device) buffer(ctx context.Context, t *content.TrackFiles) ([]byte, error) {
+	longest := int64(1)
+	for _, seg := range t.Segments {
+		longest = max(longest, seg.Bytes)
+	}
+	mem, err := d.trem.Buffer(ctx, int(min(longest, maxSegment)))
+	if e, ok := errors.AsType[*trem.Error](err); ok && (e.Code == trem.CodeState || e.Code == trem.CodeMalformed) {
+		return nil, nil
+	}
+	return mem, err
+}
+
+// decrypt reads a segment and has it decrypted, in the buffer where there is one.
+func (d *device) decrypt(ctx context.Context, src *files, file content.File, session, track uint64, mem []byte) ([]byte, error) {
+	if mem == nil || file.Bytes < 1 || file.Bytes > int64(len(mem)) {
+		data, err := src.read(ctx, file)
+		if err != nil {
+			return nil, err
+		}
+		return d.trem.Decrypt(ctx, session, track, data)
+	}
+	seg := mem[:file.Bytes]
+	if err := src.readInto(ctx, file, seg); err != nil {
+		return nil, err
+	}
+	return seg, d.trem.DecryptBuffer(ctx, session, track, 0, len(seg))
 }
 
 func write(w io.Writer, data []byte, n *int64) error {

@@ -3,12 +3,12 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 
+	"github.com/lares-drm/lares/internal/bench"
 	"github.com/lares-drm/lares/security/trem"
 )
 
@@ -30,10 +30,29 @@ func tremProgram() (string, error) {
 	return p, nil
 }
 
-// startTREM starts the trusted module that keeps its state in dir, in a process
-// of its own on an inherited socket. stop closes the socket, upon which the
-// module exits, and waits for it.
+// startTREM starts the trusted module that keeps its state in dir. stop closes
+// the socket, upon which the module exits, and waits for it.
 func startTREM(dir string) (client *trem.Client, stop func() error, err error) {
+	m, err := spawnTREM(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	return m.Client, m.Stop, nil
+}
+
+// spawnTREM is startTREM for who looks at the module's process, too: a process
+// of its own on an inherited socket.
+func spawnTREM(dir string) (*bench.Module, error) {
+	conn, cmd, err := connectTREM(dir)
+	if err != nil {
+		return nil, err
+	}
+	client := trem.NewClient(conn)
+	return &bench.Module{Client: client, PID: cmd.Process.Pid, Stop: func() error { return errors.Join(client.Close(), cmd.Wait()) }}, nil
+}
+
+// connectTREM starts a module and gives its stream.
+func connectTREM(dir string) (*tremSocket, *exec.Cmd, error) {
 	program, err := tremProgram()
 	if err != nil {
 		return nil, nil, err
@@ -54,11 +73,7 @@ func startTREM(dir string) (client *trem.Client, stop func() error, err error) {
 	}
 	theirs := os.NewFile(uintptr(fds[1]), "trem")
 	defer theirs.Close() //nolint:errcheck // the child has its own copy
-	ours := os.NewFile(uintptr(fds[0]), "host")
-	conn, err := net.FileConn(ours)
-	if err := errors.Join(err, ours.Close()); err != nil {
-		return nil, nil, fmt.Errorf("open the module's socket: %w", err)
-	}
+	conn := &tremSocket{os.NewFile(uintptr(fds[0]), "host"), fds[0]}
 	cmd := exec.Command(program, "--dir", dir) //nolint:noctx // it ends with its socket; the path is the user's own
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = []*os.File{theirs}
@@ -74,6 +89,18 @@ func startTREM(dir string) (client *trem.Client, stop func() error, err error) {
 	if err := cmd.Start(); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("start %s: %w", program, err), conn.Close())
 	}
-	client = trem.NewClient(conn)
-	return client, func() error { return errors.Join(client.Close(), cmd.Wait()) }, nil
+	return conn, cmd, nil
+}
+
+// tremSocket is the host's end of a module's stream. It blocks in the kernel: a
+// host that waits for its module has nothing else to do, and the runtime's own
+// way of waiting costs twice the time of a command.
+type tremSocket struct {
+	*os.File
+	fd int
+}
+
+// Close ends the stream, and with it a read that waits.
+func (s *tremSocket) Close() error {
+	return errors.Join(syscall.Shutdown(s.fd, syscall.SHUT_RDWR), s.File.Close())
 }

@@ -50,7 +50,7 @@ never move from one of these to another: that is a new module, a new enrollment.
 		Example: `  lares trem status --dir ~/.local/share/lares/trem
   lares trem status --dir ./trem --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return tremStatus(cmd, env, dir) },
-	})
+	}, newTREMConformCmd(env))
 	cmd.AddCommand(newTREMLearnCmd(env, &dir), newTREMRenewCmd(env, &dir))
 	return cmd
 }

@@ -1,6 +1,7 @@
 package trem
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -19,11 +20,14 @@ import (
 type Client struct {
 	mu   sync.Mutex
 	conn io.ReadWriteCloser
-	err  error // set once the stream is broken
+	in   *bufio.Reader // nothing is left in it between a reply and the next command
+	err  error         // set once the stream is broken
 }
 
 // NewClient takes over conn.
-func NewClient(conn io.ReadWriteCloser) *Client { return &Client{conn: conn} }
+func NewClient(conn io.ReadWriteCloser) *Client {
+	return &Client{conn: conn, in: bufio.NewReaderSize(conn, readAhead)}
+}
 
 // Close ends the stream; the module exits when its stream ends.
 func (c *Client) Close() error { return c.conn.Close() }
@@ -32,22 +36,19 @@ func (c *Client) do(ctx context.Context, cmd Command, in any, payload []byte, ou
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	body, err := wire.Marshal(in)
+	header, err := NewRequest(cmd, in)
 	if err != nil {
 		return nil, err
 	}
-	header, err := wire.Marshal(request{Version: 1, Command: cmd, Body: body})
+	m, err := c.exchange(Message{Header: header, Payload: payload}, c.in)
 	if err != nil {
 		return nil, err
 	}
-	m, err := c.exchange(Message{Header: header, Payload: payload})
-	if err != nil {
-		return nil, err
-	}
-	return m.Payload, result(m.Header, out)
+	return m.Payload, ParseReply(m.Header, out)
 }
 
-func (c *Client) exchange(m Message) (Message, error) {
+// exchange sends a message and reads the answer from in, which is the stream.
+func (c *Client) exchange(m Message, in io.Reader) (Message, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
@@ -58,7 +59,7 @@ func (c *Client) exchange(m Message) (Message, error) {
 		return Message{}, err
 	}
 	if err == nil {
-		m, err = ReadMessage(c.conn)
+		m, err = ReadMessage(in)
 	}
 	if errors.Is(err, io.EOF) {
 		err = fmt.Errorf("%w: the module has exited", ErrStream)
@@ -67,7 +68,9 @@ func (c *Client) exchange(m Message) (Message, error) {
 	return m, err
 }
 
-func result(header []byte, out any) error {
+// ParseReply reads what NewReply encodes: the result into out, or the *Error or
+// *RefusalError that stands in its place.
+func ParseReply(header []byte, out any) error {
 	var r reply
 	if err := wire.Unmarshal(header, &r, limit); err != nil {
 		return fmt.Errorf("%w: %w", ErrStream, err)
@@ -226,6 +229,8 @@ func (c *Client) Decrypt(ctx context.Context, session, track uint64, segment []b
 type Part struct {
 	Session uint64 `cbor:"1,keyasint"`
 	Track   uint64 `cbor:"2,keyasint"`
+	Bytes   uint64 `cbor:"3,keyasint,omitzero"` // CmdDecrypt: the segment is not the payload, it is so many bytes of the buffer
+	At      uint64 `cbor:"4,keyasint,omitzero"` // and stands there
 }
 
 // End closes a session and refunds what it did not use.

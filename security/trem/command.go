@@ -48,6 +48,8 @@ const (
 	CmdCard      Command = 33
 	CmdLost      Command = 34 // the other side of a transfer is lost
 	CmdYield     Command = 35 // what was set aside for this device goes back
+
+	CmdBuffer Command = 39 // memory that host and module have in common
 )
 
 // status of a reply.
@@ -102,6 +104,15 @@ type reply struct {
 	_      struct{} `cbor:",toarray"`
 	Status uint
 	Body   wire.RawMessage
+}
+
+// NewRequest encodes a command's header.
+func NewRequest(cmd Command, body any) ([]byte, error) {
+	b, err := wire.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	return wire.Marshal(request{Version: 1, Command: cmd, Body: b})
 }
 
 // ParseRequest reads a command's header: the module's side of Client.

@@ -1,6 +1,7 @@
 package trem
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -51,10 +52,31 @@ func WriteMessage(w io.Writer, m Message) error {
 	return nil
 }
 
-// ReadMessage reads one message. io.EOF is returned only between messages.
-func ReadMessage(r io.Reader) (Message, error) {
+// ReadMessage reads one message, and nothing beyond it. io.EOF is returned only
+// between messages.
+func ReadMessage(r io.Reader) (Message, error) { return (&Reader{in: r}).Read() }
+
+// Reader reads messages, and their payloads into memory that it keeps: a payload
+// is valid until the next message is read.
+type Reader struct {
+	in      io.Reader
+	payload []byte
+}
+
+// readAhead is as much as a Reader asks for at once, in bytes: most messages are
+// shorter. Source: local.
+const readAhead = 4 << 10
+
+// NewReader reads a stream of which nobody else reads.
+func NewReader(r io.Reader) *Reader { return &Reader{in: bufio.NewReaderSize(r, readAhead)} }
+
+// maxKept is the largest payload whose memory a Reader keeps, in bytes. Source: local.
+const maxKept = 16 << 20
+
+// Read reads one message. io.EOF is returned only between messages.
+func (r *Reader) Read() (Message, error) {
 	var head [8]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
+	if _, err := io.ReadFull(r.in, head[:]); err != nil {
 		if errors.Is(err, io.EOF) {
 			return Message{}, io.EOF
 		}
@@ -64,9 +86,24 @@ func ReadMessage(r io.Reader) (Message, error) {
 	if n > MaxHeader || p > MaxPayload {
 		return Message{}, fmt.Errorf("%w: message of %d + %d bytes", ErrStream, n, p)
 	}
-	buf := make([]byte, int(n)+int(p))
-	if _, err := io.ReadFull(r, buf); err != nil {
-		return Message{}, fmt.Errorf("%w: %w", ErrStream, err)
+	m := Message{Header: make([]byte, n), Payload: r.room(int(p))}
+	for _, b := range [][]byte{m.Header, m.Payload} {
+		if _, err := io.ReadFull(r.in, b); err != nil {
+			return Message{}, fmt.Errorf("%w: %w", ErrStream, err)
+		}
 	}
-	return Message{Header: buf[:n:n], Payload: buf[n:]}, nil
+	return m, nil
+}
+
+// room is memory for a payload. What stood in it is written over by whoever
+// sends the next one; one that is large is given back.
+func (r *Reader) room(n int) []byte {
+	if n > maxKept {
+		r.payload = nil
+		return make([]byte, n)
+	}
+	if n > cap(r.payload) {
+		r.payload = make([]byte, n)
+	}
+	return r.payload[:n:n]
 }

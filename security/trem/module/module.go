@@ -63,14 +63,19 @@ func run(cfg Config, put func([]step) ([]trem.Wall, error)) (err error) {
 	if err != nil {
 		return err
 	}
-	c, err := open(core.Config{
+	inside := core.Config{
 		Dir: cfg.Dir, Keystore: keys.Keystore, Storage: keys.kind, Walls: append(walls, more...), BuildMS: cfg.BuildMS, Outputs: cfg.Outputs, Memory: mem,
-	}, now)
+	}
+	share := newSharer(cfg.Conn)
+	if share != nil {
+		inside.Share = share.make
+	}
+	c, err := open(inside, now)
 	if err != nil {
 		return fmt.Errorf("open module: %w", err)
 	}
 	secret.Burn()
-	return errors.Join(serve(cfg, c), c.Close())
+	return errors.Join(serve(cfg, c, share), c.Close())
 }
 
 // lockPatience is how long a module waits for one before it that was killed and
@@ -92,9 +97,10 @@ func open(cfg core.Config, now core.Reading) (c *core.Core, err error) {
 	}
 }
 
-func serve(cfg Config, c *core.Core) error {
+func serve(cfg Config, c *core.Core, share *sharer) error {
+	in := trem.NewReader(cfg.Conn)
 	for {
-		m, err := trem.ReadMessage(cfg.Conn)
+		m, err := in.Read()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -110,7 +116,7 @@ func serve(cfg Config, c *core.Core) error {
 		if err != nil {
 			return err
 		}
-		if err := trem.WriteMessage(cfg.Conn, out); err != nil {
+		if err := share.write(cfg.Conn, out); err != nil {
 			return err
 		}
 		if err := c.Failed(); err != nil {

@@ -90,6 +90,9 @@ func (r *run) hand(ctx context.Context, do func() error) (out Handed, err error)
 
 func (r *run) sides(ctx context.Context) (out [2]Side, err error) {
 	for i, m := range []*module{r.src, r.dst} {
+		if m.disk == nil {
+			continue // it is not of this process
+		}
 		if out[i], err = m.tally(ctx); err != nil {
 			return out, err
 		}
@@ -183,7 +186,7 @@ func (h *House) byLetter(ctx context.Context, src, dst *module, op trem.Op) (Han
 	r := h.newRun(src, dst)
 	var tid ident.Transfer
 	out, err := r.hand(ctx, func() error {
-		got, err := src.HandOver(ctx, trem.HandOver{Op: op, Content: film, To: h.cards[dst.id], ForMS: time.Hour.Milliseconds()})
+		got, err := src.HandOver(ctx, trem.HandOver{Op: op, Content: Film, To: h.cards[dst.id], ForMS: time.Hour.Milliseconds()})
 		if err != nil {
 			return err
 		}
@@ -204,7 +207,7 @@ func (h *House) byLetter(ctx context.Context, src, dst *module, op trem.Op) (Han
 func (h *House) inSession(ctx context.Context, dst *module) (Handed, error) {
 	r := h.newRun(h.home, dst)
 	out, err := r.hand(ctx, func() error {
-		o, err := dst.Open(ctx, trem.LicenseRequest{Peer: h.home.id, Request: ident.NewRequest(), Content: film, Op: trem.OpMove})
+		o, err := dst.Open(ctx, trem.LicenseRequest{Peer: h.home.id, Request: ident.NewRequest(), Content: Film, Op: trem.OpMove})
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/keystore"
 	"github.com/lares-drm/lares/security/keystore/soft"
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/trem"
@@ -23,6 +24,7 @@ type module struct {
 	id     ident.Device
 	core   *core.Core
 	disk   *disk
+	anchor *register // nil where the house has none
 	host   *House
 	used   time.Duration // CPU time of its commands
 	in     bytes.Buffer  // the stream from its host, up to one message
@@ -35,7 +37,7 @@ func newModule(h *House, dir string) (*module, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	keys, err := soft.OpenOrCreate(dir)
+	own, err := soft.OpenOrCreate(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -44,6 +46,11 @@ func newModule(h *House, dir string) (*module, error) {
 		return nil, err
 	}
 	m := &module{disk: &disk{FS: fs, off: h.Off}, host: h}
+	keys := keystore.Keystore(own)
+	if h.anchors {
+		m.anchor = new(register)
+		keys = anchored{own, m.anchor}
+	}
 	m.Client = trem.NewClient(m)
 	m.core, err = core.Open(core.Config{Dir: dir, FS: m.disk, Keystore: keys, BuildMS: h.begin.UnixMilli()}, h.reading())
 	return m, err

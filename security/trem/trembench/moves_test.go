@@ -77,7 +77,7 @@ func TestTransfer_4_MovedWhileWatched(t *testing.T) {
 	if err := h.open(ctx); err != nil {
 		t.Fatal(err)
 	}
-	ask := trem.Ask{Content: film, Action: permission.Play, Output: trem.OutputInternal, Confirm: true}
+	ask := trem.Ask{Content: Film, Action: permission.Play, Output: trem.OutputInternal, Confirm: true}
 	ses, err := h.home.Begin(ctx, ask)
 	if err != nil {
 		t.Fatal(err)

@@ -29,6 +29,10 @@ type Config struct {
 	Memory   *secret.Arena     // where title keys rest; nil = the heap
 
 	Outputs func() ([]Connector, error) // the machine's connectors; nil = it has none that can be read
+
+	// Share makes memory that the host gets too, and as much that it does not get;
+	// nil = there is no way to give it.
+	Share func(bytes int) (shared, own []byte, err error)
 }
 
 // Core is one module. It is not safe for concurrent use.
@@ -77,6 +81,7 @@ type Core struct {
 	asked    map[sltp.Handle]*asked
 	sessions map[uint64]*session
 	last     uint64 // newest session handle
+	buffer   buffer // of this stream; empty before it is asked for
 	also     batch  // what the next write takes along, already so in memory
 	failed   error  // the store's failure: what is in memory may not be on disk, so nothing leaves any more
 	unsure   bool   // a command ended in an unexpected error: what is in memory may not be on disk, so it is no snapshot of it

@@ -163,7 +163,8 @@ func (c *Core) track(in trem.Part, segment []byte, _ Reading) (any, []byte, erro
 }
 
 // decrypt releases one segment: the license is asked, what it costs is durable,
-// then the bytes are decrypted or link-encrypted in place.
+// then the bytes are decrypted or link-encrypted in place, in the payload or in
+// the buffer.
 func (c *Core) decrypt(in trem.Part, segment []byte, r Reading) (any, []byte, error) {
 	s, err := c.session(in.Session)
 	if err != nil {
@@ -172,20 +173,16 @@ func (c *Core) decrypt(in trem.Part, segment []byte, r Reading) (any, []byte, er
 	if in.Track >= uint64(len(s.tracks)) {
 		return nil, nil, &trem.Error{Code: trem.CodeUnknown, Text: "no such track"}
 	}
-	f, err := s.tracks[in.Track].Fragment(segment)
-	if err != nil {
-		return nil, nil, rejected(fmt.Errorf("segment: %w", err))
+	switch {
+	case in.Bytes == 0 && in.At == 0:
+		err = c.decryptOwn(in, s, segment, r)
+	case len(segment) > 0:
+		err = malformed(fmt.Errorf("a segment in the buffer and one in the payload"))
+	default:
+		segment, err = nil, c.decryptBuffer(in, s, r)
 	}
-	if err := c.pay(s, f, r); err != nil {
+	if err != nil {
 		return nil, nil, err
-	}
-	if s.link != nil {
-		err = f.Reencrypt(s.title, s.session)
-	} else {
-		err = f.Decrypt(s.title)
-	}
-	if err != nil {
-		return nil, nil, rejected(fmt.Errorf("segment: %w", err))
 	}
 	return trem.None{}, segment, nil
 }

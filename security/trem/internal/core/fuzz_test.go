@@ -16,12 +16,13 @@ func FuzzDo(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	c, err := Open(Config{Dir: dir, Keystore: keys, BuildMS: start}, at(start, 0, 1))
+	share := func(n int) (shared, own []byte, err error) { return make([]byte, n), make([]byte, n), nil }
+	c, err := Open(Config{Dir: dir, Keystore: keys, BuildMS: start, Share: share}, at(start, 0, 1))
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Cleanup(func() { _ = c.Close() })
-	for _, seed := range []string{"\x83\x01\x01\x80", "\x83\x01\x06\xa0", "\x83\x01\x07\x82\xf6\x41\x00", "\x83\x01\x0e\xa2\x01\x01\x02\x00", "\x83\x01\x18\x17\x50abcdefghijklmnop"} {
+	for _, seed := range []string{"\x83\x01\x01\x80", "\x83\x01\x06\xa0", "\x83\x01\x07\x82\xf6\x41\x00", "\x83\x01\x0e\xa2\x01\x01\x02\x00", "\x83\x01\x18\x17\x50abcdefghijklmnop", "\x83\x01\x18\x27\xa1\x01\x19\x10\x00", "\x83\x01\x0f\xa4\x01\x01\x02\x00\x03\x08\x04\x08"} {
 		f.Add([]byte(seed), []byte("\x00\x00\x00\x08ftyp"))
 	}
 	f.Fuzz(func(t *testing.T, header, payload []byte) {

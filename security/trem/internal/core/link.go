@@ -40,6 +40,10 @@ func (l *Link) encode() ([]byte, error) {
 	return wire.Marshal(linkWire4{License: l.License, Signer: l.Signer, Membership: l.Membership, Transfers: l.Transfers})
 }
 
+// hasTransfers tells the layouts apart by the head of the array. It is asked at
+// each segment that is played, where reading a license again would cost the most.
+func hasTransfers(data []byte) bool { return len(data) > 0 && data[0] == 0x84 }
+
 // decode reads a link of either layout.
 func (l *Link) decode(data []byte) error {
 	items, err := wire.Array(data, 3, 4, linkLimit())

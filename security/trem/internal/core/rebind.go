@@ -179,8 +179,11 @@ func (c *Core) checkTransfers(tid ident.Transfer, inst *instance, from party, r 
 func (i *instance) owner() license.Subject {
 	leaf := i.leaf().Info().Subject
 	for n, data := range i.links {
-		l, lic, err := parseLink(data)
-		if err != nil || len(l.Transfers) == 0 || lic.Info().Subject != leaf {
+		if !hasTransfers(data) || i.chain[n].Info().Subject != leaf {
+			continue
+		}
+		l := new(Link)
+		if err := l.decode(data); err != nil {
 			continue
 		}
 		if to, err := lastSubject(l, i.chain[n]); err == nil {

@@ -1,0 +1,173 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/lares-drm/lares/security/trem/trembench"
+)
+
+// reel is a film in segments of 4 s.
+type reel struct {
+	name string
+	size int  // of a segment, bytes
+	held bool // against a bar
+}
+
+// reels are films of 16, 5 and 0.3 Mbit/s.
+func reels() []reel {
+	return []reel{{"UHD, segments of 8 MB", 8_000_000, true}, {"HD, segments of 2.5 MB", 2_500_000, true}, {"small, segments of 0.15 MB", 150_000, false}}
+}
+
+// reelLength is how many segments are played, again and again.
+const reelLength = 4
+
+const unitRate = "GB/s"
+
+// tremDecrypt plays files to nowhere: through the module of another process, and
+// through one in this.
+func tremDecrypt(ctx context.Context, cfg Config, dir string, p *trembench.Player) (rows []Row, err error) {
+	m, err := cfg.Start(p.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, m.Stop()) }()
+	shared, err := m.Buffer(ctx, 9_000_000)
+	if err != nil {
+		return nil, fmt.Errorf("memory in common with the module: %w", err)
+	}
+	s, err := m.Begin(ctx, trembench.Watch())
+	if err != nil {
+		return nil, err
+	}
+	track, _, err := m.Track(ctx, s.Handle, p.Reel.Init())
+	if err != nil {
+		return nil, err
+	}
+	ours := make([]byte, len(shared))
+	for i, r := range reels() {
+		f, err := newFiles(filepath.Join(dir, fmt.Sprint(i)), p, r.size)
+		if err != nil {
+			return nil, err
+		}
+		more, err := r.rates(ctx, cfg, m.PID, []Kernel{
+			f.play(ours, func(b []byte) ([]byte, error) { return b, p.Decrypt(b) }),
+			f.play(shared, func(b []byte) ([]byte, error) { return b, m.DecryptBuffer(ctx, s.Handle, track, 0, len(b)) }),
+			f.play(ours, func(b []byte) ([]byte, error) { return m.Decrypt(ctx, s.Handle, track, b) }),
+		})
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, more...)
+	}
+	peak, err := trembench.PeakOf(m.PID)
+	rows = append(rows, AtMost("resident memory after that, the most", round1(float64(peak)/1e6), unitMB, maxResident))
+	return rows, errors.Join(err, m.End(ctx, s.Handle))
+}
+
+// rates are the rows of a film: in CPU time of both processes, and by the clock.
+func (r reel) rates(ctx context.Context, cfg Config, pid int, kernels []Kernel) ([]Row, error) {
+	used := func() (time.Duration, error) {
+		self, err := cpuTime()
+		other, failed := trembench.CPUOf(pid)
+		return self + other, errors.Join(err, failed)
+	}
+	cpu, err := meter{used}.turns(ctx, playEffort(cfg), kernels)
+	if err != nil {
+		return nil, err
+	}
+	begin := time.Now()                                                     //nolint:forbidigo // who watches waits by the clock on the wall
+	wall := func() (time.Duration, error) { return time.Since(begin), nil } //nolint:forbidigo // as above
+	clock, err := meter{wall}.turns(ctx, playEffort(cfg), kernels[:2])
+	if err != nil {
+		return nil, err
+	}
+	rate := func(t []float64) float64 { return math.Round(float64(r.size)/median(t)*100) / 100 }
+	against := Plain(r.name+": through the module against this process", share(ratio(cpu[0], cpu[1])), unitTimes)
+	if r.held {
+		against = AtLeast(against.Name, against.Value, unitTimes, minBoundary)
+	}
+	return []Row{
+		Plain(r.name+": in this process", rate(cpu[0]), unitRate),
+		Plain(r.name+": through the module", rate(cpu[1]), unitRate),
+		against,
+		Plain(r.name+": the same by the clock", share(ratio(clock[0], clock[1])), unitTimes),
+		Plain(r.name+": the same without its buffer", share(ratio(cpu[0], cpu[2])), unitTimes),
+	}, nil
+}
+
+// playEffort has more rounds than others: what two processes share of a machine
+// moves more than what one has of it.
+func playEffort(cfg Config) effort {
+	e := cfg.effort()
+	if !cfg.Quick {
+		e.rounds = e.rounds*2 + 1
+	}
+	return e
+}
+
+// files are the segments of a film.
+type files []string
+
+func newFiles(dir string, p *trembench.Player, size int) (files, error) {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	var out files
+	for i := range reelLength {
+		seg, err := p.Reel.Segment(i, size)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, filepath.Join(dir, fmt.Sprint(i)))
+		if err := os.WriteFile(out[i], seg, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// play reads segment after segment into memory, has each decrypted, and throws
+// it away. Who decrypts is all that differs from one kernel to the next.
+func (f files) play(mem []byte, decrypt func([]byte) ([]byte, error)) Kernel {
+	return func(n int) error {
+		for i := range n {
+			seg, err := readInto(mem, f[i%len(f)])
+			if err != nil {
+				return err
+			}
+			out, err := decrypt(seg)
+			if err != nil {
+				return err
+			}
+			if len(out) != len(seg) {
+				return fmt.Errorf("%d bytes of %d came back", len(out), len(seg))
+			}
+			if _, err := io.Discard.Write(out); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func readInto(mem []byte, name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	seg := mem[:info.Size()]
+	_, err = io.ReadFull(f, seg)
+	return seg, err
+}

@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lares-drm/lares/security/trem"
+)
+
+// proveWalls asks the modules of the house and of its devices which walls stand.
+// A wall that this kernel does not have is said, and is no failure of the house.
+func (d *demo) proveWalls(ctx context.Context) (string, error) {
+	home, err := d.homeModule(ctx)
+	if err != nil {
+		return "", err
+	}
+	modules := []trem.Status{home}
+	for _, name := range []string{"tablet", "phone"} {
+		var s trem.Status
+		if err := d.query(ctx, &s, "trem", "status", "--dir", d.path(name, "trem")); err != nil {
+			return "", err
+		}
+		modules = append(modules, s)
+	}
+	var stand, open []string
+	for i, m := range modules {
+		if len(m.Walls) == 0 || m.Role == "" {
+			return "", fmt.Errorf("module %d is a %q and says nothing of its walls", i, m.Role)
+		}
+		for _, w := range m.Walls {
+			list, text := &open, w.Name+": "+w.Detail
+			if w.Stands {
+				list, text = &stand, w.Name
+			}
+			if !slices.Contains(*list, text) {
+				*list = append(*list, text)
+			}
+		}
+	}
+	if !slices.Contains(stand, "no dump") {
+		return "", errors.New("the memory of a module can be read by other processes of its user")
+	}
+	proved := fmt.Sprintf("in %d modules stand: %s", len(modules), strings.Join(stand, ", "))
+	if len(open) > 0 {
+		proved += "; this kernel leaves open " + strings.Join(open, "; ")
+	}
+	return proved + fmt.Sprintf("; level SL%d, so their administrator is trusted", home.Level), nil
+}
+
+// homeModule is what the house's server says of its module.
+func (d *demo) homeModule(ctx context.Context) (trem.Status, error) {
+	data, err := fetch(ctx, d.homeURL+"/api/v1/status")
+	if err != nil {
+		return trem.Status{}, err
+	}
+	var v struct {
+		Module trem.Status `json:"module"`
+	}
+	return v.Module, json.Unmarshal(data, &v)
+}

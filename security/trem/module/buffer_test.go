@@ -1,0 +1,231 @@
+package module_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lares-drm/lares/content"
+	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/pki/pkitest"
+	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/security/trem/module"
+)
+
+// onSocket starts a module again, behind a real socket: the only stream that can
+// carry a file. It returns the host's end.
+func (b *box) onSocket() *os.File {
+	b.t.Helper()
+	if err := errors.Join(b.Close(), <-b.exited); err != nil {
+		b.t.Fatal(err)
+	}
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	host, inside := os.NewFile(uintptr(fds[0]), "host"), os.NewFile(uintptr(fds[1]), "inside")
+	b.Client, b.exited = trem.NewClient(host), make(chan error, 1)
+	go func() {
+		defer inside.Close()
+		b.exited <- module.Run(module.Config{Dir: b.dir, Conn: inside, Clock: b.clock.read, BuildMS: pkitest.Start().UnixMilli()})
+	}()
+	return host
+}
+
+// player is a tablet with a purchase, behind a socket, and an open session with
+// one track.
+func player(t *testing.T, output string) (*box, *stuff, *content.TrackFiles, trem.Session, uint64) {
+	t.Helper()
+	h := newHouse(t)
+	s := h.stock(cenc.SchemeCENC, filmID)
+	h.wantKinds(h.buy(filmID, h.sell(purchase, filmID)), trem.EventInstalled)
+	h.must(h.pair(h.tablet))
+	h.wantKinds(h.get(h.tablet, filmID, 0), trem.EventInstalled)
+	h.tablet.onSocket()
+	ask := playAsk(content.HD)
+	ask.Output = output
+	ses, err := h.tablet.Begin(context.Background(), ask)
+	h.must(err)
+	i := slices.IndexFunc(s.m.Tracks, func(t content.TrackFiles) bool { return t.Tier == content.HD })
+	track := &s.m.Tracks[i]
+	n, _, err := h.tablet.Track(context.Background(), ses.Handle, s.read(t, track.Init))
+	h.must(err)
+	return h.tablet, s, track, ses, n
+}
+
+// TestTREM_2_BufferGivesWhatTheStreamGives plays each segment both ways, at
+// several places of the buffer.
+func TestTREM_2_BufferGivesWhatTheStreamGives(t *testing.T) {
+	b, s, track, ses, n := player(t, trem.OutputInternal)
+	mem, err := b.Buffer(t.Context(), 4<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, seg := range track.Segments {
+		data, at := s.read(t, seg.File), i*100_001
+		want, err := b.Decrypt(t.Context(), ses.Handle, n, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(mem[at:], data)
+		if err := b.DecryptBuffer(t.Context(), ses.Handle, n, at, len(data)); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(mem[at:at+len(data)], want) || bytes.Equal(want, data) {
+			t.Errorf("segment %d: the buffer does not hold what the stream gives", i)
+		}
+	}
+}
+
+// TestTREM_2_LinkIsNeverClearInTheBuffer: the host reads the buffer as fast as it
+// can while the module encrypts again for the link, and finds no clear byte run.
+func TestTREM_2_LinkIsNeverClearInTheBuffer(t *testing.T) {
+	b, s, track, ses, n := player(t, trem.OutputLink)
+	mem, err := b.Buffer(t.Context(), 4<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := s.read(t, track.Segments[0].File)
+	link := keyOf(t, b, ses, track.KID)
+	in, err := content.ParseInit(s.read(t, track.Init))
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear := decrypted(t, in, data, s.keys[content.HD])
+	at := len(data) / 2
+	for clear[at] == data[at] && clear[at+15] == data[at+15] { // inside of a protected range
+		at++
+	}
+	var stop atomic.Bool
+	seen := make(chan int)
+	go func() {
+		count := 0
+		for !stop.Load() {
+			if bytes.Equal(mem[at:at+16], clear[at:at+16]) {
+				count++
+			}
+		}
+		seen <- count
+	}()
+	for range 300 {
+		copy(mem, data)
+		if err := b.DecryptBuffer(t.Context(), ses.Handle, n, 0, len(data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop.Store(true)
+	if count := <-seen; count > 0 {
+		t.Errorf("the host saw the clear film %d times", count)
+	}
+	if got := decrypted(t, in, bytes.Clone(mem[:len(data)]), link); !bytes.Equal(got, clear) || bytes.Equal(mem[:len(data)], data) {
+		t.Error("the session key does not open what is in the buffer")
+	}
+}
+
+func keyOf(t *testing.T, b *box, ses trem.Session, kid ident.Key) cenc.ContentKey {
+	t.Helper()
+	keys, err := b.LinkKeys(t.Context(), ses.Handle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range keys {
+		if k.KID == kid {
+			key, err := cenc.NewContentKey(k.Key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return key
+		}
+	}
+	t.Fatal("no session key")
+	return cenc.ContentKey{}
+}
+
+func decrypted(t *testing.T, in *content.Init, seg []byte, key cenc.ContentKey) []byte {
+	t.Helper()
+	seg = bytes.Clone(seg)
+	f, err := in.Fragment(seg)
+	if err == nil {
+		err = f.Decrypt(func(ident.Key) (cenc.ContentKey, error) { return key, nil })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seg
+}
+
+// TestTREM_2_BufferOrdersThatAreRefused gives a module orders that do not fit its
+// buffer: each has its code, and none changes what is in it.
+func TestTREM_2_BufferOrdersThatAreRefused(t *testing.T) {
+	b, s, track, ses, n := player(t, trem.OutputInternal)
+	data := s.read(t, track.Segments[0].File)
+	code := func(name string, err error, want trem.Code) {
+		t.Helper()
+		if e := new(trem.Error); !errors.As(err, &e) || e.Code != want {
+			t.Errorf("%s: %v, want code %d", name, err, want)
+		}
+	}
+	code("before it is made", b.DecryptBuffer(t.Context(), ses.Handle, n, 0, 1), trem.CodeMalformed)
+	size := len(data) + 10
+	mem, err := b.Buffer(t.Context(), size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.Buffer(t.Context(), size)
+	code("a second one", err, trem.CodeState)
+	copy(mem, data)
+	for _, x := range []struct{ at, n int }{{0, size + 1}, {11, len(data)}, {size, 1}, {-1, 2}, {1, -1}, {5, 0}} {
+		code("outside of it", b.DecryptBuffer(t.Context(), ses.Handle, n, x.at, x.n), trem.CodeMalformed)
+	}
+	code("no such session", b.DecryptBuffer(t.Context(), ses.Handle+1, n, 0, len(data)), trem.CodeUnknown)
+	code("no such track", b.DecryptBuffer(t.Context(), ses.Handle, n+1, 0, len(data)), trem.CodeUnknown)
+	code("no segment", b.DecryptBuffer(t.Context(), ses.Handle, n, 1, len(data)-1), trem.CodeRejected)
+	if !bytes.Equal(mem[:len(data)], data) {
+		t.Error("what was refused changed the buffer")
+	}
+	if err := b.DecryptBuffer(t.Context(), ses.Handle, n, 0, len(data)); err != nil {
+		t.Errorf("after all that: %v", err)
+	}
+}
+
+// TestTREM_2_BufferCannotBeCut: the host cannot shorten the memory under the
+// module, which would end it at its next touch.
+func TestTREM_2_BufferCannotBeCut(t *testing.T) {
+	h := newHouse(t)
+	conn := h.tablet.onSocket()
+	header, err := trem.NewRequest(trem.CmdBuffer, trem.BufferOrder{Bytes: 8192})
+	h.must(errors.Join(err, trem.WriteMessage(conn, trem.Message{Header: header})))
+	oob, buf := make([]byte, 64), make([]byte, 256)
+	_, oobn, _, _, err := unix.Recvmsg(int(conn.Fd()), buf, oob, unix.MSG_CMSG_CLOEXEC)
+	h.must(err)
+	list, err := unix.ParseSocketControlMessage(oob[:oobn])
+	h.must(err)
+	fds, err := unix.ParseUnixRights(&list[0])
+	h.must(err)
+	defer unix.Close(fds[0]) //nolint:errcheck // the test ends
+	for _, size := range []int64{0, 4096, 16384} {
+		if err := unix.Ftruncate(fds[0], size); !errors.Is(err, unix.EPERM) {
+			t.Errorf("to %d bytes: %v, want EPERM", size, err)
+		}
+	}
+}
+
+// TestTREM_2_NoBufferWithoutASocket: a stream that carries no file has none, and
+// plays as before.
+func TestTREM_2_NoBufferWithoutASocket(t *testing.T) {
+	h := newHouse(t)
+	if _, err := h.tablet.Buffer(t.Context(), 4096); err == nil {
+		t.Error("a pipe of this process carries a file")
+	}
+	if _, err := h.tablet.Status(t.Context()); err != nil {
+		t.Errorf("after that: %v", err)
+	}
+}
