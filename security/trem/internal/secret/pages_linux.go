@@ -40,7 +40,7 @@ func mapped(kind Kind, n int) ([]byte, error) {
 		}
 		return b, nil
 	}
-	fd, err := unix.MemfdSecret(unix.O_CLOEXEC) // the flag of open(2) is that of the call
+	fd, err := memfdSecret()
 	if err != nil {
 		return nil, fmt.Errorf("this kernel has no memfd_secret: %w", err)
 	}
