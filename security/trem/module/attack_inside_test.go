@@ -46,7 +46,13 @@ var inside = map[string]attempt{
 		_, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 		return err
 	}, wall: []string{"seccomp"}},
-	"pass a descriptor":      {do: func(string) error { return unix.Sendmsg(3, []byte{0}, unix.UnixRights(0), nil, 0) }, wall: []string{"seccomp"}},
+	"pass a descriptor elsewhere": {do: func(string) error {
+		other, err := unix.Dup(3)
+		if err != nil {
+			return err
+		}
+		return unix.Sendmsg(other, []byte{0}, unix.UnixRights(0), nil, 0)
+	}, wall: []string{"seccomp"}},
 	"read a file":            {do: func(string) error { return attackOpen([]string{"/etc/passwd"}) }, wall: []string{"landlock"}},
 	"read another's folder":  {do: func(dir string) error { return attackOpen([]string{filepath.Dir(dir) + "/module.test"}) }, wall: []string{"landlock"}},
 	"write a file":           {do: func(string) error { return os.WriteFile("/tmp/lares-walls-written", nil, 0o600) }, wall: []string{"landlock"}},

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/security/trem"
 )
@@ -80,6 +82,32 @@ func TestWalls_Stand(t *testing.T) {
 		if s, err := os.ReadFile(task + "/status"); err == nil && !strings.Contains(string(s), "Seccomp:\t2\n") {
 			t.Errorf("%s has no filter", task)
 		}
+	}
+}
+
+// TestWalls_LetTheBufferThrough plays by a buffer from a module behind all of
+// its walls: the one descriptor that it may send is sent to its host.
+func TestWalls_LetTheBufferThrough(t *testing.T) {
+	own, _ := users(t)
+	th := newTheater(t)
+	th.tablet.settle(own)
+	t.Cleanup(func() { _ = th.tablet.Close(); _ = th.tablet.wait() })
+	ctx := t.Context()
+	th.must(th.learnTime(th.tablet))
+	ses, err := th.tablet.Begin(ctx, playAsk(content.HD))
+	th.must(err)
+	track := &th.s.m.Tracks[slices.IndexFunc(th.s.m.Tracks, func(tr content.TrackFiles) bool { return tr.Tier == content.HD })]
+	n, _, err := th.tablet.Track(ctx, ses.Handle, th.s.read(t, track.Init))
+	th.must(err)
+	mem, err := th.tablet.Buffer(ctx, 4<<20)
+	th.must(err)
+	data := th.s.read(t, track.Segments[0].File)
+	want, err := th.tablet.Decrypt(ctx, ses.Handle, n, data)
+	th.must(err)
+	copy(mem, data)
+	th.must(th.tablet.DecryptBuffer(ctx, ses.Handle, n, 0, len(data)))
+	if !bytes.Equal(mem[:len(data)], want) || bytes.Equal(want, data) {
+		t.Error("the buffer does not hold what the stream gives")
 	}
 }
 

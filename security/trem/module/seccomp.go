@@ -21,9 +21,10 @@ func denied() []uint32 {
 		// other processes
 		unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PROCESS_MADVISE, unix.SYS_KCMP,
 		unix.SYS_PIDFD_OPEN, unix.SYS_PIDFD_GETFD, unix.SYS_PIDFD_SEND_SIGNAL,
-		// sockets of every family, and descriptors that travel in messages
+		// sockets of every family, and descriptors that come in messages; for
+		// those that go see filter
 		unix.SYS_SOCKET, unix.SYS_SOCKETPAIR, unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_LISTEN, unix.SYS_ACCEPT, unix.SYS_ACCEPT4,
-		unix.SYS_SENDTO, unix.SYS_RECVFROM, unix.SYS_SENDMSG, unix.SYS_RECVMSG, unix.SYS_SENDMMSG, unix.SYS_RECVMMSG,
+		unix.SYS_SENDTO, unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_SENDMMSG, unix.SYS_RECVMMSG,
 		// a ring does system calls that no filter sees
 		unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
 		// the kernel's own programs, keys and events
@@ -61,13 +62,17 @@ const (
 	offFirst  = 16 // args[0]
 )
 
+// hostFD is the descriptor of the stream to the host. Source: docs/spec/trem.md.
+const hostFD = 3
+
 // x32Bit marks the system calls of the x32 interface, which are numbers of
 // their own under the architecture of amd64. Other architectures have none.
 const x32Bit = 0x40000000
 
 // filter builds the BPF program. A call of another architecture, such as int
 // 0x80 of a 64-bit program, ends the process; clone makes threads only; clone3,
-// whose flags are behind a pointer, is not there.
+// whose flags are behind a pointer, is not there; a message that may carry
+// descriptors goes to the host only, which is given its buffer so (share.go).
 func filter(arch uint32, calls []uint32) []unix.SockFilter {
 	const (
 		load, equal, set = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K
@@ -86,6 +91,11 @@ func filter(arch uint32, calls []uint32) []unix.SockFilter {
 		{Code: equal, Jf: 4, K: unix.SYS_CLONE},
 		{Code: load, K: offFirst},
 		{Code: set, Jt: 1, K: unix.CLONE_THREAD},
+		{Code: ret, K: no},
+		{Code: ret, K: unix.SECCOMP_RET_ALLOW},
+		{Code: equal, Jf: 4, K: unix.SYS_SENDMSG},
+		{Code: load, K: offFirst},
+		{Code: equal, Jt: 1, K: hostFD},
 		{Code: ret, K: no},
 		{Code: ret, K: unix.SECCOMP_RET_ALLOW},
 	}
