@@ -57,7 +57,7 @@ func tremDecrypt(ctx context.Context, cfg Config, dir string, p *trembench.Playe
 			return nil, err
 		}
 		more, err := r.rates(ctx, cfg, m.PID, []Kernel{
-			f.play(ours, func(b []byte) ([]byte, error) { return b, p.Decrypt(b) }),
+			f.play(shared, func(b []byte) ([]byte, error) { return b, p.Decrypt(b) }), // in the same memory, whose place is chance
 			f.play(shared, func(b []byte) ([]byte, error) { return b, m.DecryptBuffer(ctx, s.Handle, track, 0, len(b)) }),
 			f.play(ours, func(b []byte) ([]byte, error) { return m.Decrypt(ctx, s.Handle, track, b) }),
 		})
@@ -73,18 +73,7 @@ func tremDecrypt(ctx context.Context, cfg Config, dir string, p *trembench.Playe
 
 // rates are the rows of a film: in CPU time of both processes, and by the clock.
 func (r reel) rates(ctx context.Context, cfg Config, pid int, kernels []Kernel) ([]Row, error) {
-	used := func() (time.Duration, error) {
-		self, err := cpuTime()
-		other, failed := trembench.CPUOf(pid)
-		return self + other, errors.Join(err, failed)
-	}
-	cpu, err := meter{used}.turns(ctx, playEffort(cfg), kernels)
-	if err != nil {
-		return nil, err
-	}
-	begin := time.Now()                                                     //nolint:forbidigo // who watches waits by the clock on the wall
-	wall := func() (time.Duration, error) { return time.Since(begin), nil } //nolint:forbidigo // as above
-	clock, err := meter{wall}.turns(ctx, playEffort(cfg), kernels[:2])
+	cpu, clock, err := turnsOfTwo(ctx, playEffort(cfg), pid, kernels)
 	if err != nil {
 		return nil, err
 	}
@@ -102,14 +91,52 @@ func (r reel) rates(ctx context.Context, cfg Config, pid int, kernels []Kernel) 
 	}, nil
 }
 
-// playEffort has more rounds than others: what two processes share of a machine
-// moves more than what one has of it.
-func playEffort(cfg Config) effort {
-	e := cfg.effort()
-	if !cfg.Quick {
-		e.rounds = e.rounds*2 + 1
+// turnsOfTwo is meter.turns for what this process does together with another one:
+// the CPU time of both, and the time by the clock.
+func turnsOfTwo(ctx context.Context, e effort, pid int, kernels []Kernel) (cpu, clock [][]float64, err error) {
+	both := meter{func() (time.Duration, error) {
+		self, err := cpuTime()
+		other, failed := trembench.CPUOf(pid)
+		return self + other, errors.Join(err, failed)
+	}}
+	n := make([]int, len(kernels))
+	cpu, clock = make([][]float64, len(kernels)), make([][]float64, len(kernels))
+	for i, k := range kernels {
+		if n[i], err = both.calibrate(ctx, k, e.turn); err != nil {
+			return nil, nil, err
+		}
 	}
-	return e
+	for range e.rounds {
+		for i, k := range kernels {
+			var took time.Duration
+			timed := func(n int) error {
+				begin := time.Now() //nolint:forbidigo // who watches waits by the clock on the wall
+				err := k(n)
+				took = time.Since(begin) //nolint:forbidigo // as above
+				return err
+			}
+			t, err := both.turn(ctx, timed, n[i])
+			if err != nil {
+				return nil, nil, err
+			}
+			cpu[i] = append(cpu[i], float64(t)/float64(n[i]))
+			clock[i] = append(clock[i], float64(took)/float64(n[i]))
+		}
+	}
+	return cpu, clock, nil
+}
+
+// playEffort has long turns: a film plays for hours, and a turn's first segments
+// find the processor's caches full of what came before. And it has many: what two
+// processes have of a machine that others use, too, moves more than what one has.
+func playEffort(cfg Config) effort {
+	switch {
+	case cfg.Quick:
+		return cfg.effort()
+	case cfg.Full:
+		return effort{rounds: 41, turn: time.Second}
+	}
+	return effort{rounds: 15, turn: 500 * time.Millisecond}
 }
 
 // files are the segments of a film.
