@@ -40,7 +40,7 @@ func (k *kernel) call(request uint32, arg unsafe.Pointer) error {
 	case getResources:
 		r := (*cardRes)(arg)
 		for i := range min(int(r.nConnectors), len(k.plugs)) {
-			at[[maxConnectors]uint32](r.connectors)[i] = uint32(10 + i)
+			*at[uint32](r.connectors + uint64(4*i)) = uint32(10 + i)
 		}
 		r.nConnectors = uint32(len(k.plugs))
 	case getConnector:
@@ -59,8 +59,8 @@ func (k *kernel) call(request uint32, arg unsafe.Pointer) error {
 			if !slices.Contains(k.names, name) {
 				k.names = append(k.names, name)
 			}
-			at[[maxProps]uint32](r.props)[n] = uint32(slices.Index(k.names, name) + 1)
-			at[[maxProps]uint64](r.values)[n] = value
+			*at[uint32](r.props + uint64(4*n)) = uint32(slices.Index(k.names, name) + 1)
+			*at[uint64](r.values + uint64(8*n)) = value
 			n++
 		}
 		r.nProps = uint32(n)
