@@ -53,9 +53,15 @@ var inside = map[string]attempt{
 		}
 		return unix.Sendmsg(other, []byte{0}, unix.UnixRights(0), nil, 0)
 	}, wall: []string{"seccomp"}},
-	"read a file":            {do: func(string) error { return attackOpen([]string{"/etc/passwd"}) }, wall: []string{"landlock"}},
-	"read another's folder":  {do: func(dir string) error { return attackOpen([]string{filepath.Dir(dir) + "/module.test"}) }, wall: []string{"landlock"}},
-	"write a file":           {do: func(string) error { return os.WriteFile("/tmp/lares-walls-written", nil, 0o600) }, wall: []string{"landlock"}},
+	"read a file":           {do: func(string) error { return attackOpen([]string{"/etc/passwd"}) }, wall: []string{"landlock"}},
+	"read another's folder": {do: func(dir string) error { return attackOpen([]string{filepath.Dir(dir) + "/module.test"}) }, wall: []string{"landlock"}},
+	"write a file": {do: func(string) error {
+		f, err := os.CreateTemp("/tmp", "lares-walls-")
+		if err != nil {
+			return err
+		}
+		return errors.Join(f.Close(), os.Remove(f.Name()))
+	}, wall: []string{"landlock"}},
 	"run a program":          {do: func(string) error { return exec.Command("/bin/true").Run() }, wall: []string{"seccomp", "landlock"}},
 	"become another program": {do: func(string) error { return becomes() }, wall: []string{"seccomp"}},
 	"make a process":         {do: forks, wall: []string{"seccomp"}},
