@@ -2,6 +2,7 @@ package content
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/lares-drm/lares/content/cenc"
 	"github.com/lares-drm/lares/internal/wire"
@@ -72,6 +73,7 @@ func (t *traf) senc(b box) error {
 	if head>>24 != 0 || uint64(n) != uint64(len(t.samples)) {
 		return fmt.Errorf("%w: senc box of %d samples for %d", ErrMalformed, n, len(t.samples))
 	}
+	t.f.jobs = slices.Grow(t.f.jobs, len(t.samples))
 	for i := range t.samples {
 		if err := t.job(i, r, head&sencSubsample != 0); err != nil {
 			return err
@@ -148,10 +150,11 @@ func (t *traf) job(i int, r *wire.Reader, subsamples bool) error {
 		if t.subs += n; t.subs > maxSubsamples || n*6 > r.Len() {
 			return fmt.Errorf("%w: %d subsamples", ErrMalformed, n)
 		}
-		j.subs = make([]cenc.Subsample, n)
-		for k := range j.subs {
-			j.subs[k] = cenc.Subsample{Clear: uint32(r.U16()), Protected: r.U32()}
+		from := len(t.maps)
+		for range n {
+			t.maps = append(t.maps, cenc.Subsample{Clear: uint32(r.U16()), Protected: r.U32()})
 		}
+		j.subs = t.maps[from:len(t.maps):len(t.maps)]
 	}
 	if r.Err() != nil {
 		return fmt.Errorf("%w: auxiliary information of a sample", ErrMalformed)

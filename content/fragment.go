@@ -214,6 +214,7 @@ type parser struct {
 	hollow   bool  // the bodies of mdat boxes are not here
 	mdats    []box
 	runs     []extent
+	maps     []cenc.Subsample // of all samples: a slice for each would be most of what a fragment leaves to the collector
 	samples  int
 	subs     int
 	implicit int // where data goes on that names no base of its own

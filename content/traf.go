@@ -2,6 +2,7 @@ package content
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/lares-drm/lares/internal/wire"
 )
@@ -125,6 +126,7 @@ func (t *traf) trun(b box) error {
 	}
 	t.parser.samples += int(n)
 	t.runs = append(t.runs, len(t.samples))
+	t.samples = slices.Grow(t.samples, int(n))
 	from := int(pos)
 	for range n {
 		duration, size := t.defaults.duration, t.defaults.size
