@@ -1,0 +1,38 @@
+package trem
+
+import "time"
+
+// Patience says how a read of a module's stream waits: whether it looks for bytes
+// some hundred times before it sleeps. A processor that slept takes longer to wake
+// up than a module takes for most commands, or a host for the next one; where the
+// last wait was long, as for a segment, looking would only take time from others.
+// Source: local, `lares bench trem`. The zero value looks.
+type Patience struct {
+	long bool // the last wait for a message was
+	came bool // some of the message did, so the rest is not waited for
+}
+
+const (
+	// looks is how often a read looks: some tens of microseconds.
+	looks = 400
+	// short is the longest wait that was worth looking through.
+	short = 100 * time.Microsecond
+)
+
+// Looks is how often the next read looks before it sleeps.
+func (p *Patience) Looks() int {
+	if p.long || p.came {
+		return 0
+	}
+	return looks
+}
+
+// Waited is told how long a read took.
+func (p *Patience) Waited(d time.Duration) {
+	if !p.came {
+		p.long, p.came = d > short, true
+	}
+}
+
+// Wrote is told that something was written: the next read waits for a message.
+func (p *Patience) Wrote() { p.came = false }
