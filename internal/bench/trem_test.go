@@ -71,7 +71,8 @@ func TestTREM_RowsAreStable(t *testing.T) {
 			{reel + ": through the module", "GB/s", ""},
 			{reel + ": through the module against this process", "times", bar},
 			{reel + ": the same by the clock", "times", ""},
-			{reel + ": the same without its buffer", "times", ""},
+			{reel + ": the same, read by the host", "times", ""},
+			{reel + ": the same, in the stream", "times", ""},
 		}...)
 	}
 	want = append(want, row{"resident memory after that, the most", "MB", "<= 40"})

@@ -82,9 +82,33 @@ func (f *files) readInto(ctx context.Context, file content.File, data []byte) er
 	}
 	more, _ := io.ReadFull(in, make([]byte, 1))
 	if err != nil || more > 0 || content.Digest(sha256.Sum256(data)) != file.SHA256 {
-		return fmt.Errorf("%s is damaged: its SHA-256 is not that of content.json", file.Name)
+		return damaged(file)
 	}
 	return nil
+}
+
+// checked opens a file of a folder whose hash is right, at its start.
+func (f *files) checked(file content.File) (*os.File, error) {
+	in, err := f.openFile(file.Name)
+	if err != nil {
+		return nil, err
+	}
+	h := sha256.New()
+	n, err := io.Copy(h, in)
+	if err == nil {
+		_, err = in.Seek(0, io.SeekStart)
+	}
+	if err == nil && (n != file.Bytes || content.Digest(h.Sum(nil)) != file.SHA256) {
+		err = damaged(file)
+	}
+	if err != nil {
+		return nil, errors.Join(err, in.Close())
+	}
+	return in, nil
+}
+
+func damaged(file content.File) error {
+	return fmt.Errorf("%s is damaged: its SHA-256 is not that of content.json", file.Name)
 }
 
 func (f *files) load(ctx context.Context, name string) ([]byte, error) {
@@ -107,6 +131,10 @@ func (f *files) open(ctx context.Context, name string) (io.ReadCloser, error) {
 	if f.dir == "" {
 		return get(ctx, strings.TrimSuffix(f.url, "/")+"/content/"+url.PathEscape(f.id.String())+"/"+name)
 	}
+	return f.openFile(name)
+}
+
+func (f *files) openFile(name string) (*os.File, error) {
 	root, err := os.OpenRoot(f.dir)
 	if err != nil {
 		return nil, err

@@ -158,7 +158,8 @@ func (d *device) buffer(ctx context.Context, t *content.TrackFiles) ([]byte, err
 	return mem, err
 }
 
-// decrypt reads a segment and has it decrypted, in the buffer where there is one.
+// decrypt has a segment decrypted, in the buffer where there is one: a file of
+// this machine is read into it by the module, what comes from the house by us.
 func (d *device) decrypt(ctx context.Context, src *files, file content.File, session, track uint64, mem []byte) ([]byte, error) {
 	if mem == nil || file.Bytes < 1 || file.Bytes > int64(len(mem)) {
 		data, err := src.read(ctx, file)
@@ -168,6 +169,14 @@ func (d *device) decrypt(ctx context.Context, src *files, file content.File, ses
 		return d.trem.Decrypt(ctx, session, track, data)
 	}
 	seg := mem[:file.Bytes]
+	if src.dir != "" {
+		in, err := src.checked(file)
+		if err != nil {
+			return nil, err
+		}
+		defer in.Close() //nolint:errcheck // read only
+		return seg, d.trem.DecryptFile(ctx, session, track, in, 0, len(seg))
+	}
 	if err := src.readInto(ctx, file, seg); err != nil {
 		return nil, err
 	}

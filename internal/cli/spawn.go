@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/lares-drm/lares/internal/bench"
 	"github.com/lares-drm/lares/security/trem"
@@ -73,7 +74,7 @@ func connectTREM(dir string) (*tremSocket, *exec.Cmd, error) {
 	}
 	theirs := os.NewFile(uintptr(fds[1]), "trem")
 	defer theirs.Close() //nolint:errcheck // the child has its own copy
-	conn := &tremSocket{os.NewFile(uintptr(fds[0]), "host"), fds[0]}
+	conn := &tremSocket{File: os.NewFile(uintptr(fds[0]), "host"), fd: fds[0]}
 	cmd := exec.Command(program, "--dir", dir) //nolint:noctx // it ends with its socket; the path is the user's own
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = []*os.File{theirs}
@@ -97,7 +98,31 @@ func connectTREM(dir string) (*tremSocket, *exec.Cmd, error) {
 // way of waiting costs twice the time of a command.
 type tremSocket struct {
 	*os.File
+	trem.Patience
+
 	fd int
+}
+
+// Write writes a command.
+func (s *tremSocket) Write(p []byte) (int, error) {
+	s.Wrote()
+	return s.File.Write(p)
+}
+
+// Read reads what the module answers.
+func (s *tremSocket) Read(p []byte) (n int, err error) {
+	from := time.Now()
+	defer func() { s.Waited(time.Since(from)) }()
+	for range s.Looks() {
+		n, _, err := syscall.Recvfrom(s.fd, p, syscall.MSG_DONTWAIT)
+		if err == nil && n > 0 {
+			return n, nil
+		}
+		if !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	return s.File.Read(p)
 }
 
 // Close ends the stream, and with it a read that waits.

@@ -39,7 +39,7 @@ func (c *Client) Buffer(ctx context.Context, size int) ([]byte, error) {
 	}
 	in := &rightsReader{conn: conn, rest: c.in}
 	defer in.close()
-	m, err := c.exchange(Message{Header: header}, in)
+	m, err := c.exchange(Message{Header: header}, c.conn, in)
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +76,63 @@ func mapFile(f *os.File, size int) ([]byte, error) {
 func (c *Client) DecryptBuffer(ctx context.Context, session, track uint64, at, n int) error {
 	_, err := c.do(ctx, CmdDecrypt, Part{Session: session, Track: track, Bytes: uint64(n), At: uint64(at)}, nil, &None{}) //nolint:gosec // places in memory
 	return err
+}
+
+// DecryptFile is DecryptBuffer for a segment of n bytes that stands in a file,
+// from its position on: the module reads it into the buffer itself. So its bytes
+// do not pass from one processor to another before they are decrypted.
+func (c *Client) DecryptFile(ctx context.Context, session, track uint64, f *os.File, at, n int) error {
+	conn, ok := c.conn.(syscall.Conn)
+	if !ok {
+		return &Error{Code: CodeState, Text: "no file goes with this stream"}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	header, err := NewRequest(CmdDecrypt, Part{Session: session, Track: track, Bytes: uint64(n), At: uint64(at)}) //nolint:gosec // places in memory
+	if err != nil {
+		return err
+	}
+	m, err := c.exchange(Message{Header: header}, &rightsWriter{conn: conn, rest: c.conn, file: f}, c.in)
+	if err != nil {
+		return err
+	}
+	return ParseReply(m.Header, &None{})
+}
+
+// rightsWriter writes a message and sends a file with its first byte.
+type rightsWriter struct {
+	conn syscall.Conn
+	rest io.Writer
+	file *os.File // nil when it is sent
+}
+
+func (w *rightsWriter) Write(p []byte) (n int, err error) {
+	if w.file == nil || len(p) == 0 {
+		return w.rest.Write(p)
+	}
+	raw, err := w.conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var failed error
+	err = raw.Write(func(fd uintptr) bool {
+		for {
+			n, failed = syscall.SendmsgN(int(fd), p, syscall.UnixRights(int(w.file.Fd())), nil, 0)
+			if failed != syscall.EINTR {
+				return failed != syscall.EAGAIN
+			}
+		}
+	})
+	if err = errors.Join(err, failed); err != nil {
+		return n, err
+	}
+	w.file = nil
+	if n == len(p) {
+		return n, nil
+	}
+	more, err := w.rest.Write(p[n:])
+	return n + more, err
 }
 
 // rightsReader reads a message and takes the files that come with its first byte.

@@ -40,21 +40,22 @@ func (c *Client) do(ctx context.Context, cmd Command, in any, payload []byte, ou
 	if err != nil {
 		return nil, err
 	}
-	m, err := c.exchange(Message{Header: header, Payload: payload}, c.in)
+	m, err := c.exchange(Message{Header: header, Payload: payload}, c.conn, c.in)
 	if err != nil {
 		return nil, err
 	}
 	return m.Payload, ParseReply(m.Header, out)
 }
 
-// exchange sends a message and reads the answer from in, which is the stream.
-func (c *Client) exchange(m Message, in io.Reader) (Message, error) {
+// exchange writes a message to out and reads the answer from in, which both are
+// the stream.
+func (c *Client) exchange(m Message, out io.Writer, in io.Reader) (Message, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
 		return Message{}, c.err
 	}
-	err := WriteMessage(c.conn, m)
+	err := WriteMessage(out, m)
 	if errors.Is(err, wire.ErrTooLarge) {
 		return Message{}, err
 	}

@@ -59,6 +59,9 @@ func ReadMessage(r io.Reader) (Message, error) { return (&Reader{in: r}).Read() 
 // Reader reads messages, and their payloads into memory that it keeps: a payload
 // is valid until the next message is read.
 type Reader struct {
+	Make func(size int) ([]byte, error) // makes memory for payloads; nil = make
+	Free func([]byte) error             // takes it back; nil = nothing to do
+
 	in      io.Reader
 	payload []byte
 }
@@ -86,7 +89,11 @@ func (r *Reader) Read() (Message, error) {
 	if n > MaxHeader || p > MaxPayload {
 		return Message{}, fmt.Errorf("%w: message of %d + %d bytes", ErrStream, n, p)
 	}
-	m := Message{Header: make([]byte, n), Payload: r.room(int(p))}
+	payload, err := r.room(int(p))
+	if err != nil {
+		return Message{}, err
+	}
+	m := Message{Header: make([]byte, n), Payload: payload}
 	for _, b := range [][]byte{m.Header, m.Payload} {
 		if _, err := io.ReadFull(r.in, b); err != nil {
 			return Message{}, fmt.Errorf("%w: %w", ErrStream, err)
@@ -96,14 +103,22 @@ func (r *Reader) Read() (Message, error) {
 }
 
 // room is memory for a payload. What stood in it is written over by whoever
-// sends the next one; one that is large is given back.
-func (r *Reader) room(n int) []byte {
-	if n > maxKept {
-		r.payload = nil
-		return make([]byte, n)
+// sends the next one; more than is kept is given back.
+func (r *Reader) room(n int) ([]byte, error) {
+	if n <= cap(r.payload) && (cap(r.payload) <= maxKept || n > maxKept) {
+		return r.payload[:n:n], nil
 	}
-	if n > cap(r.payload) {
+	if r.payload != nil && r.Free != nil {
+		if err := r.Free(r.payload[:cap(r.payload)]); err != nil {
+			return nil, err
+		}
+	}
+	r.payload = nil
+	if r.Make == nil {
 		r.payload = make([]byte, n)
+		return r.payload, nil
 	}
-	return r.payload[:n:n]
+	var err error
+	r.payload, err = r.Make(n)
+	return r.payload, err
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"slices"
 
 	"github.com/lares-drm/lares/content/cenc"
@@ -23,7 +25,7 @@ func playChecks() []Check {
 	return []Check{
 		{Name: "BEGIN opens a session, and TRACK gives the clear initialization segment", run: checkBegin, gate: true},
 		{Name: "DECRYPT gives the plaintext", run: checkDecrypt, gate: true},
-		{Name: "the buffer gives the same plaintext", run: checkBuffer, opt: true},
+		{Name: "the buffer gives the same plaintext, of what the host or the module reads", run: checkBuffer, opt: true},
 		{Name: "no plaintext of what is damaged, of another title, or of another session", run: checkForeign},
 		{Name: "LINK-KEYS are of link-encrypted sessions only", run: checkNoLinkKeys},
 		{Name: "after END a session is gone, and its handle does not come again", run: checkEnd},
@@ -121,9 +123,34 @@ func checkBuffer(ctx context.Context, s *subject) error {
 	if !bytes.Equal(mem[place:place+len(seg)], want) {
 		return errors.New("it holds something else than the plaintext")
 	}
+	if err := s.fromFile(ctx, seg, mem, want); err != nil {
+		return fmt.Errorf("from a file: %w", err)
+	}
 	_, err = s.Buffer(ctx, 4096)
 	return errors.Join(wantCode("a second buffer", err, trem.CodeState),
 		wantCode("a segment outside of it", s.DecryptBuffer(ctx, s.session.Handle, s.track, len(mem), 1), trem.CodeMalformed))
+}
+
+// fromFile has the module read a segment from a file into the buffer.
+func (s *subject) fromFile(ctx context.Context, seg, mem, want []byte) (err error) {
+	f, err := os.CreateTemp("", "lares-conform-*")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
+	if _, err := f.Write(seg); err != nil {
+		return err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if err := s.DecryptFile(ctx, s.session.Handle, s.track, f, 1, len(seg)); err != nil {
+		return err
+	}
+	if !bytes.Equal(mem[1:1+len(want)], want) {
+		return errors.New("the buffer holds something else than the plaintext")
+	}
+	return nil
 }
 
 func checkForeign(_ context.Context, s *subject) error {

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -228,4 +230,97 @@ func TestTREM_2_NoBufferWithoutASocket(t *testing.T) {
 	if _, err := h.tablet.Status(t.Context()); err != nil {
 		t.Errorf("after that: %v", err)
 	}
+}
+
+// TestTREM_2_AFileIsReadIntoTheBuffer gives the module files for segments, from
+// their position on.
+func TestTREM_2_AFileIsReadIntoTheBuffer(t *testing.T) {
+	b, s, track, ses, n := player(t, trem.OutputInternal)
+	mem, err := b.Buffer(t.Context(), 4<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, seg := range track.Segments[:3] {
+		data := s.read(t, seg.File)
+		want, err := b.Decrypt(t.Context(), ses.Handle, n, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := fileOf(t, append(make([]byte, 17), data...))
+		if _, err := f.Seek(17, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.DecryptFile(t.Context(), ses.Handle, n, f, i*999, len(data)); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(mem[i*999:][:len(data)], want) {
+			t.Errorf("segment %d: the buffer does not hold what the stream gives", i)
+		}
+	}
+}
+
+func fileOf(t *testing.T, data []byte) *os.File {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "segment")
+	if err := os.WriteFile(name, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+// TestTREM_2_FilesThatAreRefused: what is no regular file, is too short or has no
+// place is an answer, and the module keeps no file open.
+func TestTREM_2_FilesThatAreRefused(t *testing.T) {
+	b, s, track, ses, n := player(t, trem.OutputInternal)
+	data := s.read(t, track.Segments[0].File)
+	whole := fileOf(t, data)
+	code := func(name string, err error, want trem.Code) {
+		t.Helper()
+		if e := new(trem.Error); !errors.As(err, &e) || e.Code != want {
+			t.Errorf("%s: %v, want code %d", name, err, want)
+		}
+	}
+	code("without a buffer", b.DecryptFile(t.Context(), ses.Handle, n, whole, 0, len(data)), trem.CodeMalformed)
+	if _, err := b.Buffer(t.Context(), len(data)); err != nil {
+		t.Fatal(err)
+	}
+	before := openFiles(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close() //nolint:errcheck // the test ends
+	defer w.Close() //nolint:errcheck // the test ends
+	dir, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close() //nolint:errcheck // the test ends
+	for range 20 {
+		code("a pipe", b.DecryptFile(t.Context(), ses.Handle, n, r, 0, len(data)), trem.CodeMalformed)
+		code("a folder", b.DecryptFile(t.Context(), ses.Handle, n, dir, 0, len(data)), trem.CodeMalformed)
+		code("a file that is too short", b.DecryptFile(t.Context(), ses.Handle, n, fileOf(t, data[1:]), 0, len(data)), trem.CodeRejected)
+		code("a place outside", b.DecryptFile(t.Context(), ses.Handle, n, whole, 1, len(data)), trem.CodeMalformed)
+		code("no bytes", b.DecryptFile(t.Context(), ses.Handle, n, whole, 0, 0), trem.CodeMalformed)
+	}
+	if after := openFiles(t); after > before+20+4 { // what the test itself holds open
+		t.Errorf("%d open files before, %d after", before, after)
+	}
+	if err := b.DecryptFile(t.Context(), ses.Handle, n, whole, 0, len(data)); err != nil {
+		t.Errorf("after all that: %v", err)
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
 }

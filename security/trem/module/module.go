@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/security/trem/internal/core"
 	"github.com/lares-drm/lares/security/trem/internal/secret"
@@ -97,8 +99,21 @@ func open(cfg core.Config, now core.Reading) (c *core.Core, err error) {
 	}
 }
 
+// answer does one command. A file that came with it is read before.
+func answer(c *core.Core, share *sharer, m trem.Message, now core.Reading) (trem.Message, error) {
+	if err := share.fill(m.Header); err != nil {
+		header, err := trem.NewReply(nil, err)
+		return trem.Message{Header: header}, err
+	}
+	return c.Do(m, now)
+}
+
 func serve(cfg Config, c *core.Core, share *sharer) error {
 	in := trem.NewReader(cfg.Conn)
+	if share != nil {
+		in = trem.NewReader(share)
+	}
+	in.Make, in.Free = anonymous, unix.Munmap
 	for {
 		m, err := in.Read()
 		if errors.Is(err, io.EOF) {
@@ -111,7 +126,7 @@ func serve(cfg Config, c *core.Core, share *sharer) error {
 		if err != nil {
 			return err
 		}
-		out, err := c.Do(m, now)
+		out, err := answer(c, share, m, now)
 		secret.Burn()
 		if err != nil {
 			return err

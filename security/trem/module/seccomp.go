@@ -21,10 +21,9 @@ func denied() []uint32 {
 		// other processes
 		unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PROCESS_MADVISE, unix.SYS_KCMP,
 		unix.SYS_PIDFD_OPEN, unix.SYS_PIDFD_GETFD, unix.SYS_PIDFD_SEND_SIGNAL,
-		// sockets of every family, and descriptors that come in messages; for
-		// those that go see filter
+		// sockets of every family; for messages that carry descriptors see filter
 		unix.SYS_SOCKET, unix.SYS_SOCKETPAIR, unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_LISTEN, unix.SYS_ACCEPT, unix.SYS_ACCEPT4,
-		unix.SYS_SENDTO, unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_SENDMMSG, unix.SYS_RECVMMSG,
+		unix.SYS_SENDTO, unix.SYS_RECVFROM, unix.SYS_SENDMMSG, unix.SYS_RECVMMSG,
 		// a ring does system calls that no filter sees
 		unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
 		// the kernel's own programs, keys and events
@@ -72,7 +71,8 @@ const x32Bit = 0x40000000
 // filter builds the BPF program. A call of another architecture, such as int
 // 0x80 of a 64-bit program, ends the process; clone makes threads only; clone3,
 // whose flags are behind a pointer, is not there; a message that may carry
-// descriptors goes to the host only, which is given its buffer so (share.go).
+// descriptors goes to the host and comes from it only, which is given its buffer
+// so and gives files of segments so (share.go).
 func filter(arch uint32, calls []uint32) []unix.SockFilter {
 	const (
 		load, equal, set = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K
@@ -93,6 +93,7 @@ func filter(arch uint32, calls []uint32) []unix.SockFilter {
 		{Code: set, Jt: 1, K: unix.CLONE_THREAD},
 		{Code: ret, K: no},
 		{Code: ret, K: unix.SECCOMP_RET_ALLOW},
+		{Code: equal, Jt: 1, K: unix.SYS_RECVMSG},
 		{Code: equal, Jf: 4, K: unix.SYS_SENDMSG},
 		{Code: load, K: offFirst},
 		{Code: equal, Jt: 1, K: hostFD},

@@ -5,19 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/lares-drm/lares/security/trem"
 )
 
-// sharer makes the memory that a host asks for, and sends it with the reply. The
-// module makes it, so that its length is certain: it is sealed against every
-// change of length, by which a host could end the module in the middle of a write.
+// sharer makes the memory that a host asks for, sends it with the reply, and
+// takes the files that come with segments. The module makes the memory, so that
+// its length is certain: it is sealed against every change of length, by which a
+// host could end the module in the middle of a write.
 type sharer struct {
-	conn syscall.RawConn
-	file int // to be sent with the next reply; -1 = none
+	trem.Patience
+
+	conn   syscall.RawConn
+	file   int // to be sent with the next reply; -1 = none
+	shared []byte
+	came   *os.File // with the message that is read; nil = none
 }
 
 // newSharer gives nil for a stream that cannot carry a file.
@@ -48,17 +55,115 @@ func (s *sharer) make(size int) (shared, own []byte, err error) {
 		shared, err = unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	}
 	if err == nil {
-		own, err = unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+		own, err = anonymous(size)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("make memory of %d bytes: %w", size, err), unix.Close(fd))
 	}
-	s.file = fd
+	s.file, s.shared = fd, shared
 	return shared, own, nil
+}
+
+// anonymous is memory for segments beside the heap: in it, a segment would count
+// as what the program keeps, and as much again would be used before a collection.
+func anonymous(size int) ([]byte, error) {
+	if size == 0 {
+		return nil, nil
+	}
+	return unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+}
+
+// maxCame is the most files that are taken with one read: one more than is right,
+// to be closed. Source: local.
+const maxCame = 2
+
+// Read reads the stream, and takes the file that comes with it.
+func (s *sharer) Read(p []byte) (n int, err error) {
+	var oob [64]byte // room for maxCame
+	var oobn int
+	from, looks := time.Now(), s.Looks() //nolint:forbidigo // it says how to wait, and decides nothing
+	failed := s.conn.Read(func(fd uintptr) bool {
+		for {
+			flags := unix.MSG_CMSG_CLOEXEC
+			if looks > 0 {
+				flags |= unix.MSG_DONTWAIT
+			}
+			n, oobn, _, _, err = unix.Recvmsg(int(fd), p, oob[:unix.CmsgSpace(4*maxCame)], flags)
+			again := errors.Is(err, unix.EAGAIN)
+			if looks--; looks >= 0 && again || errors.Is(err, unix.EINTR) {
+				continue
+			}
+			return !again
+		}
+	})
+	s.Waited(time.Since(from)) //nolint:forbidigo // as above
+	if err = errors.Join(err, failed); err != nil {
+		return 0, err
+	}
+	if n == 0 {
+		return 0, io.EOF
+	}
+	return n, s.take(oob[:oobn])
+}
+
+func (s *sharer) take(oob []byte) error {
+	if len(oob) == 0 {
+		return nil
+	}
+	list, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		fds, err := unix.ParseUnixRights(&list[i])
+		if err != nil {
+			continue // it is another kind of message
+		}
+		for _, fd := range fds {
+			f := os.NewFile(uintptr(fd), "segment")
+			if s.came != nil {
+				_ = f.Close()
+				continue
+			}
+			s.came = f
+		}
+	}
+	return nil
+}
+
+// fill reads the segment of a file that came with a message into the buffer. The
+// error is the answer to the command.
+func (s *sharer) fill(header []byte) error {
+	if s == nil || s.came == nil {
+		return nil
+	}
+	f := s.came
+	s.came = nil
+	defer f.Close() //nolint:errcheck // read only
+	var in trem.Part
+	cmd, body, err := trem.ParseRequest(header)
+	if err == nil && cmd == trem.CmdDecrypt {
+		err = trem.ParseBody(body, &in)
+	}
+	size := uint64(len(s.shared))
+	if err != nil || cmd != trem.CmdDecrypt || in.Bytes == 0 || in.At > size || in.Bytes > size-in.At {
+		return &trem.Error{Code: trem.CodeMalformed, Text: "command: a file came, and there is no place for it"}
+	}
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return &trem.Error{Code: trem.CodeMalformed, Text: "command: what came with it is no regular file"}
+	}
+	if _, err := io.ReadFull(f, s.shared[in.At:][:in.Bytes]); err != nil {
+		return &trem.Error{Code: trem.CodeRejected, Text: "segment: read its file: " + err.Error()}
+	}
+	return nil
 }
 
 // write writes a reply; the file that was made for it goes with its first byte.
 func (s *sharer) write(conn io.Writer, m trem.Message) error {
+	if s != nil {
+		s.Wrote()
+	}
 	if s == nil || s.file < 0 {
 		return trem.WriteMessage(conn, m)
 	}
