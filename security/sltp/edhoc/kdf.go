@@ -64,13 +64,17 @@ func (s *secret) kdfOf(label uint64, context [][]byte, n int) ([]byte, error) {
 	if s.b == nil {
 		return nil, ErrStep
 	}
-	if s.mac == nil {
+	fresh := s.mac == nil // so there is nothing to reset, which costs as much as to key it
+	if fresh {
 		s.mac = hmac.New(sha256.New, s.b[:])
 	}
 	head, tail := infoAround(label, size(context), n)
 	out := make([]byte, 0, (n+hashLen-1)/hashLen*hashLen)
 	for i := 1; len(out) < n; i++ {
-		s.mac.Reset()
+		if !fresh {
+			s.mac.Reset()
+		}
+		fresh = false
 		if len(out) > 0 {
 			s.mac.Write(out[len(out)-hashLen:])
 		}
