@@ -243,7 +243,7 @@ func chainSpeed(ctx context.Context, cfg Config, d *stateDomain) ([]Row, error) 
 	if err != nil {
 		return nil, err
 	}
-	v := &pki.Verifier{Trust: d.trust, Status: state, Cache: pki.NewCache(1)} // one chain: none of these is found again
+	v := &pki.Verifier{Trust: d.trust, Status: state, Cache: pki.NewCache(1)} // one chain: none of these is found again, but its CAs are
 	var chains [][][]byte
 	for range 8 {
 		c, err := d.chainOf(9)

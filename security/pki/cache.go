@@ -2,95 +2,102 @@ package pki
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
+	"slices"
 	"sync"
 	"time"
 )
 
-// Cache remembers chains whose signatures held, so that a party that is met
-// again costs no signature check and no parsing: two thirds of an exchange. A
-// chain is found by the SHA-256 of its certificates; all are forgotten when the
-// revocation epoch changes. Validity and revocation are judged at every Verify,
-// as without a Cache. Verifiers with the same Trust and Status may share one.
+// Cache remembers whose signatures held. A party that is met again costs no
+// signature check and no parsing: two thirds of an exchange. A party that is new,
+// under CAs that were met before, costs the one check of its own certificate.
+//
+// A chain is found by the SHA-256 of its certificates, the CAs of a chain by the
+// SHA-256 of theirs, under the trust store that they were checked under. Only what
+// cannot change is remembered: validity and revocation of every certificate are
+// judged at every Verify, as without a Cache. Chains are forgotten when the
+// revocation epoch changes, because a Peer says at which epoch it stood.
+//
+// Only chains that were accepted come in, and CAs have room of their own: many
+// devices cannot crowd out the few CAs above them. Verifiers with the same Trust
+// and Status may share one.
 type Cache struct {
 	mu    sync.Mutex
-	max   int
 	trust *TrustStore
 	epoch Epoch
-	paths map[pathKey]*held
-	clock uint64
+	paths recent[*Peer]
+	cas   recent[[]*cert] // what stands above a leaf, root last
 }
 
-type pathKey [sha256.Size]byte
-
-type held struct {
-	peer *Peer // nobody changes it
-	used uint64
-}
+// digest is SHA-256 over the SHA-256 of certificates.
+type digest [sha256.Size]byte
 
 // defaultCache is how many chains a Cache remembers when not told. Source: local.
 const defaultCache = 1024
+
+// maxCachedCAs is of how many CAs a Cache remembers the way to the root: about
+// 10 kB each. Source: local.
+const maxCachedCAs = 128
 
 // NewCache makes an empty Cache for at most limit chains; 0 means 1,024.
 func NewCache(limit int) *Cache {
 	if limit <= 0 {
 		limit = defaultCache
 	}
-	return &Cache{max: limit, paths: map[pathKey]*held{}}
+	return &Cache{paths: newRecent[*Peer](limit), cas: newRecent[[]*cert](maxCachedCAs)}
 }
 
-// keyOf hashes the certificates with their lengths and the kind of key asked for.
-func keyOf(chain [][]byte, kind KeyKind) pathKey {
-	h := sha256.New()
-	buf := make([]byte, 1, sha256.Size)
-	buf[0] = byte(kind)
-	h.Write(buf)
-	for _, der := range chain {
-		h.Write(binary.BigEndian.AppendUint32(buf[:0], uint32(len(der)))) //nolint:gosec // at most MaxCert is ever found
-		h.Write(der)
+// digestsOf hashes a chain: what stands above the leaf, and all of it with the kind
+// of key asked for. Each is the hash of the hashes of the certificates.
+func digestsOf(chain [][]byte, kind KeyKind) (cas, all digest) {
+	var buf [1 + MaxChain*sha256.Size]byte
+	b := buf[:0]
+	for _, der := range chain[1:] {
+		sum := sha256.Sum256(der)
+		b = append(b, sum[:]...)
 	}
-	return pathKey(h.Sum(buf[:0]))
+	cas = sha256.Sum256(b)
+	leaf := sha256.Sum256(chain[0])
+	return cas, sha256.Sum256(append(append(append(buf[:0], byte(kind)), leaf[:]...), cas[:]...))
 }
 
-// at forgets everything when trust or epoch are not those of what is held.
+// at forgets what is not of this trust store and epoch.
 func (c *Cache) at(v *Verifier) {
+	if c.trust != v.Trust {
+		c.cas.clear()
+	}
 	if epoch := v.epoch(); c.trust != v.Trust || c.epoch != epoch {
-		clear(c.paths)
+		c.paths.clear()
 		c.trust, c.epoch = v.Trust, epoch
 	}
 }
 
 // find returns a party whose chain's signatures held, or nil.
-func (c *Cache) find(v *Verifier, key pathKey) *Peer {
+func (c *Cache) find(v *Verifier, key digest) *Peer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.at(v)
-	h := c.paths[key]
-	if h == nil {
-		return nil
-	}
-	c.clock++
-	h.used = c.clock
-	return h.peer
+	return c.paths.find(key)
 }
 
-// add remembers a party in the place of the one not used for longest.
-func (c *Cache) add(v *Verifier, key pathKey, peer *Peer) {
+// issuers returns CAs whose signatures held, root last, or nil.
+func (c *Cache) issuers(v *Verifier, key digest) []*cert {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.at(v)
-	for len(c.paths) >= c.max {
-		var oldest pathKey
-		var least *held
-		for k, h := range c.paths {
-			if least == nil || h.used < least.used {
-				oldest, least = k, h
-			}
-		}
-		delete(c.paths, oldest)
+	return c.cas.find(key)
+}
+
+// add remembers a party that was accepted, and the CAs above it. CAs that
+// constrain names are not remembered: those names are for crypto/x509 to judge, which
+// sees whole chains only. Nor is a root alone: which root it is, the leaf says.
+func (c *Cache) add(v *Verifier, chain, cas digest, peer *Peer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at(v)
+	c.paths.add(chain, peer)
+	if above := peer.path[1:]; len(above) > 1 && !slices.ContainsFunc(above, (*cert).constrainsNames) {
+		c.cas.add(cas, above)
 	}
-	c.clock++
-	c.paths[key] = &held{peer: peer, used: c.clock}
 }
 
 // again judges a remembered path at another time and against the revocation
@@ -108,5 +115,58 @@ func (v *Verifier) again(path []*cert, now time.Time) error {
 func (c *Cache) Len() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.paths)
+	return len(c.paths.held)
+}
+
+// CAs is of how many CAs the way to the root is held.
+func (c *Cache) CAs() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.cas.held)
+}
+
+// recent holds a limited number of things, those used last.
+type recent[T any] struct {
+	held  map[digest]*used[T]
+	max   int
+	clock uint64
+}
+
+type used[T any] struct {
+	what T // nobody changes it
+	when uint64
+}
+
+func newRecent[T any](limit int) recent[T] { return recent[T]{held: map[digest]*used[T]{}, max: limit} }
+
+func (r *recent[T]) clear() { clear(r.held) }
+
+// find is what is held under a digest, or the zero T.
+func (r *recent[T]) find(key digest) (what T) {
+	if u := r.held[key]; u != nil {
+		r.clock++
+		u.when = r.clock
+		what = u.what
+	}
+	return what
+}
+
+// add holds something in the place of what was not used for longest.
+func (r *recent[T]) add(key digest, what T) {
+	r.clock++
+	if u := r.held[key]; u != nil {
+		u.when = r.clock
+		return
+	}
+	for len(r.held) >= r.max {
+		var oldest digest
+		var least *used[T]
+		for k, u := range r.held {
+			if least == nil || u.when < least.when {
+				oldest, least = k, u
+			}
+		}
+		delete(r.held, oldest)
+	}
+	r.held[key] = &used[T]{what, r.clock}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/binary"
 	"fmt"
 	"math/big"
@@ -167,6 +168,11 @@ func (k KeyKind) usage() x509.KeyUsage {
 	case KindSigning:
 	}
 	return x509.KeyUsageDigitalSignature
+}
+
+// constrainsNames reports whether the certificate says which names may stand below it.
+func (c *cert) constrainsNames() bool {
+	return slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(nameConstraintsOID) })
 }
 
 func (c *cert) checkTime(now time.Time) error {

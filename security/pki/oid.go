@@ -18,6 +18,8 @@ var (
 	sltpOID   = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 32473, 5}
 	moduleOID = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 32473, 7}
 
+	nameConstraintsOID = asn1.ObjectIdentifier{2, 5, 29, 30} // RFC 5280 section 4.2.1.10
+
 	levelOIDs  = [...]x509.OID{SL1: policyOID(2, 1), SL2: policyOID(2, 2), SL3: policyOID(2, 3)}
 	anchorOIDs = [...]x509.OID{A0: policyOID(3, 0), A1: policyOID(3, 1), A2: policyOID(3, 2)}
 )

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -83,25 +84,8 @@ func (v *Verifier) sameDevice(peer *Peer, leaf []byte, kind KeyKind, now time.Ti
 	return c, nil
 }
 
-// find finds a chain in the Cache, or does all of the work.
+// find finds a chain in the Cache, or does what work is left.
 func (v *Verifier) find(chain [][]byte, kind KeyKind, now time.Time) (*Peer, error) {
-	if v.Cache == nil || v.Trust == nil || now.IsZero() {
-		return v.walk(chain, kind, now)
-	}
-	key := keyOf(chain, kind)
-	if p := v.Cache.find(v, key); p != nil {
-		return p, v.again(p.path, now)
-	}
-	p, err := v.walk(chain, kind, now)
-	if err == nil {
-		v.Cache.add(v, key, p)
-	}
-	return p, err
-}
-
-// walk does all of the work: parse, content, relations, signatures, status.
-// The one copy of the chain is made here: what is parsed refers to its bytes.
-func (v *Verifier) walk(chain [][]byte, kind KeyKind, now time.Time) (*Peer, error) {
 	if now.IsZero() {
 		return nil, &RuleError{Rule: RuleTime}
 	}
@@ -111,6 +95,46 @@ func (v *Verifier) walk(chain [][]byte, kind KeyKind, now time.Time) (*Peer, err
 	if len(chain) < 1 || len(chain) > MaxChain {
 		return nil, &RuleError{Rule: RuleChain, Err: fmt.Errorf("%d certificates", len(chain))}
 	}
+	if v.Cache == nil || slices.ContainsFunc(chain, func(der []byte) bool { return len(der) > MaxCert }) {
+		return v.walk(chain, nil, kind, now)
+	}
+	cas, key := digestsOf(chain, kind)
+	if p := v.Cache.find(v, key); p != nil {
+		return p, v.again(p.path, now)
+	}
+	p, err := v.walk(chain, v.Cache.issuers(v, cas), kind, now)
+	if err == nil {
+		v.Cache.add(v, key, cas, p)
+	}
+	return p, err
+}
+
+// walk does the work: parse, content, relations, signatures, status. Of CAs that
+// are known (root last) it does not check the signatures again. The one copy of
+// the chain is made here: what is parsed refers to its bytes.
+func (v *Verifier) walk(chain [][]byte, known []*cert, kind KeyKind, now time.Time) (*Peer, error) {
+	path, check := pathBelow(known, chain[0]), checkLeafSignature
+	if path == nil {
+		check = v.checkSignatures
+		var err error
+		if path, err = v.read(chain); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkPath(path, kind, now); err != nil {
+		return nil, err
+	}
+	if err := check(path, now); err != nil {
+		return nil, err
+	}
+	if err := v.checkStatus(path); err != nil {
+		return nil, err
+	}
+	return newPeer(path, v.epoch()), nil
+}
+
+// read reads a chain and finds the root above it.
+func (v *Verifier) read(chain [][]byte) ([]*cert, error) {
 	path := make([]*cert, 0, len(chain)+1)
 	for i, der := range chain {
 		c, err := read(bytes.Clone(der), i)
@@ -126,17 +150,34 @@ func (v *Verifier) walk(chain [][]byte, kind KeyKind, now time.Time) (*Peer, err
 	}
 	at := *root
 	at.pos = len(path)
-	path = append(path, &at)
-	if err := checkPath(path, kind, now); err != nil {
-		return nil, err
+	return append(path, &at), nil
+}
+
+// pathBelow is a leaf with the CAs above it, which are known; nil when they are
+// not, and when the leaf needs more of a look: it is not of the usual form, or it
+// bears the name of a CA, and whether a chain comes back to itself is for
+// crypto/x509 to judge.
+func pathBelow(known []*cert, der []byte) []*cert {
+	if known == nil {
+		return nil
 	}
-	if err := v.checkSignatures(path, now); err != nil {
-		return nil, err
+	leaf := readLeaf(bytes.Clone(der))
+	if leaf == nil || slices.ContainsFunc(known, func(ca *cert) bool { return bytes.Equal(ca.RawSubject, leaf.RawSubject) }) {
+		return nil
 	}
-	if err := v.checkStatus(path); err != nil {
-		return nil, err
+	return append([]*cert{leaf}, known...)
+}
+
+// checkLeafSignature checks the one signature below CAs that are known. What else
+// crypto/x509 judges is in checkPath, and names are constrained by none of them.
+func checkLeafSignature(path []*cert, _ time.Time) error {
+	leaf := path[0]
+	key, ok := path[1].PublicKey.(*ecdsa.PublicKey)
+	sum := sha256.Sum256(leaf.RawTBSCertificate)
+	if !ok || !ecdsa.VerifyASN1(key, sum[:], leaf.Signature) {
+		return broken(leaf, RuleSignature, "")
 	}
-	return newPeer(path, v.epoch()), nil
+	return nil
 }
 
 // checkSignatures gives the path to crypto/x509, which must find this very path.

@@ -182,6 +182,22 @@ func memberValue(t *testing.T, class, index, svn int64) []byte {
 	return b
 }
 
+// verify checks a chain twice, the second time where another party under these CAs
+// was met before: whoever was met, the answer is the same.
+func verify(t *testing.T, d *pkitest.Domain, met *pkitest.Party, chain [][]byte, now time.Time, roles ...pki.Role) (*pki.Peer, error) {
+	t.Helper()
+	peer, err := (&pki.Verifier{Trust: d.Trust}).Verify(chain, now, roles...)
+	v := &pki.Verifier{Trust: d.Trust, Cache: pki.NewCache(0)}
+	if _, err := v.Verify(met.Chain, d.Now); err != nil {
+		t.Fatal(err)
+	}
+	again, err2 := v.Verify(chain, now, roles...)
+	if fmt.Sprint(err) != fmt.Sprint(err2) || peer.ID() != again.ID() || !slices.EqualFunc(peer.Chain(), again.Chain(), bytes.Equal) {
+		t.Errorf("with its CAs known: %v; without: %v", err2, err)
+	}
+	return peer, err
+}
+
 func TestPKI_1_ForgedLeafIsRejectedByRule(t *testing.T) {
 	d := pkitest.New(t, pkitest.Start())
 	dev := d.Party(pki.Device)
@@ -256,7 +272,7 @@ func TestPKI_1_ForgedLeafIsRejectedByRule(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			ca := d.CAs[pkitest.Devices]
 			chain := append([][]byte{forge(t, ca, dev.Leaf(), tc.edit)}, ca.Chain...)
-			_, err := (&pki.Verifier{Trust: d.Trust}).Verify(chain, d.Now)
+			_, err := verify(t, d, dev, chain, d.Now)
 			if got := pki.RuleOf(err); got != tc.want || (tc.want == "") != (err == nil) {
 				t.Errorf("got %v, want rule %q", err, tc.want)
 			}
@@ -319,7 +335,7 @@ func TestPKI_1_ForgedCAIsRejectedByRule(t *testing.T) {
 			chain := append([][]byte{}, dev.Chain...)
 			parent := map[int]*pki.Authority{1: manufacturer, 2: root}[tc.pos]
 			chain[tc.pos] = forge(t, parent, chain[tc.pos], tc.edit)
-			_, err := (&pki.Verifier{Trust: d.Trust}).Verify(chain, d.Now)
+			_, err := verify(t, d, dev, chain, d.Now)
 			if got := pki.RuleOf(err); got != tc.want || (tc.want == "") != (err == nil) {
 				t.Errorf("got %v, want rule %q", err, tc.want)
 			}
@@ -374,7 +390,7 @@ func TestPKI_1_WrongChainsAreRejectedByRule(t *testing.T) {
 		{"delivery certificate as signing", append([][]byte{dev.DelLeaf}, dev.Chain[1:]...), d.Now, nil, pki.RuleKind},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			peer, err := (&pki.Verifier{Trust: d.Trust}).Verify(tc.chain, tc.now, tc.roles...)
+			peer, err := verify(t, d, dev, tc.chain, tc.now, tc.roles...)
 			if got := pki.RuleOf(err); got != tc.want || peer != nil {
 				t.Errorf("got %v, want rule %q", err, tc.want)
 			}

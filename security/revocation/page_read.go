@@ -115,14 +115,13 @@ func find(data []byte, i uint16) (bool, error) {
 }
 
 func findRice(r *bitReader, at, k int, runs bool) bool {
-	next := 0
-	if !runs {
-		var found, done bool
-		if next, found, done = findFar(r, at, k); done {
-			return found
+	for next := 0; next <= at && !r.bad; {
+		if !runs {
+			var found, done bool
+			if next, found, done = findFar(r, next, at, k); done {
+				return found
+			}
 		}
-	}
-	for next <= at && !r.bad {
 		q, end := readQuotient(r, next, k)
 		if end {
 			return false
@@ -142,12 +141,13 @@ func findRice(r *bitReader, at, k int, runs bool) bool {
 	return false
 }
 
-// findFar goes through a list as long as eight bytes are left to load and
-// neither end nor escape can come: nearly all of a long page. A page of 1 % has
+// findFar goes on through a list as long as eight bytes are left to load and
+// neither end nor escape comes: nearly all of a long page. A page of 1 % has
 // 650 entries, and this is what a proof of it waits for.
-func findFar(r *bitReader, at, k int) (next int, found, done bool) {
-	pos := 0
-	for pos>>3+8 <= len(r.in) {
+func findFar(r *bitReader, from, at, k int) (next int, found, done bool) {
+	next = from
+	pos := r.pos
+	for pos>>3+8 <= len(r.in) && next+escape<<k < PageSize {
 		w, have := binary.BigEndian.Uint64(r.in[pos>>3:])<<(pos&7), 57 // bits
 		for have >= escape+k && next+escape<<k < PageSize {
 			q := bits.LeadingZeros64(^w)
@@ -155,15 +155,12 @@ func findFar(r *bitReader, at, k int) (next int, found, done bool) {
 				r.pos = pos
 				return next, false, false
 			}
-			first := next + q<<k + int(w<<(q+1)>>(64-k)) //nolint:gosec // below 2^15
+			first := next + q<<k + int(w<<((q+1)&63)>>((64-k)&63)) //nolint:gosec // below 2^15; the masks spare a test for shifts beyond 63
 			if first >= at {
 				return 0, first == at, true
 			}
 			n := q + 1 + k
-			next, pos, w, have = first+1, pos+n, w<<n, have-n
-		}
-		if next+escape<<k >= PageSize {
-			break
+			next, pos, w, have = first+1, pos+n, w<<(n&63), have-n
 		}
 	}
 	r.pos = pos

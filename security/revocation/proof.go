@@ -20,8 +20,9 @@ const (
 // Proof is the part of a state that covers a few members: their class leaves
 // and pages, proven under a trusted head. It implements pki.Status for them.
 type Proof struct {
+	data    []byte // what OpenProof was given
 	classes []proven
-	kept    []byte // what pages refer to
+	few     [3]proven // room for classes: a device's chain has no more
 	trusted Trusted
 }
 
@@ -33,10 +34,9 @@ type proven struct {
 	pages [maxProofPages]provenPage
 }
 
-type provenPage struct {
-	no   int
-	data []byte // its encoding, under the page root
-}
+// provenPage is where the encoding of a page is in the proof; it is the one under
+// the page root.
+type provenPage struct{ no, from, to uint16 }
 
 var _ pki.Status = (*Proof)(nil)
 
@@ -127,7 +127,8 @@ func ProofHead(data []byte) (*Head, error) {
 
 // OpenProof checks a proof against a trusted head, which must be of the
 // proof's epoch and root. What a page says is read when it is asked for: the
-// hash shows that it is the page of the state.
+// hash shows that it is the page of the state. So the Proof refers to data, to
+// which nobody may write any more.
 func OpenProof(data []byte, trusted *Trusted) (*Proof, error) {
 	want := trusted.Head()
 	if want == nil {
@@ -144,7 +145,10 @@ func OpenProof(data []byte, trusted *Trusted) (*Proof, error) {
 	if n < 1 || n > maxProofClasses {
 		return nil, fmt.Errorf("%w: proof of %d classes", ErrMalformed, n)
 	}
-	p := &Proof{classes: make([]proven, n), kept: make([]byte, 0, 128), trusted: *trusted}
+	p := &Proof{data: data, trusted: *trusted}
+	if p.classes = p.few[:min(n, len(p.few))]; n > len(p.few) {
+		p.classes = make([]proven, n)
+	}
 	var at [maxProofClasses]int
 	var leaves [maxProofClasses]hash
 	last := -1
@@ -167,7 +171,7 @@ func OpenProof(data []byte, trusted *Trusted) (*Proof, error) {
 	if root, ok := b.root(int(want.Leaves), at[:n], leaves[:n]); !ok || root != want.Root {
 		return nil, ErrRoot
 	}
-	b.keep()
+	trusted.memory.remember(b.seen)
 	return p, nil
 }
 
@@ -200,14 +204,14 @@ func (p *Proof) read(r *wire.Reader, c *proven) ([]byte, error) {
 	var leaves [maxProofPages]hash
 	last := -1
 	for i := range n {
-		no := int(r.U16())
-		enc := r.Bytes(int(r.U16()))
+		no, size := int(r.U16()), int(r.U16())
+		from := len(p.data) - r.Len()
+		enc := r.Bytes(size)
 		if len(enc) < 1 || len(enc) > MaxPage || no <= last || no >= c.leaf.pages() {
 			return nil, fmt.Errorf("%w: page", ErrMalformed)
 		}
 		last, at[i], leaves[i] = no, no, leafHash(enc)
-		p.kept = append(p.kept, enc...)
-		c.pages[i] = provenPage{no, p.kept[len(p.kept)-len(enc):]}
+		c.pages[i] = provenPage{uint16(no), uint16(from), uint16(from + size)} //nolint:gosec // below 2^16, as is MaxProof
 	}
 	path := r.Bytes(int(r.U8()) * len(hash{}))
 	b := rebuilder{given: path}
@@ -235,10 +239,10 @@ func (p *Proof) Check(class pki.Class, index, svn uint32) error {
 			return &standing{p.Epoch(), err}
 		}
 		for _, g := range c.pages[:c.shown] {
-			if g.no != int(index/PageSize) {
+			if uint32(g.no) != index/PageSize {
 				continue
 			}
-			revoked, err := find(g.data, uint16(index%PageSize))
+			revoked, err := find(p.data[g.from:g.to], uint16(index%PageSize))
 			if revoked {
 				err = pki.ErrRevoked
 			}

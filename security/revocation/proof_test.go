@@ -3,6 +3,7 @@ package revocation
 import (
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -219,5 +220,78 @@ func TestPKI_5_TimeTokenHoldsForItsNonceAndSigner(t *testing.T) {
 	v := &pki.Verifier{Trust: h.Trust, Status: h.sign(t, b, 1)}
 	if _, err := VerifyTime(token, signer.Chain, v, nonce); pki.RuleOf(err) != pki.RuleRevoked {
 		t.Errorf("revoked time signer: %v", err)
+	}
+}
+
+// TestPKI_2_MetNodesAreCompared: what a proof of another device showed spares
+// hashes, and a proof that says something else of it is refused.
+func TestPKI_2_MetNodesAreCompared(t *testing.T) {
+	h := newHouse(t)
+	b := h.builder(t)
+	for c := pki.Class(0x1002); c < 0x1200; c++ {
+		must(t, b.Allot(c, 1))
+	}
+	state := h.sign(t, b, 1)
+	var proofs [][]byte
+	for c := pki.Class(0x1002); c < 0x1200; c += 5 {
+		p, err := state.Proof(pki.Member{Class: c}, pki.Member{Class: 0x1000}, pki.Member{})
+		must(t, err)
+		proofs = append(proofs, p)
+	}
+	open := func(trusted *Trusted, data []byte) {
+		if _, err := OpenProof(data, trusted); err != nil {
+			t.Error(err)
+		}
+	}
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for _, p := range proofs {
+				open(state.Trusted(), p)
+			}
+		})
+	}
+	all.Wait()
+	for _, p := range proofs[:3] {
+		for i := 1 + HeadLen; i < len(p); i++ {
+			bad := slices.Clone(p)
+			bad[i] ^= 0x80
+			if _, err := OpenProof(bad, state.Trusted()); err == nil {
+				t.Errorf("byte %d changed and accepted", i)
+			}
+		}
+	}
+	met := testing.AllocsPerRun(50, func() { open(state.Trusted(), proofs[0]) })
+	first := testing.AllocsPerRun(50, func() {
+		open(&Trusted{head: state.trusted.head, signer: state.trusted.signer, memory: &memory{}}, proofs[0])
+	})
+	if met > 1 || first < 4 {
+		t.Errorf("%v allocations for a proof whose nodes were met, %v for the first; want 1 and more", met, first)
+	}
+}
+
+func BenchmarkOpenProof(b *testing.B) {
+	h := newHouse(b)
+	bu := h.builder(b)
+	for c := pki.Class(0x1002); c < 0x1400; c++ {
+		must(b, bu.Allot(c, 16*PageSize))
+		must(b, bu.RevokeDevice(c, 7))
+	}
+	state := h.sign(b, bu, 1)
+	data, err := state.Proof(pki.Member{Class: 0x1234}, pki.Member{Class: 0x1000}, pki.Member{})
+	must(b, err)
+	for name, trusted := range map[string]func() *Trusted{
+		"met": state.Trusted,
+		"first": func() *Trusted {
+			return &Trusted{head: state.trusted.head, signer: state.trusted.signer, memory: &memory{}}
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := OpenProof(data, trusted()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -11,7 +11,11 @@ type hash = [sha256.Size]byte
 
 // leafHash and nodeHash are those of RFC 6962 section 2.1.
 func leafHash(data []byte) hash {
-	var b [1 + 1024]byte // most pages fit: nothing is allocated
+	if len(data) < 128 { // as class leaves and most pages are
+		var b [128]byte
+		return sha256.Sum256(b[:1+copy(b[1:], data)])
+	}
+	var b [1 + 1024]byte // nearly all other pages fit: nothing is allocated
 	if len(data) > len(b)-1 {
 		return sha256.Sum256(append([]byte{0}, data...))
 	}
