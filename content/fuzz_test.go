@@ -110,28 +110,54 @@ func FuzzFragment(f *testing.F) {
 	})
 }
 
-func FuzzScanner(f *testing.F) {
+// holdFile checks what holds for every file that is accepted: its clear view has
+// its length, is the same read in any pieces, from a file and from a stream.
+func holdFile(t *testing.T, rnd *rand.Rand, data []byte, in *content.Init) bool {
+	t.Helper()
+	cfg := content.ViewConfig{Init: in, Keys: anyKey(1), Unchecked: true}
+	v, err := content.Open(bytes.NewReader(data), int64(len(data)), cfg)
+	if err != nil {
+		return false
+	}
+	defer v.Close()
+	var out bytes.Buffer
+	if _, err := v.WriteTo(&out); err != nil {
+		return false
+	}
+	if out.Len() != len(data) {
+		t.Fatalf("clear view of %d bytes, file of %d", out.Len(), len(data))
+	}
+	again, err := content.Open(bytes.NewReader(data), int64(len(data)), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	for range 4 {
+		from := rnd.IntN(len(data))
+		p := make([]byte, rnd.IntN(len(data)-from)+1)
+		if n, err := again.ReadAt(p, int64(from)); n != len(p) || !bytes.Equal(p, out.Bytes()[from:from+n]) {
+			t.Fatalf("%d bytes at %d of %d: %d, %v, or not those of the whole", len(p), from, len(data), n, err)
+		}
+	}
+	s, err := content.OpenStream(bytes.NewReader(data), cfg)
+	if err != nil {
+		return true // what a file may, a stream may not
+	}
+	defer s.Close()
+	var streamed bytes.Buffer
+	if _, err := s.WriteTo(&streamed); err == nil && !bytes.Equal(streamed.Bytes(), out.Bytes()) {
+		t.Fatal("the stream gives another clear view")
+	}
+	return true
+}
+
+func FuzzView(f *testing.F) {
 	inits, frags := seeds(f)
 	f.Add(slices.Concat(inits[0], bx("styp", []byte("msdh")), frags[0], frags[0], bx("mfra", zero(8))))
+	f.Add(progressiveFile(f, false))
+	f.Add(progressiveFile(f, true))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := content.NewScanner(bytes.NewReader(data))
-		var all []byte
-		for {
-			p, err := s.Next()
-			if errors.Is(err, io.EOF) {
-				if !bytes.Equal(all, data) {
-					t.Fatal("the parts are not the file")
-				}
-				return
-			}
-			if err != nil {
-				return
-			}
-			if p.At != int64(len(all)) {
-				t.Fatalf("part at %d, want %d", p.At, len(all))
-			}
-			all = append(all, p.Data...)
-		}
+		holdFile(t, rand.New(rand.NewPCG(5, 6)), data, nil) //nolint:gosec // a test
 	})
 }
 
@@ -221,7 +247,7 @@ func mutate(rnd *rand.Rand, b []byte) []byte {
 	return b
 }
 
-func TestScanner_ClearKeepsLengthAndPlaces(t *testing.T) {
+func TestView_ClearKeepsLengthAndPlaces(t *testing.T) {
 	seg, plain := cencFragment(t)
 	file := slices.Concat(cencInit(), bx("styp", []byte("msdh")), bx("sidx", zero(24)), seg, seg, bx("mfra", zero(8)))
 	var out bytes.Buffer
@@ -236,10 +262,9 @@ func TestScanner_ClearKeepsLengthAndPlaces(t *testing.T) {
 		want error
 	}{
 		"fragments only": {seg, content.ErrMalformed},
-		"progressive":    {slices.Concat(cencInit(), bx("mdat", plain)), content.ErrUnsupported},
 		"cut":            {file[:len(file)-1], content.ErrMalformed},
 		"two movies":     {slices.Concat(cencInit(), cencInit()), content.ErrMalformed},
-		"text":           {[]byte("this is no MP4 file at all"), content.ErrMalformed},
+		"text":           {[]byte("this is no MP4 file at all"), content.ErrUnsupported},
 	} {
 		if err := content.Clear(io.Discard, bytes.NewReader(tc.file), nil, twoKeys); !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v, want %v", name, err, tc.want)

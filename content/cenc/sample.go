@@ -34,7 +34,10 @@ type Sample struct {
 
 // Check reports whether the sample can be worked on: a known scheme, a pattern
 // it allows, and subsamples that cover the data exactly.
-func (s *Sample) Check() error {
+func (s *Sample) Check() error { return s.CheckSize(len(s.Data)) }
+
+// CheckSize is Check for a sample whose data is not at hand yet: n bytes.
+func (s *Sample) CheckSize(n int) error {
 	if !s.Scheme.Known() {
 		return ErrScheme
 	}
@@ -51,22 +54,10 @@ func (s *Sample) Check() error {
 			return fmt.Errorf("%w: cbc1 range of %d bytes", ErrSample, sub.Protected)
 		}
 	}
-	if sum != uint64(len(s.Data)) {
-		return fmt.Errorf("%w: %d of %d bytes", ErrSample, sum, len(s.Data))
+	if sum != uint64(n) { //nolint:gosec // a length
+		return fmt.Errorf("%w: %d of %d bytes", ErrSample, sum, n)
 	}
 	return nil
-}
-
-// ProtectedBytes is the length of all protected ranges, pattern gaps included.
-func (s *Sample) ProtectedBytes() int {
-	if len(s.Subsamples) == 0 {
-		return len(s.Data)
-	}
-	n := 0
-	for _, sub := range s.Subsamples {
-		n += int(sub.Protected)
-	}
-	return n
 }
 
 // Cipher works on samples under one key. It keeps buffers between samples and
