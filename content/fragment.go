@@ -15,6 +15,7 @@ type Fragment struct {
 	jobs       []job
 	edits      []edit
 	kids       []ident.Key
+	pssh       []cenc.PSSH
 	protected  int
 	samples    int
 	start, end uint64 // media ms

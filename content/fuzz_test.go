@@ -5,8 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -186,17 +188,23 @@ func FuzzManifest(f *testing.F) {
 	})
 }
 
-// TestContent_13_MutatedFilesNeverPanic damages good segments at random: the
-// structure of boxes first of all. LARES_MUTATIONS sets the number of runs.
-func TestContent_13_MutatedFilesNeverPanic(t *testing.T) {
-	runs := 20_000
-	if s := os.Getenv("LARES_MUTATIONS"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		runs = n
+// mutations is how often something is damaged: LARES_MUTATIONS, or 20,000.
+func mutations(t *testing.T) int {
+	s := os.Getenv("LARES_MUTATIONS")
+	if s == "" {
+		return 20_000
 	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestContent_13_MutatedFragmentsNeverPanic damages good segments at random: the
+// structure of boxes first of all.
+func TestContent_13_MutatedFragmentsNeverPanic(t *testing.T) {
+	runs := mutations(t)
 	inits, frags := seeds(t)
 	parsed := []*content.Init{parseInit(t, inits[0]), parseInit(t, inits[1])}
 	rnd := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // a test
@@ -215,10 +223,47 @@ func TestContent_13_MutatedFilesNeverPanic(t *testing.T) {
 	}
 }
 
+// TestContent_13_MutatedFilesNeverPanic damages whole files that other tools
+// protected, of every scheme, with fragments and without, and counts what they
+// cost: no file may make the reader allocate much more than its own length and a
+// window.
+func TestContent_13_MutatedFilesNeverPanic(t *testing.T) {
+	runs := mutations(t)
+	var files [][]byte
+	all := golden(t)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		files = append(files, all[name])
+	}
+	files = append(files, progressiveFile(t, false), progressiveFile(t, true))
+	rnd := rand.New(rand.NewPCG(7, 8)) //nolint:gosec // a test
+	accepted := 0
+	var before, after runtime.MemStats
+	for range runs {
+		data := mutateFile(rnd, files[rnd.IntN(len(files))])
+		if rnd.IntN(100) == 0 { // reading the statistics stops the world
+			runtime.ReadMemStats(&before)
+			_ = content.Clear(io.Discard, bytes.NewReader(data), nil, anyKey(1))
+			runtime.ReadMemStats(&after)
+			if got := after.TotalAlloc - before.TotalAlloc; got > uint64(8<<20+64*len(data)) { //nolint:gosec // a length
+				t.Fatalf("%d bytes allocated for a file of %d", got, len(data))
+			}
+		}
+		if holdFile(t, rnd, data, nil) {
+			accepted++
+		}
+	}
+	if accepted == 0 || accepted == runs {
+		t.Errorf("%d of %d mutated files accepted: the test tries nothing", accepted, runs)
+	}
+}
+
 func mutate(rnd *rand.Rand, b []byte) []byte {
 	b = bytes.Clone(b)
 	for range 1 + rnd.IntN(4) {
-		head := min(len(b), 320) // where the boxes are
+		head := min(len(b), 1200) // where the boxes are
+		if rnd.IntN(2) == 0 {
+			head = min(head, 320)
+		}
 		at := rnd.IntN(max(head, 1))
 		switch rnd.IntN(6) {
 		case 0:
@@ -235,7 +280,7 @@ func mutate(rnd *rand.Rand, b []byte) []byte {
 		case 4:
 			b = slices.Insert(b, at, b[at:min(len(b), at+rnd.IntN(64))]...)
 		case 5:
-			names := strings.Fields("moof traf trun tfhd tfdt senc saiz saio sgpd sbgp mdat moov trak stbl stsd sinf tenc uuid free")
+			names := strings.Fields("stsz stsc stco co64 stbl pssh moof traf trun tfhd tfdt senc saiz saio sgpd sbgp mdat moov trak stbl stsd sinf tenc uuid free")
 			if i := bytes.Index(b, []byte(names[rnd.IntN(len(names))])); i >= 0 {
 				copy(b[i:], names[rnd.IntN(len(names))])
 			}

@@ -69,6 +69,9 @@ func (p *parser) moof(b box) error {
 		switch {
 		case k.typ == cc("pssh") || k.user == piffPSSH:
 			p.f.edits = append(p.f.edits, edit{k.start, cc("free")})
+			if h, err := cenc.ParsePSSH(p.seg[k.start:k.end]); err == nil {
+				p.f.pssh = append(p.f.pssh, *h)
+			}
 		case k.typ == cc("traf"):
 			if trafs++; trafs > maxTracks {
 				return fmt.Errorf("%w: over %d track fragments", ErrMalformed, maxTracks)

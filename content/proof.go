@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/lares-drm/lares/content/cenc"
 	"github.com/lares-drm/lares/license/ident"
 )
 
@@ -140,10 +141,10 @@ func (j *job) encrypted(at int) (yes bool) {
 		switch c, s := int(j.prot.Crypt), int(j.prot.Skip); {
 		case s > 0:
 			yes = block%(c+s) < c && block/(c+s)*(c+s)+c <= whole
-		case j.prot.Scheme>>16 == 'c'<<8|'b':
-			yes = block < whole
-		default:
+		case j.prot.Scheme == cenc.SchemeCENC:
 			yes = true
+		default:
+			yes = block < whole
 		}
 	})
 	return yes

@@ -102,6 +102,9 @@ func (c *Cipher) crypt(s *Sample, encrypt bool) error {
 		defer st.close()
 		s.ranges(func(b []byte) {
 			if s.Skip == 0 {
+				if s.Scheme == SchemeCENS { // whole blocks, as shaka-packager does
+					b = b[:len(b)/BlockSize*BlockSize]
+				}
 				st.xor(b)
 				return
 			}
