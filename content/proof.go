@@ -32,35 +32,38 @@ const (
 	proofLast   = 4096 // samples of sound, and no more
 )
 
-// evidence is what was seen of one key.
+// use is a key together with what it protects.
+type use struct {
+	kid   ident.Key
+	codec string
+}
+
+// evidence is what was seen of one use of a key.
 type evidence struct {
-	codec    string
 	faults   int
 	expected float64 // faults of noise
 	first    [8]int  // sound: the first three bits of its samples
 	samples  int
 }
 
-// proof collects evidence for each key.
-type proof struct{ of map[ident.Key]*evidence }
+// proof collects evidence for each use of a key.
+type proof struct{ of map[use]*evidence }
 
-func newProof() *proof { return &proof{map[ident.Key]*evidence{}} }
+func newProof() *proof { return &proof{map[use]*evidence{}} }
 
 // see looks at a decrypted sample.
 func (p *proof) see(j *job, data []byte) {
-	e := p.of[j.prot.KID]
+	u := use{j.prot.KID, j.entry.Format}
+	e := p.of[u]
 	if e == nil {
-		if len(p.of) == maxUnits {
-			return
-		}
-		e = &evidence{codec: j.entry.Format}
-		p.of[j.prot.KID] = e
+		e = &evidence{}
+		p.of[u] = e
 	}
 	switch {
-	case len(data) == 0 || e.codec != j.entry.Format:
+	case len(data) == 0:
 	case j.entry.nal > 0 && e.expected < proofEnough:
 		e.units(j, data)
-	case isSound(e.codec) && e.samples < proofLast && j.encrypted(0):
+	case isSound(u.codec) && e.samples < proofLast && j.encrypted(0):
 		e.samples++
 		e.first[data[0]>>5]++
 	}
@@ -179,9 +182,9 @@ func (p *proof) failed(unchecked bool) error {
 	if unchecked {
 		return nil
 	}
-	for kid, e := range p.of {
+	for u, e := range p.of {
 		if e.wrong() {
-			return fmt.Errorf("%w: what key %v decrypts is not %s", ErrWrongKey, kid, e.codec)
+			return fmt.Errorf("%w: what key %v decrypts is not %s", ErrWrongKey, u.kid, u.codec)
 		}
 	}
 	return nil
@@ -192,9 +195,9 @@ func (p *proof) verdict(unchecked bool) error {
 	if unchecked {
 		return nil
 	}
-	for kid, e := range p.of {
+	for u, e := range p.of {
 		if e.wrong() || e.faults > 0 {
-			return fmt.Errorf("%w: what key %v decrypts is not %s", ErrWrongKey, kid, e.codec)
+			return fmt.Errorf("%w: what key %v decrypts is not %s", ErrWrongKey, u.kid, u.codec)
 		}
 	}
 	return nil
@@ -205,9 +208,13 @@ func (p *proof) verdict(unchecked bool) error {
 func (f *View) Unproven() []ident.Key {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	proven := map[ident.Key]bool{}
+	for u, e := range f.proof.of {
+		proven[u.kid] = proven[u.kid] || e.right()
+	}
 	var out []ident.Key
-	for kid, e := range f.proof.of {
-		if !e.right() {
+	for kid, yes := range proven {
+		if !yes {
 			out = append(out, kid)
 		}
 	}

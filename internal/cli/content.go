@@ -41,6 +41,9 @@ func loadInit(file, named string) (*content.Init, error) {
 		return nil, err
 	}
 	in, err := content.ParseInit(data)
+	if err != nil && named == "" {
+		return nil, nil //nolint:nilerr,nilnil // it is no init segment, and nobody said that it were one
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

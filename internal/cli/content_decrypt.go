@@ -128,7 +128,7 @@ var errKeyFlag = errors.New("want KID=KEY, both of 32 hexadecimal digits")
 // missingKey says that no --key has the key ID of a fragment.
 type missingKey struct{ kid ident.Key }
 
-func (e *missingKey) Error() string { return fmt.Sprintf("no --key was given for %v", e.kid) }
+func (*missingKey) Error() string { return "no --key was given" }
 
 // parseKey reads KID=KEY; KID:KEY, as other tools write it, is the same.
 func parseKey(s string) (ident.Key, cenc.ContentKey, error) {
