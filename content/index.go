@@ -16,28 +16,28 @@ type top struct {
 	from, body, to int64
 }
 
-// peek reads the header of the box at f.next, io.EOF at the end of the file.
-func (f *View) peek() (top, error) {
-	b := top{from: f.next}
-	if f.next >= f.size {
+// peek reads the header of the box at a place, io.EOF at the end of the file.
+func (f *View) peek(at int64) (top, error) {
+	b := top{from: at}
+	if at >= f.size {
 		return b, io.EOF
 	}
 	head := make([]byte, 16)
-	n, err := f.src.ReadAt(head[:min(int64(len(head)), f.size-f.next)], f.next)
+	n, err := f.src.ReadAt(head[:min(int64(len(head)), f.size-at)], at)
 	switch {
 	case err != nil && !errors.Is(err, io.EOF):
 		return b, fmt.Errorf("read content: %w", err)
 	case n == 0 && f.size == math.MaxInt64:
-		f.size = f.next
+		f.size = at
 		return b, io.EOF
 	case n < 8:
 		return b, fmt.Errorf("%w: file ends within a box", ErrMalformed)
 	}
 	size := uint64(binary.BigEndian.Uint32(head))
-	b.typ, b.body = fourCC(binary.BigEndian.Uint32(head[4:])), f.next+8
+	b.typ, b.body = fourCC(binary.BigEndian.Uint32(head[4:])), at+8
 	switch size {
 	case 0:
-		size = uint64(f.size - f.next) //nolint:gosec // positive
+		size = uint64(f.size - at) //nolint:gosec // positive
 	case 1:
 		size = binary.BigEndian.Uint64(head[8:])
 		b.body += 8
@@ -45,10 +45,10 @@ func (f *View) peek() (top, error) {
 			size = 0
 		}
 	}
-	if size < uint64(b.body-f.next) || size > uint64(f.size-f.next) { //nolint:gosec // positive
+	if size < uint64(b.body-at) || size > uint64(f.size-at) { //nolint:gosec // positive
 		return b, fmt.Errorf("%w: %v box of %d bytes", ErrMalformed, b.typ, size)
 	}
-	b.to = f.next + int64(size) //nolint:gosec // <= f.size
+	b.to = at + int64(size) //nolint:gosec // <= f.size
 	return b, nil
 }
 
@@ -70,7 +70,7 @@ func (f *View) load(from, to int64, limit int64) ([]byte, error) {
 // more indexes the next box of the file, or the next fragment, and reports
 // whether there was one.
 func (f *View) more() (bool, error) {
-	b, err := f.peek()
+	b, err := f.peek(f.next)
 	if errors.Is(err, io.EOF) {
 		return false, nil
 	}
@@ -163,7 +163,7 @@ func (f *View) readHead(b top) error {
 		}
 		f.next = b.to
 		var err error
-		if b, err = f.peek(); errors.Is(err, io.EOF) {
+		if b, err = f.peek(f.next); errors.Is(err, io.EOF) {
 			break // a fragment without samples
 		} else if err != nil {
 			return err

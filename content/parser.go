@@ -22,6 +22,7 @@ type parser struct {
 	hollow   bool                            // the bodies of mdat boxes are not here
 	timed    bool                            // a fragment must have a time
 	fetch    func(at, n int) ([]byte, error) // reads what is not here; nil: it cannot be read
+	layout   func(*traf, box) error          // takes a track fragment whose protection is not looked at
 	mdats    []box
 	runs     []extent
 	maps     []cenc.Subsample // of all samples: a slice for each would be most of what a fragment leaves to the collector

@@ -67,6 +67,9 @@ func (p *parser) traf(moof, b box) error {
 	case t.timed:
 		return fmt.Errorf("%w: fragment without tfdt box", ErrUnsupported)
 	}
+	if t.layout != nil {
+		return t.layout(&t, b)
+	}
 	if err := t.group(kids); err != nil {
 		return err
 	}

@@ -15,11 +15,11 @@ import (
 func newContentCmd(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "content",
-		Short: "Look into protected MP4 files, decrypt them with a known key",
+		Short: "Look into protected MP4 files, decrypt and encrypt them with known keys",
 		Example: `  lares content inspect packed/hd/init.mp4
-  lares content decrypt --key 0102…:aabb… protected.mp4 clear.mp4`,
+  lares content decrypt --key 0102…=aabb… protected.mp4 clear.mp4`,
 	}
-	cmd.AddCommand(newContentInspectCmd(env), newContentDecryptCmd(env))
+	cmd.AddCommand(newContentInspectCmd(env), newContentDecryptCmd(env), newContentEncryptCmd(env))
 	return cmd
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,10 +62,11 @@ func (f *decryptFlags) run(env *Env, from, to string) error {
 	defer done()
 	err = writeFile(env, to, func(w io.Writer) error {
 		m := &metered{w: w, total: v.Size()}
-		if p := (&progress{env: env, start: env.Now(), line: decryptLine}); m.total < math.MaxInt64 {
+		p := &progress{env: env, start: env.Now(), line: decryptLine}
+		if !v.Streamed() {
 			m.show = p.show()
-			defer p.end()
 		}
+		defer p.end()
 		_, err := v.WriteTo(m)
 		return err
 	})
@@ -81,6 +81,10 @@ func (f *decryptFlags) run(env *Env, from, to string) error {
 
 func decryptLine(done, total int64, spent time.Duration) string {
 	return strings.Replace(progressLine(done, total, spent), "packing", "decrypting", 1)
+}
+
+func encryptLine(done, total int64, spent time.Duration) string {
+	return strings.Replace(progressLine(done, total, spent), "packing", "encrypting", 1)
 }
 
 // decryptError gives a failure its exit status and its remedy.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/content/packager"
+	"github.com/lares-drm/lares/internal/needs"
 )
 
 const (
@@ -193,6 +195,37 @@ func TestContent_InspectExplainsOtherPeoplesFiles(t *testing.T) {
 		var in inspection
 		if err := json.Unmarshal([]byte(out), &in); err != nil || in.Protected == (name == "clear") {
 			t.Errorf("%s: %v, protected %v", name, err, in.Protected)
+		}
+	}
+}
+
+func TestContent_EncryptByTier(t *testing.T) {
+	dir := t.TempDir()
+	clear := filepath.Join(dir, "clear.mp4")
+	cmd := exec.CommandContext(t.Context(), needs.Tool(t, "ffmpeg"), "-v", "error", "-i", goldenDir+"clear.mp4", "-c", "copy", "-movflags", "+frag_keyframe+empty_moov+default_base_moof", clear)
+	if msg, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("ffmpeg: %v, %s", err, msg)
+	}
+	sound, picture := "AUDIO:"+strings.Repeat("0a", 16)+"="+strings.Repeat("0b", 16), "SD:"+strings.Repeat("0c", 16)+"="+strings.Repeat("0d", 16)
+	protected, back := filepath.Join(dir, "protected.mp4"), filepath.Join(dir, "back.mp4")
+	if _, errs, code := run(t, "content", "encrypt", "--key", sound, clear, protected); code != 3 || !strings.Contains(errs, "--key SD:KID=KEY") {
+		t.Errorf("a tier without a key: %d, %s", code, errs)
+	}
+	if _, err := os.Stat(protected); err == nil {
+		t.Error("a file was left")
+	}
+	for _, scheme := range []string{"cenc", "cbcs"} {
+		if _, errs, code := run(t, "content", "encrypt", "--scheme", scheme, "--key", sound, "--key", picture, clear, protected); code != 0 {
+			t.Fatalf("encrypt: %d, %s", code, errs)
+		}
+		if _, errs, code := run(t, "content", "decrypt", "--key", sound[6:], "--key", picture[3:], protected, back); code != 0 {
+			t.Fatalf("decrypt: %d, %s", code, errs)
+		}
+		sameStreams(t, back, goldenDir+"clear.mp4")
+	}
+	for _, bad := range []string{"SD", "4K:" + sound[6:], "SD:" + sound} {
+		if _, errs, code := run(t, "content", "encrypt", "--key", bad, clear, protected); code != 2 {
+			t.Errorf("--key %s: %d, %s", bad, code, errs)
 		}
 	}
 }
