@@ -8,55 +8,91 @@ import (
 	"github.com/lares-drm/lares/internal/wire"
 )
 
-// protect builds the jobs of a track fragment from its auxiliary information.
-func (t *traf) protect(kids []box) error {
-	senc, hasSenc := find(kids, "senc")
-	var saiz, saio []box
-	for _, k := range kids {
-		switch {
-		case k.typ == cc("senc"):
-			if k.start != senc.start {
-				return fmt.Errorf("%w: two senc boxes", ErrMalformed)
-			}
-			t.f.edits = append(t.f.edits, edit{k.start, cc("free")})
-		case k.typ == cc("saiz") && t.ours(k):
-			saiz = append(saiz, k)
-			t.f.edits = append(t.f.edits, edit{k.start, cc("free")})
-		case k.typ == cc("saio") && t.ours(k):
-			saio = append(saio, k)
-			t.f.edits = append(t.f.edits, edit{k.start, cc("free")})
-		}
-	}
-	if len(saiz) > 1 || len(saio) > 1 {
-		return fmt.Errorf("%w: auxiliary information twice", ErrMalformed)
-	}
-	switch {
-	case hasSenc:
-		return t.senc(senc)
-	case len(saiz) == 1 && len(saio) == 1:
-		return t.saiz(saiz[0], saio[0])
-	}
-	for i := range t.samples {
-		p := t.protection(i)
-		if p.Protected() && p.IVSize != 0 {
-			return fmt.Errorf("%w: protected samples without senc, saiz and saio boxes", ErrMalformed)
-		}
-		if err := t.job(i, wire.NewReader(nil), false); err != nil {
-			return err
-		}
-	}
-	return nil
+// auxBoxes are the boxes of one track fragment, or of one track of a progressive
+// file, that describe its samples' protection.
+type auxBoxes struct {
+	senc, piff, saiz, saio *box
+	edits                  []edit
 }
 
-// ours reports whether a saiz or saio box is about protection: it names no
-// type, or the scheme of the track.
-func (t *traf) ours(b box) bool {
-	r := wire.NewReader(t.seg[b.body:b.end])
+func findAux(seg []byte, kids []box) (a auxBoxes, err error) {
+	for i := range kids {
+		var to **box
+		switch k := &kids[i]; {
+		case k.typ == cc("senc"):
+			to = &a.senc
+		case k.user == piffSample:
+			to = &a.piff
+		case k.typ == cc("saiz") && aboutProtection(seg, *k):
+			to = &a.saiz
+		case k.typ == cc("saio") && aboutProtection(seg, *k):
+			to = &a.saio
+		default:
+			continue
+		}
+		if *to != nil {
+			return a, fmt.Errorf("%w: two %v boxes", ErrMalformed, kids[i].typ)
+		}
+		*to = &kids[i]
+		a.edits = append(a.edits, edit{kids[i].start, cc("free")})
+	}
+	return a, nil
+}
+
+// aboutProtection reports whether a saiz or saio box is about protection: it
+// names no type, or a scheme.
+func aboutProtection(seg []byte, b box) bool {
+	r := wire.NewReader(seg[b.body:b.end])
 	if r.U32()&1 == 0 {
 		return true
 	}
 	typ := cenc.Scheme(r.U32())
-	return typ.Known()
+	return typ.Known() || typ == schemePIFF
+}
+
+// protect builds the jobs of a track fragment from its auxiliary information.
+func (t *traf) protect(kids []box) error {
+	a, err := findAux(t.seg, kids)
+	if err != nil {
+		return err
+	}
+	t.f.edits = append(t.f.edits, a.edits...)
+	if a.senc == nil {
+		a.senc = a.piff
+	}
+	if a.senc != nil {
+		return t.senc(*a.senc)
+	}
+	if t.vectors() && a.saiz != nil && a.saio != nil {
+		return t.saiz(*a.saiz, *a.saio)
+	}
+	if t.vectors() {
+		return fmt.Errorf("%w: protected samples without senc, saiz and saio boxes", ErrMalformed)
+	}
+	if a.saiz != nil && a.saio != nil && t.protects() {
+		return t.saiz(*a.saiz, *a.saio)
+	}
+	return t.each(wire.NewReader(nil), false)
+}
+
+// protects reports whether any sample is protected.
+func (t *traf) protects() bool {
+	for i := range t.samples {
+		if t.protection(i).Protected() {
+			return true
+		}
+	}
+	return false
+}
+
+// vectors reports whether any sample has a vector of its own.
+func (t *traf) vectors() bool {
+	for i := range t.samples {
+		if p := t.protection(i); p.Protected() && p.IVSize != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // protection is that of one sample.
@@ -67,17 +103,38 @@ func (t *traf) protection(i int) *protection {
 	return t.entry
 }
 
+// each reads the auxiliary information of every sample in turn.
+func (t *traf) each(r *wire.Reader, subsamples bool) error {
+	if r.Len() > 0 {
+		t.f.jobs = slices.Grow(t.f.jobs, len(t.samples))
+	}
+	for i := range t.samples {
+		if err := t.job(t.samples[i], t.protection(i), t.desc, r, subsamples); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (t *traf) senc(b box) error {
 	r := wire.NewReader(t.seg[b.body:b.end])
-	head, n := r.U32(), r.U32()
+	head := r.U32()
+	if head&sencOverride != 0 {
+		p, err := piffProtection(r)
+		if err != nil {
+			return err
+		}
+		t.entry = p
+	}
+	n := r.U32()
+	if !t.protects() { // a clear lead whose box describes nothing
+		return t.each(wire.NewReader(nil), false)
+	}
 	if head>>24 != 0 || uint64(n) != uint64(len(t.samples)) {
 		return fmt.Errorf("%w: senc box of %d samples for %d", ErrMalformed, n, len(t.samples))
 	}
-	t.f.jobs = slices.Grow(t.f.jobs, len(t.samples))
-	for i := range t.samples {
-		if err := t.job(i, r, head&sencSubsample != 0); err != nil {
-			return err
-		}
+	if err := t.each(r, head&sencSubsample != 0); err != nil {
+		return err
 	}
 	if r.End() != nil {
 		return fmt.Errorf("%w: senc box", ErrMalformed)
@@ -85,82 +142,111 @@ func (t *traf) senc(b box) error {
 	return nil
 }
 
+// auxSizes are the contents of a saiz box: the length of each sample's
+// auxiliary information.
+type auxSizes struct {
+	same uint8
+	n    uint32
+	each []byte // when they are not all the same
+}
+
+func readSaiz(b []byte) (z auxSizes, err error) {
+	r := wire.NewReader(b)
+	if r.U32()&1 != 0 {
+		r.Bytes(8)
+	}
+	if z.same, z.n = r.U8(), r.U32(); z.same == 0 {
+		z.each = r.Bytes(int(z.n))
+	}
+	if r.Err() != nil {
+		return z, fmt.Errorf("%w: saiz box", ErrMalformed)
+	}
+	return z, nil
+}
+
+func (z auxSizes) of(i int) int {
+	if z.same != 0 {
+		return int(z.same)
+	}
+	return int(z.each[i])
+}
+
+// readSaio gives the places of a saio box.
+func readSaio(b []byte) (offsets []uint64, err error) {
+	r := wire.NewReader(b)
+	head := r.U32()
+	if head&1 != 0 {
+		r.Bytes(8)
+	}
+	n, wide := r.U32(), 4
+	if head>>24 == 1 {
+		wide = 8
+	}
+	if r.Err() != nil || uint64(n)*uint64(wide) > uint64(r.Len()) { //nolint:gosec // neither is negative
+		return nil, fmt.Errorf("%w: saio box", ErrMalformed)
+	}
+	offsets = make([]uint64, n)
+	for i := range offsets {
+		if wide == 8 {
+			offsets[i] = r.U64()
+		} else {
+			offsets[i] = uint64(r.U32())
+		}
+	}
+	return offsets, nil
+}
+
 // saiz reads auxiliary information where saio says it lies, once for the whole
 // fragment or once for each run.
 func (t *traf) saiz(saiz, saio box) error {
-	z, o := wire.NewReader(t.seg[saiz.body:saiz.end]), wire.NewReader(t.seg[saio.body:saio.end])
-	if z.U32()&1 != 0 {
-		z.Bytes(8)
+	z, err := readSaiz(t.seg[saiz.body:saiz.end])
+	if err != nil {
+		return err
 	}
-	head := o.U32()
-	if head&1 != 0 {
-		o.Bytes(8)
+	offsets, err := readSaio(t.seg[saio.body:saio.end])
+	if err != nil {
+		return err
 	}
-	same, n, chunks := z.U8(), z.U32(), o.U32()
-	if z.Err() != nil || o.Err() != nil || uint64(n) != uint64(len(t.samples)) || chunks != 1 && uint64(chunks) != uint64(len(t.runs)) {
+	if uint64(z.n) != uint64(len(t.samples)) || len(offsets) != 1 && len(offsets) != len(t.runs) {
 		return fmt.Errorf("%w: saiz or saio box", ErrMalformed)
 	}
-	var r *wire.Reader
-	run := 0
-	for i := range t.samples {
-		for run < len(t.runs) && t.runs[run] <= i {
-			if run < int(chunks) {
-				off := uint64(o.U32())
-				if head>>24 == 1 {
-					off = off<<32 | uint64(o.U32())
-				}
-				if o.Err() != nil || off > uint64(len(t.seg)-t.base) { //nolint:gosec // base <= len(seg)
-					return fmt.Errorf("%w: saio offset", ErrMalformed)
-				}
-				from := t.base + int(off) //nolint:gosec // just bounded
-				end, err := t.upTo(from)
-				if err != nil {
-					return err
-				}
-				r = wire.NewReader(t.seg[from:end])
+	for c, off := range offsets {
+		from, to := 0, len(t.samples)
+		if len(offsets) > 1 {
+			if from = t.runs[c]; c+1 < len(t.runs) {
+				to = t.runs[c+1]
 			}
-			run++
 		}
-		size := int(same)
-		if same == 0 {
-			size = int(z.U8())
+		if off > uint64(t.size) || t.base > t.size { //nolint:gosec // not negative
+			return fmt.Errorf("%w: saio offset", ErrMalformed)
 		}
-		one := wire.NewReader(r.Bytes(size))
-		if err := t.job(i, one, size > int(t.protection(i).IVSize)); err != nil {
+		if err := t.chunk(z, from, to, t.base+int(off)); err != nil { //nolint:gosec // just bounded
 			return err
-		}
-		if z.Err() != nil || r.Err() != nil || one.End() != nil {
-			return fmt.Errorf("%w: auxiliary information of a sample", ErrMalformed)
 		}
 	}
 	return nil
 }
 
-// job reads one sample's IV and subsamples and adds the work they describe.
-func (t *traf) job(i int, r *wire.Reader, subsamples bool) error {
-	p, at := t.protection(i), t.samples[i]
-	j := job{off: at.from, size: at.to - at.from, prot: p}
-	if p.IVSize > 0 {
-		copy(j.iv[:], r.Bytes(int(p.IVSize)))
-	} else {
-		copy(j.iv[:], p.ConstantIV)
+// chunk reads the auxiliary information of some samples, which lies in one piece.
+func (t *traf) chunk(z auxSizes, from, to, at int) error {
+	n := 0
+	for i := from; i < to; i++ {
+		n += z.of(i)
 	}
-	if subsamples {
-		n := int(r.U16())
-		if t.subs += n; t.subs > maxSubsamples || n*6 > r.Len() {
-			return fmt.Errorf("%w: %d subsamples", ErrMalformed, n)
+	data, err := t.bytes(at, n)
+	if err != nil {
+		return err
+	}
+	r := wire.NewReader(data)
+	for i := from; i < to; i++ {
+		size, p := z.of(i), t.protection(i)
+		one := wire.NewReader(r.Bytes(size))
+		if err := t.job(t.samples[i], p, t.desc, one, size > int(p.IVSize)); err != nil {
+			return err
 		}
-		from := len(t.maps)
-		for range n {
-			t.maps = append(t.maps, cenc.Subsample{Clear: uint32(r.U16()), Protected: r.U32()})
+		if one.End() != nil {
+			return fmt.Errorf("%w: auxiliary information of a sample", ErrMalformed)
 		}
-		j.subs = t.maps[from:len(t.maps):len(t.maps)]
 	}
-	if r.Err() != nil {
-		return fmt.Errorf("%w: auxiliary information of a sample", ErrMalformed)
-	}
-	if !p.Protected() || j.size == 0 && len(j.subs) == 0 {
-		return nil
-	}
-	return t.f.add(j)
+	return nil
 }

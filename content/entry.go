@@ -2,6 +2,7 @@ package content
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/lares-drm/lares/content/cenc"
 	"github.com/lares-drm/lares/internal/wire"
@@ -84,7 +85,7 @@ func (in *Init) entry(seg []byte, b box, handler string) (Entry, error) {
 	if protected && !found {
 		return e, fmt.Errorf("%w: no sinf box in %v sample entry", ErrMalformed, b.typ)
 	}
-	e.Codec = codec(seg, kids, e.Format)
+	e.Codec, e.nal = codec(seg, kids, e.Format), lengthField(seg, kids)
 	return e, nil
 }
 
@@ -102,6 +103,9 @@ func (e *Entry) sinf(seg []byte, b box) (fourCC, error) {
 	if f.End() != nil || s.Err() != nil {
 		return 0, fmt.Errorf("%w: sinf box", ErrMalformed)
 	}
+	if e.PIFF = e.Scheme == schemePIFF; e.PIFF {
+		e.Scheme = cenc.SchemeCENC
+	}
 	if !e.Scheme.Known() {
 		return 0, fmt.Errorf("%w: protection scheme %v", ErrUnsupported, e.Scheme)
 	}
@@ -110,6 +114,16 @@ func (e *Entry) sinf(seg []byte, b box) (fourCC, error) {
 		return 0, err
 	}
 	tenc, ok := find(kids, "tenc")
+	if i := slices.IndexFunc(kids, func(k box) bool { return k.user == piffTrack }); i >= 0 && !ok {
+		r := wire.NewReader(seg[kids[i].body:kids[i].end])
+		r.U32()
+		p, err := piffProtection(r)
+		if err != nil {
+			return 0, err
+		}
+		e.protection = *p
+		return format, nil
+	}
 	if !ok {
 		return 0, fmt.Errorf("%w: no tenc box", ErrMalformed)
 	}
@@ -153,6 +167,17 @@ func (p *protection) read(r *wire.Reader, scheme cenc.Scheme, pattern bool) erro
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	return nil
+}
+
+// lengthField is the number of bytes before each NAL unit of a sample that say
+// its length: 0 for codecs that have none. Source: ISO/IEC 14496-15, as in mp4ff.
+func lengthField(seg []byte, kids []box) uint8 {
+	for typ, at := range map[string]int{"avcC": 4, "hvcC": 21} {
+		if b, ok := find(kids, typ); ok && b.end-b.body > at {
+			return seg[b.body+at]&3 + 1
+		}
+	}
+	return 0
 }
 
 // codec is the RFC 6381 name of a codec, for avc1, avc3 and mp4a in full.

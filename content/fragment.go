@@ -1,7 +1,6 @@
 package content
 
 import (
-	"cmp"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -16,7 +15,9 @@ type Fragment struct {
 	jobs       []job
 	edits      []edit
 	kids       []ident.Key
+	pssh       []cenc.PSSH
 	protected  int
+	samples    int
 	start, end uint64 // media ms
 	used       bool
 }
@@ -25,8 +26,21 @@ type Fragment struct {
 type job struct {
 	off, size int
 	prot      *protection
+	entry     *Entry // the sample description, which names the codec
 	iv        cenc.IV
 	subs      []cenc.Subsample
+}
+
+// protected is the length of its protected ranges, in bytes.
+func (j *job) protected() int {
+	if len(j.subs) == 0 {
+		return j.size
+	}
+	n := 0
+	for _, s := range j.subs {
+		n += int(s.Protected)
+	}
+	return n
 }
 
 // Keys finds the content key of a key ID.
@@ -50,29 +64,11 @@ func (in *Init) fragment(seg []byte, at int64, hollow bool) (*Fragment, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := parser{in: in, seg: seg, at: at, hollow: hollow, f: &Fragment{seg: seg, start: ^uint64(0)}}
-	moofs := 0
-	for _, b := range top {
-		switch b.typ {
-		case cc("moov"):
-			return nil, fmt.Errorf("%w: a moov box in a fragment", ErrMalformed)
-		case cc("mdat"):
-			p.mdats = append(p.mdats, b)
-		}
-	}
-	for _, b := range top {
-		if b.typ == cc("moof") {
-			moofs++
-			if err := p.moof(b); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if moofs == 0 || p.f.start > p.f.end {
-		return nil, fmt.Errorf("%w: no track fragment", ErrMalformed)
-	}
-	return p.f, p.disjoint()
+	p := parser{in: in, seg: seg, size: len(seg), at: at, hollow: hollow, timed: true, f: newFragment(seg)}
+	return p.f, p.parse(top)
 }
+
+func newFragment(seg []byte) *Fragment { return &Fragment{seg: seg, start: ^uint64(0)} }
 
 // KIDs lists the keys that the fragment needs, each once, in order of use.
 func (f *Fragment) KIDs() []ident.Key { return slices.Clone(f.kids) }
@@ -84,6 +80,9 @@ func (f *Fragment) Bytes() int { return f.protected }
 // Time gives the decode time of the fragment's first sample and the length of
 // all of them, in milliseconds of media, rounded down and up.
 func (f *Fragment) Time() (startMS, durMS int64) {
+	if f.start > f.end { // the file says none
+		return 0, 0
+	}
 	return int64(f.start), int64(f.end - f.start) //nolint:gosec // both below 2^53: see stamp
 }
 
@@ -142,17 +141,25 @@ func (f *Fragment) ciphers(keys Keys) (map[ident.Key]*cenc.Cipher, error) {
 	}
 	out := make(map[ident.Key]*cenc.Cipher, len(f.kids))
 	for _, kid := range f.kids {
-		k, err := keys(kid)
+		c, err := newCipher(keys, kid)
 		if err != nil {
-			return out, fmt.Errorf("content key %v: %w", kid, err)
-		}
-		c, err := cenc.NewCipher(k)
-		if err != nil {
-			return out, fmt.Errorf("content key %v: %w", kid, err)
+			return out, err
 		}
 		out[kid] = c
 	}
 	return out, nil
+}
+
+func newCipher(keys Keys, kid ident.Key) (*cenc.Cipher, error) {
+	k, err := keys(kid)
+	if err != nil {
+		return nil, fmt.Errorf("content key %v: %w", kid, err)
+	}
+	c, err := cenc.NewCipher(k)
+	if err != nil {
+		return nil, fmt.Errorf("content key %v: %w", kid, err)
+	}
+	return c, nil
 }
 
 // closed overwrites what the ciphers hold, as soon as the fragment is done.
@@ -163,16 +170,20 @@ func closed(all map[ident.Key]*cenc.Cipher) {
 }
 
 func (f *Fragment) sample(j *job) cenc.Sample {
+	return j.sample(f.seg[j.off : j.off+j.size : j.off+j.size])
+}
+
+func (j *job) sample(data []byte) cenc.Sample {
 	return cenc.Sample{
 		Scheme: j.prot.Scheme, IV: j.iv, Crypt: j.prot.Crypt, Skip: j.prot.Skip,
-		Subsamples: j.subs, Data: f.seg[j.off : j.off+j.size : j.off+j.size],
+		Subsamples: j.subs, Data: data,
 	}
 }
 
 // add checks a job and takes it in: what Decrypt relies on is decided here.
 func (f *Fragment) add(j job) error {
-	s := f.sample(&j)
-	if err := s.Check(); err != nil {
+	s := j.sample(nil)
+	if err := s.CheckSize(j.size); err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	if !slices.Contains(f.kids, j.prot.KID) {
@@ -181,7 +192,7 @@ func (f *Fragment) add(j job) error {
 		}
 		f.kids = append(f.kids, j.prot.KID)
 	}
-	f.protected += s.ProtectedBytes()
+	f.protected += j.protected()
 	f.jobs = append(f.jobs, j)
 	return nil
 }
@@ -202,86 +213,5 @@ func (f *Fragment) stamp(ticks, duration uint64, timescale uint32) error {
 		return fmt.Errorf("%w: decode time", ErrMalformed)
 	}
 	f.start, f.end = min(f.start, startMS), max(f.end, endMS)
-	return nil
-}
-
-// parser reads the moof boxes of one segment.
-type parser struct {
-	in       *Init
-	f        *Fragment
-	seg      []byte
-	at       int64 // of seg in its file; -1 when unknown
-	hollow   bool  // the bodies of mdat boxes are not here
-	mdats    []box
-	runs     []extent
-	maps     []cenc.Subsample // of all samples: a slice for each would be most of what a fragment leaves to the collector
-	samples  int
-	subs     int
-	implicit int // where data goes on that names no base of its own
-}
-
-// extent is a range of sample data.
-type extent struct{ from, to int }
-
-func (p *parser) moof(b box) error {
-	kids, err := boxes(p.seg, b.body, b.end)
-	if err != nil {
-		return err
-	}
-	p.implicit = b.start
-	trafs := 0
-	for _, k := range kids {
-		switch k.typ {
-		case cc("pssh"):
-			p.f.edits = append(p.f.edits, edit{k.start, cc("free")})
-		case cc("traf"):
-			if trafs++; trafs > maxTracks {
-				return fmt.Errorf("%w: over %d track fragments", ErrMalformed, maxTracks)
-			}
-			if err := p.traf(b, k); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// take checks that a run's data lies within one mdat box.
-func (p *parser) take(e extent) error {
-	if e.from == e.to {
-		return nil
-	}
-	in := func(m box) bool { return e.from >= m.body && e.to <= m.end }
-	if !slices.ContainsFunc(p.mdats, in) {
-		return fmt.Errorf("%w: samples outside of the mdat box", ErrMalformed)
-	}
-	p.runs = append(p.runs, e)
-	return nil
-}
-
-// upTo says how far one can read from an offset: in a segment without the
-// bodies of its mdat boxes, up to the next of them.
-func (p *parser) upTo(at int) (int, error) {
-	end := len(p.seg)
-	for _, m := range p.mdats {
-		switch {
-		case !p.hollow || m.end <= at:
-		case at >= m.body:
-			return 0, fmt.Errorf("%w: sample descriptions among the samples", ErrUnsupported)
-		default:
-			end = min(end, m.body)
-		}
-	}
-	return end, nil
-}
-
-// disjoint refuses data that two runs claim: it would be decrypted twice.
-func (p *parser) disjoint() error {
-	slices.SortFunc(p.runs, func(a, b extent) int { return cmp.Compare(a.from, b.from) })
-	for i := 1; i < len(p.runs); i++ {
-		if p.runs[i].from < p.runs[i-1].to {
-			return fmt.Errorf("%w: samples overlap", ErrMalformed)
-		}
-	}
 	return nil
 }

@@ -5,8 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -110,28 +112,54 @@ func FuzzFragment(f *testing.F) {
 	})
 }
 
-func FuzzScanner(f *testing.F) {
+// holdFile checks what holds for every file that is accepted: its clear view has
+// its length, is the same read in any pieces, from a file and from a stream.
+func holdFile(t *testing.T, rnd *rand.Rand, data []byte, in *content.Init) bool {
+	t.Helper()
+	cfg := content.ViewConfig{Init: in, Keys: anyKey(1), Unchecked: true}
+	v, err := content.Open(bytes.NewReader(data), int64(len(data)), cfg)
+	if err != nil {
+		return false
+	}
+	defer v.Close()
+	var out bytes.Buffer
+	if _, err := v.WriteTo(&out); err != nil {
+		return false
+	}
+	if out.Len() != len(data) {
+		t.Fatalf("clear view of %d bytes, file of %d", out.Len(), len(data))
+	}
+	again, err := content.Open(bytes.NewReader(data), int64(len(data)), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	for range 4 {
+		from := rnd.IntN(len(data))
+		p := make([]byte, rnd.IntN(len(data)-from)+1)
+		if n, err := again.ReadAt(p, int64(from)); n != len(p) || !bytes.Equal(p, out.Bytes()[from:from+n]) {
+			t.Fatalf("%d bytes at %d of %d: %d, %v, or not those of the whole", len(p), from, len(data), n, err)
+		}
+	}
+	s, err := content.OpenStream(bytes.NewReader(data), cfg)
+	if err != nil {
+		return true // what a file may, a stream may not
+	}
+	defer s.Close()
+	var streamed bytes.Buffer
+	if _, err := s.WriteTo(&streamed); err == nil && !bytes.Equal(streamed.Bytes(), out.Bytes()) {
+		t.Fatal("the stream gives another clear view")
+	}
+	return true
+}
+
+func FuzzView(f *testing.F) {
 	inits, frags := seeds(f)
 	f.Add(slices.Concat(inits[0], bx("styp", []byte("msdh")), frags[0], frags[0], bx("mfra", zero(8))))
+	f.Add(progressiveFile(f, false))
+	f.Add(progressiveFile(f, true))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := content.NewScanner(bytes.NewReader(data))
-		var all []byte
-		for {
-			p, err := s.Next()
-			if errors.Is(err, io.EOF) {
-				if !bytes.Equal(all, data) {
-					t.Fatal("the parts are not the file")
-				}
-				return
-			}
-			if err != nil {
-				return
-			}
-			if p.At != int64(len(all)) {
-				t.Fatalf("part at %d, want %d", p.At, len(all))
-			}
-			all = append(all, p.Data...)
-		}
+		holdFile(t, rand.New(rand.NewPCG(5, 6)), data, nil) //nolint:gosec // a test
 	})
 }
 
@@ -160,17 +188,23 @@ func FuzzManifest(f *testing.F) {
 	})
 }
 
-// TestContent_13_MutatedFilesNeverPanic damages good segments at random: the
-// structure of boxes first of all. LARES_MUTATIONS sets the number of runs.
-func TestContent_13_MutatedFilesNeverPanic(t *testing.T) {
-	runs := 20_000
-	if s := os.Getenv("LARES_MUTATIONS"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		runs = n
+// mutations is how often something is damaged: LARES_MUTATIONS, or 20,000.
+func mutations(t *testing.T) int {
+	s := os.Getenv("LARES_MUTATIONS")
+	if s == "" {
+		return 20_000
 	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestContent_13_MutatedFragmentsNeverPanic damages good segments at random: the
+// structure of boxes first of all.
+func TestContent_13_MutatedFragmentsNeverPanic(t *testing.T) {
+	runs := mutations(t)
 	inits, frags := seeds(t)
 	parsed := []*content.Init{parseInit(t, inits[0]), parseInit(t, inits[1])}
 	rnd := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // a test
@@ -189,10 +223,47 @@ func TestContent_13_MutatedFilesNeverPanic(t *testing.T) {
 	}
 }
 
+// TestContent_13_MutatedFilesNeverPanic damages whole files that other tools
+// protected, of every scheme, with fragments and without, and counts what they
+// cost: no file may make the reader allocate much more than its own length and a
+// window.
+func TestContent_13_MutatedFilesNeverPanic(t *testing.T) {
+	runs := mutations(t)
+	var files [][]byte
+	all := golden(t)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		files = append(files, all[name])
+	}
+	files = append(files, progressiveFile(t, false), progressiveFile(t, true))
+	rnd := rand.New(rand.NewPCG(7, 8)) //nolint:gosec // a test
+	accepted := 0
+	var before, after runtime.MemStats
+	for range runs {
+		data := mutateFile(rnd, files[rnd.IntN(len(files))])
+		if rnd.IntN(100) == 0 { // reading the statistics stops the world
+			runtime.ReadMemStats(&before)
+			_ = content.Clear(io.Discard, bytes.NewReader(data), nil, anyKey(1))
+			runtime.ReadMemStats(&after)
+			if got := after.TotalAlloc - before.TotalAlloc; got > uint64(8<<20+64*len(data)) { //nolint:gosec // a length
+				t.Fatalf("%d bytes allocated for a file of %d", got, len(data))
+			}
+		}
+		if holdFile(t, rnd, data, nil) {
+			accepted++
+		}
+	}
+	if accepted == 0 || accepted == runs {
+		t.Errorf("%d of %d mutated files accepted: the test tries nothing", accepted, runs)
+	}
+}
+
 func mutate(rnd *rand.Rand, b []byte) []byte {
 	b = bytes.Clone(b)
 	for range 1 + rnd.IntN(4) {
-		head := min(len(b), 320) // where the boxes are
+		head := min(len(b), 1200) // where the boxes are
+		if rnd.IntN(2) == 0 {
+			head = min(head, 320)
+		}
 		at := rnd.IntN(max(head, 1))
 		switch rnd.IntN(6) {
 		case 0:
@@ -209,7 +280,7 @@ func mutate(rnd *rand.Rand, b []byte) []byte {
 		case 4:
 			b = slices.Insert(b, at, b[at:min(len(b), at+rnd.IntN(64))]...)
 		case 5:
-			names := strings.Fields("moof traf trun tfhd tfdt senc saiz saio sgpd sbgp mdat moov trak stbl stsd sinf tenc uuid free")
+			names := strings.Fields("stsz stsc stco co64 stbl pssh moof traf trun tfhd tfdt senc saiz saio sgpd sbgp mdat moov trak stbl stsd sinf tenc uuid free")
 			if i := bytes.Index(b, []byte(names[rnd.IntN(len(names))])); i >= 0 {
 				copy(b[i:], names[rnd.IntN(len(names))])
 			}
@@ -221,7 +292,7 @@ func mutate(rnd *rand.Rand, b []byte) []byte {
 	return b
 }
 
-func TestScanner_ClearKeepsLengthAndPlaces(t *testing.T) {
+func TestView_ClearKeepsLengthAndPlaces(t *testing.T) {
 	seg, plain := cencFragment(t)
 	file := slices.Concat(cencInit(), bx("styp", []byte("msdh")), bx("sidx", zero(24)), seg, seg, bx("mfra", zero(8)))
 	var out bytes.Buffer
@@ -236,10 +307,9 @@ func TestScanner_ClearKeepsLengthAndPlaces(t *testing.T) {
 		want error
 	}{
 		"fragments only": {seg, content.ErrMalformed},
-		"progressive":    {slices.Concat(cencInit(), bx("mdat", plain)), content.ErrUnsupported},
 		"cut":            {file[:len(file)-1], content.ErrMalformed},
 		"two movies":     {slices.Concat(cencInit(), cencInit()), content.ErrMalformed},
-		"text":           {[]byte("this is no MP4 file at all"), content.ErrMalformed},
+		"text":           {[]byte("this is no MP4 file at all"), content.ErrUnsupported},
 	} {
 		if err := content.Clear(io.Discard, bytes.NewReader(tc.file), nil, twoKeys); !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v, want %v", name, err, tc.want)

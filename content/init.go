@@ -26,13 +26,16 @@ type Track struct {
 	Width, Height uint16  // pixels, as shown
 	Entries       []Entry // sample descriptions, index 1 first
 	defaults      sampleDefaults
-	groups        []protection // seig descriptions of the movie box
+	groups        descriptions // seig descriptions of the movie box
+	trak, stbl    box          // in the movie box, for the tables of a progressive file
 }
 
 // Entry is a sample description.
 type Entry struct {
 	Format string // original format: "avc1", "mp4a", …
 	Codec  string // RFC 6381 for avc and mp4a, else Format
+	PIFF   bool   // protected in the older form of PIFF
+	nal    uint8  // bytes of a NAL unit's length; 0: the codec has none
 	protection
 }
 
@@ -79,7 +82,10 @@ func ParseInit(seg []byte) (*Init, error) {
 	if len(seg) > MaxInit {
 		return nil, fmt.Errorf("%w: init segment over %d bytes", ErrMalformed, MaxInit)
 	}
-	seg = bytes.Clone(seg) // what is parsed keeps parts of it
+	return parseInit(bytes.Clone(seg)) // what is parsed keeps parts of it
+}
+
+func parseInit(seg []byte) (*Init, error) {
 	top, err := boxes(seg, 0, len(seg))
 	if err != nil {
 		return nil, err
@@ -94,10 +100,13 @@ func ParseInit(seg []byte) (*Init, error) {
 		return nil, err
 	}
 	for _, b := range kids {
-		switch b.typ {
-		case cc("trak"):
+		switch {
+		case b.typ == cc("trak"):
 			err = in.trak(seg, b)
-		case cc("pssh"):
+		case b.user == piffPSSH:
+			in.edits = append(in.edits, edit{b.start, cc("free")})
+			in.PSSH = append(in.PSSH, piffHeader(seg[b.body:b.end])...)
+		case b.typ == cc("pssh"):
 			in.edits = append(in.edits, edit{b.start, cc("free")})
 			if p, perr := cenc.ParsePSSH(seg[b.start:b.end]); perr == nil {
 				in.PSSH = append(in.PSSH, *p)
@@ -128,16 +137,16 @@ func (in *Init) trak(seg []byte, b box) error {
 	if len(in.Tracks) == maxTracks {
 		return fmt.Errorf("%w: over %d tracks", ErrMalformed, maxTracks)
 	}
-	var t Track
-	kids, err := path(seg, b)
+	t := Track{trak: b}
+	top, err := path(seg, b)
 	if err != nil {
 		return err
 	}
-	tkhd, _ := find(kids, "tkhd")
+	tkhd, _ := find(top, "tkhd")
 	if err := t.tkhd(seg[tkhd.body:tkhd.end]); err != nil {
 		return err
 	}
-	kids, err = path(seg, b, "mdia")
+	kids, err := path(seg, b, "mdia")
 	if err != nil {
 		return err
 	}
@@ -146,7 +155,15 @@ func (in *Init) trak(seg []byte, b box) error {
 	if err := t.mdia(seg[mdhd.body:mdhd.end], seg[hdlr.body:hdlr.end]); err != nil {
 		return err
 	}
-	stbl, err := path(seg, b, "mdia", "minf", "stbl")
+	minf, err := path(seg, b, "mdia", "minf")
+	if err != nil {
+		return err
+	}
+	var ok bool
+	if t.stbl, ok = find(minf, "stbl"); !ok {
+		return fmt.Errorf("%w: no stbl box", ErrMalformed)
+	}
+	stbl, err := path(seg, t.stbl)
 	if err != nil {
 		return err
 	}
@@ -161,10 +178,14 @@ func (in *Init) trak(seg []byte, b box) error {
 	if err != nil {
 		return err
 	}
-	if len(edits) > 0 && slices.ContainsFunc(stbl, func(b box) bool { return isSeig(seg, b, "sbgp") }) {
-		return fmt.Errorf("%w: seig samples in the movie box", ErrUnsupported)
-	}
 	in.edits, t.groups = append(in.edits, edits...), groups
+	for _, level := range [][]box{top, stbl} {
+		a, err := findAux(seg, level)
+		if err != nil {
+			return err
+		}
+		in.edits = append(in.edits, a.edits...)
+	}
 	if _, dup := in.Track(t.ID); dup {
 		return fmt.Errorf("%w: two tracks %d", ErrMalformed, t.ID)
 	}

@@ -23,7 +23,7 @@ func TestContent_11_InitRefusals(t *testing.T) {
 	}{
 		"nothing":               {nil, content.ErrMalformed},
 		"no moov":               {bx("ftyp", zero(8)), content.ErrMalformed},
-		"piff":                  {with("piff", good), content.ErrUnsupported},
+		"no known scheme":       {with("abcd", good), content.ErrUnsupported},
 		"tenc version 2":        {tencV2, content.ErrUnsupported},
 		"IV of 9 bytes":         {with("cenc", prot(0, 0, 1, 9, kid1, nil)), content.ErrMalformed},
 		"cbcs with 8-byte IVs":  {with("cbcs", prot(1, 9, 1, 8, kid1, nil)), content.ErrMalformed},
@@ -37,9 +37,8 @@ func TestContent_11_InitRefusals(t *testing.T) {
 		"no entries":            {initSeg(nil, 0), content.ErrMalformed},
 		"track twice":           {bx("moov", trak, trak), content.ErrMalformed},
 		"too large":             {zero(content.MaxInit + 1), content.ErrMalformed},
-		"seig samples in moov":  {initSeg(encv(tenc("cenc", good)), 1, full("sbgp", 0, 0, []byte("seig"), u32(0))), content.ErrUnsupported},
 		"seig without a scheme": {initSeg(bx("avc1", zero(78)), 1, full("sgpd", 1, 0, []byte("seig"), u32(20), u32(1), good)), content.ErrUnsupported},
-		"sgpd version 0":        {initSeg(encv(tenc("cenc", good)), 1, full("sgpd", 0, 0, []byte("seig"), u32(1), good)), content.ErrUnsupported},
+		"sgpd version 3":        {initSeg(encv(tenc("cenc", good)), 1, full("sgpd", 3, 0, []byte("seig"), u32(1), good)), content.ErrUnsupported},
 	} {
 		if in, err := content.ParseInit(tc.seg); !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v, %v, want %v", name, in != nil, err, tc.want)

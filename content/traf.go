@@ -16,7 +16,8 @@ type traf struct {
 	samples  []extent
 	runs     []int         // index of each run's first sample
 	prot     []*protection // of each sample; nil is the sample description's
-	entry    *protection
+	entry    *protection   // of the sample description, unless a PIFF box overrides it
+	desc     *Entry
 	duration uint64 // ticks
 }
 
@@ -33,6 +34,7 @@ const (
 	trunSize      = 0x200
 	trunFlags     = 0x400
 	trunCTO       = 0x800
+	sencOverride  = 0x1 // PIFF 1.1
 	sencSubsample = 0x2
 )
 
@@ -57,11 +59,16 @@ func (p *parser) traf(moof, b box) error {
 		}
 	}
 	tfdt, ok := find(kids, "tfdt")
-	if !ok {
+	switch {
+	case ok:
+		if err := t.tfdt(tfdt); err != nil {
+			return err
+		}
+	case t.timed:
 		return fmt.Errorf("%w: fragment without tfdt box", ErrUnsupported)
 	}
-	if err := t.tfdt(tfdt); err != nil {
-		return err
+	if t.layout != nil {
+		return t.layout(&t, b)
 	}
 	if err := t.group(kids); err != nil {
 		return err
@@ -85,10 +92,10 @@ func (t *traf) tfhd(b box, moof int) error {
 		if t.at < 0 {
 			return fmt.Errorf("%w: absolute data offsets", ErrUnsupported)
 		}
-		if abs < uint64(t.at) || abs-uint64(t.at) > uint64(len(t.seg)) {
+		if abs < uint64(t.at) || abs-uint64(t.at) > uint64(t.size) { //nolint:gosec // neither is negative
 			return fmt.Errorf("%w: base data offset", ErrMalformed)
 		}
-		t.base = int(abs - uint64(t.at)) //nolint:gosec // <= len(seg)
+		t.base = int(abs - uint64(t.at)) //nolint:gosec // <= size
 	}
 	if flags&tfhdEntry != 0 {
 		t.defaults.entry = r.U32()
@@ -103,7 +110,8 @@ func (t *traf) tfhd(b box, moof int) error {
 	if r.Err() != nil || n == 0 || uint64(n) > uint64(len(t.track.Entries)) {
 		return fmt.Errorf("%w: tfhd box", ErrMalformed)
 	}
-	t.entry = &t.track.Entries[n-1].protection
+	t.desc = &t.track.Entries[n-1]
+	t.entry = &t.desc.protection
 	t.implicit = t.base
 	return nil
 }
@@ -118,8 +126,11 @@ func (t *traf) trun(b box) error {
 	if flags&trunFirst != 0 {
 		r.U32()
 	}
-	if r.Err() != nil || pos < 0 || pos > int64(len(t.seg)) {
+	if r.Err() != nil || pos < 0 {
 		return fmt.Errorf("%w: trun box", ErrMalformed)
+	}
+	if pos > int64(t.size) {
+		return errOutside
 	}
 	if n > maxSamples || t.parser.samples+int(n) > maxSamples {
 		return fmt.Errorf("%w: over %d samples", ErrMalformed, maxSamples)
@@ -142,8 +153,8 @@ func (t *traf) trun(b box) error {
 		if flags&trunCTO != 0 {
 			r.U32()
 		}
-		if pos += int64(size); pos > int64(len(t.seg)) {
-			return fmt.Errorf("%w: samples outside of the segment", ErrMalformed)
+		if pos += int64(size); pos > int64(t.size) {
+			return errOutside
 		}
 		t.duration += uint64(duration)
 		t.samples = append(t.samples, extent{int(pos) - int(size), int(pos)})

@@ -25,6 +25,31 @@ func CommonSystem() SystemID { return mustSystem(commonID) }
 // ClearKeySystem is the DASH-IF Clear Key content protection.
 func ClearKeySystem() SystemID { return mustSystem(clearKeyID) }
 
+// systems are those whose names are known; Lares writes the first two only.
+// Source: the list of DASH-IF, Content Protection (dashif.org/identifiers), as
+// in the sources of mp4ff, Bento4 and shaka-packager.
+var systems = map[string]string{
+	commonID:                           "Common (W3C)",
+	clearKeyID:                         "Clear Key (DASH-IF)",
+	"edef8ba979d64acea3c827dcd51d21ed": "Widevine",
+	"9a04f07998404286ab92e65be0885f95": "PlayReady",
+	"94ce86fb07ff4f43adb893d2fa968ca2": "FairPlay",
+	"29701fe43cc74a348c5bae90c7439a47": "FairPlay (shaka-packager)",
+	"f239e769efa348509c16a903c6932efb": "Adobe Primetime",
+	"5e629af538da4063897797ffbd9902d4": "Marlin",
+	"adb41c242dbf4a6d958b4457c0d27b95": "Nagra",
+	"80a6be7e14484c379e70d5aebe04c8d2": "Irdeto",
+	"3d5e6d359b9a41e8b843dd3c6e72c42c": "WisePlay (ChinaDRM)",
+	"9a27dd82fde247258cbc4234aa06ec09": "Verimatrix",
+	"3ea8778f77424bf9b18be834b2acbd47": "Clear Key AES-128 (DASH-IF)",
+	"be58615b19c4468488b3c8c57e99e957": "Clear Key SAMPLE-AES (DASH-IF)",
+	"6a99532d869f59229a91113ab7b1e2f3": "MobiTV",
+	"b4413586c58cffb094a5d4896c1af6c3": "Viaccess-Orca",
+}
+
+// Name is the name of a known system, or "".
+func (id SystemID) Name() string { return systems[hex.EncodeToString(id[:])] }
+
 func mustSystem(s string) (id SystemID) {
 	if n, err := hex.Decode(id[:], []byte(s)); err != nil || n != len(id) {
 		panic("cenc: system ID") //nolint:forbidigo // two constants, both under test

@@ -58,6 +58,7 @@ func slow(t *testing.T, key []byte, s cenc.Sample) []byte {
 			}
 			b := out[pos : pos+size]
 			switch {
+			case s.Scheme == cenc.SchemeCENS && size < 16: // whole blocks only
 			case ctr:
 				for i := range b {
 					b[i] ^= keyByte()
