@@ -38,6 +38,8 @@
 //	interconnect/lrp/http       its binding to HTTP
 //	interconnect/adapt          DRM adaptation layer
 //	interconnect/adapt/clearkey browsers
+//	interconnect/adapt/cpix     content key documents of DASH-IF, and SPEKE
+//	interconnect/adapt/odrl     policies of the W3C Open Digital Rights Language
 //
 // License service model:
 //

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/permission"
@@ -19,29 +21,68 @@ var (
 	ErrNoRights = errors.New("adapt: the document states no rights")
 	// ErrDocument is returned by Import for bytes that are not of the system.
 	ErrDocument = errors.New("adapt: not a document of this system")
+	// ErrUnknown is returned by Import for a document whose meaning hangs on
+	// something that is not understood here, and that cannot be narrowed.
+	ErrUnknown = errors.New("adapt: the document says something that is not understood")
 )
 
-// System describes what is on the other side of an adapter.
+// UnheldError is returned by Export for a license with conditions that nobody
+// would keep on the other side, and that no narrowing replaces. Relay narrows
+// what can be narrowed before it comes to this.
+type UnheldError struct {
+	System string
+	Rights []string // the conditions, as in a Loss
+}
+
+func (e *UnheldError) Error() string {
+	return fmt.Sprintf("adapt: %s does not keep %s", e.System, strings.Join(e.Rights, ", "))
+}
+
+// Unwrap makes it an ErrNotExportable, for callers that need no list.
+func (*UnheldError) Unwrap() error { return ErrNotExportable }
+
+// System describes what is on the other side of an adapter: its capabilities.
 type System struct {
 	// Name as the data export condition of a permission code writes it: 1 to
 	// 32 lower case letters, digits, dots and hyphens.
-	Name string
+	Name string `json:"name"`
 	// Version of the other system's format that is spoken.
-	Version string
+	Version string `json:"version"`
+	// Live tells that the other side is fed by a session of the trusted module:
+	// nothing outlives the session, so nothing is debited ahead, and the module
+	// keeps what Holds lists. An artifact of a system that is not live outlives
+	// the module's sight.
+	Live bool `json:"live"`
 	// Permissions that can be expressed there; all others are dropped.
-	Permissions []permission.Permission
-	// Enforces lists the constraints that the other system itself enforces, by
+	Permissions []permission.Permission `json:"permissions"`
+	// Enforces lists the conditions that the other system itself enforces, by
 	// the names of a permission code's text form, such as END_TIME.
-	Enforces []string
+	Enforces []string `json:"enforces"`
+	// Holds lists the conditions that the module enforces while it feeds the
+	// other side. It is empty where Live is false.
+	Holds []string `json:"holds"`
 	// Imports tells whether documents of the system state rights at all.
-	Imports bool
+	Imports bool `json:"imports"`
+	// Keys says in words where a player of the other side has its keys from.
+	Keys string `json:"keys"`
+}
+
+// Keeps reports whether a condition is kept there, by the other system or by
+// the module that feeds it.
+func (s *System) Keeps(right string) bool {
+	return slices.Contains(s.Enforces, right) || slices.Contains(s.Holds, right)
 }
 
 // Proposal is what a foreign document would be as a permission code. An issuer
 // or the household decides about it; it grants nothing.
 type Proposal struct {
-	Code permission.Code
-	Loss Loss
+	Code  permission.Code
+	About string // what the document is about, in the other system's words; "" = it does not say
+	// Policy is the strictest reading of what the document does not say. A
+	// license with this code and a looser policy may permit more than the
+	// document does, and whoever signs it answers for that.
+	Policy license.Policy
+	Loss   Loss
 }
 
 // Artifact is a document of the other system. It holds no key.
@@ -81,7 +122,7 @@ func (e Effect) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
 
 // Lost is one right or protection that is not on the other side as it is here.
 type Lost struct {
-	Right  string `json:"right"`  // name of the permission code's text form, or ROBUSTNESS
+	Right  string `json:"right"`  // name of the permission code's text form, of Conditions, or the foreign system's own
 	Effect Effect `json:"effect"` // what becomes of it
 	Words  string `json:"words"`  // one sentence for people
 }
@@ -104,56 +145,12 @@ func (l Loss) Has(right string) bool {
 type Adapter interface {
 	// System describes the other side; the answer never changes.
 	System() System
-	// Import reads foreign rights. It fails with ErrDocument or ErrNoRights.
+	// Import reads foreign rights. What it does not understand it narrows, and
+	// says so in the loss, or it fails: with ErrUnknown, ErrNoRights or ErrDocument.
 	Import(ctx context.Context, doc []byte) (Proposal, error)
-	// Export writes a license for the other side, at most as wide as the license. It fails
-	// with ErrNotExportable where the license does not name the system.
+	// Export writes a license for the other side, at most as wide as the license.
+	// It fails with ErrNotExportable where the license does not name the system,
+	// and with an UnheldError where nobody would keep a condition. It debits
+	// nothing: Relay does.
 	Export(ctx context.Context, lic *license.License) (Artifact, Loss, error)
-}
-
-// Exportable reads the license's permission code and returns its units, or
-// ErrNotExportable when its data export condition does not name the system.
-func Exportable(lic *license.License, system string) (*permission.Units, error) {
-	units, err := permission.Parse(lic.Info().Code)
-	if err != nil {
-		return nil, fmt.Errorf("read the permission code: %w", err)
-	}
-	if !units.Export.Names(system) {
-		return nil, fmt.Errorf("%w: its export condition does not name %q", ErrNotExportable, system)
-	}
-	return units, nil
-}
-
-// Rights names what a permission code grants and limits, in the order of the
-// text form: the vocabulary in which a Loss must be complete.
-func Rights(u *permission.Units) []string {
-	var out []string
-	add := func(name string, there bool) {
-		if there {
-			out = append(out, name)
-		}
-	}
-	for p := permission.Render; p <= permission.Lend; p++ {
-		add(p.String(), u.Grants(p))
-	}
-	var start, end, interval, count, resolution, output, acc, part bool
-	for i := range u.Usage {
-		x := &u.Usage[i]
-		if x.Kind.Permission() != permission.Play {
-			continue
-		}
-		start, end = start || x.StartTime != 0, end || x.EndTime != 0
-		interval, count = interval || x.Interval != 0, count || x.PlayCount != 0
-		resolution, output = resolution || x.MaxPixels != 0, output || x.Output != permission.ProtectNone
-		acc, part = acc || x.Accumulated != 0, part || len(x.Part) > 0
-	}
-	add("START_TIME", start)
-	add("END_TIME", end)
-	add("INTERVAL", interval)
-	add("PLAY_COUNT", count)
-	add("RESOLUTION", resolution)
-	add("OUTPUT_PROTECTION", output)
-	add("ACCUMULATED", acc)
-	add("PART", part)
-	return out
 }

@@ -26,8 +26,9 @@ var _ adapt.Adapter = Adapter{}
 // System describes Clear Key: it can play, and it enforces nothing.
 func (Adapter) System() adapt.System {
 	return adapt.System{
-		Name: permission.SystemClearKey, Version: "EME 2017",
-		Permissions: []permission.Permission{permission.Play},
+		Name: permission.SystemClearKey, Version: "EME 2017", Live: true,
+		Permissions: []permission.Permission{permission.Play}, Enforces: []string{}, Holds: adapt.Fed(),
+		Keys: "session keys of a link-encrypted stream, made by the trusted module",
 	}
 }
 
@@ -54,12 +55,9 @@ func (a Adapter) Export(ctx context.Context, lic *license.License) (adapt.Artifa
 	if err := ctx.Err(); err != nil {
 		return adapt.Artifact{}, nil, err
 	}
-	units, err := adapt.Exportable(lic, a.System().Name)
+	loss, err := adapt.Feed(lic, a.System())
 	if err != nil {
 		return adapt.Artifact{}, nil, err
-	}
-	if !units.Grants(permission.Play) {
-		return adapt.Artifact{}, nil, fmt.Errorf("%w: it does not grant %v", adapt.ErrNotExportable, permission.Play)
 	}
 	var data struct {
 		KIDs []string `json:"kids"`
@@ -72,30 +70,9 @@ func (a Adapter) Export(ctx context.Context, lic *license.License) (adapt.Artifa
 	if err != nil {
 		return adapt.Artifact{}, nil, fmt.Errorf("write initialization data: %w", err)
 	}
-	return adapt.Artifact{MediaType: MediaType, Body: body}, losses(units), nil
-}
-
-// losses names every right of the license that a browser does not have or
-// does not keep, in the order of adapt.Rights, and what it protects less.
-func losses(units *permission.Units) adapt.Loss {
-	var out adapt.Loss
-	for _, right := range adapt.Rights(units) {
-		lost := adapt.Lost{Right: right, Effect: adapt.Dropped, Words: "The browser can only play; use a paired device for this."}
-		switch right {
-		case "START_TIME", "END_TIME", "INTERVAL", "PLAY_COUNT", "ACCUMULATED", "PART":
-			lost.Effect = adapt.Held
-			lost.Words = "The browser does not enforce this; the house does, by stopping the stream."
-		case "RESOLUTION":
-			lost.Effect = adapt.Held
-			lost.Words = "The house gives the browser no key for larger pictures."
-		case "OUTPUT_PROTECTION":
-			lost.Effect = adapt.Narrowed
-			lost.Words = "The browser cannot prove how its screen is protected, so qualities that need it are withheld."
-		}
-		out = append(out, lost)
-	}
-	return append(out, adapt.Lost{
+	loss = append(loss, adapt.Lost{
 		Right: "ROBUSTNESS", Effect: adapt.Narrowed,
 		Words: "The browser's own code shows the picture, so it protects less than a secure player.",
 	})
+	return adapt.Artifact{MediaType: MediaType, Body: body}, loss, nil
 }

@@ -3,9 +3,6 @@ package clearkey_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,46 +17,13 @@ import (
 	"github.com/lares-drm/lares/interconnect/adapt/clearkey"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
-	"github.com/lares-drm/lares/license/permission"
 )
-
-func sign(tb testing.TB, text string, kids ...ident.Key) *license.License {
-	tb.Helper()
-	units, err := permission.ParseText(text)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	code, err := units.Encode()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	info := &license.Info{
-		ID: ident.License{1}, Issuer: "shop.example", IssuedAt: 1_767_225_600_000, Content: "urn:film", Code: code,
-		Subject: license.DomainSubject(ident.Domain{2}, 1), Version: 1, Policy: license.Policy{Duration: 60_000},
-	}
-	for i, kid := range kids {
-		info.Keys = append(info.Keys, license.KeyRef{KID: kid, Tier: license.Tier(i + 1), BPS: 1000})
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	raw, err := license.Sign(key, []byte("certificate"), info)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	lic, err := license.Parse(raw)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return lic
-}
 
 const kidText = "AAECAwQFBgcICQoLDA0ODw" // 00010203…0f
 
 func TestAdapt_2_ClearKeyConforms(t *testing.T) {
 	adapttest.Run(t, adapttest.Config{
-		Adapter: clearkey.Adapter{}, License: sign,
+		Adapter: clearkey.Adapter{},
 		NoRights: [][]byte{
 			[]byte(`{"kids":["` + kidText + `"],"type":"temporary"}`),
 			[]byte(`{"keys":[{"kty":"oct","kid":"` + kidText + `","k":"` + kidText + `"}],"type":"temporary"}`),
@@ -139,7 +103,7 @@ func TestClearKey_SessionKeysStayHidden(t *testing.T) {
 }
 
 func TestClearKey_LossNamesWhatABrowserProtectsLess(t *testing.T) {
-	a, loss, err := clearkey.Adapter{}.Export(context.Background(), sign(t, "PLAY; INTERVAL=48h; EXPORT=clearkey", ident.Key{2}, ident.Key{1}))
+	a, loss, err := clearkey.Adapter{}.Export(context.Background(), adapttest.License(t, "PLAY; INTERVAL=48h; EXPORT=clearkey"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +117,7 @@ func TestClearKey_LossNamesWhatABrowserProtectsLess(t *testing.T) {
 	if diff := cmp.Diff(got, []string{"INTERVAL held by the source", "ROBUSTNESS narrowed"}); diff != "" {
 		t.Error(diff)
 	}
-	if _, _, err := (clearkey.Adapter{}).Export(context.Background(), sign(t, "RENDER; EXPORT=clearkey", ident.Key{1})); !errors.Is(err, adapt.ErrNotExportable) {
+	if _, _, err := (clearkey.Adapter{}).Export(context.Background(), adapttest.License(t, "RENDER; EXPORT=clearkey")); !errors.Is(err, adapt.ErrNotExportable) {
 		t.Errorf("a license without PLAY: %v, want ErrNotExportable", err)
 	}
 }
@@ -181,7 +145,7 @@ func TestClearKey_SpecExample(t *testing.T) {
 	if err != nil || string(out) != example(2) {
 		t.Errorf("answer = %s, %v, the page has %s", out, err, example(2))
 	}
-	a, _, err := clearkey.Adapter{}.Export(t.Context(), sign(t, "PLAY; EXPORT=clearkey", req.KIDs[0]))
+	a, _, err := clearkey.Adapter{}.Export(t.Context(), adapttest.License(t, "PLAY; EXPORT=clearkey", func(i *license.Info) { i.Keys[0].KID = req.KIDs[0]; i.Keys = i.Keys[:1] }))
 	if err != nil || string(a.Body) != example(3) {
 		t.Errorf("artifact = %s, %v, the page has %s", a.Body, err, example(3))
 	}
