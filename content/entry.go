@@ -159,8 +159,10 @@ func (p *protection) read(r *wire.Reader, scheme cenc.Scheme, pattern bool) erro
 	if iv == 0 && scheme != cenc.SchemeCBCS {
 		return fmt.Errorf("%w: constant IV with %v", ErrUnsupported, scheme)
 	}
-	if cbc := scheme == cenc.SchemeCBCS || scheme == cenc.SchemeCBC1; cbc && int(iv)+len(p.ConstantIV) != 16 {
-		return fmt.Errorf("%w: %v needs IVs of 16 bytes", ErrMalformed, scheme)
+	// A constant IV of 8 bytes is padded with zeros; shaka-packager writes one into
+	// the tenc box of a track whose keys rotate.
+	if cbc := scheme == cenc.SchemeCBCS || scheme == cenc.SchemeCBC1; cbc && int(iv)+len(p.ConstantIV) != 16 && (iv != 0 || len(p.ConstantIV) != 8) {
+		return fmt.Errorf("%w: %v needs IVs of 16 bytes, or a constant one of 8", ErrMalformed, scheme)
 	}
 	probe := cenc.Sample{Scheme: scheme, Crypt: p.Crypt, Skip: p.Skip}
 	if err := probe.Check(); err != nil {

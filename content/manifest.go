@@ -46,6 +46,10 @@ type Manifest struct {
 	HLS        *File         `json:"hls,omitempty"`
 	Poster     *File         `json:"poster,omitempty"`
 	Tracks     []TrackFiles  `json:"tracks"`
+
+	Subtitles []Subtitle `json:"subtitles,omitempty"`
+	Chapters  []Chapter  `json:"chapters,omitempty"`
+	Files     []File     `json:"files,omitempty"` // further ones to serve: playlists, and segments under AES-128
 }
 
 // TrackFiles is one track of a packed folder: an init segment and fragments.
@@ -62,8 +66,11 @@ type TrackFiles struct {
 	Height    int       `json:"height,omitempty"`
 	Rate      int       `json:"sample_rate,omitempty"` // audio samples a second
 	Language  string    `json:"language,omitempty"`
-	Init      File      `json:"init"`
-	Segments  []Segment `json:"segments"`
+
+	Keys []KeyPeriod `json:"keys,omitempty"` // where keys rotate: all of them, KID first
+
+	Init     File      `json:"init"`
+	Segments []Segment `json:"segments"`
 }
 
 // File is one file of a packed folder.
@@ -154,7 +161,7 @@ func (m *Manifest) Validate() error {
 			return fmt.Errorf("track %d: %w", i, err)
 		}
 	}
-	return nil
+	return m.extras(names)
 }
 
 func (t *TrackFiles) validate(names map[string]bool) error {
@@ -184,7 +191,7 @@ func (t *TrackFiles) validate(names map[string]bool) error {
 		}
 		last = s.StartMS
 	}
-	return nil
+	return t.periods()
 }
 
 func (f *File) validate(names map[string]bool) error {
@@ -244,6 +251,16 @@ func (m *Manifest) File(name string) (File, bool) {
 	for _, f := range []*File{&m.MPD, m.HLS, m.Poster} {
 		if f != nil && f.Name == name {
 			return *f, true
+		}
+	}
+	for _, s := range m.Subtitles {
+		if s.Name == name {
+			return s.File, true
+		}
+	}
+	for _, f := range m.Files {
+		if f.Name == name {
+			return f, true
 		}
 	}
 	for i := range m.Tracks {

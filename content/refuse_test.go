@@ -27,7 +27,7 @@ func TestContent_11_InitRefusals(t *testing.T) {
 		"tenc version 2":        {tencV2, content.ErrUnsupported},
 		"IV of 9 bytes":         {with("cenc", prot(0, 0, 1, 9, kid1, nil)), content.ErrMalformed},
 		"cbcs with 8-byte IVs":  {with("cbcs", prot(1, 9, 1, 8, kid1, nil)), content.ErrMalformed},
-		"constant IV of 8":      {with("cbcs", prot(1, 9, 1, 0, kid1, zero(8))), content.ErrMalformed},
+		"constant IV of 12":     {with("cbcs", prot(1, 9, 1, 0, kid1, zero(12))), content.ErrMalformed},
 		"constant IV in cenc":   {with("cenc", prot(0, 0, 1, 0, kid1, zero(16))), content.ErrUnsupported},
 		"pattern 0:9":           {with("cbcs", prot(0, 9, 1, 16, kid1, nil)), content.ErrMalformed},
 		"protected = 2":         {with("cenc", prot(0, 0, 2, 8, kid1, nil)), content.ErrMalformed},

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/xml"
 	"fmt"
+	"path"
 	"strconv"
 	"strings"
 
@@ -49,10 +50,11 @@ type (
 		ContentType string          `xml:"contentType,attr"`
 		MimeType    string          `xml:"mimeType,attr"`
 		Lang        string          `xml:"lang,attr,omitempty"`
-		Aligned     bool            `xml:"segmentAlignment,attr"`
-		SAP         int             `xml:"startWithSAP,attr"`
+		Aligned     bool            `xml:"segmentAlignment,attr,omitempty"`
+		SAP         int             `xml:"startWithSAP,attr,omitempty"`
 		Protection  []protectionXML `xml:"ContentProtection"`
 		Switching   *descriptorXML  `xml:"SupplementalProperty"`
+		Label       string          `xml:"Label,omitempty"`
 		Role        descriptorXML   `xml:"Role"`
 		Tracks      []trackXML      `xml:"Representation"`
 	}
@@ -79,18 +81,20 @@ type (
 	trackXML struct {
 		ID        string         `xml:"id,attr"`
 		Bandwidth int64          `xml:"bandwidth,attr"`
-		Codecs    string         `xml:"codecs,attr"`
+		Codecs    string         `xml:"codecs,attr,omitempty"`
 		Width     int            `xml:"width,attr,omitempty"`
 		Height    int            `xml:"height,attr,omitempty"`
 		Rate      int            `xml:"audioSamplingRate,attr,omitempty"`
 		Channels  *descriptorXML `xml:"AudioChannelConfiguration"`
-		Template  struct {
-			Timescale uint32    `xml:"timescale,attr"`
-			Init      string    `xml:"initialization,attr"`
-			Media     string    `xml:"media,attr"`
-			Start     int       `xml:"startNumber,attr"`
-			Timeline  []stepXML `xml:"SegmentTimeline>S"`
-		} `xml:"SegmentTemplate"`
+		BaseURL   string         `xml:"BaseURL,omitempty"` // of a whole file: subtitles
+		Template  *templateXML   `xml:"SegmentTemplate"`
+	}
+	templateXML struct {
+		Timescale uint32    `xml:"timescale,attr"`
+		Init      string    `xml:"initialization,attr"`
+		Media     string    `xml:"media,attr"`
+		Start     int       `xml:"startNumber,attr"`
+		Timeline  []stepXML `xml:"SegmentTimeline>S"`
 	}
 	stepXML struct {
 		T *uint64 `xml:"t,attr"`
@@ -124,6 +128,12 @@ func (p *packer) mpd() ([]byte, error) {
 		}
 		m.Period.Sets = append(m.Period.Sets, *set)
 	}
+	for _, s := range p.manifest.Subtitles {
+		m.Period.Sets = append(m.Period.Sets, setXML{
+			ID: len(m.Period.Sets), ContentType: "text", MimeType: "text/vtt", Lang: s.Language, Label: s.Label, Role: descriptorXML{roleURN, "subtitle"},
+			Tracks: []trackXML{{ID: strings.TrimSuffix(path.Base(s.Name), ".vtt") + "-text", Bandwidth: 256, BaseURL: s.Name}},
+		})
+	}
 	b, err := xml.MarshalIndent(m, "", " ")
 	if err != nil {
 		return nil, fmt.Errorf("write manifest: %w", err)
@@ -140,7 +150,7 @@ func (p *packer) adaptationSet(t content.Tier) (*setXML, error) {
 		kind = "audio"
 	}
 	set := &setXML{ContentType: kind, MimeType: kind + "/mp4", Aligned: true, SAP: 1, Role: descriptorXML{roleURN, "main"}}
-	protection, err := p.protection(p.keys[t].kid)
+	protection, err := p.mpdProtection(p.keys[t].periods[0].kid)
 	if err != nil {
 		return nil, err
 	}
@@ -155,13 +165,10 @@ func (p *packer) adaptationSet(t content.Tier) (*setXML, error) {
 	return set, nil
 }
 
-// protection says how one key's content is protected: common encryption, the
+// mpdProtection says how one key's content is protected: common encryption, the
 // common pssh with all key IDs, and Clear Key with its server.
-func (p *packer) protection(kid ident.Key) ([]protectionXML, error) {
-	box := cenc.PSSH{Version: 1, System: cenc.CommonSystem()}
-	for _, t := range p.order {
-		box.KIDs = append(box.KIDs, p.keys[t].kid)
-	}
+func (p *packer) mpdProtection(kid ident.Key) ([]protectionXML, error) {
+	box := cenc.PSSH{Version: 1, System: cenc.CommonSystem(), KIDs: p.kids()}
 	pssh, err := box.Encode()
 	if err != nil {
 		return nil, err
@@ -182,8 +189,7 @@ func (o *output) representation(f *content.TrackFiles, bounds []int) trackXML {
 	if f.Kind == "audio" {
 		r.Channels = &descriptorXML{channelsURN, strconv.Itoa(o.channels)}
 	}
-	r.Template.Timescale, r.Template.Start = o.timescale, 1
-	r.Template.Init, r.Template.Media = o.name+"/init.mp4", o.name+"/$Number$.m4s"
+	r.Template = &templateXML{Timescale: o.timescale, Start: 1, Init: o.name + "/init.mp4", Media: o.name + "/$Number$.m4s"}
 	var list []stepXML
 	for n := 1; n < len(bounds); n++ {
 		first, last := o.samples[bounds[n-1]], o.samples[bounds[n]-1]

@@ -20,25 +20,32 @@ import (
 
 // Config says what to pack and where.
 type Config struct {
-	Inputs     []string      // required: MP4 files; their video tracks make the ladder, the first audio track is the sound
-	Dir        string        // required: the folder to make; it must not exist
-	Content    ident.Content // required
-	Title      string        // required
-	Scheme     cenc.Scheme   // cenc or cbcs; default cenc
-	LicenseURL string        // of the Clear Key server, as the manifest says it; default "license", beside the manifest
-	FragmentMS int           // least length of a fragment, milliseconds, 1000 to 10000; default 4000
-	Poster     string        // a JPEG or PNG file; default none
-	Keys       KeySource     // default: a random key and key ID for each tier
-	Recipient  []byte        // delivery certificate (DER) of the issuer's TREM, verified by the caller; the sealed keys are KeysName then
-	State      []byte        // an encoded revocation state that goes along as content.StateName; default none
-	Progress   func(done, total int64)
+	Inputs      []string      // required: MP4 files; their video tracks make the ladder, the first audio track is the sound
+	Dir         string        // required: the folder to make; it must not exist
+	Content     ident.Content // required
+	Title       string        // required
+	Scheme      cenc.Scheme   // cenc or cbcs; default cenc
+	LicenseURL  string        // of the Clear Key server, as the manifest says it; default "license", beside the manifest
+	FragmentMS  int           // least length of a fragment, milliseconds, 1000 to 10000; default 4000
+	Poster      string        // a JPEG or PNG file; default none
+	ClearLeadMS int           // fragments that begin before it stay in the clear, milliseconds; default 0: none
+	RotateMS    int           // a new key for each tier after so long, milliseconds, at least 10000; default 0: one key
+	AES128      bool          // also write HLS segments that are encrypted whole, each tier under a further key
+	KeyURL      string        // where HLS players ask for a key, with its ID behind a slash; default "key", beside the manifest
+	Subtitles   []Subtitle    // in the clear
+	Chapters    []content.Chapter
+	Resume      string    // a file that lets an interrupted packing go on; it is secret as the keys, and removed at the end; default none
+	Keys        KeySource // default: a random key and key ID for each tier
+	Recipient   []byte    // delivery certificate (DER) of the issuer's TREM, verified by the caller; the sealed keys are KeysName then
+	State       []byte    // an encoded revocation state that goes along as content.StateName; default none
+	Progress    func(done, total int64)
 }
 
 // KeysName is the file name of the sealed keys in a packed folder. content.json
 // does not list it: it is for the issuer and never served.
 const KeysName = "keys.lkd"
 
-// KeySource gives the key of a tier.
+// KeySource gives a key for a tier: one, or one after the other where keys rotate.
 type KeySource func(content.Tier) (ident.Key, cenc.ContentKey, error)
 
 // Result is a packed folder and the keys that open it.
@@ -48,7 +55,8 @@ type Result struct {
 	Notes    []string         // what of the input was left out, or is unusual
 }
 
-// Pack reads the inputs and makes the folder. When it fails, nothing is left behind.
+// Pack reads the inputs and makes the folder. When it fails nothing is left behind,
+// but what a resume file goes with.
 func Pack(ctx context.Context, cfg Config) (res *Result, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -58,8 +66,8 @@ func Pack(ctx context.Context, cfg Config) (res *Result, err error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	p := &packer{cfg: cfg, keys: map[content.Tier]*tierKey{}}
-	defer p.close()
+	p := &packer{cfg: cfg, keys: map[content.Tier]*tierKeys{}}
+	defer func() { err = errors.Join(err, p.close(err == nil)) }()
 	for _, name := range cfg.Inputs {
 		s, err := open(name)
 		if err != nil {
@@ -67,17 +75,12 @@ func Pack(ctx context.Context, cfg Config) (res *Result, err error) {
 		}
 		p.sources = append(p.sources, s)
 	}
+	if err := p.folder(); err != nil {
+		return nil, err
+	}
 	if err := p.choose(); err != nil {
 		return nil, err
 	}
-	if p.dir, err = os.MkdirTemp(filepath.Dir(cfg.Dir), ".lares-pack-*"); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.RemoveAll(p.dir) // the first error counts
-		}
-	}()
 	if err := p.pack(ctx); err != nil {
 		return nil, err
 	}
@@ -87,12 +90,53 @@ func Pack(ctx context.Context, cfg Config) (res *Result, err error) {
 	return &Result{Manifest: p.manifest, Delivery: p.delivery(), Notes: p.notes}, nil
 }
 
+// folder makes the folder to work in, or takes that of the run to go on with.
+func (p *packer) folder() (err error) {
+	parent, base := filepath.Split(filepath.Clean(p.cfg.Dir))
+	if p.cfg.Resume == "" {
+		p.dir, err = os.MkdirTemp(filepath.Clean(parent), ".lares-pack-*")
+		return err
+	}
+	what, err := p.cfg.what()
+	if err != nil {
+		return err
+	}
+	if p.journal, err = openJournal(p.cfg.Resume, what); err != nil {
+		return err
+	}
+	p.dir = filepath.Join(parent, "."+base+".part")
+	if len(p.journal.done) == 0 { // what is there is of no run that is known
+		if err := os.RemoveAll(p.dir); err != nil {
+			return err
+		}
+	}
+	return os.MkdirAll(p.dir, 0o700)
+}
+
+// close closes the inputs. What is not whole is taken away, unless it can be resumed.
+func (p *packer) close(whole bool) error {
+	for _, s := range p.sources {
+		_ = s.f.Close() // opened for reading
+	}
+	switch {
+	case p.journal != nil:
+		return p.journal.close(whole)
+	case !whole && p.dir != "":
+		return os.RemoveAll(p.dir)
+	}
+	return nil
+}
+
 func (c *Config) check() error {
+	own := c.Keys != nil
 	if c.Scheme == 0 {
 		c.Scheme = cenc.SchemeCENC
 	}
 	if c.LicenseURL == "" {
 		c.LicenseURL = "license"
+	}
+	if c.KeyURL == "" {
+		c.KeyURL = "key"
 	}
 	if c.FragmentMS == 0 {
 		c.FragmentMS = 4000
@@ -110,9 +154,22 @@ func (c *Config) check() error {
 		return fmt.Errorf("packager: scheme %v: want cenc or cbcs", c.Scheme)
 	case c.FragmentMS < 1000 || c.FragmentMS > 10_000:
 		return fmt.Errorf("packager: fragments of %d ms: want 1000 to 10000", c.FragmentMS)
+	case c.Resume != "" && own:
+		return errors.New("packager: a packing that can be resumed makes its own keys")
+	case c.ClearLeadMS < 0:
+		return fmt.Errorf("packager: a clear lead of %d ms", c.ClearLeadMS)
+	case c.RotateMS != 0 && c.RotateMS < 10_000:
+		return fmt.Errorf("packager: a new key every %d ms: want 10000 at least", c.RotateMS)
 	}
-	if u, err := url.Parse(c.LicenseURL); err != nil || strings.ContainsAny(c.LicenseURL, "<>\"") || u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https" {
-		return errors.New("packager: license URL is not one")
+	for _, address := range []string{c.LicenseURL, c.KeyURL} {
+		if u, err := url.Parse(address); err != nil || strings.ContainsAny(address, "<>\"") || u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https" {
+			return errors.New("packager: license URL or key URL is not one")
+		}
+	}
+	for _, s := range c.Subtitles {
+		if !content.Language(s.Language) {
+			return fmt.Errorf("packager: %s: want a language tag, such as en", s.Path)
+		}
 	}
 	if _, err := os.Lstat(c.Dir); !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("packager: %s: %w", c.Dir, os.ErrExist)
@@ -124,28 +181,15 @@ type packer struct {
 	cfg      Config
 	sources  []*source
 	tracks   []*output
-	keys     map[content.Tier]*tierKey
+	keys     map[content.Tier]*tierKeys
 	order    []content.Tier
-	dir      string // being made
-	done     int64  // sample bytes packed
+	dir      string   // being made
+	journal  *journal // nil: cannot be resumed
+	done     int64    // sample bytes packed
 	total    int64
 	cuts     []int64 // decode times, ms, where fragments of the first video begin
 	manifest *content.Manifest
 	notes    []string
-}
-
-// tierKey is a key and the next vector that was not used under it.
-type tierKey struct {
-	kid ident.Key
-	key cenc.ContentKey
-	iv  []byte // cenc: 8 bytes, counted on over all tracks of the tier
-	bps uint64
-}
-
-func (p *packer) close() {
-	for _, s := range p.sources {
-		_ = s.f.Close() // opened for reading
-	}
 }
 
 // choose picks the tracks: every video track and the first audio track.
@@ -192,28 +236,13 @@ func (p *packer) choose() error {
 			p.total += int64(s.size)
 		}
 	}
+	p.align()
 	return p.makeKeys()
-}
-
-func (p *packer) makeKeys() error {
-	for _, o := range p.tracks {
-		if p.keys[o.tier] != nil {
-			continue
-		}
-		kid, key, err := p.cfg.Keys(o.tier)
-		if err != nil {
-			return fmt.Errorf("key of tier %v: %w", o.tier, err)
-		}
-		p.keys[o.tier] = &tierKey{kid: kid, key: key, iv: random(8)}
-		p.order = append(p.order, o.tier)
-	}
-	return nil
 }
 
 // pack writes everything into p.dir.
 func (p *packer) pack(ctx context.Context) error {
 	p.manifest = &content.Manifest{Format: 1, Content: p.cfg.Content, Title: p.cfg.Title, Scheme: p.cfg.Scheme}
-	p.align()
 	seen := false // a video track
 	for _, o := range p.tracks {
 		files, err := p.track(ctx, o)
@@ -231,11 +260,18 @@ func (p *packer) pack(ctx context.Context) error {
 	if err := p.poster(); err != nil {
 		return err
 	}
+	if err := p.subtitles(); err != nil {
+		return err
+	}
+	p.manifest.Chapters = p.cfg.Chapters
 	mpd, err := p.mpd()
 	if err != nil {
 		return err
 	}
 	if p.manifest.MPD, err = p.write("manifest.mpd", mpd); err != nil {
+		return err
+	}
+	if err := p.hls(); err != nil {
 		return err
 	}
 	data, err := p.manifest.Encode()
@@ -300,13 +336,4 @@ func (p *packer) write(name string, data []byte) (content.File, error) {
 	}
 	err := os.WriteFile(path, data, 0o644) //nolint:gosec // protected content is for every reader
 	return content.File{Name: name, Bytes: int64(len(data)), SHA256: sha256.Sum256(data)}, err
-}
-
-func (p *packer) delivery() content.Delivery {
-	d := content.Delivery{Content: p.cfg.Content, DurationMS: uint64(p.manifest.DurationMS)} //nolint:gosec // positive
-	for _, t := range p.order {
-		k := p.keys[t]
-		d.Keys = append(d.Keys, content.TierKey{KID: k.kid, Tier: t, Key: k.key, BPS: k.bps})
-	}
-	return d
 }

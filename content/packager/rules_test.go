@@ -75,7 +75,7 @@ func TestPack_FolderIsWhatContentJSONSays(t *testing.T) {
 		found++
 		return nil
 	})
-	if err != nil || found != 3*16+2 {
+	if err != nil || found != 3*16+2+4 {
 		t.Errorf("%d files, %v", found, err)
 	}
 }

@@ -3,7 +3,6 @@ package packager
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"fmt"
 	"path"
 	"strconv"
@@ -24,6 +23,7 @@ type output struct {
 	width, height int
 	rate          int // audio samples a second
 	channels      int
+	protection    protection
 }
 
 func newOutput(t *track) (*output, error) {
@@ -39,9 +39,7 @@ func newOutput(t *track) (*output, error) {
 		o.codec = videoCodec(e)
 	case *mp4.AudioSampleEntryBox:
 		o.rate, o.channels = int(e.SampleRate), int(e.ChannelCount)
-		if e.Type() == "mp4a" {
-			o.codec = "mp4a"
-		}
+		o.codec = audioCodec(e)
 	}
 	if typ := stsd.Children[0].Type(); o.codec == "" {
 		if typ == "encv" || typ == "enca" {
@@ -50,12 +48,6 @@ func newOutput(t *track) (*output, error) {
 		return nil, fmt.Errorf("%s: %w: codec %q of the %s track", t.src.name, ErrInput, typ, t.kind)
 	}
 	return o, nil
-}
-
-func random(n int) []byte {
-	b := make([]byte, n)
-	rand.Read(b)
-	return b
 }
 
 func (t *track) ms(ticks uint64) int64 {
@@ -101,8 +93,7 @@ func (p *packer) fragments(o *output) []int {
 
 // track writes one track: its init segment and its fragments.
 func (p *packer) track(ctx context.Context, o *output) (*content.TrackFiles, error) {
-	k := p.keys[o.tier]
-	init, ipd, err := p.init(o, k)
+	init, err := p.init(o)
 	if err != nil {
 		return nil, err
 	}
@@ -114,55 +105,68 @@ func (p *packer) track(ctx context.Context, o *output) (*content.TrackFiles, err
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCheck, err)
 	}
-	key, err := k.key.Reveal()
-	if err != nil {
-		return nil, err
-	}
-	defer clear(key[:])
-	iv := k.iv
-	if p.cfg.Scheme == cenc.SchemeCBCS {
-		iv = ipd.Tenc.DefaultConstantIV
-	}
-	enc, err := ipd.NewFragmentEncryptor(key[:], iv)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInput, err)
-	}
 	files := &content.TrackFiles{
-		Name: o.name, Kind: o.kind, Tier: o.tier, KID: k.kid, Timescale: o.timescale,
+		Name: o.name, Kind: o.kind, Tier: o.tier, KID: p.keys[o.tier].periods[0].kid, Timescale: o.timescale,
 		Codecs: o.codec, Width: o.width, Height: o.height, Rate: o.rate,
 	}
 	if lang := o.trak.Mdia.Mdhd.GetLanguage(); lang != "und" {
 		files.Language = lang
 	}
 	if o.codec == "mp4a" {
-		files.Codecs = in.Tracks[0].Entries[0].Codec
+		if files.Codecs = in.Tracks[0].Entries[0].Codec; files.Codecs == "mp4a" {
+			return nil, fmt.Errorf("%w: codec mp4a that is not AAC", ErrInput)
+		}
 	}
 	if files.Init, err = p.write(path.Join(o.name, "init.mp4"), raw.Bytes()); err != nil {
 		return nil, err
 	}
-	var rates peak
-	bounds := p.fragments(o)
-	for n := 1; n < len(bounds); n++ {
-		if err := ctx.Err(); err != nil {
+	if p.cfg.AES128 {
+		plain, err := in.Clear(raw.Bytes())
+		if err != nil {
 			return nil, err
 		}
-		f := fragment{o: o, in: in, enc: enc, key: k, n: n, from: bounds[n-1], to: bounds[n]}
-		seg, err := p.fragment(&f, &rates)
-		if err != nil {
-			return nil, fmt.Errorf("fragment %d: %w", n, err)
+		if err := p.also(path.Join(aesFolder, files.Init.Name), plain); err != nil {
+			return nil, err
 		}
-		files.Segments = append(files.Segments, *seg)
 	}
-	if p.cfg.Scheme == cenc.SchemeCENC {
-		k.iv = enc.IV() // the next track of this tier goes on from here
+	if err := p.fragmentsOf(ctx, o, in, files); err != nil {
+		return nil, err
 	}
-	files.BPS, files.Bandwidth = rates.result()
-	k.bps = max(k.bps, files.BPS)
 	return files, nil
 }
 
+// fragmentsOf writes the fragments of a track, each under the key of its time.
+func (p *packer) fragmentsOf(ctx context.Context, o *output, in *content.Init, files *content.TrackFiles) error {
+	var rates peak
+	f := fragment{o: o, in: in}
+	defer f.close()
+	bounds := p.fragments(o)
+	for n := 1; n < len(bounds); n++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		f.n, f.from, f.to = n, bounds[n-1], bounds[n]
+		start := o.ms(o.samples[f.from].dts)
+		if err := f.use(p.keyAt(o.tier, start)); err != nil {
+			return err
+		}
+		seg, err := p.fragment(&f, &rates)
+		if err != nil {
+			return fmt.Errorf("fragment %d: %w", n, err)
+		}
+		if k := p.keys[o.tier].periods[p.period(start)]; p.cfg.RotateMS > 0 && (len(files.Keys) == 0 || files.Keys[len(files.Keys)-1].KID != k.kid) {
+			files.Keys = append(files.Keys, content.KeyPeriod{KID: k.kid, StartMS: seg.StartMS})
+		}
+		files.Segments = append(files.Segments, *seg)
+	}
+	files.BPS, files.Bandwidth = rates.result()
+	k := p.keys[o.tier]
+	k.bps = max(k.bps, files.BPS)
+	return nil
+}
+
 // init makes the init segment of an output, protected.
-func (p *packer) init(o *output, k *tierKey) (*mp4.InitSegment, *mp4.InitProtectData, error) {
+func (p *packer) init(o *output) (*mp4.InitSegment, error) {
 	init := mp4.CreateEmptyInit()
 	init.Moov.Mvhd.Timescale = o.timescale
 	last := o.samples[len(o.samples)-1]
@@ -173,21 +177,17 @@ func (p *packer) init(o *output, k *tierKey) (*mp4.InitSegment, *mp4.InitProtect
 		trak.Edts = o.edit
 		trak.Children = append([]mp4.Box{trak.Children[0], o.edit}, trak.Children[1:]...)
 	}
-	trak.Mdia.Minf.Stbl.Stsd.AddChild(o.trak.Mdia.Minf.Stbl.Stsd.Children[0])
+	stsd := trak.Mdia.Minf.Stbl.Stsd
+	stsd.AddChild(o.trak.Mdia.Minf.Stbl.Stsd.Children[0])
+	if err := p.protect(o, stsd); err != nil {
+		return nil, fmt.Errorf("%w: codec %s: %w", ErrInput, o.codec, err)
+	}
 	pssh := &mp4.PsshBox{Version: 1, SystemID: uuid(ident.Key(cenc.CommonSystem()))}
-	for _, t := range p.order {
-		pssh.KIDs = append(pssh.KIDs, uuid(p.keys[t].kid))
+	for _, kid := range p.kids() {
+		pssh.KIDs = append(pssh.KIDs, uuid(kid))
 	}
-	iv := make([]byte, 8) // cenc: says the size only
-	if p.cfg.Scheme == cenc.SchemeCBCS {
-		iv = random(cenc.BlockSize)
-	}
-	// The key is not needed for the init segment.
-	ipd, err := mp4.InitProtect(init, nil, iv, p.cfg.Scheme.String(), uuid(k.kid), []*mp4.PsshBox{pssh})
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrInput, err)
-	}
-	return init, ipd, nil
+	init.Moov.AddChild(pssh)
+	return init, nil
 }
 
 func uuid(id ident.Key) mp4.UUID { return append(mp4.UUID(nil), id[:]...) }
@@ -196,22 +196,99 @@ func uuid(id ident.Key) mp4.UUID { return append(mp4.UUID(nil), id[:]...) }
 type fragment struct {
 	o        *output
 	in       *content.Init
-	enc      *mp4.FragmentEncryptor
-	key      *tierKey
+	key      *key // nil: in the clear
+	cipher   *cenc.Cipher
 	n        int // number, from 1
 	from, to int // samples
 }
 
+// use changes the key, where it is another one.
+func (f *fragment) use(k *key) (err error) {
+	if k == f.key {
+		return nil
+	}
+	f.close()
+	if f.key = k; k != nil {
+		f.cipher, err = cenc.NewCipher(k.key)
+	}
+	return err
+}
+
+func (f *fragment) close() {
+	if f.cipher != nil {
+		f.cipher.Close()
+		f.cipher = nil
+	}
+}
+
+// only gives the fragment's own key, and no other.
+func (f *fragment) only(kid ident.Key) (cenc.ContentKey, error) {
+	if f.key == nil || kid != f.key.kid {
+		return cenc.ContentKey{}, fmt.Errorf("%w: key ID", ErrCheck)
+	}
+	return f.key.key, nil
+}
+
+// fragment writes one fragment, or takes what an earlier run has written of it.
 func (p *packer) fragment(f *fragment, rates *peak) (*content.Segment, error) {
-	frag, err := mp4.CreateFragment(uint32(f.n), 1) //nolint:gosec // a count of fragments
+	name := path.Join(f.o.name, strconv.Itoa(f.n)+".m4s")
+	l, ok := p.resumed(f, name)
+	if !ok {
+		var err error
+		if l, err = p.newFragment(f, name); err != nil {
+			return nil, err
+		}
+	}
+	if l.AES != nil {
+		p.manifest.Files = append(p.manifest.Files, *l.AES)
+	}
+	rates.add(l.Protected, l.Bytes, l.DurationMS)
+	for _, s := range f.o.samples[f.from:f.to] {
+		p.done += int64(s.size)
+	}
+	p.cfg.Progress(p.done, p.total)
+	return &l.Segment, nil
+}
+
+func (p *packer) newFragment(f *fragment, name string) (l doneLine, err error) {
+	frag, plain, err := f.build()
 	if err != nil {
-		return nil, err
+		return l, err
+	}
+	var raw bytes.Buffer
+	if err := frag.Encode(&raw); err != nil {
+		return l, err
+	}
+	view := bytes.Clone(raw.Bytes())
+	c, err := f.check(view, plain)
+	if err != nil {
+		return l, err
+	}
+	l.Protected = c.Bytes()
+	l.StartMS, l.DurationMS = c.Time()
+	if l.File, err = p.write(name, raw.Bytes()); err != nil {
+		return l, err
+	}
+	if p.cfg.AES128 {
+		if l.AES, err = p.aes128(f, name, view); err != nil {
+			return l, err
+		}
+	}
+	if p.journal != nil {
+		err = p.journal.write(l)
+	}
+	return l, err
+}
+
+// build makes the fragment, protected, and keeps what its samples were.
+func (f *fragment) build() (frag *mp4.Fragment, plain []byte, err error) {
+	if frag, err = mp4.CreateFragment(uint32(f.n), 1); err != nil { //nolint:gosec // a count of fragments
+		return nil, nil, err
 	}
 	data, err := f.o.read(f.from, f.to)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var plain []byte
 	for i, s := range f.o.samples[f.from:f.to] {
 		plain = append(plain, data[i]...)
 		frag.AddFullSample(mp4.FullSample{
@@ -221,50 +298,15 @@ func (p *packer) fragment(f *fragment, rates *peak) (*content.Segment, error) {
 	}
 	// Before encryption: saio counts on the final size of the boxes before senc.
 	if err := frag.Moof.Traf.OptimizeTfhdTrun(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := f.enc.EncryptFragment(frag); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInput, err)
+	// The samples stand in mdat, one after the other.
+	rest := frag.Mdat.Data
+	for i := range data {
+		n := len(data[i])
+		data[i], rest = rest[:n:n], rest[n:]
 	}
-	var raw bytes.Buffer
-	if err := frag.Encode(&raw); err != nil {
-		return nil, err
-	}
-	c, err := f.check(bytes.Clone(raw.Bytes()), plain)
-	if err != nil {
-		return nil, err
-	}
-	file, err := p.write(path.Join(f.o.name, strconv.Itoa(f.n)+".m4s"), raw.Bytes())
-	if err != nil {
-		return nil, err
-	}
-	start, dur := c.Time()
-	rates.add(c.Bytes(), raw.Len(), dur)
-	p.done += int64(len(plain))
-	p.cfg.Progress(p.done, p.total)
-	return &content.Segment{File: file, StartMS: start, DurationMS: dur}, nil
-}
-
-// check decrypts a fragment with our own engine and compares.
-func (f *fragment) check(raw, plain []byte) (*content.Fragment, error) {
-	c, err := f.in.Fragment(raw)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCheck, err)
-	}
-	protected := bytes.Clone(raw[len(raw)-len(plain):])
-	err = c.Decrypt(func(kid ident.Key) (cenc.ContentKey, error) {
-		if kid != f.key.kid {
-			return cenc.ContentKey{}, fmt.Errorf("%w: key ID", ErrCheck)
-		}
-		return f.key.key, nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCheck, err)
-	}
-	if got := raw[len(raw)-len(plain):]; !bytes.Equal(got, plain) || c.Bytes() > 64 && bytes.Equal(protected, plain) {
-		return nil, ErrCheck
-	}
-	return c, nil
+	return frag, plain, f.encrypt(frag, data)
 }
 
 // peak finds the highest rate over whole fragments of at least a second; a
@@ -274,8 +316,8 @@ type peak struct {
 	bytes, size, ms int64 // the fragment before
 }
 
-func (r *peak) add(protected, size int, ms int64) {
-	b, s := int64(protected), int64(size)
+func (r *peak) add(protected int, size, ms int64) {
+	b, s := int64(protected), size
 	if ms < 1000 {
 		b, s, ms = b+r.bytes, s+r.size, ms+r.ms
 	}

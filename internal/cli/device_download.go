@@ -134,6 +134,10 @@ func listed(m *content.Manifest) []content.File {
 			out = append(out, *f)
 		}
 	}
+	for i := range m.Subtitles {
+		out = append(out, m.Subtitles[i].File)
+	}
+	out = append(out, m.Files...)
 	for i := range m.Tracks {
 		out = append(out, m.Tracks[i].Init)
 		for _, s := range m.Tracks[i].Segments {

@@ -1,15 +1,18 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,7 +26,10 @@ import (
 
 type packFlags struct {
 	title, id, scheme, to, out, poster, licenseURL, authority string
-	fragment                                                  time.Duration
+	keyURL, resume                                            string
+	subtitles                                                 []string
+	aes128                                                    bool
+	fragment, lead, rotate                                    time.Duration
 }
 
 // packed is what `pack --json` prints. It holds no key.
@@ -37,6 +43,8 @@ type packed struct {
 	SealedTo   string        `json:"sealed_to"` // subject of the delivery certificate
 	SHA256     string        `json:"sealed_to_sha256"`
 	Tracks     []packedTrack `json:"tracks"`
+	Subtitles  []string      `json:"subtitles,omitempty"` // languages
+	Chapters   int           `json:"chapters,omitempty"`
 	Notes      []string      `json:"notes,omitempty"`
 }
 
@@ -50,6 +58,7 @@ type packedTrack struct {
 	BPS      uint64       `json:"bps"` // peak protected bytes a second
 	Bytes    int64        `json:"bytes"`
 	Segments int          `json:"segments"`
+	Keys     int          `json:"keys,omitempty"` // that follow each other, where they rotate
 }
 
 func newPackCmd(env *Env) *cobra.Command {
@@ -59,13 +68,22 @@ func newPackCmd(env *Env) *cobra.Command {
 		Short: "Protect a film: MP4 files in, a folder to serve and sealed keys out",
 		Long: `Make protected content of one or more MP4 files: each video track is a tier of
 the ladder (SD, HD or UHD by its pixels), the first audio track found is the
-sound. Each tier gets its own key. The folder holds fragments, a DASH manifest
-and content.json; the keys leave this process only in keys.lkd, sealed to the
-delivery certificate of the issuer's TREM, which nobody else can open.
+sound. Each tier gets its own key. The folder holds fragments, a DASH manifest,
+HLS playlists and content.json; the keys leave this process only in keys.lkd,
+sealed to the delivery certificate of the issuer's TREM, which nobody else can
+open.
+
+With ffmpeg installed other containers are read too, and text subtitles,
+chapters and a poster are taken from the film. Nothing is encoded anew.
+
+With --resume FILE an interrupted packing goes on where it was. FILE is as secret
+as the keys until the folder is whole, and is removed then: put it on a disk of
+your own.
 
 Check the certificate's SHA-256, which is printed, against the issuer's own.`,
 		Example: `  lares pack film-sd.mp4 film-hd.mp4 --title "The Film" --content the-film --to delivery.pem --out packed
-  lares pack film.mp4 --scheme cbcs --title Film --content film --to delivery.pem --out packed --json`,
+  lares pack film.mp4 --scheme cbcs --title Film --content film --to delivery.pem --out packed --json
+  lares pack film.mkv --clear-lead 10s --rotate 30m --subtitle fr:french.vtt --resume ~/film.resume --title Film --content film --to delivery.pem --out packed`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, env, args) },
 	}
@@ -78,6 +96,12 @@ Check the certificate's SHA-256, which is printed, against the issuer's own.`,
 	cmd.Flags().StringVar(&f.licenseURL, "license-url", "license", "Clear Key server, as the manifest names it")
 	cmd.Flags().StringVar(&f.authority, "authority", "", "URL of the authority: its revocation state travels with the film")
 	cmd.Flags().DurationVar(&f.fragment, "fragment", 4*time.Second, "least length of a fragment, 1s to 10s")
+	cmd.Flags().DurationVar(&f.lead, "clear-lead", 0, "leave what begins before this time unprotected")
+	cmd.Flags().DurationVar(&f.rotate, "rotate", 0, "a new key for each tier after so long, 10s at least; default: one key")
+	cmd.Flags().StringArrayVar(&f.subtitles, "subtitle", nil, "WebVTT subtitles, LANGUAGE:FILE; may be repeated")
+	cmd.Flags().BoolVar(&f.aes128, "hls-aes128", false, "also write HLS segments encrypted whole (AES-128), each tier under a further key")
+	cmd.Flags().StringVar(&f.keyURL, "key-url", "key", "where HLS players ask for a key, as the playlists name it")
+	cmd.Flags().StringVar(&f.resume, "resume", "", "file that lets an interrupted packing go on; secret until it is done")
 	for _, name := range []string{"title", "content", "to", "out"} {
 		_ = cmd.MarkFlagRequired(name) // the flag exists
 	}
@@ -95,6 +119,9 @@ func (f *packFlags) run(cmd *cobra.Command, env *Env, args []string) error {
 	if f.fragment < time.Second || f.fragment > 10*time.Second {
 		return usage("--fragment %v: want 1s to 10s", f.fragment)
 	}
+	if f.lead < 0 || f.rotate != 0 && f.rotate < 10*time.Second {
+		return usage("--clear-lead %v --rotate %v: want times, and 10s at least for --rotate", f.lead, f.rotate)
+	}
 	var id ident.Content
 	if err := id.UnmarshalText([]byte(f.id)); err != nil {
 		return usage("--content %q: want 1 to %d bytes", f.id, ident.MaxOpaque)
@@ -107,17 +134,44 @@ func (f *packFlags) run(cmd *cobra.Command, env *Env, args []string) error {
 	if err != nil {
 		return err
 	}
-	p := &progress{env: env, start: env.Now()}
-	res, err := packager.Pack(cmd.Context(), packager.Config{
-		Inputs: args, Dir: f.out, Content: id, Title: f.title, Scheme: scheme, LicenseURL: f.licenseURL,
-		FragmentMS: int(f.fragment.Milliseconds()), Poster: f.poster, Recipient: cert.Raw, State: state, Progress: p.show(),
-	})
-	p.end()
+	subtitles, err := f.texts()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(f.out); err == nil { // before ffmpeg has worked in vain
+		return fmt.Errorf("pack: %s: %w", f.out, os.ErrExist)
+	}
+	from, err := f.prepare(cmd.Context(), args)
 	if err != nil {
 		return fmt.Errorf("pack: %w", err)
 	}
+	p := &progress{env: env, start: env.Now()}
+	res, err := packager.Pack(cmd.Context(), packager.Config{
+		Inputs: from.inputs, Dir: f.out, Content: id, Title: f.title, Scheme: scheme, LicenseURL: f.licenseURL, KeyURL: f.keyURL,
+		FragmentMS: int(f.fragment.Milliseconds()), ClearLeadMS: int(f.lead.Milliseconds()), RotateMS: int(f.rotate.Milliseconds()),
+		Poster: from.poster, Subtitles: append(subtitles, from.subtitles...), Chapters: from.chapters, AES128: f.aes128, Resume: f.resume,
+		Recipient: cert.Raw, State: state, Progress: p.show(),
+	})
+	p.end()
+	if err = errors.Join(err, from.close(err == nil)); err != nil {
+		return fmt.Errorf("pack: %w", err)
+	}
+	res.Notes = append(from.notes, res.Notes...)
 	out := describePacked(f.out, res, cert)
 	return env.print(cmd, out, out.text)
+}
+
+// texts reads the values of --subtitle.
+func (f *packFlags) texts() ([]packager.Subtitle, error) {
+	var out []packager.Subtitle
+	for _, s := range f.subtitles {
+		lang, file, ok := strings.Cut(s, ":")
+		if !ok || !content.Language(lang) || file == "" {
+			return nil, usage("--subtitle %q: want LANGUAGE:FILE, such as en:english.vtt", s)
+		}
+		out = append(out, packager.Subtitle{Path: file, Language: lang})
+	}
+	return out, nil
 }
 
 // carriedState asks an authority for its newest state. Who packs does not judge
@@ -148,9 +202,13 @@ func describePacked(dir string, res *packager.Result, cert *x509.Certificate) *p
 		}
 		out.Tracks = append(out.Tracks, packedTrack{
 			Name: t.Name, Tier: t.Tier, KID: t.KID, Codecs: t.Codecs, Width: t.Width, Height: t.Height,
-			BPS: t.BPS, Bytes: n, Segments: len(t.Segments),
+			BPS: t.BPS, Bytes: n, Segments: len(t.Segments), Keys: len(t.Keys),
 		})
 	}
+	for _, s := range m.Subtitles {
+		out.Subtitles = append(out.Subtitles, s.Language)
+	}
+	out.Chapters = len(m.Chapters)
 	return out
 }
 
@@ -162,6 +220,12 @@ func (p *packed) text(w io.Writer) error {
 			size = fmt.Sprintf("%dx%d ", t.Width, t.Height)
 		}
 		fmt.Fprintf(w, "  %-7s %-5v %s%s, %d segments, %d bytes, peak %d bytes/s, key %v\n", t.Name, t.Tier, size, t.Codecs, t.Segments, t.Bytes, t.BPS, t.KID)
+		if t.Keys > 1 {
+			fmt.Fprintf(w, "          and %d more keys after it\n", t.Keys-1)
+		}
+	}
+	if len(p.Subtitles) > 0 || p.Chapters > 0 {
+		fmt.Fprintf(w, "  subtitles: %s; chapters: %d\n", cmp.Or(strings.Join(p.Subtitles, ", "), "none"), p.Chapters)
 	}
 	for _, n := range p.Notes {
 		fmt.Fprintf(w, "  note: %s\n", n)

@@ -47,9 +47,8 @@ func runPackCommands(args ...string) (stdout, stderr string, status int) {
 	return out.String(), err.Error(), statusError
 }
 
-// packFilm packs the demo film by the command, and returns the recipient's key
-// and certificate.
-func packFilm(t *testing.T, dir string, more ...string) (*ecdsa.PrivateKey, []byte, *packed) {
+// recipient makes a delivery key and the file of its certificate.
+func recipient(t *testing.T) (*ecdsa.PrivateKey, string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -57,6 +56,22 @@ func packFilm(t *testing.T, dir string, more ...string) (*ecdsa.PrivateKey, []by
 	}
 	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "issuer delivery"}, NotAfter: time.Unix(1<<33, 0)}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "delivery.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return key, file
+}
+
+// packFilm packs the demo film by the command, and returns the recipient's key
+// and certificate.
+func packFilm(t *testing.T, dir string, more ...string) (*ecdsa.PrivateKey, []byte, *packed) {
+	t.Helper()
+	key, file := recipient(t)
+	cert, err := readCertificate(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,8 +83,7 @@ func packFilm(t *testing.T, dir string, more ...string) (*ecdsa.PrivateKey, []by
 		}
 		return p
 	}
-	args := []string{"pack", "--title", film.Title, "--content", "lares-film", "--out", dir, "--json"}
-	args = append(args, "--to", write("delivery.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	args := []string{"pack", "--title", film.Title, "--content", "lares-film", "--out", dir, "--json", "--to", file}
 	for _, name := range []string{film.SD, film.HD} {
 		b, err := film.Files.ReadFile(name)
 		if err != nil {
@@ -85,7 +99,7 @@ func packFilm(t *testing.T, dir string, more ...string) (*ecdsa.PrivateKey, []by
 	if err := json.Unmarshal([]byte(out), &p); err != nil {
 		t.Fatal(err)
 	}
-	return key, der, &p
+	return key, cert.Raw, &p
 }
 
 // keyFlag opens the sealed keys and gives one tier's as --key takes it.
