@@ -221,7 +221,7 @@ func (k *killer) Exchange(ctx context.Context, f lrp.Frame) ([]lrp.Frame, error)
 	if err := errors.Join(k.kill("shop"), k.again("shop")); err != nil {
 		return nil, err
 	}
-	return nil, fmt.Errorf("%w: killed", lrphttp.ErrLost)
+	return nil, fmt.Errorf("%w: killed", lrp.ErrLost)
 }
 
 // The issuer is killed after each message of an exchange, its answer lost with

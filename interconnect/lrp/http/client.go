@@ -28,10 +28,6 @@ const (
 	Timeout = 30 * time.Second
 )
 
-// ErrLost is returned when a request or its answer did not arrive whole: the
-// same frame may be sent again.
-var ErrLost = errors.New("lrp: request or answer lost")
-
 // Client sends frames to the module at URL. The zero HTTP is a client without
 // redirects; Timeout holds for each request whatever the client says.
 type Client struct {
@@ -40,7 +36,7 @@ type Client struct {
 }
 
 // Exchange sends one frame and returns the frames that answer it. An error
-// that is ErrLost may be tried again.
+// that is lrp.ErrLost may be tried again.
 func (c *Client) Exchange(ctx context.Context, f lrp.Frame) ([]lrp.Frame, error) {
 	body, err := f.Encode()
 	if err != nil {
@@ -56,7 +52,7 @@ func (c *Client) Exchange(ctx context.Context, f lrp.Frame) ([]lrp.Frame, error)
 	req.Header.Set("Accept", TypeFrames)
 	res, err := c.client().Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrLost, err)
+		return nil, fmt.Errorf("%w: %w", lrp.ErrLost, err)
 	}
 	defer res.Body.Close() //nolint:errcheck // read to its end or given up
 	return answer(res)
@@ -72,7 +68,7 @@ func (c *Client) client() *http.Client {
 func answer(res *http.Response) ([]lrp.Frame, error) {
 	switch {
 	case res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests:
-		return nil, fmt.Errorf("%w: %s", ErrLost, res.Status)
+		return nil, fmt.Errorf("%w: %s", lrp.ErrLost, res.Status)
 	case res.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("lrp: the peer answered %s", res.Status)
 	case !isType(res.Header.Get("Content-Type"), TypeFrames):
@@ -80,7 +76,7 @@ func answer(res *http.Response) ([]lrp.Frame, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(res.Body, MaxAnswer+1))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrLost, err)
+		return nil, fmt.Errorf("%w: %w", lrp.ErrLost, err)
 	}
 	if len(data) > MaxAnswer {
 		return nil, fmt.Errorf("%w: answer over %d bytes", lrp.ErrFrame, MaxAnswer)

@@ -129,7 +129,7 @@ func worthRetry(err error) (advice time.Duration, again bool) {
 	if e, ok := errors.AsType[*lrp.Error](err); ok {
 		return time.Duration(e.RetryMS) * time.Millisecond, e.Code.Retry()
 	}
-	return 0, errors.Is(err, ErrLost)
+	return 0, errors.Is(err, lrp.ErrLost)
 }
 
 func pause(ctx context.Context, d time.Duration) error {
