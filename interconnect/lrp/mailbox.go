@@ -68,6 +68,26 @@ func ParseKept(data []byte) (Kept, error) {
 	return Kept{Number: r.Number, At: r.At, Mark: r.Mark, Frame: f}, err
 }
 
+// ParseKeptSequence reads a CBOR sequence (RFC 8742) of at most most records.
+func ParseKeptSequence(data []byte, most int) ([]Kept, error) {
+	var out []Kept
+	for len(data) > 0 {
+		if len(out) == most {
+			return nil, fmt.Errorf("%w: more than %d records", ErrFrame, most)
+		}
+		item, rest, err := wire.Next(data, wire.Limit{Bytes: maxKept, Items: 5, Depth: 1})
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrFrame, err)
+		}
+		k, err := ParseKept(item)
+		if err != nil {
+			return nil, err
+		}
+		out, data = append(out, k), rest
+	}
+	return out, nil
+}
+
 // Shelf is where a mailbox's frames outlive a crash. Keep returns when the record
 // is durable; Drop may be forgotten in a crash.
 type Shelf interface {

@@ -32,16 +32,11 @@ type Module interface {
 	Receive(ctx context.Context, m trem.SLTPMessage) (trem.Received, error)
 }
 
-// Exchanger carries a frame to a peer and its answers back; *Client is one.
-type Exchanger interface {
-	Exchange(ctx context.Context, f lrp.Frame) ([]lrp.Frame, error)
-}
-
 // Courier carries SLTP messages between a module of this process and one peer.
 // It holds nothing: each Fetch is one transaction.
 type Courier struct {
 	Module Module           // required
-	Link   Exchanger        // required
+	Link   lrp.Exchanger    // required
 	Src    ident.Device     // required: the module's own ID
 	Dst    ident.Device     // required: the peer's
 	Now    func() time.Time // required

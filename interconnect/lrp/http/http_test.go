@@ -204,7 +204,7 @@ func link(t *testing.T, lose func(int) (bool, bool)) *lossy {
 	return &lossy{endpoint: e, lose: lose}
 }
 
-func courier(m lrphttp.Module, l lrphttp.Exchanger) *lrphttp.Courier {
+func courier(m lrphttp.Module, l lrp.Exchanger) *lrphttp.Courier {
 	return &lrphttp.Courier{Module: m, Link: l, Src: device, Dst: home, Now: func() time.Time { return start }}
 }
 
