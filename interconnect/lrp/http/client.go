@@ -35,8 +35,8 @@ type Client struct {
 	URL  string // "http://127.0.0.1:7710", without Path
 	HTTP *http.Client
 
-	// Who proves itself to the module at URL before anything else is sent, and again
-	// when that holds no more. Nil: nobody.
+	// Who proves itself to the module at URL when that asks for it, and again when
+	// the proof holds no more. Nil: nobody.
 	Who *lrp.Introduction
 	Now func() time.Time // required with Who
 
@@ -47,10 +47,9 @@ type Client struct {
 // Exchange sends one frame and returns the frames that answer it. An error
 // that is lrp.ErrLost may be tried again.
 func (c *Client) Exchange(ctx context.Context, f lrp.Frame) ([]lrp.Frame, error) {
-	link, err := c.Link(ctx)
-	if err != nil {
-		return nil, err
-	}
+	c.mu.Lock()
+	link := c.link
+	c.mu.Unlock()
 	answers, err := c.carry(ctx, link, f)
 	if c.Who == nil || err != nil || !lrp.Unproven(f, answers) {
 		return answers, err
