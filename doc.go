@@ -36,6 +36,8 @@
 //
 //	interconnect/lrp            license relay protocol and its modules (LRM)
 //	interconnect/lrp/http       its binding to HTTP
+//	interconnect/lrp/unix       its binding to Unix sockets
+//	interconnect/lrp/file       its binding to files, as on a stick
 //	interconnect/adapt          DRM adaptation layer
 //	interconnect/adapt/clearkey browsers
 //	interconnect/adapt/cpix     content key documents of DASH-IF, and SPEKE

@@ -15,6 +15,12 @@ type EndpointConfig struct {
 	Self  Addr  // required: frames for others are refused
 	Hello Hello // what it offers; the zero value is DefaultHello
 	Renew Renew // nil: it renews no certificates
+
+	Known   func(Addr) bool // whose proofs are taken on links; nil: nobody's
+	Auth    *AuthKey        // nil: no AUTH frames; its holder gets what they carry by Account
+	Account func(src Addr, a Account) error
+	Gossip  func(src Addr, g Gossip) ([]Gossip, error)   // nil: it passes no revocation state on
+	Content func(src Addr, c Content) ([]Content, error) // nil: it names no places of content
 }
 
 // Renew answers the body of a RENEW frame that src sent: the work of an
@@ -24,11 +30,10 @@ type Renew func(src Addr, body []byte) ([]byte, error)
 // Endpoint is the addressed side of transactions: it checks frames, answers
 // duplicates from memory and passes SLTP messages on. It is safe for concurrent use.
 type Endpoint struct {
-	self  Addr
-	hello Hello
-	renew Renew
+	cfg   EndpointConfig
 	mu    sync.Mutex
 	table *table // guarded by mu
+	links *Links // guarded by mu
 }
 
 // DefaultHello is what this package serves over a binding.
@@ -44,21 +49,32 @@ func NewEndpoint(cfg EndpointConfig) (*Endpoint, error) {
 	if cfg.Hello.Versions == nil {
 		cfg.Hello = DefaultHello("http")
 	}
+	if cfg.Known == nil {
+		cfg.Known = func(Addr) bool { return false }
+	}
+	if cfg.Auth != nil {
+		cfg.Hello.Seal = cfg.Auth.Public()
+	}
 	if _, err := cfg.Hello.Encode(); err != nil {
 		return nil, err
 	}
-	return &Endpoint{self: cfg.Self, hello: cfg.Hello, renew: cfg.Renew, table: newTable()}, nil
+	return &Endpoint{cfg: cfg, table: newTable(), links: NewLinks(cfg.Self)}, nil
 }
 
-// Handle serves one frame at now and returns the frames to send back. It never
-// fails: what is wrong becomes an ERROR frame.
+// Handle serves one frame at now, that came on no link, and returns the frames to
+// send back. It never fails: what is wrong becomes an ERROR frame.
 func (e *Endpoint) Handle(f Frame, now time.Time, serve Serve) []Frame {
-	if code := e.judge(f, now); code != 0 {
+	return e.HandleOn(LinkID{}, f, now, serve)
+}
+
+// HandleOn is Handle for a frame that came on a link.
+func (e *Endpoint) HandleOn(link LinkID, f Frame, now time.Time, serve Serve) []Frame {
+	if code := e.judge(link, f, now); code != 0 {
 		return []Frame{ErrorFrame(f, code, 0)}
 	}
 	switch f.Type {
 	case TypeHello:
-		return []Frame{e.greet(f)}
+		return []Frame{e.greet(link, f, now)}
 	case TypeResume:
 		return e.resume(f, now)
 	case TypeSLTP:
@@ -67,17 +83,8 @@ func (e *Endpoint) Handle(f Frame, now time.Time, serve Serve) []Frame {
 			return []Frame{ErrorFrame(f, CodeMalformed, 0)}
 		}
 		return e.once(f, now, func() ([]Frame, bool) { return e.ask(f, m, serve) })
-	case TypeRenew:
-		if e.renew == nil {
-			return []Frame{ErrorFrame(f, CodeUnsupported, 0)}
-		}
-		return e.once(f, now, func() ([]Frame, bool) {
-			body, err := e.renew(f.Src, f.Body)
-			if err != nil || len(body) > MaxBody {
-				return []Frame{ErrorFrame(f, CodeInternal, 0)}, false
-			}
-			return []Frame{reply(f, TypeRenew, body)}, true
-		})
+	case TypeRenew, TypeAuth, TypeGossip, TypeContent:
+		return e.other(f, now)
 	case TypeAck, TypeError: // the end of something; an answer would loop
 		return nil
 	default:
@@ -85,15 +92,61 @@ func (e *Endpoint) Handle(f Frame, now time.Time, serve Serve) []Frame {
 	}
 }
 
-func (e *Endpoint) judge(f Frame, now time.Time) Code {
-	if f.Dst != e.self || f.Src == e.self {
+func (e *Endpoint) judge(link LinkID, f Frame, now time.Time) Code {
+	if f.Dst != e.cfg.Self || f.Src == e.cfg.Self {
 		return CodeUnknownDst
+	}
+	if f.Type == TypeResume && e.cfg.Known(f.Src) && !e.Proved(link, f.Src, now) {
+		return CodeUnproven // what is held is for who began the transaction
 	}
 	return expired(f, now)
 }
 
-func (e *Endpoint) greet(f Frame) Frame {
-	body, _, err := e.hello.Answer(f.Body)
+// Proved reports whether a source has proven itself on a link.
+func (e *Endpoint) Proved(link LinkID, src Addr, now time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.links.Proved(link, src, now)
+}
+
+// Sources are the addresses that have proven themselves on a link.
+func (e *Endpoint) Sources(link LinkID, now time.Time) []Addr {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.links.Sources(link, now)
+}
+
+// Forget ends what a source has proven.
+func (e *Endpoint) Forget(src Addr) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.links.Forget(src)
+}
+
+// Close ends a link, as when its connection does.
+func (e *Endpoint) Close(link LinkID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.links.Close(link)
+}
+
+// greet answers a HELLO. One without a proof is told the name of a link to prove
+// itself on; one with a proof that does not hold is refused.
+func (e *Endpoint) greet(link LinkID, f Frame, now time.Time) Frame {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	offer, err := ParseHello(f.Body)
+	if err == nil && offer.Proof != nil {
+		src, err := e.links.Prove(link, f.Body, now, e.cfg.Known)
+		if err != nil || src != f.Src {
+			return ErrorFrame(f, CodeUnproven, 0)
+		}
+	} else {
+		link = e.links.Open(now)
+	}
+	mine := e.cfg.Hello
+	mine.Link = link[:]
+	body, _, err := mine.Answer(f.Body)
 	switch {
 	case errors.Is(err, ErrVersion):
 		return ErrorFrame(f, CodeVersion, 0)
@@ -142,21 +195,113 @@ func (e *Endpoint) once(f Frame, now time.Time, serve func() ([]Frame, bool)) []
 // ask calls serve and makes frames of its messages. ok is false when the answer
 // must not be kept.
 func (e *Endpoint) ask(f Frame, m SLTP, serve Serve) (answer []Frame, ok bool) {
-	out, err := serve(f.Src, m)
-	if err != nil || len(out) > MaxFrames {
+	return frames(f, func() ([][]byte, Type, error) {
+		out, err := serve(f.Src, m)
+		if err != nil {
+			return nil, TypeSLTP, errModule // whatever it is, it is not the frame's fault
+		}
+		var list [][]byte
+		for _, m := range out {
+			body, err := m.Encode()
+			if err != nil {
+				return nil, TypeSLTP, errModule
+			}
+			list = append(list, body)
+		}
+		return list, TypeSLTP, nil
+	})
+}
+
+var errModule = errors.New("lrp: the module does not work now")
+
+// other serves the frames that are no SLTP, each once.
+func (e *Endpoint) other(f Frame, now time.Time) []Frame {
+	var answer func() ([][]byte, Type, error)
+	switch f.Type {
+	case TypeRenew:
+		if e.cfg.Renew != nil {
+			answer = func() ([][]byte, Type, error) {
+				body, err := e.cfg.Renew(f.Src, f.Body)
+				if err != nil {
+					err = errModule
+				}
+				return [][]byte{body}, TypeRenew, err
+			}
+		}
+	case TypeAuth:
+		if e.cfg.Auth != nil && e.cfg.Account != nil {
+			answer = func() ([][]byte, Type, error) { return [][]byte{{}}, TypeAck, e.account(f) }
+		}
+	case TypeGossip:
+		if e.cfg.Gossip != nil {
+			answer = func() ([][]byte, Type, error) {
+				return bodies(f, TypeGossip, ParseGossip, e.cfg.Gossip)
+			}
+		}
+	case TypeContent:
+		if e.cfg.Content != nil {
+			answer = func() ([][]byte, Type, error) {
+				return bodies(f, TypeContent, ParseContent, e.cfg.Content)
+			}
+		}
+	default:
+	}
+	if answer == nil {
+		return []Frame{ErrorFrame(f, CodeUnsupported, 0)}
+	}
+	return e.once(f, now, func() ([]Frame, bool) { return frames(f, answer) })
+}
+
+func (e *Endpoint) account(f Frame) error {
+	a, err := e.cfg.Auth.Open(f)
+	if err != nil {
+		return err
+	}
+	return e.cfg.Account(f.Src, a)
+}
+
+// bodies answers a body of one type with bodies of the same type.
+func bodies[T interface{ Encode() ([]byte, error) }](f Frame, typ Type, parse func([]byte) (T, error), serve func(Addr, T) ([]T, error)) ([][]byte, Type, error) {
+	in, err := parse(f.Body)
+	if err != nil {
+		return nil, typ, err
+	}
+	out, err := serve(f.Src, in)
+	if err != nil {
+		return nil, typ, err
+	}
+	list := make([][]byte, 0, len(out))
+	for _, o := range out {
+		b, err := o.Encode()
+		if err != nil {
+			return nil, typ, err
+		}
+		list = append(list, b)
+	}
+	return list, typ, nil
+}
+
+// frames makes frames of what was answered. ok is false when it must not be kept.
+func frames(f Frame, answer func() ([][]byte, Type, error)) (out []Frame, ok bool) {
+	list, typ, err := answer()
+	switch {
+	case errors.Is(err, ErrFrame):
+		return []Frame{ErrorFrame(f, CodeMalformed, 0)}, true
+	case errors.Is(err, ErrAccount):
+		return []Frame{ErrorFrame(f, CodeUnproven, 0)}, true
+	case err != nil || len(list) > MaxFrames:
 		return []Frame{ErrorFrame(f, CodeInternal, 0)}, false
 	}
-	answer = []Frame{}
-	for i, m := range out {
-		body, err := m.Encode()
-		if err != nil || len(body) > MaxBody {
+	out = []Frame{}
+	for i, body := range list {
+		if len(body) > MaxBody {
 			return []Frame{ErrorFrame(f, CodeInternal, 0)}, false
 		}
-		r := reply(f, TypeSLTP, body)
+		r := reply(f, typ, body)
 		r.Seq += uint64(i)
-		answer = append(answer, r)
+		out = append(out, r)
 	}
-	return answer, true
+	return out, true
 }
 
 func retryOf(c Code) uint32 {

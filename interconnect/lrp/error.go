@@ -1,10 +1,15 @@
 package lrp
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/lares-drm/lares/internal/wire"
 )
+
+// ErrLost is returned by a binding when a request or its answer did not arrive
+// whole: the same frame may be sent again.
+var ErrLost = errors.New("lrp: request or answer lost")
 
 // Code says why a frame was not served. Source: local, docs/spec/lrp.md.
 type Code uint8
@@ -23,14 +28,15 @@ const (
 	CodeStale       Code = 9  // a newer frame of the transaction was served
 	CodeUnknownTx   Code = 10 // RESUME: nothing is held for it
 	CodeInternal    Code = 11 // the module behind does not work now
+	CodeUnproven    Code = 12 // the source has not proven itself on this link: HELLO first
 )
 
 var codeNames = [...]string{
-	"", "MALFORMED", "VERSION", "UNSUPPORTED", "UNKNOWN_DST", "EXPIRED", "HOPS", "FULL", "BUSY", "STALE", "UNKNOWN_TX", "INTERNAL",
+	"", "MALFORMED", "VERSION", "UNSUPPORTED", "UNKNOWN_DST", "EXPIRED", "HOPS", "FULL", "BUSY", "STALE", "UNKNOWN_TX", "INTERNAL", "UNPROVEN",
 }
 
 func (c Code) String() string {
-	if c >= CodeMalformed && c <= CodeInternal {
+	if c >= CodeMalformed && c <= CodeUnproven {
 		return codeNames[c]
 	}
 	return fmt.Sprintf("code %d", uint8(c))

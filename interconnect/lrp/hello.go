@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/pki"
 )
 
 // Errors of a negotiation.
@@ -37,6 +39,13 @@ type Hello struct {
 	Epoch uint64 `cbor:"5,keyasint"`
 	// Offer is SHA-256 of the offer's body, in an answer.
 	Offer []byte `cbor:"6,keyasint,omitempty"`
+	// Link is, in an answer, the link's name to prove oneself on; in an offer a
+	// random name that the answerer proves itself on. Nil: no proofs.
+	Link []byte `cbor:"16,keyasint,omitempty"`
+	// Proof is the encoded Proof of who sends this HELLO; nil: not proven.
+	Proof []byte `cbor:"18,keyasint,omitempty"`
+	// Seal is the sender's key for AUTH: a point of P-256, uncompressed.
+	Seal []byte `cbor:"20,keyasint,omitempty"`
 	// Other holds what later versions added under even keys of 16 and above,
 	// byte for byte. Odd ones are critical and refused.
 	Other map[uint64]wire.RawMessage `cbor:"-"`
@@ -45,6 +54,13 @@ type Hello struct {
 // Protocols a module may carry, as HELLO names them. Source: local, docs/spec/lrp.md.
 const (
 	ProtocolSLTP = "sltp/edhoc-0-2" // SLTP in Diffie-Hellman mode, EDHOC method 0, suite 2
+)
+
+// Keys of a HELLO that older versions pass over.
+const (
+	keyLink  = 16
+	keyProof = 18
+	keySeal  = 20
 )
 
 // helloLimit bounds a HELLO body.
@@ -77,7 +93,7 @@ func ParseHello(body []byte) (Hello, error) {
 	other := map[uint64]wire.RawMessage{}
 	for k, v := range all {
 		switch {
-		case k < 16:
+		case k < 16 || k == keyLink || k == keyProof || k == keySeal:
 			continue
 		case k%2 == 1:
 			return Hello{}, fmt.Errorf("%w: unknown critical key %d", ErrFrame, k)
@@ -112,8 +128,11 @@ func (h Hello) check() error {
 	if h.Offer != nil && (len(h.Offer) != sha256.Size || len(h.Versions) != 1) {
 		return fmt.Errorf("%w: answer without one version or the offer's hash", ErrFrame)
 	}
+	if h.Link != nil && len(h.Link) != len(LinkID{}) || h.Seal != nil && len(h.Seal) != sealKeyLen || len(h.Proof) > maxProof {
+		return fmt.Errorf("%w: link, proof or key of another length", ErrFrame)
+	}
 	for k := range h.Other {
-		if k < 16 || k%2 == 1 {
+		if k < 16 || k%2 == 1 || k == keyLink || k == keyProof || k == keySeal {
 			return fmt.Errorf("%w: extension under key %d", ErrFrame, k)
 		}
 	}
@@ -144,6 +163,7 @@ func (h Hello) Answer(offer []byte) (body []byte, a Agreement, err error) {
 	sum := sha256.Sum256(offer)
 	body, err = Hello{
 		Versions: []uint64{a.Version}, Protocols: a.Protocols, Bindings: a.Bindings, Limits: a.Limits, Epoch: h.Epoch, Offer: sum[:],
+		Link: h.Link, Seal: h.Seal,
 	}.Encode()
 	return body, a, err
 }
@@ -167,6 +187,42 @@ func (h Hello) Accept(offer, answer []byte) (Agreement, error) {
 		return Agreement{}, fmt.Errorf("%w: it names what was not offered", ErrAnswer)
 	}
 	return got, nil
+}
+
+// Sign adds the sender's proof to a HELLO, for the link of the given relay. sign is
+// the module's: it makes a pki.LinkStatement of these three and returns its certificate,
+// too. The result is the body to send.
+func (h Hello) Sign(link LinkID, relay Addr, sign func(link LinkID, relay Addr, hello [32]byte) (Proof, error)) ([]byte, error) {
+	bare, err := h.withoutProof()
+	if err != nil {
+		return nil, err
+	}
+	p, err := sign(link, relay, sha256.Sum256(bare))
+	if err != nil {
+		return nil, err
+	}
+	if h.Proof, err = p.Encode(); err != nil {
+		return nil, err
+	}
+	return h.Encode()
+}
+
+func (h Hello) withoutProof() ([]byte, error) {
+	h.Proof = nil
+	return h.Encode()
+}
+
+// SignedBy returns whose proof a HELLO's body has, for this link and relay.
+func SignedBy(body []byte, link LinkID, relay Addr) (Addr, error) {
+	h, err := ParseHello(body)
+	if err != nil {
+		return Addr{}, err
+	}
+	bare, err := h.withoutProof()
+	if err != nil {
+		return Addr{}, err
+	}
+	return verify(h.Proof, pki.LinkStatement{Link: link, Relay: ident.Device(relay), Hello: sha256.Sum256(bare)})
 }
 
 func agree(mine, theirs Hello) (Agreement, error) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
 	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
@@ -60,6 +61,7 @@ type device struct {
 	dir  string
 	cfg  deviceConfig
 	trem *trem.Client
+	link *lrphttp.Client // to its house; made when it is needed
 }
 
 // withDevice opens the device of a folder for one command.

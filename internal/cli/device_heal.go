@@ -271,7 +271,7 @@ func (k *logKeeper) offer(ctx context.Context, id ident.Device) func(home.LogCop
 		if err != nil {
 			return nil, err
 		}
-		data, err := submit(ctx, k.url+"/"+id.String(), "application/json", body)
+		data, err := k.submit(ctx, k.url+"/"+id.String(), "application/json", body)
 		if err != nil {
 			return nil, err
 		}
@@ -285,7 +285,7 @@ func (k *logKeeper) offer(ctx context.Context, id ident.Device) func(home.LogCop
 
 func (k *logKeeper) put(ctx context.Context, id ident.Device) func([]byte) error {
 	return func(data []byte) error {
-		_, err := submit(ctx, k.url+"/"+id.String()+"/segments", "application/octet-stream", data)
+		_, err := k.submit(ctx, k.url+"/"+id.String()+"/segments", "application/octet-stream", data)
 		return err
 	}
 }
@@ -293,16 +293,36 @@ func (k *logKeeper) put(ctx context.Context, id ident.Device) func([]byte) error
 // maxAnswer bounds what is read of an answer to submit, in bytes. Source: local.
 const maxAnswer = 1 << 20
 
-// submit posts a body to the house.
+// submit posts a body to the house, as a device of it.
+func (k *logKeeper) submit(ctx context.Context, to, kind string, body []byte) ([]byte, error) {
+	res, err := k.d.linked(ctx, k.self, func() (*http.Request, error) { return posting(ctx, to, kind, body) })
+	return submitted(to, res, err)
+}
+
+// submit posts a body to the house, as anybody.
 func submit(ctx context.Context, to, kind string, body []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
+	req, err := posting(ctx, to, kind, body)
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Content-Type", kind)
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, later("the house does not answer: %w", err)
+		err = later("the house does not answer: %w", err)
+	}
+	return submitted(to, res, err)
+}
+
+func posting(ctx context.Context, to, kind string, body []byte) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
+	if err == nil {
+		req.Header.Set("Content-Type", kind)
+	}
+	return req, err
+}
+
+func submitted(to string, res *http.Response, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
 	}
 	defer res.Body.Close() //nolint:errcheck // read only
 	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))

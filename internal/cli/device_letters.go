@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	nethttp "net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -36,7 +38,7 @@ func (d *device) post(ctx context.Context, env *Env) (*post, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &post{d: d, env: env, self: st.Device, link: &http.Client{URL: d.cfg.Home}}, nil
+	return &post{d: d, env: env, self: st.Device, link: d.house(st.Device)}, nil
 }
 
 // exchange brings everything up to date that can be now. An error of the house
@@ -80,7 +82,7 @@ func topicOf(l trem.Letter) string { return fmt.Sprintf("%x/%x", l.Topic, l.Says
 
 // fetch takes the letters that wait at the house.
 func (p *post) fetch(ctx context.Context) (events []trem.Event, err error) {
-	data, err := fetch(ctx, strings.TrimSuffix(p.d.cfg.Home, "/")+home.PathLetters+"/"+p.self.String()+fmt.Sprintf("?after=%d", p.d.cfg.Read))
+	data, err := p.waiting(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -110,6 +112,29 @@ func (p *post) fetch(ctx context.Context) (events []trem.Event, err error) {
 		}
 	}
 	return events, p.d.save()
+}
+
+// maxLetters bounds the answer with what waits, in bytes: a full box in base64.
+const maxLetters = 8 << 20
+
+// waiting asks the house for this device's letters, as this device.
+func (p *post) waiting(ctx context.Context) ([]byte, error) {
+	res, err := p.d.linked(ctx, p.self, func() (*nethttp.Request, error) {
+		at := strings.TrimSuffix(p.d.cfg.Home, "/") + home.PathLetters + "/" + p.self.String() + fmt.Sprintf("?after=%d", p.d.cfg.Read)
+		return nethttp.NewRequestWithContext(ctx, nethttp.MethodGet, at, nil)
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close() //nolint:errcheck // read only
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxLetters+1))
+	switch {
+	case err != nil:
+		return nil, later("the house does not answer: %w", err)
+	case res.StatusCode != nethttp.StatusOK || len(data) > maxLetters:
+		return nil, fmt.Errorf("read the house's letters: %s", res.Status)
+	}
+	return data, nil
 }
 
 // isRejected: a letter that nobody may send is passed over for ever.

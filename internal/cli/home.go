@@ -197,7 +197,7 @@ func buildHome(ctx context.Context, env *Env, f homeFlags, module *trem.Client, 
 	if err != nil {
 		return nil, nil, err
 	}
-	handler, err := httpd.New(httpd.Config{Home: h, Frames: lrphttp.Handler(passRenewals(h.Frame, f.ca, env.Now)), Relay: cfg.Relay, Play: playFiles(), Hosts: f.hosts, Log: log})
+	handler, err := httpd.New(httpd.Config{Home: h, Frames: &lrphttp.Server{Frames: passRenewals(h.FrameBy, f.ca, env.Now), Wait: h.Wait}, Relay: cfg.Relay, Play: playFiles(), Hosts: f.hosts, Log: log})
 	return h, handler, err
 }
 

@@ -145,7 +145,7 @@ func (s *shopTest) licenses() []issuer.LicenseRow {
 }
 
 // fetch runs one exchange for a request over link.
-func (s *shopTest) fetch(req ident.Request, link lrphttp.Exchanger) ([]trem.Event, error) {
+func (s *shopTest) fetch(req ident.Request, link lrp.Exchanger) ([]trem.Event, error) {
 	s.t.Helper()
 	opened, err := s.module.Open(s.t.Context(), trem.LicenseRequest{Peer: s.about.Device, Request: req, Content: testFilm, Issuer: s.about.Issuer})
 	s.ok(err)
@@ -205,7 +205,7 @@ func TestIssuer_EndToEnd(t *testing.T) {
 // frame's answer is on its way; the answer is lost.
 type killer struct {
 	*shopTest
-	link lrphttp.Exchanger
+	link lrp.Exchanger
 	at   int
 	n    int
 	dead bool
@@ -221,7 +221,7 @@ func (k *killer) Exchange(ctx context.Context, f lrp.Frame) ([]lrp.Frame, error)
 	if err := errors.Join(k.kill("shop"), k.again("shop")); err != nil {
 		return nil, err
 	}
-	return nil, fmt.Errorf("%w: killed", lrphttp.ErrLost)
+	return nil, fmt.Errorf("%w: killed", lrp.ErrLost)
 }
 
 // The issuer is killed after each message of an exchange, its answer lost with

@@ -112,10 +112,10 @@ func keepRenewed(ctx context.Context, module *trem.Client, url string, now func(
 
 // passRenewals is a house's place in the relay: RENEW frames of its devices go
 // on to the authority, every other frame to next.
-func passRenewals(next func(context.Context, lrp.Frame) []lrp.Frame, url string, now func() time.Time) func(context.Context, lrp.Frame) []lrp.Frame {
-	return func(ctx context.Context, f lrp.Frame) []lrp.Frame {
+func passRenewals(next lrp.Handler, url string, now func() time.Time) lrp.Handler {
+	return func(ctx context.Context, by lrp.Arrival, f lrp.Frame) []lrp.Frame {
 		if f.Type != lrp.TypeRenew || url == "" {
-			return next(ctx, f)
+			return next(ctx, by, f)
 		}
 		on, code := lrp.Forward(f, now())
 		if code != 0 {
@@ -125,7 +125,7 @@ func passRenewals(next func(context.Context, lrp.Frame) []lrp.Frame, url string,
 		if err != nil {
 			return []lrp.Frame{lrp.ErrorFrame(f, lrp.CodeInternal, 0)}
 		}
-		return out
+		return lrp.Back(f, out, now())
 	}
 }
 

@@ -81,6 +81,7 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 		{home.ErrStopped, http.StatusGone, "stopped", wordsEnded},
 		{home.ErrUnknown, http.StatusNotFound, "not_found", "There is no such thing in the house."},
 		{home.ErrLog, http.StatusUnprocessableEntity, "not_kept", "This copy of a log is not kept: it is too large, or nobody has offered it."},
+		{home.ErrUnproven, http.StatusForbidden, "unproven", "The device has to prove itself first, by a signed HELLO on the link that the request names."},
 		{home.ErrFolder, http.StatusUnprocessableEntity, "not_packed", "This folder holds no packed film: it needs a valid " + content.ManifestName + "."},
 		{home.ErrBusy, http.StatusConflict, "busy", "This is being done already; try again in a moment."},
 		{home.ErrPairing, http.StatusBadRequest, "malformed", "This is not a pairing request."},

@@ -21,13 +21,16 @@ func (s *server) recipient(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, got)
 }
 
-// letters are what waits for a device. They are sealed or signed, so whoever
-// asks for another's learns who writes to it, and nothing else.
+// letters are what waits for a device, for itself only.
 func (s *server) letters(w http.ResponseWriter, r *http.Request) {
 	var id ident.Device
 	after, err := strconv.ParseUint(r.URL.Query().Get("after"), 10, 64)
 	if err != nil || id.UnmarshalText([]byte(r.PathValue("device"))) != nil {
 		s.answer(w, r, home.ErrUnknown)
+		return
+	}
+	if err := s.Home.ProvenAs(r.Context(), linkOf(r), id); err != nil {
+		s.answer(w, r, err)
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"letters": s.Home.LettersFor(id, after)})

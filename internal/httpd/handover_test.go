@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/interconnect/lrp"
+	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
 	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
@@ -73,7 +75,12 @@ func TestWords_EveryStageOfATransfer(t *testing.T) {
 // member pairs a device with a house that is served; it can be sealed to.
 func member(t *testing.T, h *home.Home, name string, delivery []byte) ident.Device {
 	t.Helper()
-	leaf := hometest.Certificate(t, name)
+	return admitted(t, h, name, delivery, hometest.Certificate(t, name))
+}
+
+// admitted is member for the device with this certificate.
+func admitted(t *testing.T, h *home.Home, name string, delivery, leaf []byte) ident.Device {
+	t.Helper()
 	nonce := [home.NonceSize]byte{1}
 	commit := home.Commit(nonce)
 	got, err := h.OpenPairing(t.Context(), home.PairingOffer{Chain: [][]byte{leaf}, Delivery: delivery, Commit: commit[:], Name: name})
@@ -217,11 +224,18 @@ func TestHTTP_Transfers(t *testing.T) {
 	}
 }
 
+// on puts a request on a link.
+func on(link lrp.LinkID) func(*http.Request) {
+	return func(r *http.Request) { r.Header.Set(lrphttp.LinkHeader, link.Header()) }
+}
+
 // TestHTTP_RecipientsAndLetters: what a device asks its house for, and nothing
 // that belongs to the owner.
 func TestHTTP_RecipientsAndLetters(t *testing.T) {
 	srv, h, module := house(t, cenc.SchemeCENC)
-	tablet := member(t, h, "My Tablet", []byte("delivery"))
+	leaf, key := hometest.Keyed(t, "My Tablet")
+	tablet := admitted(t, h, "My Tablet", []byte("delivery"), leaf)
+	client := &lrphttp.Client{URL: srv.URL, Who: hometest.Who(leaf, key, tablet, module.State.Device), Now: h.Now}
 	for name, want := range map[string]ident.Device{"My%20Tablet": tablet, tablet.String(): tablet, "house": module.State.Device} {
 		var r home.Recipient
 		res, body := get(t, "GET", srv.URL+home.PathRecipients+"/"+name, nil)
@@ -238,9 +252,13 @@ func TestHTTP_RecipientsAndLetters(t *testing.T) {
 	if _, err := h.HandOver(t.Context(), trem.HandOver{Op: trem.OpMove, Content: filmPath}, "My Tablet"); err != nil {
 		t.Fatal(err)
 	}
+	link, err := client.Link(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	letters := func(query string) (v struct{ Letters []home.Letter }) {
 		t.Helper()
-		res, body := get(t, "GET", srv.URL+home.PathLetters+"/"+query, nil)
+		res, body := get(t, "GET", srv.URL+home.PathLetters+"/"+query, nil, on(link))
 		if err := json.Unmarshal(body, &v); err != nil || res.StatusCode != http.StatusOK || v.Letters == nil {
 			t.Fatalf("%s: %d %s (%v)", query, res.StatusCode, body, err)
 		}
@@ -253,8 +271,16 @@ func TestHTTP_RecipientsAndLetters(t *testing.T) {
 	if got := letters(fmt.Sprintf("%v?after=%d", tablet, got[0].Number)).Letters; len(got) != 0 {
 		t.Errorf("what was taken is given again: %+v", got)
 	}
-	if got := letters(ident.Device{9}.String() + "?after=0").Letters; len(got) != 0 {
-		t.Errorf("a stranger has letters: %+v", got)
+	for name, edit := range map[string]func(*http.Request){"no link": func(*http.Request) {}, "another link": on(lrp.LinkID{1})} {
+		if res, body := get(t, "GET", srv.URL+home.PathLetters+"/"+tablet.String()+"?after=0", nil, edit); res.StatusCode != http.StatusForbidden || code(t, body) != "unproven" {
+			t.Errorf("%s: %d %s", name, res.StatusCode, body)
+		}
+	}
+	if res, _ := get(t, "GET", srv.URL+home.PathLetters+"/"+ident.Device{9}.String()+"?after=0", nil, on(link)); res.StatusCode != http.StatusForbidden {
+		t.Errorf("another's letters: %d", res.StatusCode)
+	}
+	if kept, err := client.Poll(t.Context(), 0); err != nil || len(kept) != 1 || kept[0].Number != got[0].Number {
+		t.Errorf("by the way back: %+v, %v", kept, err)
 	}
 	for _, bad := range []string{tablet.String(), tablet.String() + "?after=-1", tablet.String() + "?after=x", "tablet?after=0"} {
 		if res, body := get(t, "GET", srv.URL+home.PathLetters+"/"+bad, nil); res.StatusCode != http.StatusNotFound {

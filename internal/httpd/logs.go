@@ -5,6 +5,8 @@ import (
 	"net/http"
 
 	"github.com/lares-drm/lares/content"
+	"github.com/lares-drm/lares/interconnect/lrp"
+	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/service/home"
 )
@@ -14,6 +16,26 @@ import (
 const maxLogSegment = 8 << 20
 
 // The logs of modules are sealed: who fetches one learns how long it is.
+
+// linkOf is the link that a request came on; zero: none.
+func linkOf(r *http.Request) lrp.LinkID {
+	link, err := lrp.ParseLinkID(r.Header.Get(lrphttp.LinkHeader))
+	if err != nil {
+		return lrp.LinkID{} // on which nobody is proven
+	}
+	return link
+}
+
+// members serves a request that only a device of the house may make, whichever.
+func (s *server) members(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := s.Home.ProvenMember(r.Context(), linkOf(r)); err != nil {
+			s.answer(w, r, err)
+			return
+		}
+		next(w, r)
+	}
+}
 
 func (s *server) loggedDevices(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{"devices": append([]ident.Device{}, s.Home.LoggedDevices()...)})

@@ -40,7 +40,7 @@ func serve(t *testing.T, h *home.Home) *httptest.Server { return serveWith(t, h,
 
 func serveWith(t *testing.T, h *home.Home, play fs.FS) *httptest.Server {
 	t.Helper()
-	handler, err := httpd.New(httpd.Config{Home: h, Frames: lrphttp.Handler(h.Frame), Play: play})
+	handler, err := httpd.New(httpd.Config{Home: h, Frames: &lrphttp.Server{Frames: h.FrameBy, Wait: h.Wait}, Play: play})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ var staticFiles embed.FS
 // Config is what the HTTP side needs.
 type Config struct {
 	Home   *home.Home   // required
-	Frames http.Handler // required: serves POST /lrp/v1/frames
+	Frames http.Handler // required: serves /lrp/v1/frames
 	Play   fs.FS        // nil: no page "Try to lose a film"; play.wasm and wasm_exec.js
 	Relay  *home.Relay  // nil: devices get no statements of the authority here
 	Hosts  []string     // host names, besides loopback ones, under which the owner's pages answer
@@ -137,6 +137,7 @@ func (s *server) ownerRoutes(m *http.ServeMux) {
 
 func (s *server) deviceRoutes(m *http.ServeMux) {
 	m.Handle("POST /lrp/v1/frames", s.Frames)
+	m.Handle("GET /lrp/v1/frames", s.Frames)
 	m.HandleFunc("POST "+home.PairPath, s.pairOpen)
 	m.HandleFunc("POST "+home.PairPath+"/{id}/nonce", s.pairReveal)
 	m.HandleFunc("GET "+home.PairPath+"/{id}", s.pairAnswer)
@@ -147,8 +148,8 @@ func (s *server) deviceRoutes(m *http.ServeMux) {
 	m.HandleFunc("GET "+home.PathLogs, s.loggedDevices)
 	m.HandleFunc("GET "+home.PathLogs+"/{device}", s.logsOf)
 	m.HandleFunc("GET "+home.PathLogs+"/{device}/{segment}", s.logSegment)
-	m.HandleFunc("POST "+home.PathLogs+"/{device}", s.offerLog)
-	m.HandleFunc("POST "+home.PathLogs+"/{device}/segments", s.putLogSegment)
+	m.HandleFunc("POST "+home.PathLogs+"/{device}", s.members(s.offerLog))
+	m.HandleFunc("POST "+home.PathLogs+"/{device}/segments", s.members(s.putLogSegment))
 	m.HandleFunc("GET /content/{id}/{file...}", s.file)
 	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	m.HandleFunc("GET /readyz", s.ready)

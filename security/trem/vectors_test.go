@@ -61,6 +61,15 @@ func (v *vector) message(t *testing.T) trem.Message {
 	return m
 }
 
+// upFrom is n bytes that count up.
+func upFrom(first byte, n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = first + byte(i) //nolint:gosec // few
+	}
+	return b
+}
+
 // TestTREM_Vectors_Requests writes each request as our host does.
 func TestTREM_Vectors_Requests(t *testing.T) {
 	film := trem.Ask{Content: "lares-film", Action: permission.Play, Output: trem.OutputInternal}
@@ -81,6 +90,7 @@ func TestTREM_Vectors_Requests(t *testing.T) {
 		"END":                                 trem.Part{Session: 1 << 32},
 		"LINK-KEYS":                           trem.Part{Session: 7},
 		"BUFFER":                              trem.BufferOrder{Bytes: 4 << 20},
+		"LINK":                                trem.LinkOrder{Link: [32]byte(upFrom(0, 32)), Relay: ident.Device(upFrom(0x40, 16)), Hello: [32]byte(upFrom(0x20, 32))},
 	}
 	got := readVectors(t).Requests
 	if len(got) != len(want) {

@@ -2,11 +2,15 @@ package home
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/lares-drm/lares/interconnect/lrp"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/revocation"
 	"github.com/lares-drm/lares/security/trem"
 )
 
@@ -15,21 +19,33 @@ import (
 type door struct {
 	mu       sync.Mutex
 	endpoint *lrp.Endpoint // guarded by mu
+	relay    *lrp.Relay    // guarded by mu
 	receive  time.Time     // guarded by mu; until then a gift is expected
 }
 
-// Frame serves one frame of a device: its SLTP message goes to the module as
-// it is, and the answer back. What it led to is logged without titles.
+// Frame serves one frame of which nobody knows on which link it came.
 func (h *Home) Frame(ctx context.Context, f lrp.Frame) []lrp.Frame {
+	return h.FrameBy(ctx, lrp.Arrival{}, f)
+}
+
+// FrameBy serves one frame: what is for the house's module goes there as it is, and
+// the answer back; what is for a member waits in its box, if its source has proven
+// itself. What it led to is logged without titles.
+func (h *Home) FrameBy(ctx context.Context, by lrp.Arrival, f lrp.Frame) []lrp.Frame {
 	e, err := h.endpoint(ctx)
 	if err != nil {
 		h.log.LogAttrs(ctx, slog.LevelError, "no module for a frame", slog.Any("error", err))
 		return []lrp.Frame{lrp.ErrorFrame(f, lrp.CodeInternal, 0)}
 	}
-	if m, ok := letterIn(f); ok {
-		return h.mail(ctx, e, f, m)
+	if h.isMember(ident.Device(f.Dst)) {
+		return h.forMember(ctx, e, by, f)
 	}
-	return e.Handle(f, h.cfg.Now(), func(src lrp.Addr, m lrp.SLTP) ([]lrp.SLTP, error) {
+	if m, ok := letterIn(f); ok {
+		return e.HandleOn(by.Link, f, h.cfg.Now(), func(src lrp.Addr, _ lrp.SLTP) ([]lrp.SLTP, error) {
+			return h.post(ctx, ident.Device(src), m)
+		})
+	}
+	return e.HandleOn(by.Link, f, h.cfg.Now(), func(src lrp.Addr, m lrp.SLTP) ([]lrp.SLTP, error) {
 		got, err := h.cfg.Module.Receive(ctx, trem.SLTPMessage{CID: m.CID, Bytes: m.Message})
 		if err != nil {
 			h.log.LogAttrs(ctx, slog.LevelWarn, "message not served", slog.Any("from", src), slog.Any("error", err))
@@ -44,6 +60,103 @@ func (h *Home) Frame(ctx context.Context, f lrp.Frame) []lrp.Frame {
 	})
 }
 
+// forMember keeps a frame for a member.
+func (h *Home) forMember(ctx context.Context, e *lrp.Endpoint, by lrp.Arrival, f lrp.Frame) []lrp.Frame {
+	now := h.cfg.Now()
+	if !h.knows(f.Src) || by.Signed != f.Src && !e.Proved(by.Link, f.Src, now) {
+		return []lrp.Frame{lrp.ErrorFrame(f, lrp.CodeUnproven, 0)}
+	}
+	h.door.mu.Lock()
+	h.door.relay.Box(f.Dst, true)
+	h.mailbox.mu.Lock()
+	step := h.door.relay.Handle(f, now)
+	if step.Kept != nil {
+		close(h.mailbox.news)
+		h.mailbox.news = make(chan struct{})
+	}
+	h.mailbox.mu.Unlock()
+	h.door.mu.Unlock()
+	if len(step.Answer) == 1 && step.Answer[0].Type == lrp.TypeError {
+		if e, err := lrp.ParseError(step.Answer[0].Body); err == nil && e.Code == lrp.CodeInternal {
+			h.log.LogAttrs(ctx, slog.LevelError, "frame for a member not kept", slog.Any("to", f.Dst))
+		}
+	}
+	return step.Answer
+}
+
+// knows reports whether an address may prove itself here: of a member, or of one
+// that was, which may have something to close.
+func (h *Home) knows(a lrp.Addr) bool {
+	h.members.mu.Lock()
+	defer h.members.mu.Unlock()
+	id := ident.Device(a)
+	return slices.ContainsFunc(h.members.devices, func(d Device) bool { return d.ID == id }) || slices.Contains(h.members.former, id)
+}
+
+// ErrUnproven is returned when a request has to come on a link on which its
+// device, or any of the house, has proven itself, and does not.
+var ErrUnproven = errors.New("home: the sender has not proven which device it is")
+
+// ProvenAs checks that the device has proven itself on the link.
+func (h *Home) ProvenAs(ctx context.Context, link lrp.LinkID, id ident.Device) error {
+	e, err := h.endpoint(ctx)
+	if err != nil {
+		return err
+	}
+	if !e.Proved(link, lrp.Addr(id), h.cfg.Now()) {
+		return ErrUnproven
+	}
+	return nil
+}
+
+// ProvenMember checks that some device of the house has proven itself on the link.
+func (h *Home) ProvenMember(ctx context.Context, link lrp.LinkID) error {
+	e, err := h.endpoint(ctx)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(e.Sources(link, h.cfg.Now()), func(a lrp.Addr) bool { return h.isMember(ident.Device(a)) }) {
+		return ErrUnproven
+	}
+	return nil
+}
+
+// Wait returns frames that wait for who has proven itself on the link, with numbers
+// above after: at once where there are some, else when the first comes or ctx ends.
+func (h *Home) Wait(ctx context.Context, link lrp.LinkID, after uint64) ([]lrp.Kept, error) {
+	e, err := h.endpoint(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		now := h.cfg.Now()
+		sources := e.Sources(link, now)
+		if len(sources) == 0 {
+			return nil, lrp.ErrProof
+		}
+		var out []lrp.Kept
+		_, news := h.mailbox.waiting(lrp.Addr{}, after, now)
+		for _, src := range sources {
+			kept, _ := h.mailbox.waiting(src, after, now)
+			out = append(out, kept...)
+		}
+		if len(out) > 0 {
+			slices.SortFunc(out, func(a, b lrp.Kept) int {
+				if a.Number < b.Number {
+					return -1
+				}
+				return 1
+			})
+			return out, nil
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return nil, nil
+		}
+	}
+}
+
 func (h *Home) endpoint(ctx context.Context) (*lrp.Endpoint, error) {
 	h.door.mu.Lock()
 	defer h.door.mu.Unlock()
@@ -54,12 +167,44 @@ func (h *Home) endpoint(ctx context.Context) (*lrp.Endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := lrp.NewEndpoint(lrp.EndpointConfig{Self: lrp.Addr(st.Device)})
+	cfg := lrp.EndpointConfig{Self: lrp.Addr(st.Device), Known: h.knows}
+	if h.cfg.Relay != nil {
+		long := context.WithoutCancel(ctx) // the endpoint outlives the first frame
+		cfg.Gossip = func(_ lrp.Addr, g lrp.Gossip) ([]lrp.Gossip, error) { return h.cfg.Relay.Gossip(long, g) }
+	}
+	e, err := lrp.NewEndpoint(cfg)
 	if err != nil {
 		return nil, err
 	}
-	h.door.endpoint = e
+	h.door.endpoint, h.door.relay = e, &lrp.Relay{Self: lrp.Addr(st.Device), Mailbox: h.mailbox.box}
 	return e, nil
+}
+
+// Gossip answers a question for the revocation state with pieces of the copy that
+// is kept: the head, or the whole.
+func (r *Relay) Gossip(ctx context.Context, ask lrp.Gossip) ([]lrp.Gossip, error) {
+	path := PathSnapshot
+	switch {
+	case ask.Kind != lrp.GossipAsk: // nobody is believed here: the authority is asked
+		return nil, nil
+	case ask.Want == lrp.GossipHead:
+		path = PathHead
+	case ask.Want != lrp.GossipSnapshot:
+		return nil, nil
+	}
+	c, err := r.Kept(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	head, err := r.Kept(ctx, PathHead)
+	if err != nil {
+		return nil, err
+	}
+	h, err := revocation.ParseHead(head.Body)
+	if err != nil {
+		return nil, err
+	}
+	return ask.Pieces(h.Epoch.Number, c.Body), nil
 }
 
 // note logs what a device's message led to, and tells open pages that counts

@@ -159,6 +159,9 @@ func New(cfg Config) (*Home, error) {
 	if h.mailbox, err = openMailbox(cfg.Dir, cfg.Now()); err != nil {
 		return nil, err
 	}
+	if h.mailbox.stray > 0 {
+		h.log.LogAttrs(context.Background(), slog.LevelWarn, "letters that cannot be read are left where they are", slog.Int("files", h.mailbox.stray))
+	}
 	if h.logs, err = OpenLogs(filepath.Join(cfg.Dir, "logs")); err != nil {
 		return nil, err
 	}

@@ -176,6 +176,22 @@ func worthKeeping(list []LogCopy, c LogCopy, seen trem.LogSeen) []LogCopy {
 	return list
 }
 
+// Forget drops the copies of a module that is not of the house any more.
+func (l *Logs) Forget(id ident.Device) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.copies[id]; !ok {
+		return nil
+	}
+	next := maps.Clone(l.copies)
+	delete(next, id)
+	if err := save(l.dir, copiesFile, next); err != nil {
+		return err
+	}
+	l.copies = next
+	return os.RemoveAll(filepath.Join(l.dir, id.String()))
+}
+
 // Put keeps a segment that Offer has named.
 func (l *Logs) Put(id ident.Device, data []byte) error {
 	sum := content.Digest(sha256.Sum256(data))

@@ -145,6 +145,13 @@ func TestWitness_4_WhatIsNotKept(t *testing.T) {
 	if _, err := l.Offer(id, home.LogCopy{Segments: []home.LogSegment{segmentOf([]byte("x"))}}, trem.LogSeen{}); !errors.Is(err, home.ErrLog) {
 		t.Errorf("of a 65th module: %v", err)
 	}
+	if err := l.Forget(ident.Device{2, 7}); err != nil {
+		t.Fatal(err)
+	}
+	keep(t, l, id, 1, 1, trem.LogSeen{}, []byte("in its place"))
+	if got := l.Copies(ident.Device{2, 7}); len(got) != 0 {
+		t.Errorf("of one that is forgotten: %+v", got)
+	}
 	if _, err := l.Segment(id, content.Digest{}); !errors.Is(err, home.ErrUnknown) {
 		t.Errorf("a segment that is not here: %v", err)
 	}

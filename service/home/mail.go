@@ -3,9 +3,14 @@ package home
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,62 +19,141 @@ import (
 	"github.com/lares-drm/lares/security/trem"
 )
 
-// Limits of the mailbox. Source: local, docs/spec/lrp.md section 7.
+// MailLife is how long a letter waits for its member. Source: local, docs/spec/lrp.md section 7.
+const MailLife = lrp.MailLife
+
+// Names in the state folder.
 const (
-	// MailLife is how long a letter waits for its member.
-	MailLife = 7 * 24 * time.Hour
-
-	maxMailSource  = 32        // letters of one source in one member's box
-	maxSourceBytes = 512 << 10 // and their bytes
-	maxMailBox     = 256       // letters of one member
-	maxBoxBytes    = 4 << 20   // and their bytes
+	mailFile   = "mail.json" // where other houses are; of earlier builds the letters, too
+	mailFolder = "mail"      // a file for each frame that waits
+	keptEnding = ".kept"
 )
-
-const mailFile = "mail.json"
 
 // Letter is a letter that waits for a member.
 type Letter struct {
 	Number uint64       `json:"number"` // ascending; a newer letter of one topic takes a new one
-	From   ident.Device `json:"from"`   // as its frame says; not proven
+	From   ident.Device `json:"from"`   // proven when it came, or the house itself
 	Topic  []byte       `json:"topic"`
 	At     time.Time    `json:"at"`
 	Bytes  []byte       `json:"bytes"`
 	Says   uint64       `json:"says,omitzero"` // of the house's own: what its module says it says
 }
 
-// mailbox keeps letters for members that are away. It reads none of them. What
-// it loses, their writers send again.
+// mailbox keeps frames for members that are away, and where other houses are. It
+// opens no frame. What it loses, their writers send again.
 type mailbox struct {
-	mu   sync.Mutex
-	dir  string
-	next uint64                    // guarded by mu
-	box  map[ident.Device][]Letter // guarded by mu
-	away map[ident.Device]string   // guarded by mu; URLs of other houses, by their servers
+	mu    sync.Mutex
+	dir   string
+	box   *lrp.Mailbox            // guarded by mu
+	news  chan struct{}           // guarded by mu; closed when something comes
+	away  map[ident.Device]string // guarded by mu; URLs of other houses, by their servers
+	stray int                     // files that are no records, at the start
 }
 
 type mailState struct {
-	Next  uint64                    `json:"next"`
-	Boxes map[ident.Device][]Letter `json:"boxes"`
+	Next  uint64                    `json:"next,omitzero"`  // of earlier builds
+	Boxes map[ident.Device][]Letter `json:"boxes,omitzero"` // of earlier builds
 	Away  map[ident.Device]string   `json:"houses,omitempty"`
 }
 
+// shelf is the folder of what waits: lrp.Shelf.
+type shelf struct{ dir string }
+
+func (s shelf) name(number uint64) string { return strconv.FormatUint(number, 10) + keptEnding }
+
+func (s shelf) Keep(number uint64, record []byte) error {
+	return writeAtomic(s.dir, s.name(number), record)
+}
+
+func (s shelf) Drop(number uint64) error { return os.Remove(filepath.Join(s.dir, s.name(number))) }
+
+// held reads the folder. What is no record, or stands under another's name, is
+// left where it is and counted.
+func (s shelf) held() (out []lrp.Kept, stray int, err error) {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, 0, fmt.Errorf("make the folder of letters: %w", err)
+	}
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read the folder of letters: %w", err)
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") { // half written when the house was killed
+			_ = os.Remove(filepath.Join(s.dir, e.Name()))
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(s.dir, e.Name()))
+		k, bad := lrp.ParseKept(data)
+		if err != nil || bad != nil || e.Name() != s.name(k.Number) {
+			stray++
+			continue
+		}
+		out = append(out, k)
+	}
+	return out, stray, nil
+}
+
 // openMailbox reads what waits. Numbers go on above all that were given before,
-// also when the file was lost with its disk: members ask for what is above the
+// also when the folder was lost with its disk: members ask for what is above the
 // highest that they have seen.
 func openMailbox(dir string, now time.Time) (*mailbox, error) {
-	m := &mailbox{dir: dir, next: 1, box: map[ident.Device][]Letter{}, away: map[ident.Device]string{}}
+	m := &mailbox{dir: dir, news: make(chan struct{}), away: map[ident.Device]string{}}
 	var st mailState
 	if err := load(dir, mailFile, &st); err != nil {
 		return nil, err
 	}
-	if st.Boxes != nil {
-		m.next, m.box = st.Next, st.Boxes
-	}
-	m.next = max(m.next, uint64(now.UnixMilli()))
 	if st.Away != nil {
 		m.away = st.Away
 	}
+	sh := shelf{filepath.Join(dir, mailFolder)}
+	held, stray, err := sh.held()
+	if err != nil {
+		return nil, err
+	}
+	old, err := st.records()
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range old {
+		record, err := k.Encode()
+		if err == nil {
+			err = sh.Keep(k.Number, record)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	m.box, m.stray = lrp.NewMailbox(sh, append(held, old...), now), stray
+	if len(st.Boxes) > 0 {
+		return m, save(dir, mailFile, mailState{Away: m.away})
+	}
 	return m, nil
+}
+
+// records are the letters that an earlier build kept.
+func (st mailState) records() (out []lrp.Kept, err error) {
+	for to, list := range st.Boxes {
+		for _, l := range list {
+			if len(l.Topic) != len(lrp.Tx{}) {
+				continue // of nobody that wrote one
+			}
+			f, err := letterFrame(l.From, to, lrp.Tx(l.Topic), l.Bytes, l.At)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, lrp.Kept{Number: l.Number, At: l.At.UnixMilli(), Mark: l.Says, Frame: f})
+		}
+	}
+	return out, nil
+}
+
+// letterFrame is a letter as a frame.
+func letterFrame(from, to ident.Device, topic lrp.Tx, letter []byte, now time.Time) (lrp.Frame, error) {
+	body, err := lrp.SLTP{Message: letter}.Encode()
+	return lrp.Frame{
+		Version: lrp.Version, Type: lrp.TypeSLTP, Dst: lrp.Addr(to), Src: lrp.Addr(from), Tx: topic,
+		Seq: uint64(now.UnixMilli()), Expires: now.Add(MailLife + time.Second).UnixMilli(), Body: body, //nolint:gosec // after 1970
+	}, err
 }
 
 // maxHouses bounds the other houses that are remembered. Source: local.
@@ -87,7 +171,7 @@ func (m *mailbox) meet(id ident.Device, url string) error {
 	}
 	away := maps.Clone(m.away)
 	away[id] = url
-	if err := save(m.dir, mailFile, mailState{Next: m.next, Boxes: m.box, Away: away}); err != nil {
+	if err := save(m.dir, mailFile, mailState{Away: away}); err != nil {
 		return err
 	}
 	m.away = away
@@ -102,49 +186,40 @@ func (m *mailbox) address(id ident.Device) (url string, ok bool) {
 	return url, ok
 }
 
-// ErrMailFull is returned when a member's box, or a source's share of it, is
-// full: nothing is put out for a newcomer.
+// ErrMailFull is returned when as many other houses are known as may be.
 var ErrMailFull = errors.New("home: the mailbox is full")
 
-// put keeps a letter. One of the same source and topic goes for it.
-func (m *mailbox) put(to ident.Device, l Letter) error {
+// put keeps a frame, and wakes who waits for one.
+func (m *mailbox) put(f lrp.Frame, mark uint64, now time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var list []Letter
-	bytes, own, ownBytes := len(l.Bytes), 1, len(l.Bytes)
-	for _, old := range m.box[to] {
-		if l.At.Sub(old.At) > MailLife || old.From == l.From && slices.Equal(old.Topic, l.Topic) {
-			continue
-		}
-		list = append(list, old)
-		bytes += len(old.Bytes)
-		if old.From == l.From {
-			own, ownBytes = own+1, ownBytes+len(old.Bytes)
-		}
-	}
-	if len(list) >= maxMailBox || bytes > maxBoxBytes || own > maxMailSource || ownBytes > maxSourceBytes {
-		return ErrMailFull
-	}
-	l.Number = m.next
-	boxes := maps.Clone(m.box)
-	boxes[to] = append(list, l)
-	if err := save(m.dir, mailFile, mailState{Next: m.next + 1, Boxes: boxes, Away: m.away}); err != nil {
+	if _, err := m.box.Put(f, mark, now); err != nil {
 		return err
 	}
-	m.box, m.next = boxes, m.next+1
+	close(m.news)
+	m.news = make(chan struct{})
 	return nil
+}
+
+// waiting is what waits for an address, and a channel that is closed when more comes.
+func (m *mailbox) waiting(dst lrp.Addr, after uint64, now time.Time) ([]lrp.Kept, <-chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.box.For(dst, after, now), m.news
 }
 
 // LettersFor are the letters of a member with a number above after. They stay,
 // in case the answer is lost, until they are a week old or made useless.
 func (h *Home) LettersFor(id ident.Device, after uint64) []Letter {
-	h.mailbox.mu.Lock()
-	defer h.mailbox.mu.Unlock()
 	out := []Letter{}
-	for _, l := range h.mailbox.box[id] {
-		if l.Number > after && h.cfg.Now().Sub(l.At) <= MailLife {
-			out = append(out, l)
+	kept, _ := h.mailbox.waiting(lrp.Addr(id), after, h.cfg.Now())
+	for _, k := range kept {
+		m, err := lrp.ParseSLTP(k.Frame.Body)
+		if k.Frame.Type != lrp.TypeSLTP || err != nil || m.CID != nil {
+			continue // it comes by the way back of a binding
 		}
+		topic := k.Frame.Tx
+		out = append(out, Letter{Number: k.Number, From: ident.Device(k.Frame.Src), Topic: topic[:], At: time.UnixMilli(k.At).UTC(), Bytes: m.Message, Says: k.Mark})
 	}
 	return out
 }
@@ -156,29 +231,6 @@ func letterIn(f lrp.Frame) ([]byte, bool) {
 	}
 	m, err := lrp.ParseSLTP(f.Body)
 	return m.Message, err == nil && m.CID == nil && trem.IsLetter(m.Message)
-}
-
-// mail takes a letter: for the house's module it is read at once and what it
-// has to say to the writer is the answer; for a member it is kept.
-func (h *Home) mail(ctx context.Context, e *lrp.Endpoint, f lrp.Frame, letter []byte) []lrp.Frame {
-	to, from := ident.Device(f.Dst), ident.Device(f.Src)
-	if !h.isMember(to) {
-		return e.Handle(f, h.cfg.Now(), func(lrp.Addr, lrp.SLTP) ([]lrp.SLTP, error) {
-			return h.post(ctx, from, letter)
-		})
-	}
-	if f.Expires <= h.cfg.Now().UnixMilli() {
-		return []lrp.Frame{lrp.ErrorFrame(f, lrp.CodeExpired, 0)}
-	}
-	err := h.mailbox.put(to, Letter{From: from, Topic: f.Tx[:], At: h.cfg.Now().UTC().Truncate(time.Second), Bytes: letter})
-	switch {
-	case errors.Is(err, ErrMailFull):
-		return []lrp.Frame{lrp.ErrorFrame(f, lrp.CodeFull, 0)}
-	case err != nil:
-		h.log.LogAttrs(ctx, slog.LevelError, "letter not kept", slog.Any("error", err))
-		return []lrp.Frame{lrp.ErrorFrame(f, lrp.CodeInternal, 0)}
-	}
-	return []lrp.Frame{lrp.Acknowledge(f)}
 }
 
 func (h *Home) isMember(id ident.Device) bool {
@@ -216,7 +268,12 @@ func (h *Home) keep(l trem.Letter) error {
 	if err != nil {
 		return err
 	}
-	return h.mailbox.put(l.To, Letter{From: st.Device, Topic: l.Topic[:], At: h.cfg.Now().UTC().Truncate(time.Second), Bytes: l.Bytes, Says: l.Says})
+	now := h.cfg.Now()
+	f, err := letterFrame(st.Device, l.To, l.Topic, l.Bytes, now)
+	if err != nil {
+		return err
+	}
+	return h.mailbox.put(f, l.Says, now)
 }
 
 // postOnce ends the loans whose time is over, and writes again to members what
@@ -248,9 +305,7 @@ func (h *Home) postOnce(ctx context.Context) {
 const resendAfter = 24 * time.Hour
 
 func (h *Home) waits(l trem.Letter) bool {
-	h.mailbox.mu.Lock()
-	defer h.mailbox.mu.Unlock()
-	return slices.ContainsFunc(h.mailbox.box[l.To], func(o Letter) bool {
+	return slices.ContainsFunc(h.LettersFor(l.To, 0), func(o Letter) bool {
 		return slices.Equal(o.Topic, l.Topic[:]) && o.Says == l.Says && h.cfg.Now().Sub(o.At) < resendAfter
 	})
 }

@@ -2,6 +2,8 @@ package home_test
 
 import (
 	"bytes"
+	"context"
+	"crypto/x509"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -55,7 +57,12 @@ func newHouse(t *testing.T) *house {
 // join pairs a device and approves it.
 func (h *house) join(name string, delivery []byte) ident.Device {
 	h.t.Helper()
-	leaf := hometest.Certificate(h.t, name)
+	return h.joinAs(name, delivery, hometest.Certificate(h.t, name))
+}
+
+// joinAs is join for the device with this certificate.
+func (h *house) joinAs(name string, delivery, leaf []byte) ident.Device {
+	h.t.Helper()
 	nonce := [home.NonceSize]byte{9, 8, 7}
 	commit := home.Commit(nonce)
 	got, err := h.OpenPairing(h.t.Context(), home.PairingOffer{Chain: [][]byte{leaf}, Delivery: delivery, Commit: commit[:], Name: name})
@@ -100,7 +107,7 @@ func (h *house) carry(from, to ident.Device, topic byte, letter []byte) lrp.Fram
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	got := h.Frame(h.t.Context(), lrp.Frame{
+	got := h.FrameBy(h.t.Context(), lrp.Arrival{Signed: lrp.Addr(from)}, lrp.Frame{
 		Version: lrp.Version, Type: lrp.TypeSLTP, Dst: lrp.Addr(to), Src: lrp.Addr(from), Tx: lrp.Tx{topic},
 		Seq: uint64(h.c.now.UnixNano()), Expires: h.c.now.Add(time.Hour).UnixMilli(), Body: body, //nolint:gosec // after 1970
 	})
@@ -151,9 +158,10 @@ func TestLRP_7_LettersWaitForTheirMember(t *testing.T) {
 	one, two, three, other := written("one", 0), written("two", 0), written("three", 0), written("other", 0)
 	h.kept(h.phone, h.tablet, 1, one)
 	h.kept(h.phone, h.tablet, 2, two)
-	h.kept(ident.Device{7}, h.tablet, 1, other) // of another writer: it replaces nothing
+	third := h.join("Third", nil)
+	h.kept(third, h.tablet, 1, other) // of another writer: it replaces nothing
 	first := h.box(h.tablet, 0, one, two, other)
-	if first[0].From != h.phone || first[2].From != (ident.Device{7}) {
+	if first[0].From != h.phone || first[2].From != third {
 		t.Errorf("from %v and %v", first[0].From, first[2].From)
 	}
 	h.box(h.phone, 0)
@@ -168,9 +176,9 @@ func TestLRP_7_LettersWaitForTheirMember(t *testing.T) {
 	h.restart()
 	h.box(h.tablet, 0, one)
 	h.kept(h.phone, h.tablet, 5, two) // the old ones are gone from the disk, too
-	data, err := os.ReadFile(filepath.Join(h.dir, "mail.json"))
-	if err != nil || len(data) > 1000 {
-		t.Errorf("%d bytes are kept (%v)", len(data), err)
+	files, err := os.ReadDir(filepath.Join(h.dir, "mail"))
+	if err != nil || len(files) != 2 {
+		t.Errorf("%d letters are on the disk (%v), want 2", len(files), err)
 	}
 }
 
@@ -181,7 +189,7 @@ func TestLRP_7_NumbersGoOnWithoutTheFile(t *testing.T) {
 	one, two := written("one", 0), written("two", 0)
 	h.kept(h.phone, h.tablet, 1, one)
 	last := h.box(h.tablet, 0, one)[0].Number
-	if err := os.Remove(filepath.Join(h.dir, "mail.json")); err != nil {
+	if err := os.RemoveAll(filepath.Join(h.dir, "mail")); err != nil {
 		t.Fatal(err)
 	}
 	h.c.now = h.c.now.Add(time.Minute)
@@ -195,42 +203,47 @@ func TestLRP_7_NumbersGoOnWithoutTheFile(t *testing.T) {
 // is taken all the same.
 func TestLRP_7_FullBoxRefusesTheNewcomer(t *testing.T) {
 	for _, tc := range []struct {
-		name   string
-		source func(i int) ident.Device
-		size   int
-		fits   int
+		name    string
+		sources int
+		size    int
+		fits    int
 	}{
-		{"letters of a source", func(int) ident.Device { return ident.Device{1} }, 10, 32},
-		{"bytes of a source", func(int) ident.Device { return ident.Device{1} }, 60 << 10, 8},
-		{"letters of a member", func(i int) ident.Device { return ident.Device{1, byte(i % 16)} }, 10, 256},
-		{"bytes of a member", func(i int) ident.Device { return ident.Device{1, byte(i % 16)} }, 60 << 10, 68},
+		{"letters of a source", 1, 10, 32},
+		{"bytes of a source", 1, 60 << 10, 8},
+		{"letters of a member", 16, 10, 256},
+		{"bytes of a member", 16, 60 << 10, 68},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			h := newHouse(t)
+			var writers []ident.Device
+			for i := range tc.sources {
+				writers = append(writers, h.join(fmt.Sprint("Writer ", i), nil))
+			}
+			source := func(i int) ident.Device { return writers[i%len(writers)] }
 			var all [][]byte
 			var before []home.Letter // all but the last two are there from the start: each costs a file of all
 			for i := range tc.fits {
 				all = append(all, written(fmt.Sprint(i), tc.size))
 				if i < tc.fits-2 {
 					topic := lrp.Tx{byte(i)}
-					before = append(before, home.Letter{Number: uint64(i + 1), From: tc.source(i), Topic: topic[:], At: h.c.now, Bytes: all[i]})
+					before = append(before, home.Letter{Number: uint64(i + 1), From: source(i), Topic: topic[:], At: h.c.now, Bytes: all[i]})
 				}
 			}
 			h.prepared(before)
 			for i := tc.fits - 2; i < tc.fits; i++ {
-				h.kept(tc.source(i), h.tablet, byte(i), all[i])
+				h.kept(source(i), h.tablet, byte(i), all[i])
 			}
-			h.refused(lrp.CodeFull, tc.source(tc.fits), h.tablet, 0xff, written("newcomer", tc.size))
+			h.refused(lrp.CodeFull, source(tc.fits), h.tablet, 0xff, written("newcomer", tc.size))
 			h.box(h.tablet, 0, all...)
 			h.restart()
-			h.refused(lrp.CodeFull, tc.source(tc.fits), h.tablet, 0xff, written("newcomer", tc.size))
+			h.refused(lrp.CodeFull, source(tc.fits), h.tablet, 0xff, written("newcomer", tc.size))
 			h.box(h.tablet, 0, all...)
-			h.kept(tc.source(tc.fits), h.phone, 0xff, written("to another", 10))
+			h.kept(source(tc.fits), h.phone, 0xff, written("to another", 10))
 			newer := written("newer", tc.size)
-			h.kept(tc.source(0), h.tablet, 0, newer)
+			h.kept(source(0), h.tablet, 0, newer)
 			h.box(h.tablet, 0, append(all[1:], newer)...)
 			h.c.now = h.c.now.Add(home.MailLife + time.Second)
-			h.kept(tc.source(tc.fits), h.tablet, 0xff, written("newcomer", 10))
+			h.kept(source(tc.fits), h.tablet, 0xff, written("newcomer", 10))
 			h.box(h.tablet, 0, written("newcomer", 10))
 		})
 	}
@@ -273,7 +286,7 @@ func TestLRP_7_LettersFindTheirWay(t *testing.T) {
 	if late.Body, err = (lrp.SLTP{Message: one}).Encode(); err != nil {
 		t.Fatal(err)
 	}
-	if got := h.Frame(t.Context(), late); len(got) != 1 || got[0].Type != lrp.TypeError {
+	if got := h.FrameBy(t.Context(), lrp.Arrival{Signed: late.Src}, late); len(got) != 1 || got[0].Type != lrp.TypeError {
 		t.Errorf("a frame whose time is over: %+v", got)
 	}
 	h.box(h.tablet, 0, onward)
@@ -369,4 +382,103 @@ func TestLRP_7_HandOverToAMember(t *testing.T) {
 	}
 	h.restart()
 	h.box(h.tablet, 0, letter)
+}
+
+// TestLRP_8_WhoDoesNotProveItself: the address in a frame is nobody's word. Without
+// a proof, and with that of a stranger, nothing gets into a member's box, and nobody is
+// crowded out of it.
+func TestLRP_8_WhoDoesNotProveItself(t *testing.T) {
+	h := newHouse(t)
+	body, err := lrp.SLTP{Message: written("one", 0)}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := lrp.Frame{Version: 1, Type: lrp.TypeSLTP, Dst: lrp.Addr(h.tablet), Src: lrp.Addr(h.phone), Tx: lrp.Tx{1}, Expires: h.c.now.Add(time.Hour).UnixMilli(), Body: body}
+	leaf, key := hometest.Keyed(t, "stranger")
+	cert, err := x509.ParseCertificate(leaf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := ident.DeviceOf(cert.RawSubjectPublicKeyInfo)
+	who := hometest.Who(leaf, key, stranger, h.m.State.Device)
+	carry := func(ctx context.Context, link lrp.LinkID, f lrp.Frame) ([]lrp.Frame, error) {
+		return h.FrameBy(ctx, lrp.Arrival{Link: link}, f), nil
+	}
+	if _, _, err := lrp.Introduce(t.Context(), *who, h.c.now, carry); err == nil {
+		t.Error("a stranger is taken for somebody of the house")
+	}
+	asStranger := f
+	asStranger.Src = lrp.Addr(stranger)
+	for name, got := range map[string][]lrp.Frame{
+		"no proof":                 h.Frame(t.Context(), f),
+		"signed by another member": h.FrameBy(t.Context(), lrp.Arrival{Signed: lrp.Addr(h.tablet)}, f),
+		"signed by a stranger":     h.FrameBy(t.Context(), lrp.Arrival{Signed: lrp.Addr(stranger)}, asStranger),
+		"on a link of nobody":      h.FrameBy(t.Context(), lrp.Arrival{Link: lrp.LinkID{1}}, f),
+	} {
+		if len(got) != 1 || !lrp.Unproven(got[0], got) {
+			t.Errorf("%s: %+v, want UNPROVEN", name, got)
+		}
+	}
+	h.box(h.tablet, 0)
+	if err := h.ProvenMember(t.Context(), lrp.LinkID{1}); !errors.Is(err, home.ErrUnproven) {
+		t.Errorf("a link of nobody: %v", err)
+	}
+}
+
+// TestLRP_8_AMemberProvesItself: on its link it leaves letters, waits for its own
+// and gets them when they come, until it is put out of the house.
+func TestLRP_8_AMemberProvesItself(t *testing.T) {
+	h := newHouse(t)
+	leaf, key := hometest.Keyed(t, "television")
+	tv := h.joinAs("Television", []byte("delivery"), leaf)
+	who := hometest.Who(leaf, key, tv, h.m.State.Device)
+	carry := func(ctx context.Context, link lrp.LinkID, f lrp.Frame) ([]lrp.Frame, error) {
+		return h.FrameBy(ctx, lrp.Arrival{Link: link}, f), nil
+	}
+	link, _, err := lrp.Introduce(t.Context(), *who, h.c.now, carry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(h.ProvenAs(t.Context(), link, tv), h.ProvenMember(t.Context(), link)); err != nil {
+		t.Error(err)
+	}
+	if err := h.ProvenAs(t.Context(), link, h.phone); !errors.Is(err, home.ErrUnproven) {
+		t.Errorf("as another: %v", err)
+	}
+	body, err := lrp.SLTP{Message: written("one", 0)}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := lrp.Frame{Version: 1, Type: lrp.TypeSLTP, Dst: lrp.Addr(h.tablet), Src: lrp.Addr(tv), Tx: lrp.Tx{1}, Expires: h.c.now.Add(time.Hour).UnixMilli(), Body: body}
+	if got := h.FrameBy(t.Context(), lrp.Arrival{Link: link}, f); got[0].Type != lrp.TypeAck {
+		t.Errorf("%+v", got)
+	}
+	came := make(chan []lrp.Kept, 1)
+	go func() {
+		kept, _ := h.Wait(t.Context(), link, 0)
+		came <- kept
+	}()
+	time.Sleep(20 * time.Millisecond)
+	h.kept(h.phone, tv, 7, written("for the television", 0))
+	if kept := <-came; len(kept) != 1 || kept[0].Frame.Src != lrp.Addr(h.phone) {
+		t.Errorf("%+v", kept)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if kept, err := h.Wait(ctx, link, 1<<62); err != nil || len(kept) != 0 {
+		t.Errorf("nothing more: %+v, %v", kept, err)
+	}
+	if _, err := h.Wait(t.Context(), lrp.LinkID{}, 0); !errors.Is(err, lrp.ErrProof) {
+		t.Errorf("on no link: %v", err)
+	}
+	if err := h.RemoveDevice(t.Context(), tv); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.ProvenMember(t.Context(), link); !errors.Is(err, home.ErrUnproven) {
+		t.Errorf("put out of the house: %v", err)
+	}
+	f.Tx = lrp.Tx{2}
+	if got := h.FrameBy(t.Context(), lrp.Arrival{Link: link}, f); got[0].Type != lrp.TypeAck {
+		t.Errorf("what is to be closed goes on: %+v", got)
+	}
 }

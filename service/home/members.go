@@ -36,14 +36,20 @@ type Device struct {
 type members struct {
 	mu       sync.Mutex
 	dir      string
-	devices  []Device   // guarded by mu
-	pairings []*Pairing // guarded by mu; values are replaced, never changed in place
-	approve  sync.Mutex // one approval at a time
+	devices  []Device       // guarded by mu
+	former   []ident.Device // guarded by mu; were members, the last ones put out last
+	pairings []*Pairing     // guarded by mu; values are replaced, never changed in place
+	approve  sync.Mutex     // one approval at a time
 }
 
 type devicesState struct {
-	Devices []Device `json:"devices"`
+	Devices []Device       `json:"devices"`
+	Former  []ident.Device `json:"former,omitempty"`
 }
+
+// maxFormer bounds the former members whose letters are still carried; the oldest
+// go. Source: local.
+const maxFormer = 64
 
 type pairingsState struct {
 	Pairings []*Pairing `json:"pairings"`
@@ -58,7 +64,7 @@ func openMembers(dir string) (*members, error) {
 	if err := load(dir, pairingsFile, &p); err != nil {
 		return nil, err
 	}
-	return &members{dir: dir, devices: d.Devices, pairings: p.Pairings}, nil
+	return &members{dir: dir, devices: d.Devices, former: d.Former, pairings: p.Pairings}, nil
 }
 
 // Devices lists the members by name.
@@ -88,13 +94,15 @@ func (h *Home) RemoveDevice(ctx context.Context, id ident.Device) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	devices := slices.DeleteFunc(slices.Clone(m.devices), func(d Device) bool { return d.ID == id })
-	if err := save(m.dir, devicesFile, devicesState{Devices: devices}); err != nil {
+	former := append(slices.DeleteFunc(slices.Clone(m.former), func(o ident.Device) bool { return o == id }), id)
+	former = former[max(0, len(former)-maxFormer):]
+	if err := save(m.dir, devicesFile, devicesState{Devices: devices, Former: former}); err != nil {
 		return err
 	}
-	m.devices = devices
+	m.devices, m.former = devices, former
 	h.log.LogAttrs(ctx, slog.LevelInfo, "device removed", slog.Any("device", id))
 	h.publish(Event{Kind: EventPairings})
-	return nil
+	return h.logs.Forget(id)
 }
 
 // put replaces a pairing, durably; the caller holds mu.
@@ -140,7 +148,7 @@ func (h *Home) admit(ctx context.Context, p Pairing) error {
 	}
 	devices := slices.DeleteFunc(slices.Clone(m.devices), func(d Device) bool { return d.ID == p.Device })
 	devices = append(devices, Device{ID: p.Device, Name: p.Name, Since: h.cfg.Now().UTC().Truncate(time.Second), Chain: p.Chain, Delivery: p.Delivery})
-	if err := save(m.dir, devicesFile, devicesState{Devices: devices}); err != nil {
+	if err := save(m.dir, devicesFile, devicesState{Devices: devices, Former: m.former}); err != nil {
 		return err
 	}
 	m.devices = devices

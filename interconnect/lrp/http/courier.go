@@ -32,16 +32,11 @@ type Module interface {
 	Receive(ctx context.Context, m trem.SLTPMessage) (trem.Received, error)
 }
 
-// Exchanger carries a frame to a peer and its answers back; *Client is one.
-type Exchanger interface {
-	Exchange(ctx context.Context, f lrp.Frame) ([]lrp.Frame, error)
-}
-
 // Courier carries SLTP messages between a module of this process and one peer.
 // It holds nothing: each Fetch is one transaction.
 type Courier struct {
 	Module Module           // required
-	Link   Exchanger        // required
+	Link   lrp.Exchanger    // required
 	Src    ident.Device     // required: the module's own ID
 	Dst    ident.Device     // required: the peer's
 	Now    func() time.Time // required
@@ -129,7 +124,7 @@ func worthRetry(err error) (advice time.Duration, again bool) {
 	if e, ok := errors.AsType[*lrp.Error](err); ok {
 		return time.Duration(e.RetryMS) * time.Millisecond, e.Code.Retry()
 	}
-	return 0, errors.Is(err, ErrLost)
+	return 0, errors.Is(err, lrp.ErrLost)
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -131,7 +131,7 @@ func TestHTTP_Spec6_AnswersThatAreNoFrames(t *testing.T) {
 				}, nil
 			})}}
 			_, err := c.Exchange(t.Context(), frame(t, "x"))
-			if err == nil || errors.Is(err, lrphttp.ErrLost) != tc.lost {
+			if err == nil || errors.Is(err, lrp.ErrLost) != tc.lost {
 				t.Errorf("%v; lost: want %v", err, tc.lost)
 			}
 		})
@@ -180,7 +180,7 @@ func (l *lossy) Exchange(_ context.Context, f lrp.Frame) ([]lrp.Frame, error) {
 	l.sent = append(l.sent, raw)
 	loseRequest, loseAnswer := l.lose(n)
 	if loseRequest {
-		return nil, fmt.Errorf("%w: request", lrphttp.ErrLost)
+		return nil, fmt.Errorf("%w: request", lrp.ErrLost)
 	}
 	out := l.endpoint.Handle(f, start, func(_ lrp.Addr, m lrp.SLTP) ([]lrp.SLTP, error) {
 		l.served = append(l.served, string(m.Message))
@@ -190,7 +190,7 @@ func (l *lossy) Exchange(_ context.Context, f lrp.Frame) ([]lrp.Frame, error) {
 		return []lrp.SLTP{{CID: m.CID, Message: append(bytes.Clone(m.Message), '!')}}, nil
 	})
 	if loseAnswer {
-		return nil, fmt.Errorf("%w: answer", lrphttp.ErrLost)
+		return nil, fmt.Errorf("%w: answer", lrp.ErrLost)
 	}
 	return out, nil
 }
@@ -204,7 +204,7 @@ func link(t *testing.T, lose func(int) (bool, bool)) *lossy {
 	return &lossy{endpoint: e, lose: lose}
 }
 
-func courier(m lrphttp.Module, l lrphttp.Exchanger) *lrphttp.Courier {
+func courier(m lrphttp.Module, l lrp.Exchanger) *lrphttp.Courier {
 	return &lrphttp.Courier{Module: m, Link: l, Src: device, Dst: home, Now: func() time.Time { return start }}
 }
 
@@ -245,7 +245,7 @@ func TestCourier_Spec6_RepeatsAreTheSameBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := link(t, func(int) (bool, bool) { return true, false })
 		_, err := courier(new(peers), l).Fetch(t.Context(), opened)
-		if !errors.Is(err, lrphttp.ErrLost) {
+		if !errors.Is(err, lrp.ErrLost) {
 			t.Errorf("%v, want ErrLost", err)
 		}
 		if len(l.sent) != lrphttp.MaxTries {
@@ -285,7 +285,7 @@ func TestCourier_Spec6_KeepsWhatWasReached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := link(t, func(n int) (bool, bool) { return n >= 2, false })
 		events, err := courier(new(peers), l).Fetch(t.Context(), opened)
-		if !errors.Is(err, lrphttp.ErrLost) || len(events) != 1 || events[0].Kind != trem.EventInstalled {
+		if !errors.Is(err, lrp.ErrLost) || len(events) != 1 || events[0].Kind != trem.EventInstalled {
 			t.Errorf("%v, %v: want the installed license and ErrLost", events, err)
 		}
 	})

@@ -21,9 +21,11 @@ import (
 
 	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/interconnect/lrp"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
+	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/trem"
 )
 
@@ -78,6 +80,13 @@ func New(tb testing.TB, keys map[ident.Key]cenc.ContentKey) *Module {
 // Certificate makes a self-signed certificate of a fresh key, DER.
 func Certificate(tb testing.TB, name string) []byte {
 	tb.Helper()
+	leaf, _ := Keyed(tb, name)
+	return leaf
+}
+
+// Keyed is Certificate for who needs the key, too.
+func Keyed(tb testing.TB, name string) (leaf []byte, key *ecdsa.PrivateKey) {
+	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		tb.Fatal(err)
@@ -87,7 +96,18 @@ func Certificate(tb testing.TB, name string) []byte {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return der
+	return der, key
+}
+
+// Who is the introduction of the device with this certificate and key to a relay.
+func Who(leaf []byte, key *ecdsa.PrivateKey, self, relay ident.Device) *lrp.Introduction {
+	return &lrp.Introduction{
+		Self: lrp.Addr(self), Relay: lrp.Addr(relay), Hello: lrp.DefaultHello("http"),
+		Sign: func(_ context.Context, link lrp.LinkID, to lrp.Addr, hello [32]byte) (lrp.Proof, error) {
+			s, err := pki.SignLink(key, leaf, pki.LinkStatement{Link: link, Relay: ident.Device(to), Hello: hello})
+			return lrp.Proof{Leaf: leaf, Statement: s}, err
+		},
+	}
 }
 
 // Lock guards the fields that say so, for a test that reads them.

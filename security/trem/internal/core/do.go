@@ -111,6 +111,8 @@ func (c *Core) exchange(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in trem.Ask) (any, error) { return c.begin(in, r) })
 	case trem.CmdEnd:
 		return with(body, func(in trem.Part) (any, error) { return trem.None{}, c.end(in.Session, r) })
+	case trem.CmdLink:
+		return with(body, func(in trem.LinkOrder) (any, error) { return c.proveLink(in) })
 	case trem.CmdBuffer:
 		return with(body, func(in trem.BufferOrder) (any, error) { return c.makeBuffer(in) })
 	case trem.CmdLinkKeys:

@@ -1,0 +1,94 @@
+package lrp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Exchanger carries a frame to a neighbor and what it answers back; every binding
+// has one. An error that is ErrLost may be tried again with the same frame.
+type Exchanger interface {
+	Exchange(ctx context.Context, f Frame) ([]Frame, error)
+}
+
+// Arrival is by what a frame came.
+type Arrival struct {
+	Link   LinkID // zero: by none
+	Signed Addr   // who has signed for the very bytes that came, as in a file; zero: nobody
+}
+
+// Handler is the accepting side of a binding: it gets each frame and returns the
+// frames to send back, at most MaxFrames.
+type Handler func(ctx context.Context, by Arrival, f Frame) []Frame
+
+// Introduction is what a module shows of itself on a new link.
+type Introduction struct {
+	Self, Relay Addr // the module, and whose link it is
+	Hello       Hello
+	// Sign is the module's: see Hello.Sign.
+	Sign func(ctx context.Context, link LinkID, relay Addr, hello [32]byte) (Proof, error)
+}
+
+// Unproven reports whether the answer to f is that its source has to prove itself.
+func Unproven(f Frame, answers []Frame) bool {
+	for _, a := range answers {
+		if e, err := ParseError(a.Body); a.Type == TypeError && err == nil && e.Code == CodeUnproven && a.Tx == f.Tx {
+			return true
+		}
+	}
+	return false
+}
+
+// ErrStrange is returned when the neighbor does not do as this protocol says.
+var ErrStrange = errors.New("lrp: the neighbor's answer does not fit")
+
+// Introduce proves a module on a new link: it says HELLO, is told the link's name,
+// and says HELLO again with a proof. carry takes a frame there on a link, the zero
+// one at first. now is by the host's clock.
+func Introduce(ctx context.Context, who Introduction, now time.Time, carry func(context.Context, LinkID, Frame) ([]Frame, error)) (LinkID, Agreement, error) {
+	offer, err := who.Hello.Encode()
+	if err != nil {
+		return LinkID{}, Agreement{}, err
+	}
+	tx := NewTransaction(who.Relay, who.Self, now, Life)
+	answer, err := greeted(ctx, tx, LinkID{}, offer, carry)
+	if err != nil {
+		return LinkID{}, Agreement{}, err
+	}
+	agreed, err := who.Hello.Accept(offer, answer)
+	if err != nil {
+		return LinkID{}, Agreement{}, err
+	}
+	h, err := ParseHello(answer)
+	if err != nil || h.Link == nil {
+		return LinkID{}, agreed, errors.Join(fmt.Errorf("%w: it names no link", ErrStrange), err)
+	}
+	link := LinkID(h.Link)
+	signed, err := who.Hello.Sign(link, who.Relay, func(l LinkID, relay Addr, hello [32]byte) (Proof, error) {
+		return who.Sign(ctx, l, relay, hello)
+	})
+	if err != nil {
+		return LinkID{}, agreed, err
+	}
+	_, err = greeted(ctx, tx, link, signed, carry)
+	return link, agreed, err
+}
+
+// greeted says one HELLO and returns the body of the answer.
+func greeted(ctx context.Context, tx *Transaction, link LinkID, body []byte, carry func(context.Context, LinkID, Frame) ([]Frame, error)) ([]byte, error) {
+	answers, err := carry(ctx, link, tx.Next(TypeHello, body))
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range answers {
+		if err := tx.Check(a); err != nil {
+			return nil, err
+		}
+		if a.Type == TypeHello {
+			return a.Body, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: no HELLO", ErrStrange)
+}

@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/lares-drm/lares/interconnect/lrp"
+	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/trem"
+)
+
+// house is the device's way to its house. It proves itself there when that is asked
+// for: for its letters, and for copies of logs.
+func (d *device) house(self ident.Device) *lrphttp.Client {
+	if d.link == nil {
+		d.link = &lrphttp.Client{URL: d.cfg.Home, Who: introduction(d.trem, self, d.cfg.Server), Now: time.Now}
+	}
+	return d.link
+}
+
+// introduction is a module's to a relay, signed inside the module.
+func introduction(module *trem.Client, self, relay ident.Device) *lrp.Introduction {
+	return &lrp.Introduction{
+		Self: lrp.Addr(self), Relay: lrp.Addr(relay), Hello: lrp.DefaultHello("http", "file", "unix"),
+		Sign: func(ctx context.Context, link lrp.LinkID, to lrp.Addr, hello [32]byte) (lrp.Proof, error) {
+			p, err := module.ProveLink(ctx, trem.LinkOrder{Link: link, Relay: ident.Device(to), Hello: hello})
+			return lrp.Proof{Leaf: p.Leaf, Statement: p.Statement}, err
+		},
+	}
+}
+
+// linked does a request on the link on which this device has proven itself, and
+// once more when that has lapsed. make makes the request anew.
+func (d *device) linked(ctx context.Context, self ident.Device, make func() (*http.Request, error)) (*http.Response, error) {
+	for again := false; ; again = true {
+		link, err := d.house(self).Link(ctx)
+		if err != nil {
+			return nil, later("the house does not know this device now: %w", err)
+		}
+		req, err := make()
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set(lrphttp.LinkHeader, link.Header())
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return nil, later("the house does not answer: %w", err)
+		}
+		if res.StatusCode != http.StatusForbidden || again {
+			return res, nil
+		}
+		_ = res.Body.Close() // it says that the proof is not known any more
+		d.house(self).Unproven(link)
+	}
+}
