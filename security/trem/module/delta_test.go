@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lares-drm/lares/content/cenc"
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/pki/pkitest"
 	"github.com/lares-drm/lares/security/revocation"
@@ -89,4 +90,28 @@ func TestPKI_2_ModuleTakesANewSigner(t *testing.T) {
 		t.Errorf("epoch %d, %v; want 1 of generation 1", st.Epoch, err)
 	}
 	h.must(learn(next, sign(next, pki.Epoch{Generation: 1, Number: 2}), change))
+}
+
+// TestPKI_2_WhoIsBehindGetsNothingFromAStaleHouse: while a newer state is due, the
+// house deals with those who are at its epoch or later only.
+func TestPKI_2_WhoIsBehindGetsNothingFromAStaleHouse(t *testing.T) {
+	h := newHouse(t)
+	h.stock(cenc.SchemeCENC, filmID)
+	h.buy(filmID, h.sell(purchase, filmID))
+	h.must(h.pair(h.tablet))
+	h.must(h.pair(h.phone))
+	newer := h.publish()
+	h.must(h.learnState(h.home, newer))
+	h.must(h.learnState(h.phone, newer))
+	h.wantKinds(h.get(h.tablet, filmID, 0), trem.EventInstalled) // behind, and the house's state is fresh
+	second := h.publish()
+	h.must(h.learnState(h.home, second))
+	h.must(h.learnState(h.phone, second))
+	h.pass(25 * time.Hour) // a newer one is due
+	if got := failed(t, h.get(h.tablet, filmID, 0)); !strings.Contains(got, "STALE_EPOCH") {
+		t.Errorf("who is behind: %q", got)
+	}
+	h.wantKinds(h.get(h.phone, filmID, 0), trem.EventInstalled)
+	h.must(h.learnState(h.tablet, second))
+	h.wantKinds(h.get(h.tablet, filmID, 0), trem.EventInstalled)
 }
