@@ -106,7 +106,8 @@ func stateSizes(ctx context.Context, cfg Config, d *stateDomain) (rows []Row, er
 				return nil, err
 			}
 			f := cfg.fleet(size.name, size.devices, kind)
-			more, err := d.sizes(ctx, f, kind)
+			few := float64(size.devices)*kind.share < fewRevoked*fleetMakers*fleetClasses
+			more, err := d.sizes(ctx, f, kind, few)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", f.name, err)
 			}
@@ -116,7 +117,7 @@ func stateSizes(ctx context.Context, cfg Config, d *stateDomain) (rows []Row, er
 	return rows, nil
 }
 
-func (d *stateDomain) sizes(ctx context.Context, f *fleet, kind fleetKind) ([]Row, error) {
+func (d *stateDomain) sizes(ctx context.Context, f *fleet, kind fleetKind, few bool) ([]Row, error) {
 	first, today, err := d.states(f)
 	if err != nil {
 		return nil, err
@@ -138,7 +139,11 @@ func (d *stateDomain) sizes(ctx context.Context, f *fleet, kind fleetKind) ([]Ro
 		Plain(f.name+": revoked one by one", float64(f.revoked), "devices"),
 		Plain(f.name+": revoked on the day", float64(f.today), "devices"),
 	}
-	rows = append(rows, f.snapshotRows(first, peers, kind.share)...)
+	registry, err := d.registry(f)
+	if err != nil {
+		return nil, err
+	}
+	rows = append(rows, f.snapshotRows(first, peers, registry, kind.share, few)...)
 	rows = append(rows, peerRows(f.name+": snapshot, ", peers)...)
 	rows = append(rows, f.deltaRows(float64(len(delta)), float64(len(today.Head().Bytes())))...)
 	return append(rows, peerRows(f.name+": delta, ", dayPeers)...), nil
@@ -146,7 +151,9 @@ func (d *stateDomain) sizes(ctx context.Context, f *fleet, kind fleetKind) ([]Ro
 
 // snapshotRows are ours. The registry is whatever the state says besides who is
 // revoked one by one: classes, how they stand, and how many of each are revoked.
-func (f *fleet) snapshotRows(s *revocation.State, peers []peerSize, part float64) []Row {
+// A Clubcard says nothing of that: it is compared as it is, and together with the
+// bytes that say it of the same classes while nobody is revoked.
+func (f *fleet) snapshotRows(s *revocation.State, peers []peerSize, bare int, part float64, few bool) []Row {
 	size, name := s.SnapshotSize(), f.name+": snapshot, "
 	whole, members, registry := float64(len(s.Snapshot())), math.Ceil(float64(size.Members)/8), math.Ceil(float64(size.Registry)/8)
 	rows := []Row{Plain(name+"registry alone", registry, unitBytes)}
@@ -162,16 +169,33 @@ func (f *fleet) snapshotRows(s *revocation.State, peers []peerSize, part float64
 		rows = append(rows, AtMost(name+"RSL without registry", members, unitBytes, math.Floor(maxOverBound*least)))
 	}
 	for _, p := range peers {
-		switch ratio := share(whole / float64(p.bytes)); {
-		case p.name != clubcardName:
-		case part < 0.001:
-			rows = append(rows, AtMost(name+"RSL against Clubcard", ratio, unitTimes, 1))
-		default:
-			rows = append(rows, Plain(name+"RSL against Clubcard", ratio, unitTimes))
+		if p.name != clubcardName {
+			continue
 		}
+		alone, with := share(whole/float64(p.bytes)), share(whole/float64(p.bytes+bare))
+		switch {
+		case few:
+			rows = append(rows, Plain(name+clubcardSmaller, alone, unitTimes))
+		case part < 0.001:
+			rows = append(rows, AtMost(name+clubcardAlone, alone, unitTimes, 1))
+		default:
+			rows = append(rows, Plain(name+clubcardAlone, alone, unitTimes))
+		}
+		rows = append(rows, AtMost(name+clubcardWith, with, unitTimes, 1))
 	}
 	return rows
 }
+
+// fewRevoked is how many revocations a class there are at least where our registry
+// is made up for. With fewer a Clubcard, which has none, is smaller.
+const fewRevoked = 2
+
+// How our snapshot is compared with a Clubcard.
+const (
+	clubcardAlone   = "RSL against Clubcard"
+	clubcardSmaller = "RSL against Clubcard, which has no registry and is smaller for so few"
+	clubcardWith    = "RSL against Clubcard and the registry it needs"
+)
 
 // deltaRows are ours.
 func (f *fleet) deltaRows(delta, head float64) []Row {

@@ -122,6 +122,20 @@ func (d *stateDomain) builder(f *fleet) (*revocation.Builder, error) {
 	return b, nil
 }
 
+// registry is how many bytes say of a fleet which classes there are and how they
+// stand, while nobody is revoked one by one.
+func (d *stateDomain) registry(f *fleet) (int, error) {
+	b, err := d.builder(f)
+	if err != nil {
+		return 0, err
+	}
+	s, err := d.sign(b, 1)
+	if err != nil {
+		return 0, err
+	}
+	return len(s.Snapshot()), nil
+}
+
 // sign makes the state of an epoch.
 func (d *stateDomain) sign(b *revocation.Builder, number uint64) (*revocation.State, error) {
 	return b.Sign(d.key, revocation.Issue{Epoch: pki.Epoch{Number: number}, IssuedAt: d.now, NextUpdate: d.now.Add(24 * time.Hour)})

@@ -79,9 +79,22 @@ func relayedTime(ctx context.Context, module *trem.Client, from string) error {
 	return module.Learn(ctx, trem.Learned{Relayed: &got})
 }
 
+// learnState asks for the step from the state that the module has, and for all of
+// the state where there is no step or it does not fit.
 func learnState(ctx context.Context, module *trem.Client, a *authority.Client) error {
-	l, err := a.State(ctx)
+	st, err := module.Status(ctx)
 	if err != nil {
+		return err
+	}
+	l, err := a.State(ctx, st.Epoch)
+	if err != nil {
+		return fmt.Errorf("ask for the revocation state: %w", err)
+	}
+	err = module.Learn(ctx, l)
+	if e, ok := errors.AsType[*trem.Error](err); !ok || e.Code != trem.CodeRejected || len(l.Delta) == 0 {
+		return err
+	}
+	if l, err = a.State(ctx, 0); err != nil {
 		return fmt.Errorf("ask for the revocation state: %w", err)
 	}
 	return module.Learn(ctx, l)

@@ -180,7 +180,7 @@ func carriedState(ctx context.Context, url string) ([]byte, error) {
 	if url == "" {
 		return nil, nil
 	}
-	l, err := authorityOf(url).State(ctx)
+	l, err := authorityOf(url).State(ctx, 0)
 	if err != nil {
 		return nil, fmt.Errorf("ask for the revocation state: %w", err)
 	}

@@ -105,6 +105,11 @@ func (s *server) snapshot(w http.ResponseWriter, r *http.Request) {
 	s.relayed(w, r, c, err)
 }
 
+func (s *server) delta(w http.ResponseWriter, r *http.Request) {
+	c, err := s.Relay.Delta(r.Context(), r.PathValue("from"), r.PathValue("to"))
+	s.relayed(w, r, c, err)
+}
+
 func (s *server) time(w http.ResponseWriter, r *http.Request) {
 	c, err := s.Relay.Time(r.Context(), r.URL.Query().Get("nonce"))
 	s.relayed(w, r, c, err)

@@ -157,6 +157,7 @@ func (s *server) deviceRoutes(m *http.ServeMux) {
 		m.HandleFunc("GET "+home.PathHead, s.kept(home.PathHead))
 		m.HandleFunc("GET "+home.PathTrust, s.kept(home.PathTrust))
 		m.HandleFunc("GET "+home.PathSnapshot, s.snapshot)
+		m.HandleFunc("GET "+home.PathDelta+"/{from}/{to}", s.delta)
 		m.HandleFunc("GET "+home.PathTime, s.time)
 	}
 }

@@ -72,10 +72,18 @@ func (m *member) marshal() ([]byte, error) {
 // It is read by hand, since it stands in every certificate: a field is taken
 // only in the form in which marshal writes it.
 func parseMember(der []byte) (*member, error) {
+	m := &member{}
+	if !m.read(der) {
+		return nil, errMember
+	}
+	return m, nil
+}
+
+func (m *member) read(der []byte) bool {
 	r := derReader{rest: der}
 	in := derReader{rest: r.field(tagSequence)}
 	version, class, index, svn := in.u32(tagInteger), in.u32(tagInteger), in.u32(tagInteger), in.u32(tagInteger)
-	m := &member{Member: Member{Class: Class(class), Index: index}, SVN: svn}
+	*m = member{Member: Member{Class: Class(class), Index: index}, SVN: svn}
 	if in.at(tagImplementation) {
 		m.Implementation = in.field(tagImplementation)
 		in.want(len(m.Implementation) >= 1 && len(m.Implementation) <= MaxImplementation)
@@ -93,8 +101,5 @@ func parseMember(der []byte) (*member, error) {
 		m.Range = &Range{First: Class(bounds.u32(tagInteger)), Last: Class(bounds.u32(tagInteger))}
 		in.want(bounds.end() && m.Range.First <= m.Range.Last && m.Range.Last != 0)
 	}
-	if version != 1 || !in.end() || !r.end() {
-		return nil, errMember
-	}
-	return m, nil
+	return version == 1 && in.end() && r.end()
 }

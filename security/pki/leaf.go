@@ -129,16 +129,15 @@ func (e *end) readExtensions(x *derReader) bool {
 	c.roles, c.levels, c.anchors = e.role[:], e.lvl[:], e.anc[:]
 	own := derReader{rest: x.field(tagSequence)}
 	own.literal(derMember)
-	m, err := parseMember(own.field(tagOctets))
-	if err != nil || !own.end() || m.Range != nil {
+	if !e.m.read(own.field(tagOctets)) || !own.end() || e.m.Range != nil {
 		return false
 	}
-	e.m = *m
 	if !x.at(tagSequence) {
 		return true
 	}
 	own = derReader{rest: x.field(tagSequence)}
 	own.literal(derSLTP)
+	var err error
 	c.sltp, err = parseSLTP(own.field(tagOctets))
 	return err == nil && own.end()
 }

@@ -94,6 +94,9 @@ type Learned struct {
 	// Rotations lead from an earlier root of the trust domain to the one that
 	// signs now, oldest first; they are taken before the rest is judged.
 	Rotations [][]byte `cbor:"8,keyasint,omitempty"`
+
+	Delta  []byte `cbor:"9,keyasint,omitempty"`  // from the state that is held, in place of Snapshot
+	Change []byte `cbor:"10,keyasint,omitempty"` // the root's word on the state signer, from generation 1 on
 }
 
 // SecurityVersion is that of this module, which its signing request states and

@@ -78,6 +78,7 @@ func TestTREM_Vectors_Requests(t *testing.T) {
 		"STATUS": trem.None{}, "REQUEST": trem.None{}, "NONCE": trem.None{}, "LICENSES": trem.None{},
 		"ENROLL":                              trem.Enrollment{Chain: [][]byte{[]byte("leaf"), []byte("ca")}, Delivery: []byte("delivery"), Roots: [][]byte{[]byte("root")}},
 		"LEARN, time":                         trem.Learned{Time: []byte("token"), TimeChain: [][]byte{[]byte("signer")}},
+		"LEARN, delta":                        trem.Learned{Head: []byte("head"), HeadChain: [][]byte{[]byte("signer")}, Delta: []byte("delta")},
 		"RECEIVE, first message":              trem.SLTPMessage{Bytes: []byte{0x83, 0, 2}},
 		"RECEIVE, in a session":               trem.SLTPMessage{CID: []byte{0x37}, Bytes: []byte{0x83, 0, 2}},
 		"REFUSE":                              trem.Refusal{Handle: 9, Code: "NO_GRANT", RetryMS: 60_000},

@@ -88,8 +88,9 @@ func (c *Client) Token(ctx context.Context, nonce []byte) ([]byte, error) {
 }
 
 // State returns the newest revocation state with its signer's chain: what a
-// module's Learn takes.
-func (c *Client) State(ctx context.Context) (trem.Learned, error) {
+// module's Learn takes. From the epoch that the module has (0: none) it is the step
+// from there, where one is kept: some hundred bytes instead of all of the state.
+func (c *Client) State(ctx context.Context, have uint64) (trem.Learned, error) {
 	head, err := c.Head(ctx)
 	if err != nil {
 		return trem.Learned{}, err
@@ -98,15 +99,19 @@ func (c *Client) State(ctx context.Context) (trem.Learned, error) {
 	if err != nil {
 		return trem.Learned{}, err
 	}
-	snapshot, err := c.Snapshot(ctx, h.Epoch.Number)
-	if err != nil {
-		return trem.Learned{}, err
-	}
 	t, err := c.Trust(ctx)
 	if err != nil {
 		return trem.Learned{}, err
 	}
-	return trem.Learned{Head: head, HeadChain: t.StateSigner, Snapshot: snapshot, Rotations: t.Rotations}, nil
+	l := trem.Learned{Head: head, HeadChain: t.StateSigner, Rotations: t.Rotations}
+	if 0 < have && have < h.Epoch.Number {
+		if l.Delta, err = c.Delta(ctx, have, h.Epoch.Number); err == nil {
+			return l, nil
+		}
+	}
+	l.Delta = nil
+	l.Snapshot, err = c.Snapshot(ctx, h.Epoch.Number)
+	return l, err
 }
 
 // Time returns a time token with its signer's chain: what a module's Learn takes.

@@ -31,7 +31,7 @@ func ExampleClient_State() {
 	defer web.Close()
 
 	client := &authority.Client{URL: web.URL}
-	learned, err := client.State(context.Background())
+	learned, err := client.State(context.Background(), 0)
 	if err != nil {
 		log.Fatal(err)
 	}

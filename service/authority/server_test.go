@@ -202,7 +202,7 @@ func TestPKI_2_OperatorsRevocationIsServedAtOnce(t *testing.T) {
 	v := &pki.Verifier{Trust: trust}
 	learn := func() *revocation.State {
 		t.Helper()
-		l, err := client.State(ctx)
+		l, err := client.State(ctx, 0)
 		must(t, err)
 		s, err := revocation.ParseSnapshot(l.Snapshot, l.Head, v, l.HeadChain, clock.now())
 		must(t, err)
@@ -231,6 +231,13 @@ func TestPKI_2_OperatorsRevocationIsServedAtOnce(t *testing.T) {
 	must(t, err)
 	if !bytes.Equal(got.Snapshot(), after.Snapshot()) {
 		t.Error("the delta leads elsewhere")
+	}
+	for have, want := range map[uint64]bool{0: false, a: true, b: false, b + 7: false, 1 << 40: false} { // who has this epoch gets the step
+		l, err := client.State(ctx, have)
+		must(t, err)
+		if step := bytes.Equal(l.Delta, delta); step != want || step == (len(l.Snapshot) > 0) {
+			t.Errorf("from epoch %d: a step of %d bytes, a state of %d", have, len(l.Delta), len(l.Snapshot))
+		}
 	}
 	old, err := client.Snapshot(ctx, a)
 	if err != nil || !bytes.Equal(old, before.Snapshot()) {

@@ -82,8 +82,9 @@ type (
 
 // Authority is the certification authority as the home server sees it.
 type Authority interface {
-	// State returns the newest revocation state.
-	State(ctx context.Context) (trem.Learned, error)
+	// State returns the newest revocation state, where it can as the step from the
+	// epoch that the module has; 0: it has none, or a step did not do.
+	State(ctx context.Context, have uint64) (trem.Learned, error)
 	// Time returns a time token that repeats the module's nonce.
 	Time(ctx context.Context, nonce []byte) (trem.Learned, error)
 }
@@ -300,7 +301,19 @@ func (h *Home) Learn(ctx context.Context) error {
 }
 
 func (h *Home) learnState(ctx context.Context) error {
-	l, err := h.cfg.Authority.State(ctx)
+	if st, err := h.cfg.Module.Status(ctx); err == nil && st.Epoch > 0 {
+		if err = h.learnSince(ctx, st.Epoch); err == nil {
+			return nil
+		}
+		if e, ok := errors.AsType[*trem.Error](err); !ok || e.Code != trem.CodeRejected {
+			return err
+		}
+	}
+	return h.learnSince(ctx, 0) // also where a step does not lead to what the head says
+}
+
+func (h *Home) learnSince(ctx context.Context, epoch uint64) error {
+	l, err := h.cfg.Authority.State(ctx, epoch)
 	if err != nil {
 		return fmt.Errorf("get the revocation state: %w", err)
 	}

@@ -387,7 +387,7 @@ func TestRelay_KeepsStatementsWhenTheAuthorityIsAway(t *testing.T) {
 
 type oracle struct{ err error }
 
-func (o oracle) State(context.Context) (trem.Learned, error) {
+func (o oracle) State(context.Context, uint64) (trem.Learned, error) {
 	return trem.Learned{Head: []byte("head")}, o.err
 }
 

@@ -24,6 +24,7 @@ import (
 const (
 	PathHead     = "/rsl/v1/head"
 	PathSnapshot = "/rsl/v1/snapshot"
+	PathDelta    = "/rsl/v1/delta"
 	PathTrust    = "/ca/v1/trust"
 	PathTime     = "/time/v1"
 )
@@ -32,6 +33,7 @@ const (
 	maxRelayed   = 64 << 20 // bytes of one answer of the authority
 	relayTimeout = 10 * time.Second
 	relayFile    = "relay.json"
+	stepsFile    = "steps.json"
 )
 
 // ErrAway is returned when the authority does not answer and nothing is kept.
@@ -54,6 +56,7 @@ type Relay struct {
 	now  func() time.Time
 	mu   sync.Mutex
 	kept map[string]Copy // guarded by mu; by path
+	step steps           // guarded by mu
 }
 
 // NewRelay reads what was kept in dir. client may be nil.
@@ -62,15 +65,17 @@ func NewRelay(dir, authority string, client *http.Client, now func() time.Time) 
 		client = &http.Client{Timeout: relayTimeout}
 	}
 	r := &Relay{dir: dir, url: strings.TrimSuffix(authority, "/"), http: client, now: now, kept: map[string]Copy{}}
-	data, err := os.ReadFile(filepath.Join(dir, relayFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return r, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", relayFile, err)
-	}
-	if err := json.Unmarshal(data, &r.kept); err != nil {
-		return nil, fmt.Errorf("read %s: %w", relayFile, err)
+	for file, to := range map[string]any{relayFile: &r.kept, stepsFile: &r.step} {
+		data, err := os.ReadFile(filepath.Join(dir, file))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", file, err)
+		}
+		if err := json.Unmarshal(data, to); err != nil {
+			return nil, fmt.Errorf("read %s: %w", file, err)
+		}
 	}
 	return r, nil
 }
@@ -100,6 +105,7 @@ func (r *Relay) Refresh(ctx context.Context) error {
 	if !bytes.Equal(head.Body, again.Body) {
 		return fmt.Errorf("%w: it is publishing just now", ErrAway)
 	}
+	r.keepStep(ctx, head)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	kept := map[string]Copy{PathHead: head, PathSnapshot: snapshot, PathTrust: trust}

@@ -45,7 +45,8 @@ type Core struct {
 	identity *identityRecord // nil before enrollment
 	peer     *pki.Peer       // its own certificates, verified
 	verifier *pki.Verifier
-	revoked  *revocation.State // nil before the first head
+	watch    *revocation.Watch
+	revoked  *revocation.State // of watch, nil before the first head
 	state    *revocationRecord
 	clock    clock
 	sent     nonce
@@ -280,7 +281,7 @@ func (c *Core) ready(now Reading) error {
 	if err != nil {
 		return err
 	}
-	c.verifier = &pki.Verifier{Trust: trust, Cache: pki.NewCache(0)}
+	c.verifier, c.watch = &pki.Verifier{Trust: trust, Cache: pki.NewCache(0)}, &revocation.Watch{}
 	if c.state != nil {
 		if err := c.loadRevocation(); err != nil {
 			return err

@@ -2,7 +2,6 @@ package core
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -17,12 +16,11 @@ const maxTwinBytes = 2 << 20
 // learnTwin is shown another state of the epoch that is held. It is refused by
 // name, and what is held stays; but it is durable evidence, and until the next
 // epoch decides nobody deals with whom either state revokes.
-func (c *Core) learnTwin(rec revocationRecord) error {
-	twin, err := revocation.Offer{Head: rec.Head, Chain: rec.Chain, Snapshot: rec.Snapshot}.Encode()
+func (c *Core) learnTwin(o revocation.Offer, shown error) error {
+	twin, err := o.Encode()
 	if err != nil {
-		return err
+		return shown // a head alone is no evidence that others could check
 	}
-	shown := fmt.Errorf("%w: %v", revocation.ErrTwin, c.revoked.Epoch())
 	next := *c.state
 	next.Twins = append(slices.Clone(next.Twins), twin)
 	size := 0
@@ -46,7 +44,7 @@ func (c *Core) learnTwin(rec revocationRecord) error {
 	if err := c.write(true, r); err != nil {
 		return err
 	}
-	c.state, c.verifier.Status = &next, w.Moves()
+	c.state, c.watch, c.verifier.Status = &next, w, w.Moves()
 	c.sltp.EpochAdvanced() // sessions with whom the other state revokes end
 	return shown
 }
@@ -54,7 +52,7 @@ func (c *Core) learnTwin(rec revocationRecord) error {
 // watch judges what the record holds, each state at the time that its head states.
 func (rec *revocationRecord) watch(trust *pki.TrustStore) (*revocation.Watch, error) {
 	v, w := &pki.Verifier{Trust: trust}, &revocation.Watch{}
-	offers := []revocation.Offer{{Head: rec.Head, Chain: rec.Chain, Snapshot: rec.Snapshot}}
+	offers := []revocation.Offer{{Head: rec.Head, Chain: rec.Chain, Change: rec.Change, Snapshot: rec.Snapshot}}
 	for _, t := range rec.Twins {
 		o, err := revocation.ParseOffer(t)
 		if err != nil {

@@ -198,7 +198,7 @@ func (c *Core) learnFrom(gone *Core, r Reading) {
 	c.identity = gone.identity
 	c.clock.join(gone.clock, r)
 	if gone.epoch() > c.epoch() {
-		c.state, c.revoked = gone.state, gone.revoked
+		c.state, c.watch, c.revoked = gone.state, gone.watch, gone.revoked
 	}
 	for _, rec := range gone.witness.twins {
 		c.keepTwins(rec)

@@ -2,6 +2,7 @@ package core
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"time"
 
@@ -40,24 +41,35 @@ func (c *Core) learnRotations(statements [][]byte) error {
 	return nil
 }
 
+// learnHead takes a newer state: a snapshot, or a delta from the one that is held.
+// What is older than it is passed over; another one of its epoch is refused, and
+// kept as evidence.
 func (c *Core) learnHead(in trem.Learned, r Reading) error {
-	rec := revocationRecord{Head: in.Head, Chain: in.HeadChain, Snapshot: in.Snapshot}
-	state, err := parseState(&rec, c.verifier.Trust)
+	head, err := revocation.ParseHead(in.Head)
 	if err != nil {
 		return err
 	}
-	if c.revoked != nil {
-		switch order := state.Epoch().Compare(c.revoked.Epoch()); {
-		case order < 0, order == 0 && state.Head().Hash() == c.revoked.Head().Hash():
-			return nil
-		case order == 0:
-			return c.learnTwin(rec)
-		}
+	shown := revocation.Offer{Head: in.Head, Chain: in.HeadChain, Change: in.Change, Snapshot: in.Snapshot, Delta: in.Delta}
+	w, err := c.watch.Take(shown, &pki.Verifier{Trust: c.verifier.Trust}, time.UnixMilli(head.IssuedAt))
+	switch {
+	case errors.Is(err, revocation.ErrOlder):
+		return nil
+	case errors.Is(err, revocation.ErrTwin):
+		return c.learnTwin(shown, err)
+	case err != nil:
+		return err
+	case w == c.watch:
+		return nil // the same again
+	}
+	state := w.State()
+	rec := revocationRecord{Head: in.Head, Chain: in.HeadChain, Snapshot: in.Snapshot, Change: in.Change}
+	if len(rec.Snapshot) == 0 {
+		rec.Snapshot = state.Snapshot()
 	}
 	next := c.clock
-	if err := c.oneOrTwo(in.HeadChain, state.Head().IssuedAt, r, func() error {
+	if err := c.oneOrTwo(in.HeadChain, head.IssuedAt, r, func() error {
 		next = c.clock
-		return next.learnFloor(state.Head().IssuedAt, r)
+		return next.learnFloor(head.IssuedAt, r)
 	}); err != nil {
 		return err
 	}
@@ -72,8 +84,8 @@ func (c *Core) learnHead(in trem.Learned, r Reading) error {
 	if err := c.write(true, a, b); err != nil {
 		return err
 	}
-	c.clock, c.state, c.revoked, c.verifier.Status = next, &rec, state, state
-	c.heard = max(c.heard, state.Head().IssuedAt)
+	c.clock, c.state, c.watch, c.revoked, c.verifier.Status = next, &rec, w, state, state
+	c.heard = max(c.heard, head.IssuedAt)
 	c.sltp.EpochAdvanced()
 	return nil
 }
@@ -83,17 +95,8 @@ func (c *Core) loadRevocation() error {
 	if err != nil {
 		return fmt.Errorf("stored revocation state: %w", err)
 	}
-	c.revoked, c.verifier.Status = w.State(), w.Moves()
+	c.watch, c.revoked, c.verifier.Status = w, w.State(), w.Moves()
 	return nil
-}
-
-// parseState verifies a state at the time its head states.
-func parseState(rec *revocationRecord, trust *pki.TrustStore) (*revocation.State, error) {
-	head, err := revocation.ParseHead(rec.Head)
-	if err != nil {
-		return nil, err
-	}
-	return revocation.ParseSnapshot(rec.Snapshot, rec.Head, &pki.Verifier{Trust: trust}, rec.Chain, time.UnixMilli(head.IssuedAt))
 }
 
 // epoch is the newest state known as licenses and messages write it (docs/spec/sltp.md);

@@ -46,6 +46,7 @@ type revocationRecord struct {
 	Chain    [][]byte // of the state signer
 	Snapshot []byte
 	Twins    [][]byte // encoded offers: other states of the same epoch that its signer gave out
+	Change   []byte   // the root's word on the signer; empty in generation 0
 }
 
 // domainRecord is the manager's: the household that this module founded.

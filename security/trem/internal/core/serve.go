@@ -7,6 +7,7 @@ import (
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
 	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/revocation"
 	"github.com/lares-drm/lares/security/sltp"
 	"github.com/lares-drm/lares/security/sltp/transfer"
 	"github.com/lares-drm/lares/security/trem"
@@ -56,7 +57,7 @@ func (c *Core) answer(ev sltp.EventRequest, r Reading) (body sltp.Body, code slt
 	if !best.leaf().Info().Stateless() {
 		return c.setAside(ev, req.What, 1, r)
 	}
-	if code := unfit(best, ev); code != 0 {
+	if code := c.unfit(best, ev, r); code != 0 {
 		return nil, code, nil
 	}
 	bundle, err := best.bundleFor(best.leaf(), ev.Peer)
@@ -128,7 +129,7 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 	if old, err := c.unfinished(ev.Peer.ID(), parent); old != nil || err != nil {
 		return old, 0, err
 	}
-	if code := unfit(parent, ev); code != 0 {
+	if code := c.unfit(parent, ev, r); code != 0 {
 		return nil, code, nil
 	}
 	if !c.isKept(ev.Peer, ev.Request.Head) {
@@ -315,11 +316,16 @@ func (c *Core) unfinished(peer ident.Device, parent *instance) (sltp.Body, error
 }
 
 // unfit refuses before anything is set aside what the asker could only refuse:
-// its revocation state is too old, or its level too low for the keys.
-func unfit(inst *instance, ev sltp.EventRequest) sltp.ErrorCode {
+// its revocation state is too old, or its level too low for the keys. And it
+// refuses who is behind while a newer state is due here: nobody knows then whether
+// the asker still stands, and who is up to date was seen by others since.
+func (c *Core) unfit(inst *instance, ev sltp.EventRequest, r Reading) sltp.ErrorCode {
 	info := inst.leaf().Info()
 	epoch, err := sltp.EpochToWire(ev.Request.Epoch)
 	if err != nil || epoch < info.RevMinEpoch {
+		return sltp.ErrorStaleEpoch
+	}
+	if c.revoked != nil && !c.tier(inst, r).MayRelay(revocation.Contact{Own: c.revoked.Epoch(), Peer: ev.Request.Epoch, SameDomain: true}) {
 		return sltp.ErrorStaleEpoch
 	}
 	if uint64(ev.Peer.Level()) < info.Policy.MinLevel {

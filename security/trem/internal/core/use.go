@@ -1,12 +1,15 @@
 package core
 
 import (
+	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
+	"github.com/lares-drm/lares/security/revocation"
 	"github.com/lares-drm/lares/security/trem"
 )
 
@@ -61,6 +64,13 @@ func (c *Core) statusAge(r Reading) int64 {
 		return 0
 	}
 	return max(c.clock.judge(r).Est-c.revoked.Head().IssuedAt, 0)
+}
+
+// tier is how far this module may act on its revocation state for a license.
+func (c *Core) tier(inst *instance, r Reading) revocation.Tier {
+	const longest = math.MaxInt64 / int64(time.Millisecond)
+	age := time.Duration(min(inst.leaf().Info().RevMaxAge, longest)) * time.Millisecond
+	return c.revoked.Head().Tier(time.UnixMilli(c.clock.judge(r).Est), age)
 }
 
 // judge evaluates one instance for an ask.
