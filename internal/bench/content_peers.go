@@ -105,8 +105,12 @@ var fragments = []string{"-c", "copy", "-f", "mp4", "-movflags", "+frag_keyframe
 
 // make makes the clear film and its two protected forms.
 func (f *reelFilm) make(ctx context.Context) error {
+	length := "8"
+	if f.cfg.Quick {
+		length = "1"
+	}
 	steps := []*tool{
-		f.ffmpeg("-f", "lavfi", "-i", "testsrc2=s=1280x720:r=25:d=8,noise=alls=60:allf=t", "-c:v", "libx264", "-preset", "ultrafast",
+		f.ffmpeg("-f", "lavfi", "-i", "testsrc2=s=1280x720:r=25:d="+length+",noise=alls=60:allf=t", "-c:v", "libx264", "-preset", "ultrafast",
 			"-g", "100", "-keyint_min", "100", "-sc_threshold", "0", "-b:v", "16M", "-minrate", "16M", "-maxrate", "16M", "-bufsize", "16M", "-pix_fmt", "yuv420p", f.path("base.mp4")),
 		f.ffmpeg(append(append([]string{"-stream_loop", f.loops(false), "-i", f.path("base.mp4")}, fragments...), f.path("clear.mp4"))...),
 	}
