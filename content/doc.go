@@ -3,12 +3,14 @@
 // cited in the sources of Eyevinn/mp4ff), the content.json beside it, and the
 // sealed blob in which a packer hands content keys to an issuer's TREM.
 //
-// An init segment is parsed once; each fragment is then decrypted or
-// re-encrypted in place. No box is ever removed: those that describe the
-// protection are renamed to free, so sizes, indexes and byte ranges stay valid.
+// For a TREM, an init segment is parsed once; each fragment is then decrypted or
+// re-encrypted in place. For tools and servers, a View is the clear form of a whole
+// file, fragmented or progressive, read at any place in a few MB of memory, and
+// View.Protect makes a protected file of a clear one. No box is ever removed: those
+// that describe the protection are renamed to free, so sizes, indexes and byte
+// ranges stay valid.
 //
-// It makes no files (content/packager does), fetches nothing, checks no license
-// and reads progressive files only as far as their tracks. Piff is refused.
+// It makes no films (content/packager does), fetches nothing and checks no license.
 //
 // The promise: no input makes it panic or allocate more than a small multiple
 // of its length, and a fragment is worked on whole and right or not at all:

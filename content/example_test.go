@@ -1,8 +1,14 @@
 package content_test
 
 import (
+	"bytes"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/content/cenc"
@@ -31,6 +37,67 @@ func Example() {
 	// Output:
 	// cenc, 40 ms from 2000 ms, 16 protected bytes
 	// <nil>
+}
+
+// The clear view of a file has its length and its byte ranges. It is an
+// io.ReaderAt: a server gives ranges of it with http.ServeContent over
+// io.NewSectionReader, and only the samples that are asked for are decrypted.
+func ExampleView() {
+	file := append(cencInit(), exampleFragment()...)
+	v, err := content.Open(bytes.NewReader(file), int64(len(file)), content.ViewConfig{
+		Keys: func(ident.Key) (cenc.ContentKey, error) { return cenc.NewContentKey([]byte("the title's key.")) },
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer v.Close()
+	r := httptest.NewRequest("GET", "/film.mp4", nil)
+	r.Header.Set("Range", "bytes=-20")
+	w := httptest.NewRecorder()
+	http.ServeContent(w, r, "film.mp4", time.Time{}, io.NewSectionReader(v, 0, v.Size()))
+	fmt.Println(w.Code, w.Header().Get("Content-Range"), w.Body.Len())
+	// Output: 206 bytes 759-778/779 20
+}
+
+// What a file says of its protection needs no key.
+func ExampleView_Describe() {
+	file := append(cencInit(), exampleFragment()...)
+	v, err := content.Open(bytes.NewReader(file), int64(len(file)), content.ViewConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer v.Close()
+	err = v.Describe(func(p *content.Piece) error {
+		for _, k := range p.Keys {
+			fmt.Printf("%s: %d sample, %d protected bytes, vectors of %d bytes\n", k.Scheme, k.Samples, k.Bytes, k.IVSize)
+		}
+		return nil
+	})
+	fmt.Println(err)
+	// Output:
+	// cenc: 1 sample, 16 protected bytes, vectors of 8 bytes
+	// <nil>
+}
+
+// A film that comes through a pipe is protected as it comes, sound and pictures
+// under keys of their own.
+func ExampleView_Protect() {
+	clear := slices.Concat(initSeg(bx("avc1", zero(78), bx("avcC", []byte{1, 0x64, 0, 0x1f, 0xff})), 1),
+		part{sizes: []int{200}}.build(slices.Concat(u32(196), []byte{0x65}, zero(195))))
+	v, err := content.OpenStream(bytes.NewReader(clear), content.ViewConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer v.Close()
+	var out bytes.Buffer
+	err = v.Protect(&out, content.ProtectConfig{Scheme: cenc.SchemeCBCS, Key: func(t *content.Track) (ident.Key, cenc.ContentKey, bool, error) {
+		return ident.NewKey(), cenc.GenerateKey(), t.Handler == "vide", nil
+	}})
+	fmt.Println(err, bytes.Contains(out.Bytes(), []byte("cbcs")))
+	// Output: <nil> true
 }
 
 func exampleFragment() []byte {

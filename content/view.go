@@ -18,7 +18,7 @@ const (
 	MaxHead   = 16 << 20 // the boxes of a fragment before its samples, bytes
 	MaxSample = 32 << 20 // protected sample, bytes
 	maxUnits  = 1 << 22  // fragments or chunks
-	window    = 1 << 20  // bytes that are worked on at one time, to the end of a sample
+	window    = 1 << 18  // bytes that are worked on at one time, to the end of a sample: less than a core's cache
 	maxKept   = 64       // ciphers that are kept from one fragment to the next
 )
 

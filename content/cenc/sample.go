@@ -64,6 +64,7 @@ func (s *Sample) CheckSize(n int) error {
 // is not safe for concurrent use.
 type Cipher struct {
 	block    cipher.Block
+	ctr      keyStream
 	dec, enc cipher.BlockMode
 	buf      []byte // blocks of a pattern, gathered for one call
 }
@@ -74,7 +75,7 @@ func NewCipher(k ContentKey) (*Cipher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Cipher{block: b, dec: newCBCDecrypter(k.b.b, b)}, nil
+	return &Cipher{block: b, ctr: newKeyStream(k.b.b, b), dec: newCBCDecrypter(k.b.b, b)}, nil
 }
 
 // Close overwrites what the cipher has derived from its key. It is of no use
@@ -82,6 +83,9 @@ func NewCipher(k ContentKey) (*Cipher, error) {
 func (c *Cipher) Close() {
 	for _, v := range []any{c.block, c.dec, c.enc} {
 		wipe(v)
+	}
+	if c.ctr != nil {
+		c.ctr.close()
 	}
 	*c = Cipher{}
 }
@@ -98,8 +102,9 @@ func (c *Cipher) crypt(s *Sample, encrypt bool) error {
 		return err
 	}
 	if s.Scheme.ctr() {
-		st := newCounter(c.block, s.IV)
-		defer st.close()
+		st := c.ctr
+		st.reset(s.IV)
+		defer st.done()
 		s.ranges(func(b []byte) {
 			if s.Skip == 0 {
 				if s.Scheme == SchemeCENS { // whole blocks, as shaka-packager does
@@ -178,9 +183,18 @@ func (c *Cipher) cbc(iv IV, encrypt bool) cipher.BlockMode {
 	return mode
 }
 
-// counter is the key stream of one sample. The low 64 bits of the counter
-// block wrap alone: nothing is carried into the IV's first 8 bytes, where
+// keyStream is the key stream of one sample after another. The low 64 bits of the
+// counter block wrap alone: nothing is carried into the IV's first 8 bytes, where
 // cipher.NewCTR would carry over all 128.
+type keyStream interface {
+	reset(IV)
+	xor([]byte)
+	done()  // overwrites what is left of a sample
+	close() // overwrites what comes from the key
+}
+
+// counter is the keyStream of the standard library's ciphers: it makes a new one
+// for each sample, and where the low half wraps.
 type counter struct {
 	block  cipher.Block
 	iv     IV
@@ -188,13 +202,11 @@ type counter struct {
 	left   uint64 // bytes of stream until the low half wraps; 0 with low == 0: 2^64 blocks, never reached
 }
 
-func newCounter(block cipher.Block, iv IV) *counter {
-	st := &counter{block: block, iv: iv, stream: cipher.NewCTR(block, iv[:])}
-	st.left = ^uint64(0)
+func (st *counter) reset(iv IV) {
+	*st = counter{block: st.block, iv: iv, stream: cipher.NewCTR(st.block, iv[:]), left: ^uint64(0)}
 	if blocks := -binary.BigEndian.Uint64(iv[8:]); blocks != 0 && blocks < 1<<59 {
 		st.left = blocks * BlockSize
 	}
-	return st
 }
 
 func (st *counter) xor(b []byte) {
@@ -204,10 +216,11 @@ func (st *counter) xor(b []byte) {
 		b = b[st.left:]
 		clear(st.iv[8:])
 		st.close()
-		*st = *newCounter(st.block, st.iv)
+		st.reset(st.iv)
 	}
 	st.stream.XORKeyStream(b, b)
 	st.left -= uint64(len(b))
 }
 
+func (st *counter) done()  { st.close() }
 func (st *counter) close() { wipe(st.stream) }

@@ -56,7 +56,10 @@ func TestContentKey_CiphersAreOverwritten(t *testing.T) {
 		if err := c.Decrypt(&s); err != nil {
 			t.Fatal(err)
 		}
-		for _, v := range []any{c.block, c.dec, c.enc} {
+		for _, v := range []any{c.block, c.dec, c.enc, c.ctr} {
+			if _, slow := v.(*counter); slow {
+				continue // below
+			}
 			if v == nil || reflect.ValueOf(v).IsZero() {
 				continue
 			}
@@ -74,7 +77,8 @@ func TestContentKey_CiphersAreOverwritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st := newCounter(block, IV{})
+	st := &counter{block: block}
+	st.reset(IV{})
 	mem := raw(t, st.stream)
 	if !holds(mem) {
 		t.Fatal("the test does not see the key in a counter")

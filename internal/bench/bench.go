@@ -27,6 +27,7 @@ func All() []Bench {
 		transferBench(),
 		revocationBench(),
 		tremBench(),
+		contentBench(),
 	}
 }
 
@@ -36,6 +37,8 @@ type Config struct {
 	Quick bool              // every row, but too short for a figure: to see that it runs
 	Full  bool              // the long form
 	Peers map[string]string // where peers are, by name; the others are looked for
+
+	Program string // where the program lares is; needed by the bench content
 
 	Start func(dir string) (*Module, error) // starts the trusted module of a folder; needed by the bench trem
 }

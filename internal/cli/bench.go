@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,6 +47,10 @@ or does not. docs/performance.md says what the rows are.`,
 	for _, b := range all {
 		cmd.AddCommand(newBenchNameCmd(env, b, &f))
 	}
+	cmd.AddCommand(&cobra.Command{
+		Use: "content-peer", Hidden: true, Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error { return bench.ContentPeer(cmd.Context(), args) },
+	})
 	return cmd
 }
 
@@ -83,7 +88,11 @@ func (e *Env) bench(cmd *cobra.Command, b bench.Bench, f *benchFlags) error {
 		ctx, cancel = context.WithTimeout(ctx, maxBench)
 		defer cancel()
 	}
-	rows, err := b.Run(ctx, bench.Config{Full: f.full, Peers: f.peers, Start: spawnTREM})
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	rows, err := b.Run(ctx, bench.Config{Full: f.full, Peers: f.peers, Program: program, Start: spawnTREM})
 	if err != nil {
 		return fmt.Errorf("bench %s: %w", b.Name, err)
 	}

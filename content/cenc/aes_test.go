@@ -6,6 +6,7 @@ import (
 	"crypto/cipher"
 	"encoding/hex"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 )
 
@@ -86,6 +87,79 @@ func FuzzCBC(f *testing.F) {
 		}
 		sameCBC(t, [KeySize]byte(head), IV(head[16:]), data, cut)
 	})
+}
+
+// sameCTR holds a key stream against that of the standard library's counter, over
+// ranges of every length, and near the wrap of the low half.
+func sameCTR(t *testing.T, key [KeySize]byte, iv IV, data []byte, cut int) {
+	t.Helper()
+	block, err := aes.NewCipher(key[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, got := bytes.Clone(data), bytes.Clone(data)
+	cut = min(max(cut, 0), len(data))
+	slow, fast := &counter{block: block}, newKeyStream(&key, block)
+	slow.reset(iv)
+	fast.reset(iv)
+	for _, part := range [][2]int{{0, cut}, {cut, len(data)}} {
+		slow.xor(want[part[0]:part[1]])
+		fast.xor(got[part[0]:part[1]])
+	}
+	fast.done()
+	if !bytes.Equal(got, want) {
+		t.Fatalf("%d bytes, cut at %d, from %x: another key stream", len(data), cut, iv)
+	}
+}
+
+func TestCENC_CounterAgreesWithTheStandardLibrary(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // a test
+	for range 3000 {
+		var key [KeySize]byte
+		var iv IV
+		for i := range key {
+			key[i], iv[i] = byte(rnd.Uint32()), byte(rnd.Uint32())
+		}
+		switch rnd.IntN(3) {
+		case 0:
+			clear(iv[8:])
+		case 1: // the low half wraps soon
+			copy(iv[8:], "\xff\xff\xff\xff\xff\xff\xff")
+		}
+		data := make([]byte, rnd.IntN(1500)+1)[rnd.IntN(2)%2:]
+		if len(data) > 0 {
+			sameCTR(t, key, iv, data, rnd.IntN(len(data)+1))
+		}
+	}
+}
+
+func FuzzCTR(f *testing.F) {
+	f.Add(bytes.Repeat([]byte{0xff}, 32), make([]byte, 1100), 3)
+	f.Fuzz(func(t *testing.T, head, data []byte, cut int) {
+		if len(head) < 32 {
+			return
+		}
+		sameCTR(t, [KeySize]byte(head), IV(head[16:]), data, cut)
+	})
+}
+
+func BenchmarkCTR(b *testing.B) {
+	c, err := NewCipher(GenerateKey())
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, size := range []int{200, 1 << 16} {
+		s := Sample{Scheme: SchemeCENC, Data: make([]byte, size)}
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := c.Decrypt(&s); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
 
 func BenchmarkCBCDecrypt(b *testing.B) {

@@ -1,0 +1,470 @@
+//go:build !purego
+
+#include "textflag.h"
+
+// func cpuHasAES() bool
+// AES-NI, and SSE 4.1 with it.
+TEXT ·cpuHasAES(SB), NOSPLIT, $0-1
+	MOVL $1, AX
+	XORL CX, CX
+	CPUID
+	ANDL $0x02080000, CX
+	CMPL CX, $0x02080000
+	SETEQ ret+0(FP)
+	RET
+
+// func cpuHasWideAES() bool
+// VAES with AVX-512 F and BW, which the system saves, too.
+TEXT ·cpuHasWideAES(SB), NOSPLIT, $0-1
+	MOVB $0, ret+0(FP)
+	XORL AX, AX
+	CPUID
+	CMPL AX, $7
+	JL no
+	MOVL $1, AX
+	XORL CX, CX
+	CPUID
+	ANDL $0x08000000, CX // OSXSAVE
+	JEQ no
+	XORL CX, CX
+	XGETBV
+	ANDL $0xe6, AX // registers of SSE, AVX and AVX-512
+	CMPL AX, $0xe6
+	JNE no
+	MOVL $7, AX
+	XORL CX, CX
+	CPUID
+	ANDL $0x40010000, BX // F and BW
+	CMPL BX, $0x40010000
+	JNE no
+	ANDL $0x200, CX // VAES
+	JEQ no
+	MOVB $1, ret+0(FP)
+no:
+	RET
+
+// NEXT makes the next round key in X0 and puts it where decryption needs it:
+// the last round key of encryption comes first, all but the outer two through
+// AESIMC (the equivalent inverse cipher, FIPS 197, 5.3.5).
+#define NEXT(rcon) \
+	AESKEYGENASSIST $rcon, X0, X1; \
+	PSHUFD $0xff, X1, X1; \
+	MOVO X0, X2; \
+	PSLLO $4, X2; \
+	PXOR X2, X0; \
+	PSLLO $4, X2; \
+	PXOR X2, X0; \
+	PSLLO $4, X2; \
+	PXOR X2, X0; \
+	PXOR X1, X0
+
+#define STORE(at) \
+	AESIMC X0, X3; \
+	MOVUPS X3, at(BX)
+
+// func expandEncrypt(key *[16]byte, keys *[11][16]byte)
+TEXT ·expandEncrypt(SB), NOSPLIT, $0-16
+	MOVQ key+0(FP), AX
+	MOVQ keys+8(FP), BX
+	MOVUPS (AX), X0
+	MOVUPS X0, (BX)
+	NEXT(0x01)
+	MOVUPS X0, 16(BX)
+	NEXT(0x02)
+	MOVUPS X0, 32(BX)
+	NEXT(0x04)
+	MOVUPS X0, 48(BX)
+	NEXT(0x08)
+	MOVUPS X0, 64(BX)
+	NEXT(0x10)
+	MOVUPS X0, 80(BX)
+	NEXT(0x20)
+	MOVUPS X0, 96(BX)
+	NEXT(0x40)
+	MOVUPS X0, 112(BX)
+	NEXT(0x80)
+	MOVUPS X0, 128(BX)
+	NEXT(0x1b)
+	MOVUPS X0, 144(BX)
+	NEXT(0x36)
+	MOVUPS X0, 160(BX)
+	PXOR X0, X0
+	PXOR X1, X1
+	PXOR X2, X2
+	RET
+
+// func expandDecrypt(key *[16]byte, keys *[11][16]byte)
+TEXT ·expandDecrypt(SB), NOSPLIT, $0-16
+	MOVQ key+0(FP), AX
+	MOVQ keys+8(FP), BX
+	MOVUPS (AX), X0
+	MOVUPS X0, 160(BX)
+	NEXT(0x01)
+	STORE(144)
+	NEXT(0x02)
+	STORE(128)
+	NEXT(0x04)
+	STORE(112)
+	NEXT(0x08)
+	STORE(96)
+	NEXT(0x10)
+	STORE(80)
+	NEXT(0x20)
+	STORE(64)
+	NEXT(0x40)
+	STORE(48)
+	NEXT(0x80)
+	STORE(32)
+	NEXT(0x1b)
+	STORE(16)
+	NEXT(0x36)
+	MOVUPS X0, (BX)
+	PXOR X0, X0
+	PXOR X1, X1
+	PXOR X2, X2
+	PXOR X3, X3
+	RET
+
+// ROUND8 takes one round of eight blocks, which do not wait for each other.
+#define ROUND8(at) \
+	MOVUPS at(AX), X8; \
+	AESDEC X8, X0; \
+	AESDEC X8, X1; \
+	AESDEC X8, X2; \
+	AESDEC X8, X3; \
+	AESDEC X8, X4; \
+	AESDEC X8, X5; \
+	AESDEC X8, X6; \
+	AESDEC X8, X7
+
+// BEFORE takes the block of ciphertext before it out of a block.
+#define BEFORE(at, x) \
+	MOVUPS at(BX), X8; \
+	PXOR X8, x
+
+// func decryptCBC(keys *[11][16]byte, iv *[16]byte, data *byte, blocks int)
+TEXT ·decryptCBC(SB), NOSPLIT, $0-32
+	MOVQ keys+0(FP), AX
+	MOVQ iv+8(FP), DX
+	MOVQ data+16(FP), BX
+	MOVQ blocks+24(FP), CX
+	MOVUPS (DX), X9
+
+eight:
+	CMPQ CX, $8
+	JL one
+	MOVUPS (AX), X8
+	MOVUPS (BX), X0
+	MOVUPS 16(BX), X1
+	MOVUPS 32(BX), X2
+	MOVUPS 48(BX), X3
+	MOVUPS 64(BX), X4
+	MOVUPS 80(BX), X5
+	MOVUPS 96(BX), X6
+	MOVUPS 112(BX), X7
+	MOVO X7, X10
+	PXOR X8, X0
+	PXOR X8, X1
+	PXOR X8, X2
+	PXOR X8, X3
+	PXOR X8, X4
+	PXOR X8, X5
+	PXOR X8, X6
+	PXOR X8, X7
+	ROUND8(16)
+	ROUND8(32)
+	ROUND8(48)
+	ROUND8(64)
+	ROUND8(80)
+	ROUND8(96)
+	ROUND8(112)
+	ROUND8(128)
+	ROUND8(144)
+	MOVUPS 160(AX), X8
+	AESDECLAST X8, X0
+	AESDECLAST X8, X1
+	AESDECLAST X8, X2
+	AESDECLAST X8, X3
+	AESDECLAST X8, X4
+	AESDECLAST X8, X5
+	AESDECLAST X8, X6
+	AESDECLAST X8, X7
+	PXOR X9, X0
+	BEFORE(0, X1)
+	BEFORE(16, X2)
+	BEFORE(32, X3)
+	BEFORE(48, X4)
+	BEFORE(64, X5)
+	BEFORE(80, X6)
+	BEFORE(96, X7)
+	MOVUPS X0, (BX)
+	MOVUPS X1, 16(BX)
+	MOVUPS X2, 32(BX)
+	MOVUPS X3, 48(BX)
+	MOVUPS X4, 64(BX)
+	MOVUPS X5, 80(BX)
+	MOVUPS X6, 96(BX)
+	MOVUPS X7, 112(BX)
+	MOVO X10, X9
+	ADDQ $128, BX
+	SUBQ $8, CX
+	JMP eight
+
+one:
+	CMPQ CX, $1
+	JL done
+	MOVUPS (BX), X0
+	MOVO X0, X10
+	MOVUPS (AX), X8
+	PXOR X8, X0
+	MOVUPS 16(AX), X8
+	AESDEC X8, X0
+	MOVUPS 32(AX), X8
+	AESDEC X8, X0
+	MOVUPS 48(AX), X8
+	AESDEC X8, X0
+	MOVUPS 64(AX), X8
+	AESDEC X8, X0
+	MOVUPS 80(AX), X8
+	AESDEC X8, X0
+	MOVUPS 96(AX), X8
+	AESDEC X8, X0
+	MOVUPS 112(AX), X8
+	AESDEC X8, X0
+	MOVUPS 128(AX), X8
+	AESDEC X8, X0
+	MOVUPS 144(AX), X8
+	AESDEC X8, X0
+	MOVUPS 160(AX), X8
+	AESDECLAST X8, X0
+	PXOR X9, X0
+	MOVUPS X0, (BX)
+	MOVO X10, X9
+	ADDQ $16, BX
+	SUBQ $1, CX
+	JMP one
+
+done:
+	MOVUPS X9, (DX)
+	PXOR X8, X8
+	RET
+
+// The counter in a register has its low half, bytes 8 to 15, turned around, so
+// that it is a number that is added to and wraps alone.
+DATA turn<>+0(SB)/8, $0x0706050403020100
+DATA turn<>+8(SB)/8, $0x08090a0b0c0d0e0f
+GLOBL turn<>(SB), RODATA|NOPTR, $16
+
+DATA one<>+0(SB)/8, $0
+DATA one<>+8(SB)/8, $1
+GLOBL one<>(SB), RODATA|NOPTR, $16
+
+// Four counters, one after the other, and the step to the next four.
+DATA ahead<>+0(SB)/8, $0
+DATA ahead<>+8(SB)/8, $0
+DATA ahead<>+16(SB)/8, $0
+DATA ahead<>+24(SB)/8, $1
+DATA ahead<>+32(SB)/8, $0
+DATA ahead<>+40(SB)/8, $2
+DATA ahead<>+48(SB)/8, $0
+DATA ahead<>+56(SB)/8, $3
+GLOBL ahead<>(SB), RODATA|NOPTR, $64
+
+DATA four<>+0(SB)/8, $0
+DATA four<>+8(SB)/8, $4
+GLOBL four<>(SB), RODATA|NOPTR, $16
+
+#define COUNT(x) \
+	MOVO X14, x; \
+	PSHUFB X15, x; \
+	PXOR X8, x; \
+	PADDQ X13, X14
+
+#define ENC8(at) \
+	MOVUPS at(AX), X8; \
+	AESENC X8, X0; \
+	AESENC X8, X1; \
+	AESENC X8, X2; \
+	AESENC X8, X3; \
+	AESENC X8, X4; \
+	AESENC X8, X5; \
+	AESENC X8, X6; \
+	AESENC X8, X7
+
+#define XORED(at, x) \
+	MOVUPS at(BX), X8; \
+	PXOR X8, x; \
+	MOVUPS x, at(BX)
+
+// func xorCTR(keys *[11][16]byte, counter *[16]byte, data *byte, blocks int)
+TEXT ·xorCTR(SB), NOSPLIT, $0-32
+	MOVQ keys+0(FP), AX
+	MOVQ counter+8(FP), DX
+	MOVQ data+16(FP), BX
+	MOVQ blocks+24(FP), CX
+	MOVUPS turn<>(SB), X15
+	MOVUPS one<>(SB), X13
+	MOVUPS (DX), X14
+	PSHUFB X15, X14
+
+eight:
+	CMPQ CX, $8
+	JL single
+	MOVUPS (AX), X8
+	COUNT(X0)
+	COUNT(X1)
+	COUNT(X2)
+	COUNT(X3)
+	COUNT(X4)
+	COUNT(X5)
+	COUNT(X6)
+	COUNT(X7)
+	ENC8(16)
+	ENC8(32)
+	ENC8(48)
+	ENC8(64)
+	ENC8(80)
+	ENC8(96)
+	ENC8(112)
+	ENC8(128)
+	ENC8(144)
+	MOVUPS 160(AX), X8
+	AESENCLAST X8, X0
+	AESENCLAST X8, X1
+	AESENCLAST X8, X2
+	AESENCLAST X8, X3
+	AESENCLAST X8, X4
+	AESENCLAST X8, X5
+	AESENCLAST X8, X6
+	AESENCLAST X8, X7
+	XORED(0, X0)
+	XORED(16, X1)
+	XORED(32, X2)
+	XORED(48, X3)
+	XORED(64, X4)
+	XORED(80, X5)
+	XORED(96, X6)
+	XORED(112, X7)
+	ADDQ $128, BX
+	SUBQ $8, CX
+	JMP eight
+
+single:
+	CMPQ CX, $1
+	JL done
+	MOVUPS (AX), X8
+	COUNT(X0)
+	MOVUPS 16(AX), X8
+	AESENC X8, X0
+	MOVUPS 32(AX), X8
+	AESENC X8, X0
+	MOVUPS 48(AX), X8
+	AESENC X8, X0
+	MOVUPS 64(AX), X8
+	AESENC X8, X0
+	MOVUPS 80(AX), X8
+	AESENC X8, X0
+	MOVUPS 96(AX), X8
+	AESENC X8, X0
+	MOVUPS 112(AX), X8
+	AESENC X8, X0
+	MOVUPS 128(AX), X8
+	AESENC X8, X0
+	MOVUPS 144(AX), X8
+	AESENC X8, X0
+	MOVUPS 160(AX), X8
+	AESENCLAST X8, X0
+	XORED(0, X0)
+	ADDQ $16, BX
+	SUBQ $1, CX
+	JMP single
+
+done:
+	PSHUFB X15, X14
+	MOVUPS X14, (DX)
+	PXOR X0, X0
+	PXOR X8, X8
+	RET
+
+#define COUNTZ(z) \
+	VPSHUFB Z15, Z14, z; \
+	VPXORQ Z8, z, z; \
+	VPADDQ Z13, Z14, Z14
+
+#define ENCZ(at) \
+	VBROADCASTI32X4 at(AX), Z8; \
+	VAESENC Z8, Z0, Z0; \
+	VAESENC Z8, Z1, Z1; \
+	VAESENC Z8, Z2, Z2; \
+	VAESENC Z8, Z3, Z3; \
+	VAESENC Z8, Z4, Z4; \
+	VAESENC Z8, Z5, Z5; \
+	VAESENC Z8, Z6, Z6; \
+	VAESENC Z8, Z7, Z7
+
+#define XOREDZ(at, z) \
+	VPXORQ at(BX), z, z; \
+	VMOVDQU64 z, at(BX)
+
+// func xorCTRWide(keys *[11][16]byte, counter *[16]byte, data *byte, blocks int)
+// blocks is a multiple of 32.
+TEXT ·xorCTRWide(SB), NOSPLIT, $0-32
+	MOVQ keys+0(FP), AX
+	MOVQ counter+8(FP), DX
+	MOVQ data+16(FP), BX
+	MOVQ blocks+24(FP), CX
+	VBROADCASTI32X4 turn<>(SB), Z15
+	VBROADCASTI32X4 four<>(SB), Z13
+	VBROADCASTI32X4 (DX), Z14
+	VPSHUFB Z15, Z14, Z14
+	VPADDQ ahead<>(SB), Z14, Z14
+
+wide:
+	CMPQ CX, $32
+	JL end
+	VBROADCASTI32X4 (AX), Z8
+	COUNTZ(Z0)
+	COUNTZ(Z1)
+	COUNTZ(Z2)
+	COUNTZ(Z3)
+	COUNTZ(Z4)
+	COUNTZ(Z5)
+	COUNTZ(Z6)
+	COUNTZ(Z7)
+	ENCZ(16)
+	ENCZ(32)
+	ENCZ(48)
+	ENCZ(64)
+	ENCZ(80)
+	ENCZ(96)
+	ENCZ(112)
+	ENCZ(128)
+	ENCZ(144)
+	VBROADCASTI32X4 160(AX), Z8
+	VAESENCLAST Z8, Z0, Z0
+	VAESENCLAST Z8, Z1, Z1
+	VAESENCLAST Z8, Z2, Z2
+	VAESENCLAST Z8, Z3, Z3
+	VAESENCLAST Z8, Z4, Z4
+	VAESENCLAST Z8, Z5, Z5
+	VAESENCLAST Z8, Z6, Z6
+	VAESENCLAST Z8, Z7, Z7
+	XOREDZ(0, Z0)
+	XOREDZ(64, Z1)
+	XOREDZ(128, Z2)
+	XOREDZ(192, Z3)
+	XOREDZ(256, Z4)
+	XOREDZ(320, Z5)
+	XOREDZ(384, Z6)
+	XOREDZ(448, Z7)
+	ADDQ $512, BX
+	SUBQ $32, CX
+	JMP wide
+
+end:
+	VPSHUFB Z15, Z14, Z14
+	VMOVDQU X14, (DX)
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z8, Z8, Z8
+	VZEROUPPER
+	RET
