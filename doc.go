@@ -41,6 +41,8 @@
 //	interconnect/adapt          DRM adaptation layer
 //	interconnect/adapt/clearkey browsers
 //	interconnect/adapt/cpix     content key documents of DASH-IF, and SPEKE
+//	interconnect/adapt/hls      players without EME
+//	interconnect/adapt/lcp      license and status documents of Readium LCP
 //	interconnect/adapt/odrl     policies of the W3C Open Digital Rights Language
 //
 // License service model:

@@ -81,6 +81,10 @@ func narrow(parent *license.License, d license.Derivation, s *System) (*license.
 	if err != nil {
 		return nil, nil, fmt.Errorf("relay to %s: %w", s.Name, err)
 	}
+	if slices.Contains(names, "PLAY_COUNT") {
+		x := &units.Usage[0]
+		x.EndTime = min(x.EndTime, d.Now+sitting(info))
+	}
 	units.Export = &permission.ExportUnit{Systems: []string{s.Name}, Extra: parent.Units().Export.Extra}
 	if info.Code, err = units.Encode(); err != nil {
 		return nil, nil, fmt.Errorf("relay to %s: %w", s.Name, err)
@@ -92,7 +96,7 @@ func narrow(parent *license.License, d license.Derivation, s *System) (*license.
 	for _, name := range names {
 		words := "It ends at a fixed time there, counted from now."
 		if name == "PLAY_COUNT" {
-			words = "Plays are not counted there, so one play is handed over, and it ends at a fixed time."
+			words = "Plays are not counted there, so one play is handed over, for one sitting."
 		}
 		lost = append(lost, Lost{Right: name, Effect: Narrowed, Words: words})
 	}

@@ -15,7 +15,7 @@ import (
 type Terms struct {
 	Start, End  int64  // Unix ms; 0 = none. End is the earliest of END_TIME, STORAGE_DURATION and HARD_END
 	Interval    int64  // ms from the first use, and never behind End; 0 = none
-	Plays       uint64 // 0 = not counted
+	Plays       uint64 // 0 = not counted; the play of a sitting is 1, also where the system does not count
 	Accumulated int64  // ms; 0 = not limited
 	MaxPixels   uint64 // 0 = not limited
 	Output      permission.Protection
@@ -66,12 +66,34 @@ func unkept(info *license.Info, u *permission.Units, s *System) []string {
 		if c == "STORAGE_DURATION" || c == "HARD_END" {
 			as = "END_TIME"
 		}
+		if c == "PLAY_COUNT" && onePlay(info, &u.Usage[0]) {
+			continue
+		}
 		if !s.Keeps(as) && !slices.Contains(out, as) {
 			out = append(out, as)
 		}
 	}
 	return append(out, unknown(info, u)...)
 }
+
+// onePlay reports whether a license is a relayed play for one sitting: where
+// nobody counts, its end keeps the count.
+func onePlay(info *license.Info, x *permission.UsageUnit) bool {
+	e := end(info, x)
+	return info.Parent != nil && info.Parent.Kind == license.KindExport && x.PlayCount == 1 && e != 0 && e-info.IssuedAt <= sitting(info)
+}
+
+// sitting is how long, in ms, one play may be interrupted and resumed without
+// being another one (evaluator E4): within it a play that nobody counts is one.
+func sitting(info *license.Info) int64 {
+	if w := info.Policy.ResumeWindow; w != 0 {
+		return min(w, defaultSitting)
+	}
+	return defaultSitting
+}
+
+// defaultSitting is 12 hours in ms. Source: evaluator E4, resume_window.
+const defaultSitting = 12 * 3_600_000
 
 // conditionsOf is Rights without the permissions.
 func conditionsOf(u *permission.Units) []string {

@@ -29,7 +29,10 @@ const (
 	pingEvery = 2 * time.Second
 )
 
-type issuerFlags struct{ dir, listen, postgres string }
+type issuerFlags struct {
+	dir, listen, postgres string
+	speke                 spekeFlags
+}
 
 func newIssuerServeCmd(env *Env, dir *string) *cobra.Command {
 	var f issuerFlags
@@ -44,6 +47,7 @@ Grants and what was issued are kept in issuer.db in the folder or, with
 trusted module the server ends with status 1: start it again.`,
 		Example: `  lares issuer serve
   lares issuer serve --dir ./shop --listen 127.0.0.1:7720
+  lares issuer serve --dir ./shop --speke ./packagers               # keys for packagers
   lares issuer serve --dir ./shop --listen :7720 --postgres ./dsn   # the file holds host=… dbname=…`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.dir = *dir
@@ -51,6 +55,8 @@ trusted module the server ends with status 1: start it again.`,
 		},
 	}
 	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:7720", "address to serve on")
+	cmd.Flags().StringVar(&f.speke.credentials, "speke", "", "file (0600) with user:password of packagers: serve them keys by SPEKE v2; default: off")
+	cmd.Flags().BoolVar(&f.speke.clear, "speke-clear", false, "give packagers keys in the clear, where TLS protects them")
 	cmd.Flags().StringVar(&f.postgres, "postgres", "", "file (0600) with the connection string of a PostgreSQL database; default: SQLite in the folder")
 	return cmd
 }
@@ -76,7 +82,7 @@ func serveIssuer(ctx context.Context, env *Env, f issuerFlags) (err error) {
 	}
 	defer listener.Close() //nolint:errcheck // the server has closed it before
 	s := &issuerServer{
-		cfg: cfg, db: db, module: module, listener: listener,
+		cfg: cfg, db: db, module: module, listener: listener, speke: f.speke,
 		log: slog.New(slog.NewTextHandler(env.Stderr, nil)),
 	}
 	handler, err := s.handler(ctx, env, f.dir)
@@ -112,6 +118,7 @@ type issuerServer struct {
 	listener net.Listener
 	log      *slog.Logger
 	issuer   *issuer.Issuer
+	speke    spekeFlags
 }
 
 func (s *issuerServer) handler(ctx context.Context, env *Env, dir string) (http.Handler, error) {
@@ -127,10 +134,10 @@ func (s *issuerServer) handler(ctx context.Context, env *Env, dir string) (http.
 	if err != nil {
 		return nil, err
 	}
-	return issuer.Handler(issuer.APIConfig{
+	return s.speke.withSPEKE(dir, issuer.Handler(issuer.APIConfig{
 		Issuer: s.issuer, TokenHash: [32]byte(hash), FramesPath: lrphttp.Path, Frames: lrphttp.Handler(s.issuer.Handle),
 		About: issuer.About{Name: s.cfg.Name, Issuer: s.cfg.Issuer, Device: s.cfg.Device},
-	}), nil
+	}), s.issuer, s.log)
 }
 
 // run serves until ctx ends, or until store or module break, which is an error.
