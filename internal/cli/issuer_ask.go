@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/service/issuer"
 )
@@ -135,68 +134,6 @@ that module can open them. Doing it twice changes nothing.`,
 			})
 		},
 	})
-	return cmd
-}
-
-// termFlags are what an offer and a grant have in common.
-type termFlags struct {
-	content, terms, kind string
-	tiers                []string
-	licenses             uint64
-}
-
-func (t *termFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&t.content, "content", "", "the title's content ID")
-	cmd.Flags().StringVar(&t.terms, "terms", "", `what the license allows, such as "PLAY; PLAY_COUNT=2; INTERVAL=48h"`)
-	cmd.Flags().StringVar(&t.kind, "kind", "", "rental or purchase; default rental")
-	cmd.Flags().StringSliceVar(&t.tiers, "tiers", nil, "AUDIO, SD, HD, UHD; default all that the title has")
-	cmd.Flags().Uint64Var(&t.licenses, "licenses", 0, "how many licenses may be issued; default 1")
-}
-
-func (t *termFlags) tierNumbers() ([]uint64, error) {
-	var out []uint64
-	for _, s := range t.tiers {
-		var tier license.Tier
-		if err := tier.UnmarshalText([]byte(s)); err != nil || tier == 0 {
-			return nil, usage("%q is not a tier: AUDIO, SD, HD or UHD", s)
-		}
-		out = append(out, uint64(tier))
-	}
-	return out, nil
-}
-
-func newIssuerOfferCmd(env *Env, dir *string) *cobra.Command {
-	var t termFlags
-	var name string
-	cmd := &cobra.Command{
-		Use:   "offer",
-		Short: "Keep terms for a title under a name, to grant them by it",
-		Example: `  lares issuer offer --name rent-48h --content the-film --terms "PLAY; PLAY_COUNT=2; INTERVAL=48h"
-  lares issuer offer --name buy --kind purchase --content the-film --terms "PLAY; EXPORT=clearkey" --json`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			id, err := contentArg(t.content)
-			if err != nil {
-				return err
-			}
-			tiers, err := t.tierNumbers()
-			if err != nil {
-				return err
-			}
-			o := issuer.Offer{ID: name, Content: id, Kind: issuer.Kind(t.kind), Terms: t.terms, Tiers: tiers, Licenses: t.licenses}
-			if err := askIssuer(cmd.Context(), *dir, http.MethodPost, "/api/v1/offers", o, &o); err != nil {
-				return err
-			}
-			return env.print(cmd, o, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "Offer %s: %s of %v: %s\n", o.ID, o.Kind, o.Content, o.Terms)
-				return err
-			})
-		},
-	}
-	t.add(cmd)
-	cmd.Flags().StringVar(&name, "name", "", "name of the offer (required)")
-	for _, f := range []string{"name", "content", "terms"} {
-		_ = cmd.MarkFlagRequired(f)
-	}
 	return cmd
 }
 

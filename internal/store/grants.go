@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	grantColumns = `domain_id, grant_id, content_id, kind, terms, code, policy, tiers, min_epoch, remaining, expires_at, created_at, revoked`
+	grantColumns = `domain_id, grant_id, content_id, offer_id, kind, terms, code, policy, tiers, min_epoch, remaining, expires_at, created_at, revoked`
 	sqlPutDomain = `INSERT INTO domain (domain_id, status, created_at) VALUES ($1, 'active', $2) ON CONFLICT DO NOTHING`
 	sqlPutGrant  = `INSERT INTO license_grant (` + grantColumns + `)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING`
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING`
 	sqlGrant     = `SELECT ` + grantColumns + ` FROM license_grant WHERE domain_id = $1 AND grant_id = $2`
 	sqlGrantsFor = `SELECT ` + grantColumns + ` FROM license_grant WHERE domain_id = $1 AND content_id = $2 ORDER BY created_at, grant_id`
 	sqlGrants    = `SELECT ` + grantColumns + ` FROM license_grant
@@ -41,7 +41,7 @@ func (t *tx) PutGrant(ctx context.Context, g issuer.Grant) (bool, error) {
 	if _, err := t.conn.exec(ctx, sqlPutDomain, g.Domain[:], g.Created); err != nil {
 		return false, err
 	}
-	return t.fresh(ctx, sqlPutGrant, g.Domain[:], g.ID[:], []byte(g.Content), string(g.Kind), g.Terms, notNil(g.Code), notNil(g.Policy),
+	return t.fresh(ctx, sqlPutGrant, g.Domain[:], g.ID[:], []byte(g.Content), g.Offer, string(g.Kind), g.Terms, notNil(g.Code), notNil(g.Policy),
 		tiersText(g.Tiers), epoch, remaining, g.Expires, g.Created, revoked)
 }
 
@@ -67,7 +67,7 @@ func (t *tx) grants(ctx context.Context, sql string, args ...any) ([]issuer.Gran
 		var kind, tiers string
 		var epoch, remaining, revoked int64
 		var g issuer.Grant
-		err := scan(&domain, &id, &content, &kind, &g.Terms, &g.Code, &g.Policy, &tiers, &epoch, &remaining, &g.Expires, &g.Created, &revoked)
+		err := scan(&domain, &id, &content, &g.Offer, &kind, &g.Terms, &g.Code, &g.Policy, &tiers, &epoch, &remaining, &g.Expires, &g.Created, &revoked)
 		if err != nil {
 			return err
 		}

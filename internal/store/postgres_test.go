@@ -140,6 +140,17 @@ func (c *cluster) reopen(t *testing.T, name string) *store.Store {
 	return s
 }
 
+func TestPostgres_Spec1_MigrationKeepsEveryRow(t *testing.T) {
+	c := newCluster(t)
+	file := filepath.Join(c.dir, "oldest.sql")
+	if err := os.WriteFile(file, []byte(oldest(t)), 0o644); err != nil { //nolint:gosec // the server's user reads it
+		t.Fatal(err)
+	}
+	c.run("createdb", "-h", c.dir, "-U", "lares", "old")
+	c.run("psql", "-h", c.dir, "-U", "lares", "-d", "old", "-v", "ON_ERROR_STOP=1", "-q", "-f", file)
+	migrated(t, c.reopen(t, "old"))
+}
+
 func TestPostgres_Spec3_Suite(t *testing.T) {
 	needs.Long(t)
 	c := newCluster(t)

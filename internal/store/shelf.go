@@ -10,13 +10,14 @@ import (
 const (
 	sqlPutContent = `INSERT INTO content (content_id, digest, registered_at) VALUES ($1, $2, $3)
 ON CONFLICT (content_id) DO UPDATE SET digest = excluded.digest, registered_at = excluded.registered_at`
-	sqlContent  = `SELECT content_id, digest, registered_at FROM content WHERE content_id = $1`
-	sqlContents = `SELECT content_id, digest, registered_at FROM content ORDER BY content_id`
-	sqlPutOffer = `INSERT INTO offer (offer_id, content_id, kind, terms, tiers, licenses) VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (offer_id) DO UPDATE SET content_id = excluded.content_id, kind = excluded.kind, terms = excluded.terms,
-tiers = excluded.tiers, licenses = excluded.licenses`
-	sqlOffer  = `SELECT offer_id, content_id, kind, terms, tiers, licenses FROM offer WHERE offer_id = $1`
-	sqlOffers = `SELECT offer_id, content_id, kind, terms, tiers, licenses FROM offer ORDER BY offer_id`
+	sqlContent   = `SELECT content_id, digest, registered_at FROM content WHERE content_id = $1`
+	sqlContents  = `SELECT content_id, digest, registered_at FROM content ORDER BY content_id`
+	offerColumns = `offer_id, content_id, kind, name, words, terms, tiers, licenses`
+	sqlPutOffer  = `INSERT INTO offer (` + offerColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (offer_id) DO UPDATE SET content_id = excluded.content_id, kind = excluded.kind, name = excluded.name, words = excluded.words,
+terms = excluded.terms, tiers = excluded.tiers, licenses = excluded.licenses`
+	sqlOffer  = `SELECT ` + offerColumns + ` FROM offer WHERE offer_id = $1`
+	sqlOffers = `SELECT ` + offerColumns + ` FROM offer ORDER BY offer_id`
 )
 
 // PutContent records a content or replaces the record of its ID.
@@ -57,7 +58,7 @@ func (t *tx) PutOffer(ctx context.Context, o issuer.Offer) error {
 	if err != nil {
 		return err
 	}
-	return t.one(ctx, sqlPutOffer, o.ID, []byte(o.Content), string(o.Kind), o.Terms, tiersText(o.Tiers), licenses)
+	return t.one(ctx, sqlPutOffer, o.ID, []byte(o.Content), string(o.Kind), o.Name, o.Words, o.Terms, tiersText(o.Tiers), licenses)
 }
 
 // Offer returns one offer.
@@ -75,7 +76,7 @@ func (t *tx) offers(ctx context.Context, sql string, args ...any) ([]issuer.Offe
 		var kind, tiers string
 		var licenses int64
 		var o issuer.Offer
-		if err := scan(&o.ID, &content, &kind, &o.Terms, &tiers, &licenses); err != nil {
+		if err := scan(&o.ID, &content, &kind, &o.Name, &o.Words, &o.Terms, &tiers, &licenses); err != nil {
 			return err
 		}
 		var err error

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/lares-drm/lares/internal/needs"
 
 	"github.com/lares-drm/lares/internal/store"
@@ -106,6 +108,55 @@ func TestSQLite_Spec4_NewerSchemaIsRefused(t *testing.T) {
 	if _, err := store.OpenSQLite(t.Context(), path); err == nil || !strings.Contains(err.Error(), "999") {
 		t.Errorf("%v, want a refusal that names schema 999", err)
 	}
+}
+
+// oldest is a database of schema 1 with one row in each table that a later
+// migration makes anew.
+func oldest(t *testing.T) string {
+	t.Helper()
+	schema, err := os.ReadFile("migrations/0001_issuer.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(schema) + `
+CREATE TABLE schema_version (version BIGINT NOT NULL, PRIMARY KEY (version));
+INSERT INTO schema_version (version) VALUES (1);
+INSERT INTO offer (offer_id, content_id, kind, terms, tiers, licenses) VALUES ('rent', 'c', 'rental', 'PLAY', '1,2', 3);
+INSERT INTO license_grant (domain_id, grant_id, content_id, kind, terms, code, policy, tiers, min_epoch, remaining, expires_at, created_at, revoked)
+VALUES ('0123456789abcdef', 'fedcba9876543210', 'c', 'purchase', 'PLAY', 'code', 'policy', '', 7, 2, 9, 8, 1);
+`
+}
+
+// migrated looks for oldest's rows in an open store.
+func migrated(t *testing.T, s *store.Store) {
+	t.Helper()
+	err := s.View(t.Context(), func(ctx context.Context, r issuer.Reader) error {
+		o, err := r.Offer(ctx, "rent")
+		want := issuer.Offer{ID: "rent", Content: "c", Kind: issuer.Rental, Name: "rent", Terms: "PLAY", Tiers: []uint64{1, 2}, Licenses: 3}
+		if diff := cmp.Diff(o, want); diff != "" {
+			t.Error(diff)
+		}
+		all, err2 := r.Grants(ctx, issuer.GrantKey{}, 9)
+		g := issuer.Grant{
+			ID: issuer.GrantID([]byte("fedcba9876543210")), Domain: ident.Domain([]byte("0123456789abcdef")), Content: "c", Kind: issuer.Purchase, Terms: "PLAY",
+			Code: []byte("code"), Policy: []byte("policy"), Tiers: []uint64{}, MinEpoch: 7, Remaining: 2, Expires: 9, Created: 8, Revoked: true,
+		}
+		if diff := cmp.Diff(all, []issuer.Grant{g}); diff != "" {
+			t.Error(diff)
+		}
+		return errors.Join(err, err2)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSQLite_Spec1_MigrationKeepsEveryRow(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "issuer.db")
+	store.Exec(t, path, oldest(t))
+	store.Exec(t, path, `UPDATE offer SET content_id = CAST(content_id AS BLOB);
+UPDATE license_grant SET domain_id = CAST(domain_id AS BLOB), grant_id = CAST(grant_id AS BLOB), content_id = CAST(content_id AS BLOB)`)
+	migrated(t, open(t, path))
 }
 
 // A damaged database is the nearest thing to a bad disk that a test can make

@@ -190,8 +190,8 @@ func (a *issue) again(ctx context.Context, domain ident.Domain, id ident.Transfe
 	return err
 }
 
-// choose finds the grant to use: a purchase before a rental, then the one that
-// ends first, then the oldest.
+// choose finds the grant to use: by the rank of its kind, then the one that ends
+// first, then the oldest.
 func (a *issue) choose(ctx context.Context, now int64) (Grant, error) {
 	all, err := a.tx.GrantsFor(ctx, a.ev.Domain, ident.Content(a.ev.Content))
 	if err != nil {
@@ -205,7 +205,7 @@ func (a *issue) choose(ctx context.Context, now int64) (Grant, error) {
 		return Grant{}, errEnded
 	}
 	slices.SortStableFunc(open, func(x, y Grant) int {
-		return cmp.Or(cmp.Compare(y.rank(), x.rank()), cmp.Compare(uint64(x.Expires-1), uint64(y.Expires-1)), cmp.Compare(x.Created, y.Created)) //nolint:gosec // 0 = never sorts last
+		return cmp.Or(cmp.Compare(y.Kind.rank(), x.Kind.rank()), cmp.Compare(uint64(x.Expires-1), uint64(y.Expires-1)), cmp.Compare(x.Created, y.Created)) //nolint:gosec // 0 = never sorts last
 	})
 	for _, g := range open {
 		ok, err := a.usable(ctx, g)
@@ -214,13 +214,6 @@ func (a *issue) choose(ctx context.Context, now int64) (Grant, error) {
 		}
 	}
 	return Grant{}, errExhausted
-}
-
-func (g *Grant) rank() int {
-	if g.Kind == Purchase {
-		return 1
-	}
-	return 0
 }
 
 // usable takes one license from the grant. The one license of a stateless

@@ -222,3 +222,15 @@ func (s *shop) remaining(id issuer.GrantID) (n uint64) {
 	}
 	return n
 }
+
+func (s *shop) grants() (out []issuer.Grant) {
+	s.t.Helper()
+	err := s.store.View(s.t.Context(), func(ctx context.Context, r issuer.Reader) (err error) {
+		out, err = r.Grants(ctx, issuer.GrantKey{}, 1000)
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return out
+}

@@ -59,6 +59,7 @@ func Handler(cfg APIConfig) http.Handler {
 	mux.HandleFunc("POST /api/v1/contents", a.admin(a.addContent))
 	mux.HandleFunc("GET /api/v1/offers", a.admin(a.offers))
 	mux.HandleFunc("POST /api/v1/offers", a.admin(a.addOffer))
+	mux.HandleFunc("GET /api/v1/offers/{offer}", a.admin(a.offer))
 	mux.HandleFunc("GET /api/v1/grants", a.admin(a.grants))
 	mux.HandleFunc("POST /api/v1/grants", a.admin(a.addGrant))
 	mux.HandleFunc("POST /api/v1/grants/{domain}/{grant}/revoke", a.admin(a.revoke))
@@ -213,25 +214,6 @@ func (a *api) addContent(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return a.Issuer.RegisterContent(r.Context(), in.Keys)
-}
-
-func (a *api) offers(r *http.Request) (any, error) {
-	out := struct {
-		Offers []Offer `json:"offers"`
-	}{}
-	err := a.view(r, func(ctx context.Context, rd Reader) (err error) {
-		out.Offers, err = rd.Offers(ctx)
-		return err
-	})
-	return out, err
-}
-
-func (a *api) addOffer(r *http.Request) (any, error) {
-	var o Offer
-	if err := decode(r, &o); err != nil {
-		return nil, err
-	}
-	return a.Issuer.PutOffer(r.Context(), o)
 }
 
 // GrantPage is a page of grants; Next is the cursor of the next one, or empty.

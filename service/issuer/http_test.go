@@ -51,7 +51,7 @@ func call(t *testing.T, h http.Handler, method, path string, in any, header ...s
 func TestHTTP_Spec6_OnlyTheTokenOpens(t *testing.T) {
 	s := newShop(t)
 	h := api(s)
-	for _, path := range []string{"GET /api/v1/contents", "POST /api/v1/contents", "GET /api/v1/grants", "POST /api/v1/grants", "GET /api/v1/offers", "POST /api/v1/offers", "GET /api/v1/licenses/" + house.String()} {
+	for _, path := range []string{"GET /api/v1/contents", "POST /api/v1/contents", "GET /api/v1/grants", "POST /api/v1/grants", "GET /api/v1/offers", "GET /api/v1/offers/x", "POST /api/v1/offers", "GET /api/v1/licenses/" + house.String()} {
 		method, path, _ := strings.Cut(path, " ")
 		for _, auth := range []string{"", "Bearer ", "Bearer wrong", "Basic " + token, token} {
 			if status, out := call(t, h, method, path, nil, "Authorization", auth); status != 401 || out["code"] != "unauthorized" {
@@ -114,6 +114,12 @@ func TestHTTP_Spec6_OffersAndPages(t *testing.T) {
 	}
 	if _, out := call(t, h, "GET", "/api/v1/offers", nil); len(out["offers"].([]any)) != 1 {
 		t.Errorf("%v", out)
+	}
+	if status, out := call(t, h, "GET", "/api/v1/offers/rent", nil); status != 200 || out["name"] != "rent" || out["kind"] != "rental" {
+		t.Errorf("one offer: %d %v", status, out)
+	}
+	if status, out := call(t, h, "GET", "/api/v1/offers/none", nil); status != 404 || out["code"] != "not_found" {
+		t.Errorf("no offer: %d %v", status, out)
 	}
 	const n = 205
 	for range n {

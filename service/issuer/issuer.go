@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -123,36 +124,6 @@ func (i *Issuer) RegisterContent(ctx context.Context, sealed []byte) (Content, e
 	return c, err
 }
 
-// PutOffer records a template of terms for a registered content, or replaces
-// the one of its name.
-func (i *Issuer) PutOffer(ctx context.Context, o Offer) (Offer, error) {
-	if o.ID == "" || len(o.ID) > 64 {
-		return o, fmt.Errorf("%w: an offer needs a name of at most 64 bytes", ErrTerms)
-	}
-	g := Grant{ID: GrantID{1}, Domain: ident.Domain{1}, Content: o.Content, Kind: o.Kind, Terms: o.Terms, Tiers: o.Tiers, Remaining: o.Licenses}
-	if err := i.complete(&g); err != nil {
-		return o, err
-	}
-	o.Terms, o.Kind, o.Tiers, o.Licenses = g.Terms, g.Kind, g.Tiers, g.Remaining
-	err := i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
-		if _, err := tx.Content(ctx, o.Content); err != nil {
-			return fmt.Errorf("content %v: %w", o.Content, err)
-		}
-		return tx.PutOffer(ctx, o)
-	})
-	return o, err
-}
-
-// Offered is the grant that an offer makes for a household.
-func (i *Issuer) Offered(ctx context.Context, offer string, domain ident.Domain) (Grant, error) {
-	var o Offer
-	err := i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) (err error) {
-		o, err = tx.Offer(ctx, offer)
-		return err
-	})
-	return Grant{Domain: domain, Content: o.Content, Kind: o.Kind, Terms: o.Terms, Tiers: o.Tiers, Remaining: o.Licenses}, err
-}
-
 // Grant records that a household may have licenses. It fills in what g leaves
 // open: a random ID, one license, rental, and what a license will say. With an
 // ID that is taken it returns the grant that stands, if that is the same, or ErrConflict.
@@ -206,11 +177,15 @@ func (i *Issuer) complete(g *Grant) error {
 	if err != nil {
 		return err
 	}
+	said := kindOf(t.units)
 	if g.Kind == "" {
-		g.Kind = Rental
+		g.Kind = cmp.Or(said, Rental)
 	}
-	if g.Kind != Rental && g.Kind != Purchase {
-		return fmt.Errorf("%w: kind %q is neither rental nor purchase", ErrTerms, g.Kind)
+	if g.Kind.charge() == 0 {
+		return noKind(g.Kind)
+	}
+	if said != "" && said != g.Kind {
+		return fmt.Errorf("%w: they say CHARGE=%s, which is no %s", ErrTerms, said.word(), g.Kind)
 	}
 	if g.Remaining == 0 {
 		g.Remaining = 1

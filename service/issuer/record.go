@@ -33,26 +33,6 @@ func (id *GrantID) UnmarshalText(s []byte) error {
 	return nil
 }
 
-// Kind says what was agreed with the household. It orders grants (a purchase
-// is used before a rental) and is shown; the terms alone decide what is allowed.
-type Kind string
-
-// The kinds.
-const (
-	Rental   Kind = "rental"
-	Purchase Kind = "purchase"
-)
-
-// Offer is a template of terms for a content.
-type Offer struct {
-	ID       string        `json:"id"`
-	Content  ident.Content `json:"content"`
-	Kind     Kind          `json:"kind"`
-	Terms    string        `json:"terms"` // text form
-	Tiers    []uint64      `json:"tiers"` // granted; empty = all
-	Licenses uint64        `json:"licenses"`
-}
-
 // Grant is the issuer's record that a household may have licenses of a
 // content. What a license is made of stands here as it will be encoded, so a
 // later version of this program makes the same license.
@@ -60,6 +40,7 @@ type Grant struct {
 	ID       GrantID       `json:"id"`
 	Domain   ident.Domain  `json:"domain"` // pairwise: what this household is to this issuer
 	Content  ident.Content `json:"content"`
+	Offer    string        `json:"offer,omitempty"` // that it came from; empty = from terms
 	Kind     Kind          `json:"kind"`
 	Terms    string        `json:"terms"` // text form, to be read by people
 	Code     []byte        `json:"-"`     // permission code: field 7 of the license

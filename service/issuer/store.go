@@ -31,6 +31,7 @@ type Store interface {
 type Reader interface {
 	Contents(ctx context.Context) ([]Content, error)
 	Offers(ctx context.Context) ([]Offer, error)
+	Offer(ctx context.Context, id string) (Offer, error)
 	// Grants returns at most limit grants behind after, in the order of domain and ID.
 	Grants(ctx context.Context, after GrantKey, limit int) ([]Grant, error)
 	Licenses(ctx context.Context, domain ident.Domain) ([]License, error)
@@ -103,5 +104,4 @@ type ShelfTx interface {
 	Content(ctx context.Context, id ident.Content) (Content, error)
 	// PutOffer records an offer or replaces the one of its name.
 	PutOffer(ctx context.Context, o Offer) error
-	Offer(ctx context.Context, id string) (Offer, error)
 }

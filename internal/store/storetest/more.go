@@ -155,7 +155,7 @@ func shelf(t *testing.T, s issuer.Store) {
 	c := issuer.Content{ID: film, Digest: [32]byte{1}, At: 5}
 	o := issuer.Offer{ID: "rent", Content: film, Kind: issuer.Rental, Terms: "PLAY", Tiers: []uint64{}, Licenses: 1}
 	newer := o
-	newer.Tiers, newer.Licenses, newer.Kind = []uint64{2}, 3, issuer.Purchase
+	newer.Tiers, newer.Licenses, newer.Kind, newer.Name, newer.Words = []uint64{2}, 3, issuer.Purchase, "Buy it", "Yours for good."
 	update(t, s, func(ctx context.Context, tx issuer.Tx) error {
 		return errors.Join(tx.PutContent(ctx, issuer.Content{ID: film}), tx.PutContent(ctx, c), tx.PutOffer(ctx, o), tx.PutOffer(ctx, newer))
 	})
@@ -189,6 +189,20 @@ func shelf(t *testing.T, s issuer.Store) {
 	})
 }
 
+func kinds(t *testing.T, s issuer.Store) {
+	for n, k := range issuer.Kinds() {
+		g := grant(byte(n), 1)
+		g.Kind = k
+		put(t, s, g)
+		update(t, s, func(ctx context.Context, tx issuer.Tx) error {
+			return tx.PutOffer(ctx, issuer.Offer{ID: string(k), Content: film, Kind: k, Name: string(k), Licenses: 1})
+		})
+		if got := read(t, s, issuer.GrantKey{Domain: house, Grant: g.ID}).Kind; got != k {
+			t.Errorf("a grant of kind %s was read as %s", k, got)
+		}
+	}
+}
+
 func rollBack(t *testing.T, s issuer.Store) {
 	g := grant(1, 5)
 	put(t, s, g)
@@ -216,7 +230,7 @@ func rollBack(t *testing.T, s issuer.Store) {
 
 func constraint(t *testing.T, s issuer.Store) {
 	bad := grant(1, 1)
-	bad.Kind = "gift"
+	bad.Kind = "theft"
 	err := s.Update(t.Context(), func(ctx context.Context, tx issuer.Tx) error {
 		_, err := tx.PutGrant(ctx, bad)
 		return err

@@ -36,6 +36,7 @@ func Run(t *testing.T, open func(t *testing.T) issuer.Store) {
 		{"Transfers", transfers},
 		{"Lows", lows},
 		{"Shelf", shelf},
+		{"Kinds", kinds},
 		{"RollBack", rollBack},
 		{"Constraint", constraint},
 		{"ReadsAreOneState", oneState},
@@ -53,7 +54,7 @@ var (
 
 func grant(n byte, remaining uint64) issuer.Grant {
 	return issuer.Grant{
-		ID: issuer.GrantID{n}, Domain: house, Content: film, Kind: issuer.Rental, Terms: "PLAY", Code: []byte{1, 2}, Policy: []byte{0xa0},
+		ID: issuer.GrantID{n}, Domain: house, Content: film, Offer: "rent-48h", Kind: issuer.Rental, Terms: "PLAY", Code: []byte{1, 2}, Policy: []byte{0xa0},
 		Tiers: []uint64{1, 3}, MinEpoch: 7, Remaining: remaining, Expires: 9_000, Created: 1_000,
 	}
 }
