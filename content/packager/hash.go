@@ -22,16 +22,14 @@ func StreamHashes(path string) (hashes map[string][32]byte, err error) {
 	}
 	defer src.f.Close() //nolint:errcheck // read only
 	hashes = map[string][32]byte{}
+	var buf []byte
 	for i, t := range src.tracks {
 		h := sha256.New()
 		for k := range t.samples {
-			parts, err := t.read(k, k+1)
-			if err != nil {
+			if _, buf, err = t.read(buf, k, k+1); err != nil {
 				return nil, err
 			}
-			for _, p := range parts {
-				h.Write(p)
-			}
+			h.Write(buf)
 		}
 		name := t.kind
 		if _, twice := hashes[name]; twice {

@@ -276,18 +276,18 @@ func (f *fragment) boxes(traf *mp4.TrafBox, senc *mp4.SencBox, saiz *mp4.SaizBox
 	return nil
 }
 
-// check holds a fragment against its source: it is decrypted with our own engine and compared.
-func (f *fragment) check(raw, plain []byte) (*content.Fragment, error) {
+// check holds a fragment against its source: it is decrypted in place with our own
+// engine and compared. Protected is what its samples are in the file.
+func (f *fragment) check(raw, protected []byte) (*content.Fragment, error) {
 	c, err := f.in.Fragment(raw)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCheck, err)
 	}
-	protected := bytes.Clone(raw[len(raw)-len(plain):])
 	if err := c.Decrypt(f.only); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCheck, err)
 	}
-	same := bytes.Equal(protected, plain)
-	if got := raw[len(raw)-len(plain):]; !bytes.Equal(got, plain) || f.key == nil && !same || f.key != nil && c.Bytes() > 64 && same {
+	same := bytes.Equal(protected, f.plain)
+	if got := raw[len(raw)-len(f.plain):]; !bytes.Equal(got, f.plain) || f.key == nil && !same || f.key != nil && c.Bytes() > 64 && same {
 		return nil, ErrCheck
 	}
 	return c, nil

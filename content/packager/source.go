@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/Eyevinn/mp4ff/mp4"
+
+	"github.com/lares-drm/lares/content"
 )
 
 // Errors of this package.
@@ -283,27 +286,34 @@ func (t *track) edits(movieScale uint32) error {
 	return nil
 }
 
-// read returns the data of samples i to k-1, run by contiguous run.
-func (t *track) read(i, k int) ([][]byte, error) {
-	out := make([][]byte, 0, k-i)
-	for i < k {
+// read returns the data of samples i to k-1, and all of it in one piece, in buf
+// where that is long enough. It reads run by contiguous run.
+func (t *track) read(buf []byte, i, k int) (parts [][]byte, all []byte, err error) {
+	n := int64(0)
+	for _, s := range t.samples[i:k] {
+		if n += int64(s.size); n > content.MaxFragment {
+			return nil, nil, fmt.Errorf("%w: %s: a fragment of more than %d bytes", ErrInput, t.src.name, content.MaxFragment)
+		}
+	}
+	all = slices.Grow(buf[:0], int(n))[:n]
+	parts = make([][]byte, 0, k-i)
+	for rest := all; i < k; {
 		to, n := i, int64(0)
 		for to < k && t.samples[to].off == t.samples[i].off+n {
 			n += int64(t.samples[to].size)
 			to++
 		}
 		if off := t.samples[i].off; off < 0 || off > t.src.size || n > t.src.size-off {
-			return nil, fmt.Errorf("%w: %s ends before its samples", ErrInput, t.src.name)
+			return nil, nil, fmt.Errorf("%w: %s ends before its samples", ErrInput, t.src.name)
 		}
-		buf := make([]byte, n)
-		if _, err := t.src.f.ReadAt(buf, t.samples[i].off); err != nil {
-			return nil, fmt.Errorf("%s: read samples: %w", t.src.name, err)
+		if _, err := t.src.f.ReadAt(rest[:n], t.samples[i].off); err != nil {
+			return nil, nil, fmt.Errorf("%s: read samples: %w", t.src.name, err)
 		}
 		for ; i < to; i++ {
 			size := int(t.samples[i].size)
-			out = append(out, buf[:size:size])
-			buf = buf[size:]
+			parts = append(parts, rest[:size:size])
+			rest = rest[size:]
 		}
 	}
-	return out, nil
+	return parts, all, nil
 }

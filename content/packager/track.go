@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 
 	"github.com/Eyevinn/mp4ff/mp4"
@@ -200,6 +201,11 @@ type fragment struct {
 	cipher   *cenc.Cipher
 	n        int // number, from 1
 	from, to int // samples
+
+	// Of the fragment before, whose memory the next one takes: as long as a
+	// fragment is, new memory costs more than to encrypt it.
+	plain, mdat []byte
+	out         bytes.Buffer
 }
 
 // use changes the key, where it is another one.
@@ -250,25 +256,26 @@ func (p *packer) fragment(f *fragment, rates *peak) (*content.Segment, error) {
 	return &l.Segment, nil
 }
 
+// newFragment makes a fragment, writes it, and holds what it wrote against the source.
 func (p *packer) newFragment(f *fragment, name string) (l doneLine, err error) {
-	frag, plain, err := f.build()
+	frag, err := f.build()
 	if err != nil {
 		return l, err
 	}
-	var raw bytes.Buffer
-	if err := frag.Encode(&raw); err != nil {
+	f.out.Reset()
+	if err := frag.Encode(&f.out); err != nil {
 		return l, err
 	}
-	view := bytes.Clone(raw.Bytes())
-	c, err := f.check(view, plain)
+	if l.File, err = p.write(name, f.out.Bytes()); err != nil {
+		return l, err
+	}
+	view := f.out.Bytes()
+	c, err := f.check(view, frag.Mdat.Data)
 	if err != nil {
 		return l, err
 	}
 	l.Protected = c.Bytes()
 	l.StartMS, l.DurationMS = c.Time()
-	if l.File, err = p.write(name, raw.Bytes()); err != nil {
-		return l, err
-	}
 	if p.cfg.AES128 {
 		if l.AES, err = p.aes128(f, name, view); err != nil {
 			return l, err
@@ -280,25 +287,26 @@ func (p *packer) newFragment(f *fragment, name string) (l doneLine, err error) {
 	return l, err
 }
 
-// build makes the fragment, protected, and keeps what its samples were.
-func (f *fragment) build() (frag *mp4.Fragment, plain []byte, err error) {
+// build makes the fragment, protected. What its samples were stays in f.plain.
+func (f *fragment) build() (frag *mp4.Fragment, err error) {
 	if frag, err = mp4.CreateFragment(uint32(f.n), 1); err != nil { //nolint:gosec // a count of fragments
-		return nil, nil, err
+		return nil, err
 	}
-	data, err := f.o.read(f.from, f.to)
-	if err != nil {
-		return nil, nil, err
+	var data [][]byte
+	if data, f.plain, err = f.o.read(f.plain, f.from, f.to); err != nil {
+		return nil, err
 	}
+	frag.Mdat.Data = slices.Grow(f.mdat[:0], len(f.plain))
 	for i, s := range f.o.samples[f.from:f.to] {
-		plain = append(plain, data[i]...)
 		frag.AddFullSample(mp4.FullSample{
 			Sample:     mp4.Sample{Flags: s.flags, Dur: s.dur, Size: s.size, CompositionTimeOffset: s.cto},
 			DecodeTime: s.dts, Data: data[i],
 		})
 	}
+	f.mdat = frag.Mdat.Data
 	// Before encryption: saio counts on the final size of the boxes before senc.
 	if err := frag.Moof.Traf.OptimizeTfhdTrun(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	// The samples stand in mdat, one after the other.
 	rest := frag.Mdat.Data
@@ -306,7 +314,7 @@ func (f *fragment) build() (frag *mp4.Fragment, plain []byte, err error) {
 		n := len(data[i])
 		data[i], rest = rest[:n:n], rest[n:]
 	}
-	return frag, plain, f.encrypt(frag, data)
+	return frag, f.encrypt(frag, data)
 }
 
 // peak finds the highest rate over whole fragments of at least a second; a
