@@ -272,7 +272,7 @@ func (f *fragment) boxes(traf *mp4.TrafBox, senc *mp4.SencBox, saiz *mp4.SaizBox
 		}
 		off += b.Size()
 	}
-	saio.SetOffset(int64(off)) //nolint:gosec // below 64 MiB
+	saio.SetOffset(int64(off))
 	return nil
 }
 
