@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"testing"
 
+	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/pki/pkitest"
 )
 
@@ -106,6 +107,25 @@ func FuzzOpenProof(f *testing.F) {
 		}
 		for i := range p.classes {
 			_ = p.Check(p.classes[i].leaf.Class, 0, 0)
+		}
+	})
+}
+
+// FuzzParseStaple: a staple has one encoding, and none opens that no root vouches for.
+func FuzzParseStaple(f *testing.F) {
+	f.Add([]byte{0x84, 1, 0x41, 1, 0x81, 0x41, 42, 0x40})
+	d := pkitest.New(f, pkitest.Start())
+	v := &pki.Verifier{Trust: d.Trust}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := ParseStaple(data)
+		if err != nil {
+			return
+		}
+		if again, err := s.Encode(); err != nil || !bytes.Equal(again, data) {
+			t.Fatalf("%x encodes as %x, %v", data, again, err)
+		}
+		if _, err := s.Open(v, d.Now); err == nil {
+			t.Fatal("opened")
 		}
 	})
 }

@@ -270,6 +270,46 @@ func TestPKI_2_MetNodesAreCompared(t *testing.T) {
 	}
 }
 
+// TestPKI_2_Staple: to who knows nothing but the roots it shows how a party stands.
+func TestPKI_2_Staple(t *testing.T) {
+	h := newHouse(t)
+	dev := h.Party(pki.Device)
+	b := h.builder(t)
+	state := h.sign(t, b, 4)
+	proof, err := state.Proof(h.Peer(dev).Members()...)
+	must(t, err)
+	good := Staple{Proof: proof, Chain: h.signer.Chain}
+	data, err := good.Encode()
+	must(t, err)
+	s, err := ParseStaple(data)
+	must(t, err)
+	if head, err := s.Head(); err != nil || head.Epoch.Number != 4 {
+		t.Errorf("head %v, %v", head, err)
+	}
+	p, err := s.Open(h.v, h.Now)
+	must(t, err)
+	if _, err := (&pki.Verifier{Trust: h.Trust, Status: p}).Verify(dev.Chain, h.Now); err != nil {
+		t.Error(err)
+	}
+	bent := slices.Clone(proof)
+	bent[1+HeadLen+40] ^= 1 // in a page root
+	for name, tc := range map[string]struct {
+		staple Staple
+		now    time.Time
+		want   error
+	}{
+		"of another signer":      {Staple{Proof: proof, Chain: h.Party(pki.StateSigner).Chain}, h.Now, ErrSigner},
+		"of no signer":           {Staple{Proof: proof, Chain: dev.Chain}, h.Now, ErrSigner},
+		"bent":                   {Staple{Proof: bent, Chain: h.signer.Chain}, h.Now, ErrRoot},
+		"cut off in its head":    {Staple{Proof: proof[:99], Chain: h.signer.Chain}, h.Now, ErrMalformed},
+		"from far in the future": {good, h.Now.Add(-MaxAhead - time.Second), ErrEpoch},
+	} {
+		if _, err := tc.staple.Open(h.v, tc.now); !errors.Is(err, tc.want) {
+			t.Errorf("%s: %v, want %v", name, err, tc.want)
+		}
+	}
+}
+
 func BenchmarkOpenProof(b *testing.B) {
 	h := newHouse(b)
 	bu := h.builder(b)

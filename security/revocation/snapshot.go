@@ -34,12 +34,12 @@ func (s *State) SnapshotSize() SnapshotSize {
 }
 
 func (s *State) snapshot() ([]byte, SnapshotSize) {
-	w := &bitWriter{}
+	sizes := s.measure()
+	t := s.tune(sizes)
+	w := &bitWriter{out: make([]byte, 0, s.room(sizes, t))}
 	w.bits(layoutVersion, 1)
 	w.gamma(uint64(len(s.rows)) + 1)
 	w.gamma(uint64(len(s.issuers)) + 1)
-	sizes := s.measure()
-	t := s.tune(sizes)
 	w.bits(uint64(t.base), 4) //nolint:gosec // at most maxBase
 	w.bits(uint64(t.k), 5)    //nolint:gosec // at most maxRice
 	members := 0
@@ -62,6 +62,18 @@ func (s *State) snapshot() ([]byte, SnapshotSize) {
 		s.issuers[i].write(w)
 	}
 	return w.out, SnapshotSize{Registry: w.len() - members, Members: members}
+}
+
+// room is about how many bytes a snapshot will have, so that one of a megabyte is
+// not made five times on the way.
+func (s *State) room(sizes []flatSize, t tuning) int {
+	bits := uint64(0)
+	for i := range sizes {
+		if s.rows[i].Status != Revoked {
+			bits += sizes[i][t.k]
+		}
+	}
+	return min(int(bits/8)+8*len(s.rows)+80*len(s.issuers)+64, MaxSnapshot) //nolint:gosec // sizes are far below 2^63
 }
 
 // plainFrom counts the rows from i on that need no words: the next class ID,

@@ -78,11 +78,11 @@ func (e *Endpoint) authenticateResponder(s *session, id edhoc.IDCred, chain [][]
 		return err
 	}
 	s.packs = s.packs && (said || id.Packed != nil)
-	return e.readStatus(s, data)
+	return e.readStatus(s, data, now)
 }
 
 // readStatus takes what an authenticated source says of itself.
-func (e *Endpoint) readStatus(s *session, data []byte) error {
+func (e *Endpoint) readStatus(s *session, data []byte, now time.Time) error {
 	st, err := parseStatus(data)
 	if err != nil {
 		return &AlertError{Code: AlertRejected, Err: err}
@@ -90,6 +90,11 @@ func (e *Endpoint) readStatus(s *session, data []byte) error {
 	s.status = &st
 	if s.epoch.Compare(st.MinEpoch) < 0 {
 		return alert(AlertStaleEpoch, "own revocation epoch %v, the source demands %v", s.epoch, st.MinEpoch)
+	}
+	if len(st.Proof) > 0 && e.cfg.Proven != nil {
+		if err := e.cfg.Proven(s.peer, st.Proof, now); err != nil {
+			return &AlertError{Code: AlertCertificate, Err: err}
+		}
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ type Status struct {
 	Epoch    pki.Epoch
 	Head     [32]byte  // SHA-256 of the head held; zero without one
 	MinEpoch pki.Epoch // deal with nobody whose state is older; zero = no demand
-	Proof    []byte    // stapled proof of the own certificate; nil without
+	Proof    []byte    // staple of the own certificate, for askers whose state is older; nil without
 }
 
 // Config is what an Endpoint needs. The zero value of an optional field means
@@ -37,7 +37,11 @@ type Config struct {
 	Signer   crypto.Signer // required: the P-256 key of Chain[0]
 	Chain    [][]byte      // required: own certificates in DER, leaf first, without the root
 	Verifier Verifier      // required
-	Self     ident.Device  // own ID; default, and always checked to be, the ID of Chain[0]
+
+	// Proven judges a source by the staple that it shows, at a trusted time; nil: nobody looks at staples.
+	Proven func(peer *pki.Peer, staple []byte, now time.Time) error
+
+	Self ident.Device // own ID; default, and always checked to be, the ID of Chain[0]
 
 	Suites       []Suite    // in order of preference; default -22, 6, 3, 2
 	Sources      []pki.Role // who may be a Responder; default license issuer, home server, device

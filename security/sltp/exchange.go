@@ -171,7 +171,7 @@ func (e *Endpoint) sendMessage2(s *session, now time.Time) ([]Message, error) {
 	if err := e.renewCID(s); err != nil {
 		return nil, err
 	}
-	status, err := e.ownStatus(now)
+	status, err := e.ownStatus(s.hello, now)
 	if err != nil {
 		return nil, err
 	}
@@ -191,9 +191,14 @@ func (e *Endpoint) sendMessage2(s *session, now time.Time) ([]Message, error) {
 	return s.sent, nil
 }
 
-// ownStatus is EAD_2.
-func (e *Endpoint) ownStatus(now time.Time) ([]byte, error) {
+// ownStatus is EAD_2. The proof is for an asker that says that its own state is
+// older: to another one it says nothing new. It is left out where the asker would
+// not take so long a message.
+func (e *Endpoint) ownStatus(asker hello, now time.Time) ([]byte, error) {
 	st := e.cfg.Status()
+	if asker.epoch.Compare(st.Epoch) >= 0 || uint64(len(st.Proof)+e.chainLen()+messageOverhead) > asker.maxSize { //nolint:gosec // a sum of lengths
+		st.Proof = nil
+	}
 	return PeerStatus{Epoch: st.Epoch, Head: st.Head, TimeMS: now.UnixMilli(), MinEpoch: st.MinEpoch, Proof: st.Proof}.encode()
 }
 

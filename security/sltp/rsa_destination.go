@@ -118,7 +118,7 @@ func (e *Endpoint) answerR2(s *session, m r2, now time.Time) ([]Message, error) 
 		return nil, &AlertError{Code: AlertRejected, Err: err}
 	}
 	s.peer = peer
-	if err := e.readStatus(s, m.Status); err != nil {
+	if err := e.readStatus(s, m.Status, now); err != nil {
 		return nil, err
 	}
 	return e.sendR3(s, th2)

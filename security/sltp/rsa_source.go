@@ -67,7 +67,7 @@ func (e *Endpoint) sendR2(s *session, now time.Time) ([]Message, error) {
 		return nil, fmt.Errorf("draw N_R: %w", err)
 	}
 	var err error
-	if m.Status, err = e.ownStatus(now); err != nil {
+	if m.Status, err = e.ownStatus(s.hello, now); err != nil {
 		return nil, err
 	}
 	th2, err := m.th2(s.rsa.first)

@@ -2,7 +2,9 @@ package sltp
 
 import (
 	"bytes"
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -51,6 +53,54 @@ func TestSLTP_1_ExchangeDeliversTheLicense(t *testing.T) {
 			lic, err := ParseLicense(got.Reply.Body)
 			if err != nil || !bytes.Equal(lic.Bundle, secretBundle) || got.Handle != dst || got.Peer.ID() != h.src.cfg.Self {
 				t.Errorf("license = %v, %v", lic, err)
+			}
+		})
+	}
+}
+
+// TestSLTP_3_Staple: it is for who says that it knows less, and decides whether
+// the exchange goes on.
+func TestSLTP_3_Staple(t *testing.T) {
+	revoked := errors.New("revoked since")
+	for _, tc := range []struct {
+		name  string
+		asker pki.Epoch
+		says  error
+		shown bool
+	}{
+		{"no state", pki.Epoch{}, nil, true},
+		{"older", pki.Epoch{Number: 8}, nil, true},
+		{"older generation", pki.Epoch{Number: 80}, nil, true},
+		{"older, and the staple does not hold", pki.Epoch{Number: 8}, revoked, true},
+		{"the same", pki.Epoch{Generation: 1, Number: 9}, revoked, false},
+		{"newer", pki.Epoch{Generation: 1, Number: 10}, revoked, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			shown := []byte(nil)
+			h := newHouse(t, func(src, dst *Config) {
+				src.Status = func() Status { return Status{Epoch: pki.Epoch{Generation: 1, Number: 9}, Proof: []byte("staple")} }
+				dst.Status = func() Status { return Status{Epoch: tc.asker} }
+				dst.Proven = func(peer *pki.Peer, staple []byte, _ time.Time) error {
+					if peer.Role() != pki.LicenseIssuer && peer.Role() != pki.HomeServer && peer.Role() != pki.Device {
+						t.Errorf("the staple of %v", peer.ID())
+					}
+					shown = staple
+					return tc.says
+				}
+			})
+			_, m1 := h.open()
+			m2, _ := h.deliver(h.src, m1)
+			_, ev := h.deliver(h.dst, m2)
+			if got := string(shown) == "staple"; got != tc.shown {
+				t.Errorf("shown %q", shown)
+			}
+			if failed := len(ev) > 0; failed != (tc.shown && tc.says != nil) {
+				t.Errorf("events %v", ev)
+			}
+			for _, e := range ev {
+				if f, ok := e.(EventFailed); !ok || !errors.Is(f.Err, revoked) {
+					t.Errorf("event %+v", e)
+				}
 			}
 		})
 	}

@@ -115,3 +115,31 @@ func TestPKI_2_WhoIsBehindGetsNothingFromAStaleHouse(t *testing.T) {
 	h.must(h.learnState(h.tablet, second))
 	h.wantKinds(h.get(h.tablet, filmID, 0), trem.EventInstalled)
 }
+
+// TestPKI_2_AskerLearnsFromTheStaple: a device that was offline deals with a house
+// at the epoch that the house proves, and a house that was revoked since is refused
+// by its own proof, by who has an older state and by who has none.
+func TestPKI_2_AskerLearnsFromTheStaple(t *testing.T) {
+	for _, fresh := range []bool{false, true} {
+		h := newHouse(t)
+		h.stock(cenc.SchemeCENC, filmID)
+		h.buy(filmID, h.sell(purchase, filmID))
+		b := h.tablet
+		if fresh {
+			b = h.box(pki.Device, pkitest.Devices) // has learned nothing yet
+			h.must(h.learnTime(b))
+		}
+		h.must(h.pair(b))
+		h.must(h.learnState(h.home, h.publish()))
+		if !fresh {
+			h.wantKinds(h.get(b, filmID, 0), trem.EventInstalled)
+		}
+		st, err := h.home.Status(context.Background())
+		h.must(err)
+		h.must(h.builder.RevokeDevice(pki.Class(st.Class), st.Index))
+		h.must(h.learnState(h.home, h.publish())) // it says honestly what it knows
+		if got := failed(t, h.get(b, filmID, 0)); !strings.Contains(got, "revoked") {
+			t.Errorf("fresh %v: of a house that was revoked since: %q", fresh, got)
+		}
+	}
+}

@@ -47,6 +47,7 @@ type Core struct {
 	verifier *pki.Verifier
 	watch    *revocation.Watch
 	revoked  *revocation.State // of watch, nil before the first head
+	staple   staple            // of revoked
 	state    *revocationRecord
 	clock    clock
 	sent     nonce

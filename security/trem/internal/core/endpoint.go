@@ -11,7 +11,7 @@ import (
 // its own role, and what it says of its revocation state.
 func (c *Core) endpoint(delivery ecdh.KeyExchanger) sltp.Config {
 	return sltp.Config{
-		Signer: c.signer, Chain: c.identity.Chain, Verifier: c.verifier, Self: c.self,
+		Signer: c.signer, Chain: c.identity.Chain, Verifier: c.verifier, Proven: c.proven, Self: c.self,
 		Sources:      sources(c.peer.Role()),
 		Destinations: destinations(c.peer.Role()),
 		Delivery:     delivery, DeliveryCert: c.identity.Delivery,
@@ -19,7 +19,7 @@ func (c *Core) endpoint(delivery ecdh.KeyExchanger) sltp.Config {
 			if c.revoked == nil {
 				return sltp.Status{}
 			}
-			return sltp.Status{Epoch: c.revoked.Epoch(), Head: c.revoked.Head().Hash()}
+			return sltp.Status{Epoch: c.revoked.Epoch(), Head: c.revoked.Head().Hash(), Proof: c.stapled()}
 		},
 	}
 }
