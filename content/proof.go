@@ -85,7 +85,7 @@ func (e *evidence) units(j *job, data []byte) {
 			n = uint64(binary.BigEndian.Uint32(b[:]))
 		}
 		from := at + size
-		if n > uint64(max(len(data)-from, 0)) { //nolint:gosec // not negative
+		if n > uint64(max(len(data)-from, 0)) {
 			e.broken = e.broken || j.encrypted(at) // else the sample is damaged, whatever the key
 			return
 		}

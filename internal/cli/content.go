@@ -42,7 +42,7 @@ func loadInit(file, named string) (*content.Init, error) {
 	}
 	in, err := content.ParseInit(data)
 	if err != nil && named == "" {
-		return nil, nil //nolint:nilerr,nilnil // it is no init segment, and nobody said that it were one
+		return nil, nil //nolint:nilnil // it is no init segment, and nobody said that it were one
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
