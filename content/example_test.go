@@ -2,6 +2,7 @@ package content_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -52,7 +53,7 @@ func ExampleView() {
 		return
 	}
 	defer v.Close()
-	r := httptest.NewRequest("GET", "/film.mp4", nil)
+	r := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/film.mp4", nil)
 	r.Header.Set("Range", "bytes=-20")
 	w := httptest.NewRecorder()
 	http.ServeContent(w, r, "film.mp4", time.Time{}, io.NewSectionReader(v, 0, v.Size()))

@@ -48,7 +48,7 @@ func (f *View) peek(at int64) (top, error) {
 	if size < uint64(b.body-at) || size > uint64(f.size-at) { //nolint:gosec // positive
 		return b, fmt.Errorf("%w: %v box of %d bytes", ErrMalformed, b.typ, size)
 	}
-	b.to = at + int64(size) //nolint:gosec // <= f.size
+	b.to = at + int64(size)
 	return b, nil
 }
 

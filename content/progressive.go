@@ -144,9 +144,9 @@ func (t *Track) units(movie []byte) ([]unit, error) {
 
 // chunkOffsets reads stco or co64.
 func chunkOffsets(seg []byte, kids []box) ([]int64, error) {
-	b, wide := box{}, 4
-	var ok bool
-	if b, ok = find(kids, "stco"); !ok {
+	wide := 4
+	b, ok := find(kids, "stco")
+	if !ok {
 		if b, ok = find(kids, "co64"); !ok {
 			return nil, nil // a file of fragments may have none
 		}
@@ -160,16 +160,14 @@ func chunkOffsets(seg []byte, kids []box) ([]int64, error) {
 	}
 	out := make([]int64, n)
 	for i := range out {
-		at := uint64(0)
+		at := uint64(r.U32())
 		if wide == 8 {
-			at = r.U64()
-		} else {
-			at = uint64(r.U32())
+			at = at<<32 | uint64(r.U32())
 		}
 		if at > math.MaxInt64/2 {
 			return nil, fmt.Errorf("%w: chunk offsets", ErrMalformed)
 		}
-		out[i] = int64(at) //nolint:gosec // just bounded
+		out[i] = int64(at)
 	}
 	return out, nil
 }
@@ -194,11 +192,11 @@ func (tb *table) chunks(seg []byte, kids []box, offsets []int64) ([]unit, error)
 			next = r.U32()
 			end = next
 		}
-		if r.Err() != nil || uint64(from) != uint64(chunk)+1 || end < from || uint64(end) > uint64(len(offsets))+1 || //nolint:gosec // not negative
+		if r.Err() != nil || uint64(from) != uint64(chunk)+1 || end < from || uint64(end) > uint64(len(offsets))+1 ||
 			desc == 0 || uint64(desc) > uint64(len(tb.track.Entries)) {
 			return nil, fmt.Errorf("%w: stsc box", ErrMalformed)
 		}
-		for ; uint64(chunk)+1 < uint64(end); chunk++ { //nolint:gosec // not negative
+		for ; uint64(chunk)+1 < uint64(end); chunk++ {
 			if uint64(per) > uint64(tb.n-first) { //nolint:gosec // first <= n
 				return nil, fmt.Errorf("%w: sample tables disagree", ErrMalformed)
 			}

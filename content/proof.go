@@ -40,6 +40,7 @@ type use struct {
 
 // evidence is what was seen of one use of a key.
 type evidence struct {
+	broken   bool // a length that was protected leads out of its sample
 	faults   int
 	expected float64 // faults of noise
 	first    [8]int  // sound: the first three bits of its samples
@@ -84,8 +85,8 @@ func (e *evidence) units(j *job, data []byte) {
 			n = uint64(binary.BigEndian.Uint32(b[:]))
 		}
 		from := at + size
-		if n > uint64(max(len(data)-from, 0)) { //nolint:gosec // not negative
-			e.faults += proofFaults // lengths are protected, too, or the sample is damaged
+		if n > uint64(max(len(data)-from, 0)) {
+			e.broken = e.broken || j.encrypted(at) // else the sample is damaged, whatever the key
 			return
 		}
 		at = from + int(n) //nolint:gosec // just bounded
@@ -167,14 +168,16 @@ func (j *job) ranges(f func(from, to int)) {
 	}
 }
 
-// wrong reports whether the key cannot be the right one, all things seen.
+// wrong reports whether the key cannot be the right one, all things seen. Far more
+// faults than noise has are those of an encoder.
 func (e *evidence) wrong() bool {
-	return e.faults >= proofFaults || e.samples >= proofFirst && slices.Max(e.first[:])*2 < e.samples
+	noise := e.expected >= 1 && e.faults >= proofFaults && float64(e.faults) <= 4*e.expected+8
+	return e.broken || noise || e.samples >= proofFirst && slices.Max(e.first[:])*2 < e.samples
 }
 
 // right reports whether a wrong key would have been found out.
 func (e *evidence) right() bool {
-	return !e.wrong() && (e.expected >= proofEnough || e.samples >= proofFirst)
+	return !e.wrong() && (e.expected >= proofEnough && e.faults == 0 || e.samples >= proofFirst)
 }
 
 // failed is the error as soon as a key is found to be wrong.
@@ -196,7 +199,7 @@ func (p *proof) verdict(unchecked bool) error {
 		return nil
 	}
 	for u, e := range p.of {
-		if e.wrong() || e.faults > 0 {
+		if e.wrong() || e.faults > 0 && e.expected < 1 {
 			return fmt.Errorf("%w: what key %v decrypts is not %s", ErrWrongKey, u.kid, u.codec)
 		}
 	}

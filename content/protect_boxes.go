@@ -129,6 +129,7 @@ func rebuild(seg []byte, b box, names []string, leaf func([]byte) ([]byte, error
 	if len(names) == 0 {
 		return leaf(seg[b.body:b.end])
 	}
+	next, rest := names[0], names[1:]
 	kids, err := boxes(seg, b.body, b.end)
 	if err != nil {
 		return nil, err
@@ -136,8 +137,8 @@ func rebuild(seg []byte, b box, names []string, leaf func([]byte) ([]byte, error
 	var parts [][]byte
 	for _, k := range kids {
 		part := seg[k.start:k.end]
-		if k.typ == cc(names[0]) {
-			if part, err = rebuild(seg, k, names[1:], leaf); err != nil {
+		if k.typ == cc(next) {
+			if part, err = rebuild(seg, k, rest, leaf); err != nil {
 				return nil, err
 			}
 		}

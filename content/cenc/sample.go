@@ -172,15 +172,16 @@ func (c *Cipher) gather(s *Sample, b []byte, mode cipher.BlockMode) {
 // cbc returns the mode with its IV set. That of encryption is made when it is
 // first needed.
 func (c *Cipher) cbc(iv IV, encrypt bool) cipher.BlockMode {
-	mode := c.dec
+	mode, make := &c.dec, cipher.NewCBCDecrypter
 	if encrypt {
-		if c.enc == nil {
-			c.enc = cipher.NewCBCEncrypter(c.block, iv[:])
-		}
-		mode = c.enc
+		mode, make = &c.enc, cipher.NewCBCEncrypter
 	}
-	mode.(interface{ SetIV([]byte) }).SetIV(iv[:]) //nolint:forcetypeassert // every mode here has it, under test
-	return mode
+	if m, ok := (*mode).(interface{ SetIV([]byte) }); ok {
+		m.SetIV(iv[:])
+		return *mode
+	}
+	*mode = make(c.block, iv[:])
+	return *mode
 }
 
 // keyStream is the key stream of one sample after another. The low 64 bits of the

@@ -108,14 +108,14 @@ func (f *reelFilm) decrypt(ctx context.Context, scheme string) ([]Row, error) {
 		return nil, err
 	}
 	for _, t := range tools {
-		if t.argv == nil || t.copies {
+		if t.argv == nil {
 			continue
 		}
 		got, err := packager.StreamHashes(t.out)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", t.name, err)
 		}
-		if got["video"] != want["video"] {
+		if got["video"] != want["video"] && !t.copies {
 			return nil, fmt.Errorf("%s: %w", t.name, errWrongStream)
 		}
 		if err := os.Remove(t.out); err != nil {

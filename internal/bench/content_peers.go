@@ -133,8 +133,8 @@ func (f *reelFilm) makeLarge(ctx context.Context) error {
 		}
 	}
 	film := f.ffmpeg(append(append([]string{"-stream_loop", f.loops(true), "-i", f.path("base.mp4")}, fragments...), "-")...)
-	make := exec.CommandContext(ctx, film.argv[0], film.argv[1:]...) //nolint:gosec // a peer's path
-	protect := exec.CommandContext(ctx, f.cfg.Program, "content", "encrypt", "--key", "HD:"+contentKID+"="+contentKey, "-", f.path("large.mp4"))
+	make := exec.CommandContext(ctx, film.argv[0], film.argv[1:]...)                                                                             //nolint:gosec // a peer's path
+	protect := exec.CommandContext(ctx, f.cfg.Program, "content", "encrypt", "--key", "HD:"+contentKID+"="+contentKey, "-", f.path("large.mp4")) //nolint:gosec // this program itself
 	pipe, err := make.StdoutPipe()
 	if err != nil {
 		return err

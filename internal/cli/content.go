@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -42,7 +43,7 @@ func loadInit(file, named string) (*content.Init, error) {
 	}
 	in, err := content.ParseInit(data)
 	if err != nil && named == "" {
-		return nil, nil //nolint:nilerr,nilnil // it is no init segment, and nobody said that it were one
+		return nil, nil //nolint:nilnil // it is no init segment, and nobody said that it were one
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -83,30 +84,30 @@ func writeFile(env *Env, name string, write func(io.Writer) error) error {
 	if name == "-" {
 		return write(env.Stdout)
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), ".lares-*")
+	f, err := os.OpenFile(filepath.Join(filepath.Dir(name), ".lares-"+rand.Text()), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) //nolint:gosec // the user's umask decides
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name()) //nolint:errcheck // gone after the rename
-	err = write(f)
-	if err == nil {
-		err = f.Chmod(0o644) // as other programs make files: clear content is the user's
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
+	if err := errors.Join(write(f), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), name)
 }
 
-// metered counts what is written, for a progress line.
+// metered counts what is written, for a progress line, and stops when ctx ends.
 type metered struct {
-	w     io.Writer
-	done  int64
-	total int64
-	show  func(done, total int64) // nil: nobody watches
+	stopped func() error // ctx.Err
+	w       io.Writer
+	done    int64
+	total   int64
+	show    func(done, total int64) // nil: nobody watches
 }
 
 func (m *metered) Write(p []byte) (int, error) {
+	if err := m.stopped(); err != nil {
+		return 0, err
+	}
 	n, err := m.w.Write(p)
 	if m.done += int64(n); m.show != nil {
 		m.show(m.done, m.total)

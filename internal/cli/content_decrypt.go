@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -37,7 +38,7 @@ Exit status 3 when a key is missing, or when what a key gives is noise.`,
 		Example: `  lares content decrypt --key 0f0e…=a1b2… protected.mp4 clear.mp4
   lares content decrypt --key 0f0e…=a1b2… --init hd/init.mp4 hd/1.m4s - | ffprobe -`,
 		Args: cobra.ExactArgs(2),
-		RunE: func(_ *cobra.Command, args []string) error { return f.run(env, args[0], args[1]) },
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), env, args[0], args[1]) },
 	}
 	cmd.Flags().StringArrayVar(&f.keys, "key", nil, "key ID and key, KID=KEY in hexadecimal; once for each key (required)")
 	cmd.Flags().StringVar(&f.init, "init", "", "init segment of a file of fragments; init.mp4 beside it by default")
@@ -46,7 +47,7 @@ Exit status 3 when a key is missing, or when what a key gives is noise.`,
 	return cmd
 }
 
-func (f *decryptFlags) run(env *Env, from, to string) error {
+func (f *decryptFlags) run(ctx context.Context, env *Env, from, to string) error {
 	find, err := parseKeys(f.keys)
 	if err != nil {
 		return err
@@ -61,7 +62,7 @@ func (f *decryptFlags) run(env *Env, from, to string) error {
 	}
 	defer done()
 	err = writeFile(env, to, func(w io.Writer) error {
-		m := &metered{w: w, total: v.Size()}
+		m := &metered{stopped: ctx.Err, w: w, total: v.Size()}
 		p := &progress{env: env, start: env.Now(), line: decryptLine}
 		if !v.Streamed() {
 			m.show = p.show()

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -29,7 +30,7 @@ Exit status 3 when a tier of the file has no key.`,
 		Example: `  lares content encrypt --scheme cenc --key AUDIO:0a0b…=1122… --key HD:0c0d…=3344… clear.mp4 protected.mp4
   ffmpeg -i in.mkv -c copy -f mp4 -movflags +frag_keyframe+empty_moov+default_base_moof - | lares content encrypt --key HD:0c0d…=3344… - out.mp4`,
 		Args: cobra.ExactArgs(2),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := cenc.ParseScheme(scheme)
 			if err != nil || s != cenc.SchemeCENC && s != cenc.SchemeCBCS {
 				return usage("--scheme %q: want cenc or cbcs", scheme)
@@ -38,7 +39,7 @@ Exit status 3 when a tier of the file has no key.`,
 			if err != nil {
 				return err
 			}
-			return encryptFile(env, args[0], args[1], content.ProtectConfig{Scheme: s, Key: find})
+			return encryptFile(cmd.Context(), env, args[0], args[1], content.ProtectConfig{Scheme: s, Key: find})
 		},
 	}
 	cmd.Flags().StringVar(&scheme, "scheme", "cenc", "protection scheme: cenc or cbcs")
@@ -47,14 +48,14 @@ Exit status 3 when a tier of the file has no key.`,
 	return cmd
 }
 
-func encryptFile(env *Env, from, to string, cfg content.ProtectConfig) error {
+func encryptFile(ctx context.Context, env *Env, from, to string, cfg content.ProtectConfig) error {
 	v, done, err := openView(env, from, content.ViewConfig{})
 	if err != nil {
 		return fmt.Errorf("%s: %w", from, err)
 	}
 	defer done()
 	err = writeFile(env, to, func(w io.Writer) error {
-		m := &metered{w: w, total: v.Size()}
+		m := &metered{stopped: ctx.Err, w: w, total: v.Size()}
 		p := &progress{env: env, start: env.Now(), line: encryptLine}
 		if !v.Streamed() {
 			m.show = p.show()

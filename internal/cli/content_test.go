@@ -2,7 +2,9 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -227,5 +229,20 @@ func TestContent_EncryptByTier(t *testing.T) {
 		if _, errs, code := run(t, "content", "encrypt", "--key", bad, clear, protected); code != 2 {
 			t.Errorf("--key %s: %d, %s", bad, code, errs)
 		}
+	}
+}
+
+// TestContent_InterruptedLeavesNothing: Ctrl-C ends it, and no half file stays.
+func TestContent_InterruptedLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var errs bytes.Buffer
+	env := &Env{Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: &errs, Now: time.Now}
+	if code := Main(ctx, []string{"content", "decrypt", "--key", goldenKey, goldenDir + "ffmpeg-progressive.mp4", filepath.Join(dir, "out.mp4")}, env); code != 1 {
+		t.Errorf("status %d: %s", code, errs.String())
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
