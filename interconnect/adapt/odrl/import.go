@@ -195,7 +195,11 @@ func (in *importing) lose(right string, e adapt.Effect, words string) {
 
 func (in *importing) proposal() (adapt.Proposal, error) {
 	if !in.any {
-		return adapt.Proposal{}, fmt.Errorf("%w: no permission of it can be used here", adapt.ErrNoRights)
+		err := fmt.Errorf("%w: no permission of it can be used here", adapt.ErrNoRights)
+		for _, l := range in.loss {
+			err = fmt.Errorf("%w; %s is %v", err, l.Right, l.Effect)
+		}
+		return adapt.Proposal{}, err
 	}
 	if in.territory != nil {
 		in.units.Classification = &permission.ClassificationUnit{Territory: in.territory}
