@@ -124,9 +124,8 @@ func (in *importing) add(name string, g *grant) bool {
 		}
 		return m
 	}
-	bare := g.usage
-	bare.PlayCount = 0
-	limited := bare.StartTime != 0 || bare.EndTime != 0 || bare.Interval != 0 || bare.Accumulated != 0 || bare.MaxPixels != 0 || bare.Output != 0
+	x := &g.usage
+	limited := x.StartTime != 0 || x.EndTime != 0 || x.Interval != 0 || x.Accumulated != 0 || x.MaxPixels != 0 || x.Output != 0
 	switch name {
 	case actUse, actPlay:
 		if name == actUse {

@@ -164,7 +164,7 @@ func TestODRL_3_UnknownIsLeftOutOrRefused(t *testing.T) {
 func TestInterop_ODRL_PoliciesOfTheW3CGroup(t *testing.T) {
 	for name, want := range map[string]string{
 		"A1": "DISTRIBUTE is dropped",
-		"A2": "no permission of it", // a prohibition only
+		"A2": "no permission of it",   // a prohibition only
 		"B1": "resolution is dropped", // in dots per inch
 		"C1": "DUTY is dropped",       // a payment first
 		"C2": "DUTY is dropped",
