@@ -86,7 +86,8 @@ else
 	@go run ./internal/faults -n "$(N)"
 endif
 
-interop: ## other people's implementations and files: ffmpeg, shaka-packager, EDHOC and COSE vectors, browsers; prints the matrix of protected content
+interop: ## other people's implementations and files: ffmpeg, shaka-packager, EDHOC and COSE vectors, CPIX, SPEKE, ODRL and LCP documents, browsers; prints the matrix of protected content
+	@scripts/interop-adapt
 	@matrix=$$(mktemp); trap 'cat $$matrix; rm -f $$matrix' EXIT; LARES_INTEROP=$$matrix go run ./internal/testsum -- -count=1 -timeout=20m -run 'FFmpeg|Interop|Vector|RFC|Oracle|Browser' ./...
 
 models: ## check the models of the protocols with spin

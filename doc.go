@@ -41,6 +41,7 @@
 //	interconnect/adapt          DRM adaptation layer
 //	interconnect/adapt/clearkey browsers
 //	interconnect/adapt/cpix     content key documents of DASH-IF, and SPEKE
+//	interconnect/adapt/example  a fictional format, built step by step in docs/guide
 //	interconnect/adapt/hls      players without EME
 //	interconnect/adapt/lcp      license and status documents of Readium LCP
 //	interconnect/adapt/odrl     policies of the W3C Open Digital Rights Language

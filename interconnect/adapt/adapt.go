@@ -120,6 +120,17 @@ func (e Effect) String() string {
 // MarshalText prints the effect for JSON.
 func (e Effect) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
 
+// UnmarshalText reads what MarshalText prints.
+func (e *Effect) UnmarshalText(text []byte) error {
+	for _, x := range []Effect{Narrowed, Dropped, Held} {
+		if x.String() == string(text) {
+			*e = x
+			return nil
+		}
+	}
+	return fmt.Errorf("adapt: no effect is called %.20q", text)
+}
+
 // Lost is one right or protection that is not on the other side as it is here.
 type Lost struct {
 	Right  string `json:"right"`  // name of the permission code's text form, of Conditions, or the foreign system's own

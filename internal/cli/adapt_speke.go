@@ -108,8 +108,9 @@ func peakRate(t content.Tier) uint64 {
 		return 1_000_000
 	case content.HD:
 		return 4_000_000
+	default: // UHD, and what nobody limits
+		return 16_000_000
 	}
-	return 16_000_000
 }
 
 // ContentKeys derives the keys, delivers them, and gives them out only then.

@@ -41,6 +41,7 @@ func commands() []command {
 		{groupBuilder, newLicenseCmd},
 		{groupBuilder, newContentCmd},
 		{groupBuilder, newSLTPCmd},
+		{groupBuilder, newAdaptCmd},
 		{groupBuilder, newTREMCmd},
 		{groupBuilder, newStandardCmd},
 		{groupBuilder, newBenchCmd},

@@ -9,7 +9,9 @@ import (
 	"net/http"
 
 	"github.com/lares-drm/lares/content"
+	"github.com/lares-drm/lares/interconnect/adapt"
 	"github.com/lares-drm/lares/interconnect/adapt/clearkey"
+	"github.com/lares-drm/lares/interconnect/adapt/hls"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/home"
@@ -92,6 +94,8 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 		{home.ErrHouseAway, http.StatusServiceUnavailable, "house_away", "The other house does not answer now. Nothing has left this one."},
 		{home.ErrNoCard, http.StatusUnprocessableEntity, "pair_again", "This device was paired by an earlier version: pair it again, then a title can go to it."},
 		{home.ErrAway, http.StatusServiceUnavailable, "authority_away", "The authority cannot be reached now."},
+		{adapt.ErrNotExportable, http.StatusForbidden, "not_exportable", "The license of this title does not allow a player of this kind."},
+		{hls.ErrNotFound, http.StatusNotFound, "not_found", "This stream has no such file."},
 		{clearkey.ErrRequest, http.StatusBadRequest, "malformed", "This is not a key request."},
 		{clearkey.ErrNoKeys, http.StatusNotFound, "no_keys", "This stream has none of these keys."},
 	} {

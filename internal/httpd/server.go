@@ -97,6 +97,7 @@ func (s *server) ownerRoutes(m *http.ServeMux) {
 	m.HandleFunc("GET /play/{session}/manifest.mpd", s.manifest)
 	m.HandleFunc("GET /play/{session}/{track}/{segment}", s.segment)
 	m.HandleFunc("POST /play/{session}/license", s.license)
+	s.hlsRoutes(m)
 	m.HandleFunc("GET /api/v1/library", s.apiLibrary)
 	m.HandleFunc("POST /api/v1/library", s.apiAdd)
 	m.HandleFunc("GET /api/v1/library/{id}", s.apiTitle)

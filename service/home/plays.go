@@ -75,7 +75,8 @@ type Playback struct {
 	tracks []*linkTrack
 	keys   []trem.LinkKey
 
-	used time.Time // guarded by plays.mu
+	used  time.Time        // guarded by plays.mu
+	feeds map[string]error // guarded by plays.mu; what Feeds found, by system
 }
 
 // linkTrack is a track that the session may use.

@@ -78,10 +78,10 @@ func (w *wrapper) deliver(to *x509.Certificate) (Delivery, error) {
 		return Delivery{}, err
 	}
 	d := Delivery{Certificate: to.Raw}
-	if d.DocumentKey, err = rsa.EncryptOAEP(sha1.New(), rand.Reader, pub, w.doc[:], nil); err != nil {
+	if d.DocumentKey, err = rsa.EncryptOAEP(sha1.New(), rand.Reader, pub, w.doc[:], nil); err != nil { //nolint:gosec // as the import says
 		return Delivery{}, fmt.Errorf("cpix: wrap for a recipient: %w", err)
 	}
-	if d.MACKey, err = rsa.EncryptOAEP(sha1.New(), rand.Reader, pub, w.mac[:], nil); err != nil {
+	if d.MACKey, err = rsa.EncryptOAEP(sha1.New(), rand.Reader, pub, w.mac[:], nil); err != nil { //nolint:gosec // as the import says
 		return Delivery{}, fmt.Errorf("cpix: wrap for a recipient: %w", err)
 	}
 	return d, nil

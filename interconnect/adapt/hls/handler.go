@@ -74,7 +74,7 @@ func (c Config) handle(fn func(*http.Request, Method) (answer, error)) http.Hand
 		w.Header().Set("Content-Type", a.media)
 		w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 		w.Header().Set("Cache-Control", "no-store")
-		_, _ = w.Write(a.body) //nolint:gosec // the player is gone; and it is no page: its Content-Type is set
+		_, _ = w.Write(a.body) // the player is gone
 	}
 }
 

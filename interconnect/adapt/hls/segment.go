@@ -36,7 +36,7 @@ func Encrypt(key cenc.ContentKey, sequence uint64, segment []byte) ([]byte, erro
 	out := make([]byte, len(segment)+pad)
 	copy(out, segment)
 	for i := len(segment); i < len(out); i++ {
-		out[i] = byte(pad) //nolint:gosec // 1 to 16
+		out[i] = byte(pad)
 	}
 	cipher.NewCBCEncrypter(block, vector(sequence)).CryptBlocks(out, out)
 	return out, nil

@@ -81,7 +81,7 @@ func (k Key) Encrypt(plain []byte) ([]byte, error) {
 	rand.Read(out)
 	out = append(out, plain...)
 	for range pad {
-		out = append(out, byte(pad)) //nolint:gosec // 1 to 16
+		out = append(out, byte(pad))
 	}
 	cipher.NewCBCEncrypter(block, out[:aes.BlockSize]).CryptBlocks(out[aes.BlockSize:], out[aes.BlockSize:])
 	return out, nil

@@ -317,8 +317,13 @@ func TestLSD_2_TheStrongestReasonCounts(t *testing.T) {
 		f    lcp.Facts
 		want lcp.State
 	}{
-		{lcp.Facts{}, lcp.Ready}, {lcp.Facts{Registered: true}, lcp.Active}, {lcp.Facts{Registered: true, Now: 5, End: 5}, lcp.Expired}, {lcp.Facts{Registered: true, Now: 4, End: 5}, lcp.Active},
-		{lcp.Facts{Registered: true, GivenBack: true, Now: 5, End: 5}, lcp.Returned}, {lcp.Facts{Registered: true, Revoked: true, GivenBack: true}, lcp.Revoked}, {lcp.Facts{GivenBack: true}, lcp.Cancelled},
+		{lcp.Facts{}, lcp.Ready},
+		{lcp.Facts{Registered: true}, lcp.Active},
+		{lcp.Facts{Registered: true, Now: 5, End: 5}, lcp.Expired},
+		{lcp.Facts{Registered: true, Now: 4, End: 5}, lcp.Active},
+		{lcp.Facts{Registered: true, GivenBack: true, Now: 5, End: 5}, lcp.Returned},
+		{lcp.Facts{Registered: true, Revoked: true, GivenBack: true}, lcp.Revoked},
+		{lcp.Facts{GivenBack: true}, lcp.Cancelled},
 	} {
 		if got := lcp.StatusOf("1", tc.f).Status; got != tc.want {
 			t.Errorf("%+v: %s, want %s", tc.f, got, tc.want)

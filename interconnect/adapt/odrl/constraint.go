@@ -13,7 +13,6 @@ import (
 type grant struct {
 	usage     permission.UsageUnit
 	territory []string // sorted; nil = everywhere
-	copies    uint64
 	counted   bool
 }
 

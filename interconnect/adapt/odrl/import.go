@@ -124,9 +124,8 @@ func (in *importing) add(name string, g *grant) bool {
 		}
 		return m
 	}
-	bare := g.usage
-	bare.PlayCount = 0
-	limited := bare.StartTime != 0 || bare.EndTime != 0 || bare.Interval != 0 || bare.Accumulated != 0 || bare.MaxPixels != 0 || bare.Output != 0
+	x := &g.usage
+	limited := x.StartTime != 0 || x.EndTime != 0 || x.Interval != 0 || x.Accumulated != 0 || x.MaxPixels != 0 || x.Output != 0
 	switch name {
 	case actUse, actPlay:
 		if name == actUse {
@@ -195,7 +194,11 @@ func (in *importing) lose(right string, e adapt.Effect, words string) {
 
 func (in *importing) proposal() (adapt.Proposal, error) {
 	if !in.any {
-		return adapt.Proposal{}, fmt.Errorf("%w: no permission of it can be used here", adapt.ErrNoRights)
+		err := fmt.Errorf("%w: no permission of it can be used here", adapt.ErrNoRights)
+		for _, l := range in.loss {
+			err = fmt.Errorf("%w; %s is %v", err, l.Right, l.Effect)
+		}
+		return adapt.Proposal{}, err
 	}
 	if in.territory != nil {
 		in.units.Classification = &permission.ClassificationUnit{Territory: in.territory}

@@ -163,11 +163,11 @@ func TestODRL_3_UnknownIsLeftOutOrRefused(t *testing.T) {
 // something that is not understood here, and each is refused for that reason.
 func TestInterop_ODRL_PoliciesOfTheW3CGroup(t *testing.T) {
 	for name, want := range map[string]string{
-		"A1": "no permission of it can be used here", // distribute
-		"A2": "no permission of it can be used here", // a prohibition only
-		"B1": "no permission of it can be used here", // a resolution in dots per inch
-		"C1": "no permission of it can be used here", // a payment first
-		"C2": "no permission of it can be used here",
+		"A1": "DISTRIBUTE is dropped",
+		"A2": "no permission of it",   // a prohibition only
+		"B1": "resolution is dropped", // in dots per inch
+		"C1": "DUTY is dropped",       // a payment first
+		"C2": "DUTY is dropped",
 	} {
 		doc := read(t, "w3c/"+name+".json")
 		code, _, err := text(string(doc))

@@ -92,7 +92,7 @@ var (
 
 // metadata reports whether a member only describes.
 func metadata(name string) bool {
-	for _, prefix := range []string{"dc:", "dcterms:", "dct:", "rdfs:", "http://purl.org/dc/terms/", "http://purl.org/dc/elements/1.1/"} {
+	for _, prefix := range []string{"dc:", "dcterms:", "dct:", "rdfs:"} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}

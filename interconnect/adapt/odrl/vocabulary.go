@@ -10,7 +10,7 @@ const (
 	// and outputProtection. A processor that does not know a policy's
 	// profile must not use the policy (Information Model, profile mechanism),
 	// so nothing is lost without a word. Source: local, docs/spec/odrl.md.
-	Profile = "https://github.com/lares-drm/lares/blob/main/docs/spec/odrl.md"
+	Profile = "urn:uuid:5b0c6f9e-6d0b-4c39-9a35-1f6a2f0e8c11"
 )
 
 // local gives the name of an ODRL term in any of its spellings (term, odrl:term,
