@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lares-drm/lares/content/film"
+	"github.com/lares-drm/lares/interconnect/lrp/dnssd"
 	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
@@ -327,8 +328,15 @@ func (n *network) found() (shopURL string) {
 	for _, name := range []string{"phone", "car"} { // in their factory, which is where the authority is
 		n.must("shop", "device", "init", "--dir", n.path(name), "--ca", caURL, "--voucher", n.voucher("--role", "device"))
 	}
-	n.pair("phone", "http://"+houseAddr+":7710")
-	n.pair("car", "http://"+inHouse+":7710")
+	for name, at := range map[string]string{"phone": houseAddr, "car": inHouse} {
+		n.do(n.hosts[name].pid, "ip", "route", "add", "224.0.0.0/4", "dev", "eth0") // as a route to a router would do
+		var found []dnssd.Found
+		n.query(&found, name, "device", "find")
+		if want := "http://" + at + ":7710"; len(found) == 0 || found[0].URL != want {
+			n.t.Errorf("%s found %+v, want %s first", name, found, want)
+		}
+		n.pair(name, "http://"+at+":7710")
+	}
 	return shopURL
 }
 
