@@ -431,6 +431,19 @@ func TestLRP_RealHosts(t *testing.T) {
 	if phone2, _ := n.on("phone"); car != 0 || phone2 != phone || n.atHome(bought) != grants*each-10 {
 		t.Errorf("after four plays in the car: phone %d, car %d, house %d", phone2, car, n.atHome(bought))
 	}
+	count(n.torn(dice, "phone", "phone", "device", "leave", "--dir", n.path("phone"))) // what was set aside comes back, whenever the cable is pulled out
+	if _, licenses := n.on("phone"); licenses != 0 || n.atHome(bought) != grants*each-4 {
+		t.Errorf("the phone has left: %d licenses on it, %d plays in the house, want none and %d", licenses, n.atHome(bought), grants*each-4)
+	}
+	var devices []struct{ Name string }
+	n.query(&devices, "home", "home", "devices", "--dir", n.path("home"))
+	if len(devices) != 1 || devices[0].Name != "car" {
+		t.Errorf("of the house are %+v, want the car", devices)
+	}
+	n.must("home", "home", "remove", "car", "--dir", n.path("home"))
+	if a, err := n.hosts["car"].run(t.Context(), "device", "get", string(bought), "--dir", n.path("car")); err != nil || a.code != statusRefused {
+		t.Errorf("removed, it asks: status %d (%v): %s", a.code, err, a.stderr)
+	}
 	if slowed && hits < 6 {
 		t.Errorf("only %d of 13 transactions were cut in their middle", hits)
 	}
