@@ -37,6 +37,7 @@
 //	interconnect/lrp            license relay protocol and its modules (LRM)
 //	interconnect/lrp/http       its binding to HTTP
 //	interconnect/lrp/unix       its binding to Unix sockets
+//	interconnect/lrp/dnssd      discovery in a home
 //	interconnect/lrp/file       its binding to files, as on a stick
 //	interconnect/adapt          DRM adaptation layer
 //	interconnect/adapt/clearkey browsers

@@ -36,7 +36,7 @@ func newHomeCmd(env *Env) *cobra.Command {
 	cmd.AddCommand(
 		newHomeInitCmd(env, &dir), newHomeServeCmd(env, &dir), newHomeShowCmd(env, &dir), newHomeAddCmd(env, &dir),
 		newHomeMoveCmd(env, &dir), newHomeCopyCmd(env, &dir), newHomeLendCmd(env, &dir), newHomeRenewCmd(env, &dir), newHomeGiveCmd(env, &dir), newHomeReceiveCmd(env, &dir), newHomeCancelCmd(env, &dir), newHomeLostCmd(env, &dir), newHomeTransfersCmd(env, &dir),
-		newHomeFetchCmd(env, &dir), newHomePairCmd(env, &dir), newHomeSessionsCmd(env, &dir), newHomeStopCmd(env, &dir), newHomeLearnCmd(env, &dir),
+		newHomeFetchCmd(env, &dir), newHomePairCmd(env, &dir), newHomeDevicesCmd(env, &dir), newHomeRemoveCmd(env, &dir), newHomeSessionsCmd(env, &dir), newHomeStopCmd(env, &dir), newHomeLearnCmd(env, &dir),
 		newHomeBackupCmd(env, &dir), newHomeRestoreCmd(env, &dir),
 	)
 	return cmd
@@ -93,6 +93,7 @@ func foundHouse(ctx context.Context, module *trem.Client, ca, voucher string) (t
 type homeFlags struct {
 	dir, listen, ca string
 	hosts           []string
+	announce        bool
 }
 
 func newHomeServeCmd(env *Env, dir *string) *cobra.Command {
@@ -106,7 +107,8 @@ The pages answer on this machine only. From another machine use an ssh tunnel:
 browsers play protected films on localhost or over HTTPS only.`,
 		Example: `  lares home serve --ca http://ca.example:7700
   lares home serve --dir ./house --listen 127.0.0.1:7710 --ca http://127.0.0.1:7700
-  lares home serve --listen :7710 --ca http://ca.example:7700   # devices of the network may pair`,
+  lares home serve --listen :7710 --ca http://ca.example:7700   # devices of the network may pair
+  lares home serve --listen :7710 --announce=false               # and have to be told the address`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.dir = *dir
 			return serveHome(cmd.Context(), env, f)
@@ -114,6 +116,7 @@ browsers play protected films on localhost or over HTTPS only.`,
 	}
 	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:7710", "address to serve on")
 	cmd.Flags().StringVar(&f.ca, "ca", "", "URL of the certification authority; without it nothing new is learned")
+	cmd.Flags().BoolVar(&f.announce, "announce", true, "let devices of the network find the house (DNS-SD); it says no name and no title. Never when the house is served on this machine only")
 	cmd.Flags().StringSliceVar(&f.hosts, "host", nil, "further host names of the pages, for a proxy on this machine")
 	return cmd
 }
@@ -155,6 +158,9 @@ func serveHome(ctx context.Context, env *Env, f homeFlags) (err error) {
 	srv := httpd.NewServer(ctx, handler)
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.Run(gctx) })
+	if f.announce {
+		g.Go(func() error { announceHome(gctx, listener.Addr(), module, log); return nil })
+	}
 	if f.ca != "" {
 		g.Go(func() error { keepRenewed(gctx, module, f.ca, env.Now, log); return nil })
 	}

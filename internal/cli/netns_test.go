@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lares-drm/lares/content/film"
+	"github.com/lares-drm/lares/interconnect/lrp/dnssd"
 	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
@@ -327,8 +328,15 @@ func (n *network) found() (shopURL string) {
 	for _, name := range []string{"phone", "car"} { // in their factory, which is where the authority is
 		n.must("shop", "device", "init", "--dir", n.path(name), "--ca", caURL, "--voucher", n.voucher("--role", "device"))
 	}
-	n.pair("phone", "http://"+houseAddr+":7710")
-	n.pair("car", "http://"+inHouse+":7710")
+	for name, at := range map[string]string{"phone": houseAddr, "car": inHouse} {
+		n.do(n.hosts[name].pid, "ip", "route", "add", "224.0.0.0/4", "dev", "eth0") // as a route to a router would do
+		var found []dnssd.Found
+		n.query(&found, name, "device", "find")
+		if want := "http://" + at + ":7710"; len(found) == 0 || found[0].URL != want {
+			n.t.Errorf("%s found %+v, want %s first", name, found, want)
+		}
+		n.pair(name, "http://"+at+":7710")
+	}
 	return shopURL
 }
 
@@ -422,6 +430,19 @@ func TestLRP_RealHosts(t *testing.T) {
 	car, _ = n.on("car")
 	if phone2, _ := n.on("phone"); car != 0 || phone2 != phone || n.atHome(bought) != grants*each-10 {
 		t.Errorf("after four plays in the car: phone %d, car %d, house %d", phone2, car, n.atHome(bought))
+	}
+	count(n.torn(dice, "phone", "phone", "device", "leave", "--dir", n.path("phone"))) // what was set aside comes back, whenever the cable is pulled out
+	if _, licenses := n.on("phone"); licenses != 0 || n.atHome(bought) != grants*each-4 {
+		t.Errorf("the phone has left: %d licenses on it, %d plays in the house, want none and %d", licenses, n.atHome(bought), grants*each-4)
+	}
+	var devices []struct{ Name string }
+	n.query(&devices, "home", "home", "devices", "--dir", n.path("home"))
+	if len(devices) != 1 || devices[0].Name != "car" {
+		t.Errorf("of the house are %+v, want the car", devices)
+	}
+	n.must("home", "home", "remove", "car", "--dir", n.path("home"))
+	if a, err := n.hosts["car"].run(t.Context(), "device", "get", string(bought), "--dir", n.path("car")); err != nil || a.code != statusRefused {
+		t.Errorf("removed, it asks: status %d (%v): %s", a.code, err, a.stderr)
 	}
 	if slowed && hits < 6 {
 		t.Errorf("only %d of 13 transactions were cut in their middle", hits)

@@ -49,7 +49,8 @@ const (
 	CmdLost      Command = 34 // the other side of a transfer is lost
 	CmdYield     Command = 35 // what was set aside for this device goes back
 
-	CmdLink Command = 36 // sign who is behind a link of its courier
+	CmdLink  Command = 36 // sign who is behind a link of its courier
+	CmdLeave Command = 37 // leave the house
 
 	CmdBuffer Command = 39 // memory that host and module have in common
 )

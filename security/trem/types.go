@@ -164,6 +164,9 @@ const (
 	EventLoanOver EventKind = 9
 	// EventReleased: the house's server gave a transfer back whose destination is lost.
 	EventReleased EventKind = 10
+	// EventLeft: Peer, a member, has left the house, or another device of the same
+	// hardware has taken its place.
+	EventLeft EventKind = 11
 )
 
 // Event is one consequence of a received message. Which fields are set
@@ -276,4 +279,8 @@ type Candidate struct {
 type Admission struct {
 	Membership []byte   `cbor:"1,keyasint"`
 	Manager    [][]byte `cbor:"2,keyasint"`
+
+	// Replaced is the member whose hardware this is: it was installed anew, and the old
+	// one is no member any more.
+	Replaced ident.Device `cbor:"3,keyasint,omitzero"`
 }

@@ -91,6 +91,13 @@ func (h *Home) RemoveDevice(ctx context.Context, id ident.Device) error {
 	if err := h.cfg.Module.Remove(ctx, id); err != nil {
 		return fmt.Errorf("remove the device: %w", err)
 	}
+	return h.departed(ctx, id)
+}
+
+// departed takes a device that is no member any more off the list. Its letters are
+// carried on, for what is to be closed.
+func (h *Home) departed(ctx context.Context, id ident.Device) error {
+	m := h.members
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	devices := slices.DeleteFunc(slices.Clone(m.devices), func(d Device) bool { return d.ID == id })
@@ -135,6 +142,9 @@ func (m *members) find(id string) *Pairing {
 func (h *Home) admit(ctx context.Context, p Pairing) error {
 	_ = h.Learn(ctx) // the device may be newer than what the house knows; an authority that is away is noted in Health
 	a, err := h.cfg.Module.Admit(ctx, trem.Candidate{Chain: p.Chain, Hardware: p.Hardware})
+	if err == nil && a.Replaced != (ident.Device{}) { // the same machine, installed anew
+		err = h.departed(ctx, a.Replaced)
+	}
 	m := h.members
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -31,6 +31,8 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	}
 	if c.membership != nil {
 		s.add(kindMembership, membershipRecord{Membership: c.membershipBytes, Manager: c.manager})
+	} else if c.left != nil {
+		s.add(kindMembership, leftRecord(c.left, c.leftTo))
 	}
 	c.snapshotRecovery(&s)
 	c.snapshotWitness(&s)

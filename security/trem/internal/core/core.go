@@ -54,7 +54,9 @@ type Core struct {
 
 	domain          *domainRecord // manager
 	members         map[ident.Device]memberRecord
-	membership      *Membership // member
+	left            []byte       // what this device has signed when it left its last house
+	leftTo          ident.Device // that house's server
+	membership      *Membership  // member
 	membershipBytes []byte
 	manager         [][]byte
 
@@ -265,6 +267,11 @@ func (c *Core) replayMembership(body []byte) error {
 	var rec membershipRecord
 	if err := wire.Unmarshal(body, &rec, recordLimit); err != nil {
 		return err
+	}
+	if rec.isLeft() {
+		c.left, c.leftTo = rec.Membership, ident.Device(rec.Manager[0])
+		c.membership, c.membershipBytes, c.manager = nil, nil, nil
+		return nil
 	}
 	s, err := wire.ParseSign1(rec.Membership, objectMembership, membershipLimit()) // its signature was checked when it was stored
 	if err != nil {

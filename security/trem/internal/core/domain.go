@@ -33,8 +33,11 @@ const (
 	objectMembership = wire.Object("membership")
 	// membershipLife is how long a membership holds, in ms. Source: local, docs/spec/membership.md.
 	membershipLife = 30 * 86_400_000
-	// maxMembers bounds a household. Source: local.
+	// maxMembers bounds a household's devices at one time. Source: local.
 	maxMembers = 64
+	// maxFormer bounds those who were members and are remembered, so that they are not
+	// admitted again by mistake; the first ones are forgotten. Source: local.
+	maxFormer = 256
 )
 
 func membershipLimit() wire.Limit { return wire.Limit{Bytes: 8192, Items: 128, Depth: 4} }
@@ -87,12 +90,12 @@ func (c *Core) admit(in trem.Candidate, r Reading) (trem.Admission, error) {
 	if err != nil {
 		return trem.Admission{}, rejected(err)
 	}
-	member, err := c.enlist(peer.ID(), in.Hardware)
+	member, replaced, err := c.enlist(peer.ID(), in.Hardware)
 	if err != nil {
 		return trem.Admission{}, err
 	}
 	signed, err := c.membershipOf(member, r)
-	return trem.Admission{Membership: signed, Manager: c.identity.Chain}, err
+	return trem.Admission{Membership: signed, Manager: c.identity.Chain, Replaced: replaced}, err
 }
 
 // membershipOf signs a member's membership as of now.
@@ -112,24 +115,79 @@ func (c *Core) signMembership(member memberRecord, pairwise map[ident.Issuer]ide
 	return wire.NewSign1(c.signer, c.identity.Chain[0], objectMembership, payload)
 }
 
-func (c *Core) enlist(id ident.Device, mark []byte) (memberRecord, error) {
-	if m, ok := c.members[id]; ok {
+// enlist makes a device a member. Hardware that was installed anew comes with a new
+// key and takes the place of what it was: the old one is put out in the same step, so
+// one machine never has two places.
+func (c *Core) enlist(id ident.Device, mark []byte) (m memberRecord, replaced ident.Device, err error) {
+	if m, ok := c.members[id]; ok && (!m.Removed || m.Index != 0) {
 		if m.Removed {
-			return m, &trem.Error{Code: trem.CodeRejected, Text: "this device was removed from the house; pair it again after a reset"}
+			return m, replaced, &trem.Error{Code: trem.CodeRejected, Text: "this device was removed from the house; pair it again after a reset"}
 		}
-		return m, nil
+		return m, replaced, nil
 	}
-	if len(c.members) >= maxMembers {
-		return memberRecord{}, &trem.Error{Code: trem.CodeRejected, Text: fmt.Sprintf("a house has at most %d devices", maxMembers)}
-	}
-	m := memberRecord{Device: id, Index: c.domain.Next, Hardware: c.domain.hardware(mark)}
 	d := *c.domain
+	m = memberRecord{Device: id, Index: d.Next, Hardware: d.hardware(mark)}
 	d.Next++
-	if err := c.commitAll(map[uint8]any{kindDomain: d, kindMember: m}); err != nil {
-		return m, err
+	old, again := c.sameHardware(m.Hardware)
+	if again = again && len(mark) > 0; again {
+		old.Removed, replaced = true, old.Device
+		d.Generation++
+	} else if c.living() >= maxMembers {
+		return memberRecord{}, replaced, &trem.Error{Code: trem.CodeRejected, Text: fmt.Sprintf("a house has at most %d devices; remove one that is not used any more", maxMembers)}
+	}
+	var recs log
+	recs.add(kindDomain, d)
+	if again {
+		recs.add(kindMember, old)
+	}
+	recs.add(kindMember, m)
+	err = recs.err
+	if err == nil {
+		err = c.write(true, recs.recs...)
+	}
+	if err != nil {
+		return memberRecord{}, ident.Device{}, err
 	}
 	*c.domain, c.members[id] = d, m
-	return m, nil
+	if again {
+		c.members[old.Device] = old
+	}
+	c.forgetFormer()
+	return m, replaced, nil
+}
+
+// living is how many members there are.
+func (c *Core) living() (n int) {
+	for _, m := range c.members {
+		if !m.Removed {
+			n++
+		}
+	}
+	return n
+}
+
+// sameHardware finds the member of the same machine.
+func (c *Core) sameHardware(hardware []byte) (memberRecord, bool) {
+	for _, m := range c.members {
+		if !m.Removed && bytes.Equal(m.Hardware, hardware) {
+			return m, true
+		}
+	}
+	return memberRecord{}, false
+}
+
+// forgetFormer keeps the list of former members short. Who is forgotten is a
+// stranger: nothing is answered to it, and it comes back by pairing only.
+func (c *Core) forgetFormer() {
+	for len(c.members)-c.living() > maxFormer {
+		var first *memberRecord
+		for _, m := range c.members {
+			if m.Removed && (first == nil || m.Index < first.Index) {
+				first = &m
+			}
+		}
+		delete(c.members, first.Device)
+	}
 }
 
 // remove ends a membership: the generation rises, so every older membership is

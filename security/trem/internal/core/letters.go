@@ -101,6 +101,9 @@ func (c *Core) post(letter []byte, r Reading) (trem.Handed, error) {
 	if sig, err := wire.ParseSign1(s.Object, objectGivenBack, giveBackLimit); err == nil {
 		return c.takeBack(sig, peer)
 	}
+	if sig, err := wire.ParseSign1(s.Object, objectLeft, leftLimit); err == nil {
+		return c.depart(sig, peer)
+	}
 	if _, _, err := parseLost(s.Object); err == nil {
 		return c.arbitrate(s.Object, peer, r)
 	}

@@ -94,7 +94,7 @@ func (b *opened) read(parts map[recovery.Kind][]byte) error {
 			return fmt.Errorf("%w: part of kind %d: %w", recovery.ErrFile, kind, err)
 		}
 	}
-	if len(b.house.Secret) != 32 || len(b.house.Members) > maxMembers {
+	if len(b.house.Secret) != 32 || len(b.house.Members) > maxMembers+maxFormer {
 		return fmt.Errorf("%w: part of kind %d", recovery.ErrFile, recovery.PartHouse)
 	}
 	b.host, b.keys = parts[recovery.PartHost], map[[32]byte][]byte{}
