@@ -54,9 +54,6 @@ type cell struct {
 	scheme                    cenc.Scheme
 }
 
-// progressive is the hole of this project's own; what it lacks is done elsewhere.
-const progressive = "ffmpeg 5.1 protects progressive files (its fragments say no vectors), which content.Clear does not read"
-
 // hole says why a cell cannot be: what the other program lacks. Found by running it.
 func (c cell) hole() string {
 	ff := c.way == oursToFFmpeg || c.way == ffmpegToOurs
@@ -71,8 +68,6 @@ func (c cell) hole() string {
 		return "ffmpeg 5.1 takes one key a file"
 	case c.way == oursToShaka && c.feature == "rotation":
 		return "shaka-packager 3.4.2 decrypts by the key ID of tenc and reads no sample groups, of its own files neither"
-	case c.way == ffmpegToOurs:
-		return progressive
 	}
 	return ""
 }
@@ -332,16 +327,20 @@ func weDecrypt(in, out string, keys []pair) error {
 	if err != nil {
 		return err
 	}
-	var b bytes.Buffer
-	err = content.Clear(&b, bytes.NewReader(data), nil, func(kid ident.Key) (cenc.ContentKey, error) {
+	view, err := content.Open(bytes.NewReader(data), int64(len(data)), content.ViewConfig{Keys: func(kid ident.Key) (cenc.ContentKey, error) {
 		for _, k := range keys {
 			if k.kid == kid {
 				return k.key, nil
 			}
 		}
 		return cenc.ContentKey{}, errors.New("no such key")
-	})
+	}})
 	if err != nil {
+		return err
+	}
+	defer view.Close()
+	var b bytes.Buffer
+	if _, err := view.WriteTo(&b); err != nil {
 		return err
 	}
 	if bytes.Equal(b.Bytes(), data) {
@@ -366,10 +365,11 @@ func TestInterop_Matrix(t *testing.T) {
 			for _, scheme := range []cenc.Scheme{cenc.SchemeCENC, cenc.SchemeCBCS} {
 				for _, way := range interopWays {
 					c := cell{way: way, codec: codec.name, kind: codec.kind, feature: feature, scheme: scheme}
-					got[c] = "ok"
+					got[c] = "-"
 					why := c.hole()
 					if why == "" {
 						t.Run(strings.Join([]string{codec.name, feature, scheme.String(), way}, "/"), func(t *testing.T) {
+							got[c] = "ok"
 							if err := i.run(t, c); err != nil {
 								got[c] = "FAIL"
 								t.Error(err)

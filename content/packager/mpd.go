@@ -175,11 +175,11 @@ func (p *packer) mpdProtection(kid ident.Key) ([]protectionXML, error) {
 	}
 	return []protectionXML{
 		{Scheme: protectionURN, Value: p.cfg.Scheme.String(), KID: kid.String()},
-		{Scheme: "urn:uuid:" + cenc.CommonSystem().String(), PSSH: base64.StdEncoding.EncodeToString(pssh)},
-		{
-			Scheme: "urn:uuid:" + cenc.ClearKeySystem().String(), Value: "ClearKey1.0",
+		{ // before the common system, which shaka-player takes for Clear Key without a server
+			Scheme: "urn:uuid:" + cenc.ClearKeySystem().String(), Value: "ClearKey1.0", PSSH: base64.StdEncoding.EncodeToString(pssh),
 			Laurl: &laurlXML{laurlType, p.cfg.LicenseURL}, CkURL: &ckURLXML{laurlType, p.cfg.LicenseURL},
 		},
+		{Scheme: "urn:uuid:" + cenc.CommonSystem().String(), PSSH: base64.StdEncoding.EncodeToString(pssh)},
 	}, nil
 }
 

@@ -190,7 +190,7 @@ func TestPack_DASHManifest(t *testing.T) {
 		if len(p) != 3 || p[0].Scheme != "urn:mpeg:dash:mp4protection:2011" || p[0].Value != "cbcs" || p[0].KID != f.KID.String() {
 			t.Fatalf("set %d: %+v", i, p)
 		}
-		raw, err := base64.StdEncoding.DecodeString(p[1].PSSH)
+		raw, err := base64.StdEncoding.DecodeString(p[2].PSSH)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -198,8 +198,8 @@ func TestPack_DASHManifest(t *testing.T) {
 		if err != nil || box.System != cenc.CommonSystem() || len(box.KIDs) != 3 || !slices.Contains(box.KIDs, f.KID) {
 			t.Errorf("set %d: pssh %+v, %v", i, box, err)
 		}
-		if p[2].Scheme != "urn:uuid:e2719d58-a985-b3c9-781a-b030af78d30e" || !slices.Equal(p[2].Dashif, []string{"license"}) || !slices.Equal(p[2].Ck, []string{"license"}) {
-			t.Errorf("set %d: Clear Key %+v", i, p[2])
+		if p[1].Scheme != "urn:uuid:e2719d58-a985-b3c9-781a-b030af78d30e" || !slices.Equal(p[1].Dashif, []string{"license"}) || !slices.Equal(p[1].Ck, []string{"license"}) {
+			t.Errorf("set %d: Clear Key %+v", i, p[1])
 		}
 		if i == 0 && len(set.Switching) != 0 || i > 0 && (len(set.Switching) != 1 || set.Switching[0].Value != m.Sets[3-i].ID) {
 			t.Errorf("set %d: switching %+v", i, set.Switching)

@@ -98,8 +98,8 @@ func TestPlayback_BrowserPlaysAndStops(t *testing.T) {
 			if want := "Somebody in the house stopped this."; res.After.Reason != want || !res.After.Paused || !res.After.Hidden {
 				t.Errorf("after the stop: %+v, want reason %q and no picture", res.After, want)
 			}
-			if res.StopMS > 2000 {
-				t.Errorf("the picture stayed for %d ms", res.StopMS)
+			if res.StopMS > 500+res.LagMS {
+				t.Errorf("the picture stayed for %.0f ms, on a machine that was %.0f ms late", res.StopMS, res.LagMS)
 			}
 			if len(res.Console) > 0 {
 				t.Errorf("the browser complains: %q", res.Console)

@@ -1,13 +1,16 @@
 package home
 
 import (
+	"encoding/base64"
 	"encoding/xml"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/lares-drm/lares/content"
+	"github.com/lares-drm/lares/content/cenc"
 )
 
 // Names of DASH and of the Clear Key system in it. Source: the DASH-IF content
@@ -43,16 +46,18 @@ type (
 		Type       string       `xml:"contentType,attr"`
 		MIME       string       `xml:"mimeType,attr"`
 		Lang       string       `xml:"lang,attr,omitempty"`
-		Aligned    bool         `xml:"segmentAlignment,attr"`
-		StartSAP   int          `xml:"startWithSAP,attr"`
+		Aligned    bool         `xml:"segmentAlignment,attr,omitempty"`
+		StartSAP   int          `xml:"startWithSAP,attr,omitempty"`
 		Protection []mpdProtect `xml:"ContentProtection"`
 		Switch     *mpdProperty `xml:"SupplementalProperty"`
+		Label      string       `xml:"Label,omitempty"`
 		Reps       []mpdRep     `xml:"Representation"`
 	}
 	mpdProtect struct {
 		Scheme string `xml:"schemeIdUri,attr"`
 		Value  string `xml:"value,attr,omitempty"`
 		KID    string `xml:"cenc:default_KID,attr,omitempty"`
+		PSSH   string `xml:"cenc:pssh,omitempty"`
 		URL    string `xml:"dashif:Laurl,omitempty"`
 	}
 	mpdProperty struct {
@@ -60,13 +65,14 @@ type (
 		Value  string `xml:"value,attr"`
 	}
 	mpdRep struct {
-		ID        string      `xml:"id,attr"`
-		Bandwidth int64       `xml:"bandwidth,attr"`
-		Codecs    string      `xml:"codecs,attr"`
-		Width     int         `xml:"width,attr,omitempty"`
-		Height    int         `xml:"height,attr,omitempty"`
-		Rate      int         `xml:"audioSamplingRate,attr,omitempty"`
-		Template  mpdTemplate `xml:"SegmentTemplate"`
+		ID        string       `xml:"id,attr"`
+		Bandwidth int64        `xml:"bandwidth,attr"`
+		Codecs    string       `xml:"codecs,attr,omitempty"`
+		Width     int          `xml:"width,attr,omitempty"`
+		Height    int          `xml:"height,attr,omitempty"`
+		Rate      int          `xml:"audioSamplingRate,attr,omitempty"`
+		BaseURL   string       `xml:"BaseURL,omitempty"` // of a whole file: subtitles
+		Template  *mpdTemplate `xml:"SegmentTemplate"`
 	}
 	mpdTemplate struct {
 		Timescale int      `xml:"timescale,attr"`
@@ -89,10 +95,20 @@ func (p *Playback) Manifest() ([]byte, error) {
 		NS: nsDASH, CENC: nsCENC, DASHIF: nsDASHIF, Profiles: profileLive, Type: "static",
 		Duration: xmlDuration(p.title.DurationMS), Buffer: "PT2S", Period: mpdPeriod{ID: "0"},
 	}
+	pssh, err := p.pssh()
+	if err != nil {
+		return nil, err
+	}
 	for _, t := range p.tracks {
-		m.Period.add(t, p.title.Scheme.String(), "/play/"+p.ID+"/license")
+		m.Period.add(t, p.title.Scheme.String(), pssh, "/play/"+p.ID+"/license")
 	}
 	m.Period.join()
+	for _, s := range p.title.Subtitles {
+		m.Period.Sets = append(m.Period.Sets, mpdSet{
+			ID: strconv.Itoa(len(m.Period.Sets) + 1), Type: "text", MIME: "text/vtt", Lang: s.Language, Label: s.Label,
+			Reps: []mpdRep{{ID: s.Name, Bandwidth: 256, BaseURL: "/content/" + url.PathEscape(p.Content.String()) + "/" + s.Name}},
+		})
+	}
 	body, err := xml.MarshalIndent(m, "", " ")
 	if err != nil {
 		return nil, fmt.Errorf("write the manifest: %w", err)
@@ -100,12 +116,23 @@ func (p *Playback) Manifest() ([]byte, error) {
 	return append([]byte(xml.Header), body...), nil
 }
 
+// pssh names all keys of the session, so that a player asks for those that come later
+// in a title whose keys rotate too.
+func (p *Playback) pssh() (string, error) {
+	box := cenc.PSSH{Version: 1, System: cenc.CommonSystem()}
+	for _, k := range p.keys {
+		box.KIDs = append(box.KIDs, k.KID)
+	}
+	b, err := box.Encode()
+	return base64.StdEncoding.EncodeToString(b), err
+}
+
 // add puts a track into the adaptation set of its kind, language and key.
-func (p *mpdPeriod) add(t *linkTrack, scheme, license string) {
+func (p *mpdPeriod) add(t *linkTrack, scheme, pssh, license string) {
 	kid := t.KID.String()
 	rep := mpdRep{
 		ID: t.Name, Bandwidth: t.Bandwidth, Codecs: t.Codecs, Width: t.Width, Height: t.Height, Rate: t.Rate,
-		Template: mpdTemplate{Timescale: 1000, Init: t.Name + "/init", Media: t.Name + "/$Number$", Timeline: timeline(t.Segments)},
+		Template: &mpdTemplate{Timescale: 1000, Init: t.Name + "/init", Media: t.Name + "/$Number$", Timeline: timeline(t.Segments)},
 	}
 	for i := range p.Sets {
 		s := &p.Sets[i]
@@ -118,6 +145,7 @@ func (p *mpdPeriod) add(t *linkTrack, scheme, license string) {
 		ID: strconv.Itoa(len(p.Sets) + 1), Type: t.Kind, MIME: t.Kind + "/mp4", Lang: t.Language, Aligned: true, StartSAP: 1,
 		Protection: []mpdProtect{
 			{Scheme: schemeMP4, Value: scheme, KID: kid},
+			{Scheme: "urn:uuid:" + cenc.CommonSystem().String(), PSSH: pssh},
 			{Scheme: schemeClearKey, Value: "ClearKey1.0", URL: license},
 		},
 		Reps: []mpdRep{rep},

@@ -35,9 +35,10 @@ type Result struct {
 	Height    int
 	Encrypted bool // the video had media keys
 	Session   string
-	Confirmed string // what the page asked before it played
-	Ended     string // the page's reason when it could not play
-	StopMS    int    // from the stop to the page's reason, milliseconds
+	Confirmed string  // what the page asked before it played
+	Ended     string  // the page's reason when it could not play
+	StopMS    float64 // from the stop until the picture was gone, by the page's clock, milliseconds
+	LagMS     float64 // how late the page's timers were meanwhile, at most
 	After     struct {
 		Paused, Hidden bool
 		Loaded         int // readyState: 0 when nothing is left

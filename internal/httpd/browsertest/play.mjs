@@ -9,6 +9,7 @@
 // system says is on), modules (folder in which node_modules/playwright-core is).
 import { createRequire } from "node:module";
 import { join } from "node:path";
+import { stopped } from "./drive.mjs";
 
 const opt = { seconds: 3, stop: true, ...JSON.parse(process.argv[2]) };
 const require = createRequire(opt.modules ? join(opt.modules, "package.json") : import.meta.url);
@@ -84,11 +85,7 @@ async function play(page) {
 
 async function stop(page) {
   if (out.ended) return;
-  const asked = Date.now();
-  const res = await page.request.delete(new URL(`/api/v1/sessions/${out.session}`, opt.url).href);
-  out.stopStatus = res.status();
-  await page.waitForFunction(() => document.getElementById("player").dataset.ended, null, { timeout: 15000 });
-  out.stopMS = Date.now() - asked;
+  ({ ms: out.stopMS, lag: out.lagMS } = await page.evaluate(stopped, out.session));
   out.after = await page.evaluate(() => {
     const v = document.getElementById("video");
     return { paused: v.paused, hidden: v.hidden, loaded: v.readyState, reason: document.getElementById("reason").innerText };

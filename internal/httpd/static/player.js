@@ -56,6 +56,17 @@ video.addEventListener("pause", () => { if (!ended) state.textContent = "Paused.
 video.addEventListener("waiting", () => { if (!ended) state.textContent = "One moment…"; });
 video.addEventListener("ended", () => { if (!ended) state.textContent = "The end."; });
 
+// subtitles offers what the film has.
+function subtitles() {
+  const select = document.getElementById("text");
+  const tracks = player.getTextTracks();
+  for (const track of tracks) select.add(new Option(track.label || track.language, track.id));
+  document.getElementById("texts").hidden = tracks.length === 0;
+  select.addEventListener("change", () => {
+    player.selectTextTrack(player.getTextTracks().find((track) => String(track.id) === select.value) ?? null);
+  });
+}
+
 async function start() {
   shaka.polyfill.installAll();
   if (!shaka.Player.isBrowserSupported()) {
@@ -70,6 +81,7 @@ async function start() {
     streaming: { bufferingGoal: 10, rebufferingGoal: 1, bufferBehind: 20 },
   });
   await player.load(root.dataset.manifest);
+  subtitles();
   await video.play().catch(() => { state.textContent = "Ready. Press play."; });
 }
 start().catch(failed);

@@ -12,8 +12,9 @@ import (
 	"github.com/lares-drm/lares/license/ident"
 )
 
-// Pack packs the demo film and returns its folder, manifest and keys.
-func Pack(tb testing.TB, scheme cenc.Scheme) (string, *content.Manifest, map[ident.Key]cenc.ContentKey) {
+// Pack packs the demo film and returns its folder, manifest and keys. change, if any,
+// changes how.
+func Pack(tb testing.TB, scheme cenc.Scheme, change ...func(*packager.Config)) (string, *content.Manifest, map[ident.Key]cenc.ContentKey) {
 	tb.Helper()
 	dir := tb.TempDir()
 	for _, name := range []string{film.SD, film.HD, film.Poster} {
@@ -26,10 +27,14 @@ func Pack(tb testing.TB, scheme cenc.Scheme) (string, *content.Manifest, map[ide
 		}
 	}
 	out := filepath.Join(dir, "packed")
-	res, err := packager.Pack(tb.Context(), packager.Config{
+	cfg := packager.Config{
 		Inputs: []string{filepath.Join(dir, film.SD), filepath.Join(dir, film.HD)}, Dir: out,
 		Content: "urn:lares:film:demo", Title: film.Title, Scheme: scheme, Poster: filepath.Join(dir, film.Poster),
-	})
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	res, err := packager.Pack(tb.Context(), cfg)
 	if err != nil {
 		tb.Fatal(err)
 	}
