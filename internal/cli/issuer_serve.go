@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
+	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/internal/store"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/issuer"
@@ -29,7 +31,7 @@ const (
 	pingEvery = 2 * time.Second
 )
 
-type issuerFlags struct{ dir, listen, postgres string }
+type issuerFlags struct{ dir, listen, postgres, url string }
 
 func newIssuerServeCmd(env *Env, dir *string) *cobra.Command {
 	var f issuerFlags
@@ -43,7 +45,7 @@ Grants and what was issued are kept in issuer.db in the folder or, with
 --postgres, in a PostgreSQL database. After an error of the disk or of the
 trusted module the server ends with status 1: start it again.`,
 		Example: `  lares issuer serve
-  lares issuer serve --dir ./shop --listen 127.0.0.1:7720
+  lares issuer serve --dir ./shop --listen 127.0.0.1:7720 --url https://shop.example
   lares issuer serve --dir ./shop --listen :7720 --postgres ./dsn   # the file holds host=… dbname=…`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.dir = *dir
@@ -51,6 +53,7 @@ trusted module the server ends with status 1: start it again.`,
 		},
 	}
 	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:7720", "address to serve on")
+	cmd.Flags().StringVar(&f.url, "url", "", "where households reach this issuer: what claim codes' URLs begin with; default: the address served on")
 	cmd.Flags().StringVar(&f.postgres, "postgres", "", "file (0600) with the connection string of a PostgreSQL database; default: SQLite in the folder")
 	return cmd
 }
@@ -79,12 +82,13 @@ func serveIssuer(ctx context.Context, env *Env, f issuerFlags) (err error) {
 		cfg: cfg, db: db, module: module, listener: listener,
 		log: slog.New(slog.NewTextHandler(env.Stderr, nil)),
 	}
+	url := "http://" + reachable(listener.Addr())
+	s.public = cmp.Or(f.url, url)
 	handler, err := s.handler(ctx, env, f.dir)
 	if err != nil {
 		return err
 	}
 	s.learn(ctx)
-	url := "http://" + reachable(listener.Addr())
 	if err := writeURL(f.dir, url); err != nil {
 		return err
 	}
@@ -112,6 +116,7 @@ type issuerServer struct {
 	listener net.Listener
 	log      *slog.Logger
 	issuer   *issuer.Issuer
+	public   string // where households reach it
 }
 
 func (s *issuerServer) handler(ctx context.Context, env *Env, dir string) (http.Handler, error) {
@@ -123,13 +128,22 @@ func (s *issuerServer) handler(ctx context.Context, env *Env, dir string) (http.
 	if err != nil || len(hash) != 32 {
 		return nil, fmt.Errorf("%s is damaged", issuerTokenHash)
 	}
-	s.issuer, err = issuer.New(ctx, issuer.Config{TREM: s.module, Store: s.db, Now: env.Now, Log: s.log})
+	key, err := claimKey(dir)
+	if err != nil {
+		return nil, err
+	}
+	s.issuer, err = issuer.New(ctx, issuer.Config{TREM: s.module, Store: s.db, Now: env.Now, Log: s.log, ClaimKey: key})
+	if err != nil {
+		return nil, err
+	}
+	pages, err := httpd.NewClaimPages(httpd.ClaimConfig{Issuer: s.issuer, Name: s.cfg.Name, URL: s.public, Now: env.Now, Log: s.log})
 	if err != nil {
 		return nil, err
 	}
 	return issuer.Handler(issuer.APIConfig{
 		Issuer: s.issuer, TokenHash: [32]byte(hash), FramesPath: lrphttp.Path, Frames: lrphttp.Handler(s.issuer.Handle),
 		About: issuer.About{Name: s.cfg.Name, Issuer: s.cfg.Issuer, Device: s.cfg.Device},
+		URL:   s.public, Pages: pages,
 	}), nil
 }
 
