@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
+	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/internal/store"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/issuer"
@@ -30,8 +32,8 @@ const (
 )
 
 type issuerFlags struct {
-	dir, listen, postgres string
-	speke                 spekeFlags
+	dir, listen, postgres, url string
+	speke                      spekeFlags
 }
 
 func newIssuerServeCmd(env *Env, dir *string) *cobra.Command {
@@ -46,7 +48,7 @@ Grants and what was issued are kept in issuer.db in the folder or, with
 --postgres, in a PostgreSQL database. After an error of the disk or of the
 trusted module the server ends with status 1: start it again.`,
 		Example: `  lares issuer serve
-  lares issuer serve --dir ./shop --listen 127.0.0.1:7720
+  lares issuer serve --dir ./shop --listen 127.0.0.1:7720 --url https://shop.example
   lares issuer serve --dir ./shop --speke ./packagers               # keys for packagers
   lares issuer serve --dir ./shop --listen :7720 --postgres ./dsn   # the file holds host=… dbname=…`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -55,6 +57,7 @@ trusted module the server ends with status 1: start it again.`,
 		},
 	}
 	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:7720", "address to serve on")
+	cmd.Flags().StringVar(&f.url, "url", "", "where households reach this issuer: what claim codes' URLs begin with; default: the address served on")
 	cmd.Flags().StringVar(&f.speke.credentials, "speke", "", "file (0600) with user:password of packagers: serve them keys by SPEKE v2; default: off")
 	cmd.Flags().BoolVar(&f.speke.clear, "speke-clear", false, "give packagers keys in the clear, where TLS protects them")
 	cmd.Flags().StringVar(&f.postgres, "postgres", "", "file (0600) with the connection string of a PostgreSQL database; default: SQLite in the folder")
@@ -85,12 +88,13 @@ func serveIssuer(ctx context.Context, env *Env, f issuerFlags) (err error) {
 		cfg: cfg, db: db, module: module, listener: listener, speke: f.speke,
 		log: slog.New(slog.NewTextHandler(env.Stderr, nil)),
 	}
+	url := "http://" + reachable(listener.Addr())
+	s.public = cmp.Or(f.url, url)
 	handler, err := s.handler(ctx, env, f.dir)
 	if err != nil {
 		return err
 	}
 	s.learn(ctx)
-	url := "http://" + reachable(listener.Addr())
 	if err := writeURL(f.dir, url); err != nil {
 		return err
 	}
@@ -119,6 +123,7 @@ type issuerServer struct {
 	log      *slog.Logger
 	issuer   *issuer.Issuer
 	speke    spekeFlags
+	public   string // where households reach it
 }
 
 func (s *issuerServer) handler(ctx context.Context, env *Env, dir string) (http.Handler, error) {
@@ -130,13 +135,22 @@ func (s *issuerServer) handler(ctx context.Context, env *Env, dir string) (http.
 	if err != nil || len(hash) != 32 {
 		return nil, fmt.Errorf("%s is damaged", issuerTokenHash)
 	}
-	s.issuer, err = issuer.New(ctx, issuer.Config{TREM: s.module, Store: s.db, Now: env.Now, Log: s.log})
+	key, err := claimKey(dir)
+	if err != nil {
+		return nil, err
+	}
+	s.issuer, err = issuer.New(ctx, issuer.Config{TREM: s.module, Store: s.db, Now: env.Now, Log: s.log, ClaimKey: key})
+	if err != nil {
+		return nil, err
+	}
+	pages, err := httpd.NewClaimPages(httpd.ClaimConfig{Issuer: s.issuer, Name: s.cfg.Name, URL: s.public, Now: env.Now, Log: s.log})
 	if err != nil {
 		return nil, err
 	}
 	return s.speke.withSPEKE(dir, issuer.Handler(issuer.APIConfig{
 		Issuer: s.issuer, TokenHash: [32]byte(hash), FramesPath: lrphttp.Path, Frames: lrphttp.Handler(s.issuer.Handle),
 		About: issuer.About{Name: s.cfg.Name, Issuer: s.cfg.Issuer, Device: s.cfg.Device},
+		URL:   s.public, Pages: pages,
 	}), s.issuer, s.log)
 }
 

@@ -27,6 +27,7 @@ type shopTest struct {
 	t      *testing.T
 	about  issuer.About
 	url    string
+	ca     string
 	module *trem.Client // of the home server
 	self   ident.Device
 	domain ident.Domain
@@ -55,6 +56,7 @@ func newShopTest(t *testing.T) *shopTest {
 	s.do("ca", "ceremony", "--dir", h.path("ca"))
 	ca, err := h.serve("ca", "ca", "serve", "--dir", h.path("ca"), "--listen", "127.0.0.1:0")
 	s.ok(err)
+	s.ca = ca
 	s.do("issuer", "init", "--dir", h.path("shop"), "--ca", ca, "--voucher", s.voucher("--role", "license issuer", "--issuer", "test-shop"), "--name", "Test shop")
 	s.url, err = h.serve("shop", "issuer", "serve", "--dir", h.path("shop"), "--listen", "127.0.0.1:0")
 	s.ok(err)

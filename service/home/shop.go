@@ -36,6 +36,9 @@ type Wanted struct {
 	URL     string        `json:"url"`
 	Peer    ident.Device  `json:"peer"`             // device ID of the shop's trusted module
 	Issuer  ident.Issuer  `json:"issuer,omitempty"` // its ID, as its certificate has it
+	// Under is the request's ID; default random. Under one that was answered
+	// before, the shop gives the same again.
+	Under ident.Request `json:"under,omitzero"`
 }
 
 // pending is a request that has no final answer yet. Its ID never changes, so
@@ -85,7 +88,12 @@ func (s *shop) begin(w Wanted, now time.Time) (pending, error) {
 	if len(s.list) >= maxRequests {
 		return pending{}, fmt.Errorf("%w: too many requests wait for an answer", ErrBusy)
 	}
-	p := pending{Wanted: w, Request: ident.NewRequest(), Since: now.UTC().Truncate(time.Second)}
+	id := w.Under
+	if id == (ident.Request{}) {
+		id = ident.NewRequest()
+	}
+	w.Under = ident.Request{}
+	p := pending{Wanted: w, Request: id, Since: now.UTC().Truncate(time.Second)}
 	list := append(slices.Clone(s.list), p)
 	if err := save(s.dir, requestsFile, shopState{Requests: list}); err != nil {
 		return pending{}, err

@@ -4,3 +4,15 @@ import "time"
 
 // Now is the issuer's clock.
 func (i *Issuer) Now() func() time.Time { return i.cfg.Now }
+
+// CodeOf is the code of a place in a batch.
+func CodeOf(k ClaimKey, batch BatchID, index uint64) ClaimCode { return k.code(batch, index) }
+
+// HashOf is what the store knows a code by, and GrantOf what it becomes.
+func HashOf(k ClaimKey, c ClaimCode) CodeHash { return k.hash(c) }
+
+// GrantOf is the ID of the grant that a code becomes.
+func GrantOf(h CodeHash) GrantID { return h.grantID() }
+
+// Guessers is how many sources of wrong codes are remembered.
+func Guessers(i *Issuer) int { return len(i.guesses.free) }

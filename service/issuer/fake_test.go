@@ -113,11 +113,12 @@ type shop struct {
 	store *store.Store
 	path  string
 	now   time.Time
+	key   issuer.ClaimKey
 }
 
 func newShop(t *testing.T) *shop {
 	t.Helper()
-	s := &shop{t: t, trem: &fakeTREM{epoch: 7}, path: filepath.Join(t.TempDir(), "issuer.db"), now: start}
+	s := &shop{t: t, trem: &fakeTREM{epoch: 7}, path: filepath.Join(t.TempDir(), "issuer.db"), now: start, key: claimKey(t, 1)}
 	s.open()
 	if _, err := s.RegisterContent(t.Context(), []byte("keys of "+string(film))); err != nil {
 		t.Fatal(err)
@@ -138,7 +139,7 @@ func (s *shop) open() {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { s.store.Close() })
-	s.Issuer, err = issuer.New(s.t.Context(), issuer.Config{TREM: s.trem, Store: s.store, Now: func() time.Time { return s.now }, Log: slog.New(slog.NewTextHandler(s.t.Output(), nil))})
+	s.Issuer, err = issuer.New(s.t.Context(), issuer.Config{TREM: s.trem, Store: s.store, Now: func() time.Time { return s.now }, Log: slog.New(slog.NewTextHandler(s.t.Output(), nil)), ClaimKey: s.key})
 	if err != nil {
 		s.t.Fatal(err)
 	}

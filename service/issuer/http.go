@@ -36,6 +36,10 @@ type APIConfig struct {
 	Frames     http.Handler
 	// About is what households may know: it is served to everyone.
 	About About
+	// URL is where households reach this issuer: what claim URLs begin with.
+	URL string
+	// Pages serves the claim pages below ClaimPath, and what they need; nil: none.
+	Pages http.Handler
 	// Ready are further checks of /readyz, by name.
 	Ready map[string]func(context.Context) error
 }
@@ -64,6 +68,12 @@ func Handler(cfg APIConfig) http.Handler {
 	mux.HandleFunc("POST /api/v1/grants", a.admin(a.addGrant))
 	mux.HandleFunc("POST /api/v1/grants/{domain}/{grant}/revoke", a.admin(a.revoke))
 	mux.HandleFunc("GET /api/v1/licenses/{domain}", a.admin(a.licenses))
+	a.claimRoutes(mux)
+	if cfg.Pages != nil {
+		mux.Handle("GET /c", cfg.Pages)
+		mux.Handle("GET "+ClaimPath, cfg.Pages)
+		mux.Handle("GET /static/", cfg.Pages)
+	}
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
 		problem(w, http.StatusNotFound, "not_found", "no such resource")
 	})
@@ -116,6 +126,9 @@ func (a *api) admin(fn endpoint) http.HandlerFunc {
 
 // fail turns an error into a problem document. What is the server's own stays in its log.
 func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if claimProblem(w, err) {
+		return
+	}
 	var te *trem.Error
 	var large *http.MaxBytesError
 	switch {

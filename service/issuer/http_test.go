@@ -21,7 +21,7 @@ func api(s *shop) http.Handler {
 	return issuer.Handler(issuer.APIConfig{
 		Issuer: s.Issuer, TokenHash: sha256.Sum256([]byte(token)), FramesPath: "/lrp/v1/frames",
 		Frames: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }),
-		About:  issuer.About{Name: "A shop", Issuer: "shop", Device: s.Device()},
+		About:  issuer.About{Name: "A shop", Issuer: "shop", Device: s.Device()}, URL: "https://shop.example/",
 	})
 }
 
@@ -51,7 +51,10 @@ func call(t *testing.T, h http.Handler, method, path string, in any, header ...s
 func TestHTTP_Spec6_OnlyTheTokenOpens(t *testing.T) {
 	s := newShop(t)
 	h := api(s)
-	for _, path := range []string{"GET /api/v1/contents", "POST /api/v1/contents", "GET /api/v1/grants", "POST /api/v1/grants", "GET /api/v1/offers", "GET /api/v1/offers/x", "POST /api/v1/offers", "GET /api/v1/licenses/" + house.String()} {
+	for _, path := range []string{
+		"GET /api/v1/contents", "POST /api/v1/contents", "GET /api/v1/grants", "POST /api/v1/grants", "GET /api/v1/offers", "GET /api/v1/offers/x", "POST /api/v1/offers", "GET /api/v1/licenses/" + house.String(),
+		"GET /api/v1/claims", "POST /api/v1/claims", "GET /api/v1/claims/" + house.String(), "POST /api/v1/claims/" + house.String() + "/resend", "POST /api/v1/claims/" + house.String() + "/void",
+	} {
 		method, path, _ := strings.Cut(path, " ")
 		for _, auth := range []string{"", "Bearer ", "Bearer wrong", "Basic " + token, token} {
 			if status, out := call(t, h, method, path, nil, "Authorization", auth); status != 401 || out["code"] != "unauthorized" {

@@ -47,6 +47,8 @@ type Config struct {
 	Store Store            // required
 	Now   func() time.Time // required: for records and expiry of grants; licenses are judged by TREMs
 	Log   *slog.Logger     // default: none
+	// ClaimKey derives and hashes claim codes; the zero key: there are none.
+	ClaimKey ClaimKey
 }
 
 // Issuer answers households for one input TREM. It is safe for concurrent use.
@@ -56,6 +58,7 @@ type Issuer struct {
 	id       ident.Issuer // that the TREM's certificate asserts
 	in       ident.Incarnation
 	endpoint *lrp.Endpoint
+	guesses  guesses
 	once     sync.Once
 	failed   chan struct{}
 	cause    error // set before failed is closed
@@ -128,24 +131,16 @@ func (i *Issuer) RegisterContent(ctx context.Context, sealed []byte) (Content, e
 // open: a random ID, one license, rental, and what a license will say. With an
 // ID that is taken it returns the grant that stands, if that is the same, or ErrConflict.
 func (i *Issuer) Grant(ctx context.Context, g Grant) (Grant, error) {
-	st, err := i.cfg.TREM.Status(ctx)
-	if err != nil {
-		return g, fmt.Errorf("ask the TREM for its epoch: %w", i.watch(err))
-	}
-	if st.Epoch == 0 {
-		return g, ErrNotReady
-	}
-	g.MinEpoch = st.Epoch
 	if g.Domain == (ident.Domain{}) {
 		return g, fmt.Errorf("%w: no household", ErrTerms)
 	}
 	if g.ID == (GrantID{}) {
 		g.ID = NewGrantID()
 	}
-	if err := i.complete(&g); err != nil {
+	if err := i.ready(ctx, &g); err != nil {
 		return g, err
 	}
-	err = i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
+	err := i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
 		if _, err := tx.Content(ctx, g.Content); err != nil {
 			return fmt.Errorf("content %v: %w", g.Content, err)
 		}
@@ -164,6 +159,19 @@ func (i *Issuer) Grant(ctx context.Context, g Grant) (Grant, error) {
 		i.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "license granted", slog.Any("grant", g.ID), slog.Any("domain", g.Domain), slog.String("kind", string(g.Kind)))
 	}
 	return g, err
+}
+
+// ready gives a grant the epoch that the TREM knows, and completes it.
+func (i *Issuer) ready(ctx context.Context, g *Grant) error {
+	st, err := i.cfg.TREM.Status(ctx)
+	if err != nil {
+		return fmt.Errorf("ask the TREM for its epoch: %w", i.watch(err))
+	}
+	if st.Epoch == 0 {
+		return ErrNotReady
+	}
+	g.MinEpoch = st.Epoch
+	return i.complete(g)
 }
 
 // repeats reports whether o asks for what g already is, whatever was issued since.

@@ -35,6 +35,17 @@ type Reader interface {
 	// Grants returns at most limit grants behind after, in the order of domain and ID.
 	Grants(ctx context.Context, after GrantKey, limit int) ([]Grant, error)
 	Licenses(ctx context.Context, domain ident.Domain) ([]License, error)
+	CodeReader
+}
+
+// CodeReader reads claim codes.
+type CodeReader interface {
+	// Batches returns at most limit batches behind after, in the order of their IDs.
+	Batches(ctx context.Context, after BatchID, limit int) ([]Batch, error)
+	Batch(ctx context.Context, id BatchID) (Batch, error)
+	// Codes returns the codes of a batch, in the order in which they were made.
+	Codes(ctx context.Context, batch BatchID) ([]CodeRow, error)
+	Code(ctx context.Context, hash CodeHash) (CodeRow, error)
 }
 
 // Tx is a transaction that may write.
@@ -46,6 +57,7 @@ type Tx interface {
 	LicenseTx
 	TransferTx
 	ShelfTx
+	CodeTx
 }
 
 // ClaimTx makes requests idempotent.
@@ -104,4 +116,17 @@ type ShelfTx interface {
 	Content(ctx context.Context, id ident.Content) (Content, error)
 	// PutOffer records an offer or replaces the one of its name.
 	PutOffer(ctx context.Context, o Offer) error
+}
+
+// CodeTx keeps claim codes.
+type CodeTx interface {
+	// PutBatch records a batch. fresh is false when its ID is taken; nothing is
+	// written then. PutCode is the same for one code of it.
+	PutBatch(ctx context.Context, b Batch) (fresh bool, err error)
+	PutCode(ctx context.Context, c CodeRow) (fresh bool, err error)
+	// RedeemCode gives the code of c.Hash to c.Domain at c.RedeemedAt; ok is
+	// false when there is none that is open and not expired then.
+	RedeemCode(ctx context.Context, c CodeRow) (ok bool, err error)
+	// VoidCode ends a code; ok is false when there is none that is open.
+	VoidCode(ctx context.Context, hash CodeHash) (ok bool, err error)
 }

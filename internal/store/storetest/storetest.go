@@ -37,6 +37,8 @@ func Run(t *testing.T, open func(t *testing.T) issuer.Store) {
 		{"Lows", lows},
 		{"Shelf", shelf},
 		{"Kinds", kinds},
+		{"Codes", codes},
+		{"CodesTogether", codesTogether},
 		{"RollBack", rollBack},
 		{"Constraint", constraint},
 		{"ReadsAreOneState", oneState},
