@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"slices"
 	"sync"
@@ -26,6 +27,14 @@ type Cache struct {
 	epoch Epoch
 	paths recent[*Peer]
 	cas   recent[[]*cert] // what stands above a leaf, root last
+	last  lastCAs
+}
+
+// lastCAs spares to hash the same CAs again, when one device of a class comes after
+// another.
+type lastCAs struct {
+	chain [][]byte // nobody writes to it
+	sum   digest
 }
 
 // digest is SHA-256 over the SHA-256 of certificates.
@@ -46,16 +55,21 @@ func NewCache(limit int) *Cache {
 	return &Cache{paths: newRecent[*Peer](limit), cas: newRecent[[]*cert](maxCachedCAs)}
 }
 
-// digestsOf hashes a chain: what stands above the leaf, and all of it with the kind
+// digests hashes a chain: what stands above the leaf, and all of it with the kind
 // of key asked for. Each is the hash of the hashes of the certificates.
-func digestsOf(chain [][]byte, kind KeyKind) (cas, all digest) {
+func (c *Cache) digests(chain [][]byte, kind KeyKind) (cas, all digest) {
 	var buf [1 + MaxChain*sha256.Size]byte
-	b := buf[:0]
-	for _, der := range chain[1:] {
-		sum := sha256.Sum256(der)
-		b = append(b, sum[:]...)
+	c.mu.Lock()
+	last := c.last
+	c.mu.Unlock()
+	if cas = last.sum; !slices.EqualFunc(chain[1:], last.chain, bytes.Equal) || last.chain == nil {
+		b := buf[:0]
+		for _, der := range chain[1:] {
+			sum := sha256.Sum256(der)
+			b = append(b, sum[:]...)
+		}
+		cas = sha256.Sum256(b)
 	}
-	cas = sha256.Sum256(b)
 	leaf := sha256.Sum256(chain[0])
 	return cas, sha256.Sum256(append(append(append(buf[:0], byte(kind)), leaf[:]...), cas[:]...))
 }
@@ -95,6 +109,7 @@ func (c *Cache) add(v *Verifier, chain, cas digest, peer *Peer) {
 	defer c.mu.Unlock()
 	c.at(v)
 	c.paths.add(chain, peer)
+	c.last = lastCAs{peer.chain[1:], cas}
 	if above := peer.path[1:]; len(above) > 1 && !slices.ContainsFunc(above, (*cert).constrainsNames) {
 		c.cas.add(cas, above)
 	}

@@ -28,14 +28,19 @@ type Peer struct {
 	epoch   Epoch // at which its standing was judged; zero without a state
 	id      ident.Device
 	x5t     [wire.X5TLen]byte
+	room    struct { // of chain and members
+		chain   [MaxChain][]byte
+		members [MaxChain + 1]Member
+	}
 }
 
 func newPeer(path []*cert, epoch Epoch) *Peer {
 	leaf, below := path[0], len(path)-1
 	p := &Peer{
-		path: path, cert: leaf, epoch: epoch, chain: make([][]byte, below), members: make([]Member, below+1), expires: leaf.NotAfter,
+		path: path, cert: leaf, epoch: epoch, expires: leaf.NotAfter,
 		id: ident.DeviceOf(leaf.RawSubjectPublicKeyInfo), x5t: wire.X5T(leaf.Raw),
 	}
+	p.chain, p.members = p.room.chain[:below], p.room.members[:below+1]
 	for i, c := range path {
 		p.members[i] = c.member.Member
 	}

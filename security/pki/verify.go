@@ -98,7 +98,7 @@ func (v *Verifier) find(chain [][]byte, kind KeyKind, now time.Time) (*Peer, err
 	if v.Cache == nil || slices.ContainsFunc(chain, func(der []byte) bool { return len(der) > MaxCert }) {
 		return v.walk(chain, nil, kind, now)
 	}
-	cas, key := digestsOf(chain, kind)
+	cas, key := v.Cache.digests(chain, kind)
 	if p := v.Cache.find(v, key); p != nil {
 		return p, v.again(p.path, now)
 	}

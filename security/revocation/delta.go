@@ -95,9 +95,13 @@ func (d *delta) compare(base uint64, old, now []numbered) (pages int) {
 		case len(old) == 0 || now[0].no < old[0].no:
 			no, b, now = now[0].no, now[0].page, now[1:]
 		default:
+			same := old[0].leaf == now[0].leaf && now[0].leaf != hash{}
 			no, a, b, old, now = old[0].no, old[0].page, now[0].page, old[1:], now[1:]
+			if same { // one set has one encoding, and one hash
+				continue
+			}
 		}
-		diff := a.flip(b.spans())
+		diff := a.flip(b.spans(), 0)
 		if diff.Len() == 0 {
 			continue
 		}
@@ -396,7 +400,7 @@ func (r *row) turn(order []int, byPage map[int][]run) {
 		if len(rest) > 0 && rest[0].no == no {
 			old, rest = rest[0].page, rest[1:]
 		}
-		if p := old.flip(byPage[no]); p != nil {
+		if p := old.flip(byPage[no], len(old.spans())+len(byPage[no])); p != nil {
 			out = append(out, numbered{no: no, page: p})
 		}
 	}

@@ -93,38 +93,58 @@ func (p *Page) with(indexes []uint32) *Page {
 	return out
 }
 
-// flip returns the page with these runs (sorted, apart) turned over.
-func (p *Page) flip(turned []run) *Page {
-	var edges []int // where membership changes, ascending
-	var old []run
-	if p != nil {
-		old = p.runs
-	}
-	for _, r := range slices.Concat(old, turned) {
-		edges = append(edges, int(r.first), int(r.last)+1)
-	}
-	slices.Sort(edges)
-	out := &Page{}
+// flip returns the page with these runs (sorted, apart) turned over; room is for how
+// many runs there will be at most.
+func (p *Page) flip(turned []run, room int) *Page {
+	a, b := edges{runs: p.spans()}, edges{runs: turned}
+	out := &Page{runs: make([]run, 0, room)}
 	open := -1
-	for i := 0; i < len(edges); {
-		j := i
-		for j < len(edges) && edges[j] == edges[i] {
-			j++
+	for at := min(a.next(), b.next()); at < noEdge; at = min(a.next(), b.next()) {
+		turns := a.pass(at) + b.pass(at)
+		switch {
+		case turns%2 == 0:
+		case open < 0:
+			open = at
+		default:
+			out.extend(run{uint16(open), uint16(at - 1)}) //nolint:gosec // below PageSize
+			open = -1
 		}
-		if (j-i)%2 == 1 {
-			if open < 0 {
-				open = edges[i]
-			} else {
-				out.extend(run{uint16(open), uint16(edges[i] - 1)}) //nolint:gosec // below PageSize
-				open = -1
-			}
-		}
-		i = j
 	}
 	if len(out.runs) == 0 {
 		return nil
 	}
 	return out
+}
+
+// edges are where membership changes, ascending: the first index of each run, and
+// the one behind its last.
+type edges struct {
+	runs   []run
+	inside bool
+}
+
+// noEdge is behind every edge.
+const noEdge = PageSize + 1
+
+func (e *edges) next() int {
+	switch {
+	case len(e.runs) == 0:
+		return noEdge
+	case e.inside:
+		return int(e.runs[0].last) + 1
+	}
+	return int(e.runs[0].first)
+}
+
+// pass goes on behind an edge, and counts how often it is there.
+func (e *edges) pass(at int) (n int) {
+	for ; e.next() == at; n++ {
+		if e.inside {
+			e.runs = e.runs[1:]
+		}
+		e.inside = !e.inside
+	}
+	return n
 }
 
 // escape is the quotient from which on a gap is not written as ones alone.

@@ -168,7 +168,7 @@ func TestPKI_2_MalformedPages(t *testing.T) {
 func TestPKI_2_FlipIsSymmetricDifference(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		a, b := drawPage(rt), drawPage(rt)
-		got := NewPage(a...).flip(NewPage(b...).spans())
+		got := NewPage(a...).flip(NewPage(b...).spans(), 0)
 		var want []uint16
 		for _, i := range append(slices.Clone(a), b...) {
 			_, inA := slices.BinarySearch(a, i)

@@ -73,7 +73,7 @@ func (s *State) room(sizes []flatSize, t tuning) int {
 			bits += sizes[i][t.k]
 		}
 	}
-	return min(int(bits/8)+8*len(s.rows)+80*len(s.issuers)+64, MaxSnapshot) //nolint:gosec // sizes are far below 2^63
+	return min(int(bits/8)+8*len(s.rows)+80*len(s.issuers)+64, MaxSnapshot)
 }
 
 // plainFrom counts the rows from i on that need no words: the next class ID,
