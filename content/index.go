@@ -109,7 +109,7 @@ func (f *View) readMovie(b top) error {
 	if err != nil {
 		return err
 	}
-	if f.in, err = parseInit(seg); err != nil {
+	if f.in, err = parseInit(seg, true); err != nil {
 		return err
 	}
 	f.movie = b.from

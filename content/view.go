@@ -276,6 +276,9 @@ func (f *View) unit(i int) (*Fragment, error) {
 	if err != nil {
 		return nil, err
 	}
+	if w.foreign != 0 {
+		return nil, fmt.Errorf("%w: samples protected by the scheme %v", ErrUnsupported, w.foreign)
+	}
 	for k := range w.jobs {
 		if w.jobs[k].size > MaxSample {
 			return nil, fmt.Errorf("%w: sample of %d bytes", ErrUnsupported, w.jobs[k].size)
