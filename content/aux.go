@@ -105,9 +105,8 @@ func (t *traf) protection(i int) *protection {
 
 // each reads the auxiliary information of every sample in turn.
 func (t *traf) each(r *wire.Reader, subsamples bool) error {
-	if r.Len() > 0 {
-		t.f.jobs = slices.Grow(t.f.jobs, len(t.samples))
-	}
+	// A number of samples is a claim; a sample that is described has a byte or more.
+	t.f.jobs = slices.Grow(t.f.jobs, min(len(t.samples), r.Len()))
 	for i := range t.samples {
 		if err := t.job(t.samples[i], t.protection(i), t.desc, r, subsamples); err != nil {
 			return err

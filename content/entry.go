@@ -72,6 +72,10 @@ func (in *Init) entry(seg []byte, b box, handler string) (Entry, error) {
 		if k.typ != cc("sinf") {
 			continue
 		}
+		if in.view && e.foreign(seg, k, protected) {
+			found = true
+			continue
+		}
 		if !protected || found {
 			return e, fmt.Errorf("%w: sinf box in %v sample entry", ErrUnsupported, b.typ)
 		}
@@ -87,6 +91,26 @@ func (in *Init) entry(seg []byte, b box, handler string) (Entry, error) {
 	}
 	e.Codec, e.nal = codec(seg, kids, e.Format), lengthField(seg, kids)
 	return e, nil
+}
+
+// foreign notes a scheme that is not of Common Encryption, such as that of iTunes,
+// in an entry that a view tells of and cannot decrypt.
+func (e *Entry) foreign(seg []byte, sinf box, protected bool) bool {
+	kids, err := path(seg, sinf)
+	if err != nil {
+		return false
+	}
+	frma, _ := find(kids, "frma")
+	schm, ok := find(kids, "schm")
+	f, s := wire.NewReader(seg[frma.body:frma.end]), wire.NewReader(seg[schm.body:schm.end])
+	format := fourCC(f.U32())
+	s.U32()
+	scheme := cenc.Scheme(s.U32())
+	if !ok || f.Err() != nil || s.Err() != nil || protected && (scheme.Known() || scheme == schemePIFF) {
+		return false
+	}
+	e.Format, e.Foreign = format.String(), scheme
+	return true
 }
 
 func (e *Entry) sinf(seg []byte, b box) (fourCC, error) {

@@ -18,7 +18,8 @@ type Fragment struct {
 	pssh       []cenc.PSSH
 	protected  int
 	samples    int
-	start, end uint64 // media ms
+	foreign    cenc.Scheme // of samples that cannot be decrypted; 0: there are none
+	start, end uint64      // media ms
 	used       bool
 }
 

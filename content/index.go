@@ -109,7 +109,7 @@ func (f *View) readMovie(b top) error {
 	if err != nil {
 		return err
 	}
-	if f.in, err = parseInit(seg); err != nil {
+	if f.in, err = parseInit(seg, true); err != nil {
 		return err
 	}
 	f.movie = b.from
@@ -201,6 +201,10 @@ func (u *unit) add(b top) error {
 	return nil
 }
 
+// maxTries is in how many further mdat boxes samples are looked for: each time, all
+// boxes before them are parsed again. Source: local.
+const maxTries = 16
+
 // describe reads what the boxes say of a unit's samples, in the order of their
 // places.
 func (f *View) describe(i int) (*Fragment, error) {
@@ -215,12 +219,12 @@ func (f *View) describe(i int) (*Fragment, error) {
 	} else {
 		w, err = f.fragment(u)
 	}
-	for errors.Is(err, errOutside) && u.table == nil && i == len(f.units)-1 { // in the next mdat box?
-		n := len(u.heads)
+	for n := 0; n < maxTries && errors.Is(err, errOutside) && u.table == nil && i == len(f.units)-1; n++ { // in the next mdat box?
+		before := len(u.heads)
 		if _, err := f.more(); err != nil {
 			return nil, err
 		}
-		if u = &f.units[i]; len(u.heads) == n {
+		if u = &f.units[i]; len(u.heads) == before {
 			break
 		}
 		w, err = f.fragment(u)

@@ -15,6 +15,7 @@ type Init struct {
 	Tracks []Track
 	PSSH   []cenc.PSSH // of the movie box; those of other versions are left out
 	raw    []byte      // as received
+	view   bool        // it is of a View, which tells of what it cannot decrypt
 	edits  []edit
 }
 
@@ -35,7 +36,10 @@ type Entry struct {
 	Format string // original format: "avc1", "mp4a", …
 	Codec  string // RFC 6381 for avc and mp4a, else Format
 	PIFF   bool   // protected in the older form of PIFF
-	nal    uint8  // bytes of a NAL unit's length; 0: the codec has none
+	// Foreign is a scheme that is not of Common Encryption, 0 for none: a View tells
+	// of it and refuses to read such samples; ParseInit refuses it.
+	Foreign cenc.Scheme
+	nal     uint8 // bytes of a NAL unit's length; 0: the codec has none
 	protection
 }
 
@@ -82,10 +86,10 @@ func ParseInit(seg []byte) (*Init, error) {
 	if len(seg) > MaxInit {
 		return nil, fmt.Errorf("%w: init segment over %d bytes", ErrMalformed, MaxInit)
 	}
-	return parseInit(bytes.Clone(seg)) // what is parsed keeps parts of it
+	return parseInit(bytes.Clone(seg), false) // what is parsed keeps parts of it
 }
 
-func parseInit(seg []byte) (*Init, error) {
+func parseInit(seg []byte, view bool) (*Init, error) {
 	top, err := boxes(seg, 0, len(seg))
 	if err != nil {
 		return nil, err
@@ -94,7 +98,7 @@ func parseInit(seg []byte) (*Init, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: no moov box", ErrMalformed)
 	}
-	in := &Init{raw: seg}
+	in := &Init{raw: seg, view: view}
 	kids, err := boxes(seg, moov.body, moov.end)
 	if err != nil {
 		return nil, err

@@ -150,7 +150,9 @@ func (p *parser) job(at extent, prot *protection, entry *Entry, r *wire.Reader, 
 	if r.Err() != nil {
 		return fmt.Errorf("%w: auxiliary information of a sample", ErrMalformed)
 	}
-	p.f.samples++
+	if p.f.samples++; entry.Foreign != 0 {
+		p.f.foreign = entry.Foreign
+	}
 	if !prot.Protected() || j.size == 0 && len(j.subs) == 0 {
 		return nil
 	}

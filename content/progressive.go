@@ -331,7 +331,7 @@ func (tb *table) protection(i int, entry *Entry) *protection {
 func (u *unit) jobs(in *Init, src io.ReaderAt) (*Fragment, error) {
 	f := newFragment(nil)
 	tb := u.table
-	if tb.track.scheme() == 0 {
+	if f.foreign = u.entry.Foreign; tb.track.scheme() == 0 {
 		return f, nil
 	}
 	p := parser{in: in, f: f}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/lares-drm/lares/content/cenc"
 	"github.com/lares-drm/lares/license/ident"
@@ -98,7 +99,7 @@ func (p *protector) prepare() error {
 	}
 	for i := range p.in.Tracks {
 		t := &p.in.Tracks[i]
-		if t.scheme() != 0 {
+		if t.scheme() != 0 || slices.ContainsFunc(t.Entries, func(e Entry) bool { return e.Foreign != 0 }) {
 			return fmt.Errorf("%w: track %d is protected already", ErrUnsupported, t.ID)
 		}
 		if t.Handler != "vide" && t.Handler != "soun" {

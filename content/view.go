@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"slices"
 	"sync"
@@ -53,6 +54,7 @@ type View struct {
 	buf     []byte // decrypted, from at on
 	at      int64
 	proof   *proof
+	closed  bool
 }
 
 // span is a range of the file.
@@ -77,10 +79,11 @@ func (f *View) Init() *Init { return f.in }
 // Size is the length of the file and of its clear view, in bytes.
 func (f *View) Size() int64 { return f.size }
 
-// Close overwrites the keys. What was read stays readable.
+// Close overwrites the keys and what was decrypted last. Nothing is read after it.
 func (f *View) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.closed = true
 	closed(f.ciphers)
 	clear(f.ciphers)
 	clear(f.buf)
@@ -93,6 +96,9 @@ func (f *View) ReadAt(p []byte, off int64) (int, error) {
 	defer f.mu.Unlock()
 	if off < 0 {
 		return 0, errors.New("content: a place before the file")
+	}
+	if f.closed {
+		return 0, fs.ErrClosed
 	}
 	n := 0
 	for n < len(p) {
@@ -117,6 +123,9 @@ func (f *View) ReadAt(p []byte, off int64) (int, error) {
 func (f *View) WriteTo(w io.Writer) (int64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.closed {
+		return 0, fs.ErrClosed
+	}
 	var n int64
 	for n < f.size {
 		if err := f.fill(n); err != nil {
@@ -262,9 +271,13 @@ func (f *View) unit(i int) (*Fragment, error) {
 	if f.working == i {
 		return f.work, nil
 	}
+	f.work, f.working = nil, -1 // its ciphers may go
 	w, err := f.describe(i)
 	if err != nil {
 		return nil, err
+	}
+	if w.foreign != 0 {
+		return nil, fmt.Errorf("%w: samples protected by the scheme %v", ErrUnsupported, w.foreign)
 	}
 	for k := range w.jobs {
 		if w.jobs[k].size > MaxSample {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/license/ident"
 )
 
 // progressiveFile is a file without fragments: six samples in three chunks, with
@@ -336,13 +338,16 @@ func TestContent_21_MemoryDoesNotGrowWithTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer v.Close()
+	runtime.GC() // what other tests left
+	var before runtime.MemStats
+	runtime.ReadMemStats(&before)
 	w := &watched{}
 	got, err := v.WriteTo(w)
 	if err != nil || got != src.size {
 		t.Fatalf("%d of %d bytes: %v", got, src.size, err)
 	}
-	if w.most > 16<<20 {
-		t.Errorf("%d bytes of heap", w.most)
+	if w.most > before.HeapAlloc+16<<20 {
+		t.Errorf("%d bytes of heap, %d before", w.most, before.HeapAlloc)
 	}
 }
 
@@ -383,5 +388,85 @@ func TestContent_22_ADefaultGroup(t *testing.T) {
 	defer v.Close()
 	if _, err := v.WriteTo(io.Discard); !errors.Is(err, content.ErrMalformed) {
 		t.Errorf("a default that is not described: %v", err)
+	}
+}
+
+// TestContent_23_KeysThatComeAndGo: a fragment whose key is missing does not spoil
+// the one that was read before, with however many keys the file has; and a view
+// that is closed says so.
+func TestContent_23_KeysThatComeAndGo(t *testing.T) {
+	file := cencInit()
+	var at []int
+	plain := picture(40)
+	for i := range 80 { // each fragment with a key of its own
+		kid := ident.Key{0: 1, 15: byte(i)}
+		data := bytes.Clone(plain)
+		encrypt(t, key(1), cenc.Sample{Scheme: cenc.SchemeCENC, IV: cenc.IV(append(u64(i), zero(8)...)), Data: data})
+		sgpd := full("sgpd", 1, 0, []byte("seig"), u32(20), u32(1), prot(0, 0, 1, 8, kid, nil))
+		sbgp := full("sbgp", 0, 0, []byte("seig"), u32(1), u32(1), u32(0x10001))
+		file = append(file, part{sizes: []int{40}, traf: [][]byte{sgpd, sbgp, full("senc", 0, 0, u32(1), u64(i))}}.build(data)...)
+		at = append(at, len(file)-40)
+	}
+	missing := func(kid ident.Key) (cenc.ContentKey, error) {
+		if kid[15] == 79 {
+			return cenc.ContentKey{}, errNoKey
+		}
+		return key(1), nil
+	}
+	v, err := content.Open(bytes.NewReader(file), int64(len(file)), content.ViewConfig{Keys: missing, Unchecked: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, 40)
+	for i := range 64 { // as many as are kept
+		if _, err := v.ReadAt(p, int64(at[i])); err != nil || !bytes.Equal(p, plain) {
+			t.Fatalf("fragment %d: %v", i, err)
+		}
+	}
+	for range 2 {
+		if _, err := v.ReadAt(p, int64(at[79])); !errors.Is(err, errNoKey) {
+			t.Fatalf("without its key: %v", err)
+		}
+		if _, err := v.ReadAt(p, int64(at[63]-1)); err != nil || !bytes.Equal(p[1:], plain[:39]) {
+			t.Fatalf("the fragment before: %v", err)
+		}
+	}
+	v.Close()
+	if _, err := v.ReadAt(p, int64(at[0])); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("a closed view: %v", err)
+	}
+	if _, err := v.WriteTo(io.Discard); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("a closed view: %v", err)
+	}
+}
+
+// TestContent_24_ForeignSchemes: what is not of Common Encryption is told of, not
+// read; a TREM refuses it from the begin.
+func TestContent_24_ForeignSchemes(t *testing.T) {
+	foreign := bx("sinf", bx("frma", []byte("avc1")), full("schm", 0, 0, []byte("itun"), u32(0)), bx("schi", zero(8)))
+	for _, typ := range []string{"drmi", "encv"} {
+		init := initSeg(bx(typ, zero(78), bx("avcC", []byte{1, 0x64, 0, 0x1f}), foreign), 1)
+		if _, err := content.ParseInit(init); !errors.Is(err, content.ErrUnsupported) {
+			t.Errorf("%s: %v", typ, err)
+		}
+		file := append(bytes.Clone(init), part{sizes: []int{40}}.build(picture(40))...)
+		v, err := content.Open(bytes.NewReader(file), int64(len(file)), content.ViewConfig{Keys: twoKeys})
+		if err != nil {
+			t.Fatalf("%s: %v", typ, err)
+		}
+		defer v.Close()
+		e := v.Init().Tracks[0].Entries[0]
+		if e.Foreign.String() != "itun" || e.Format != "avc1" || e.Protected() {
+			t.Errorf("%s: entry %+v", typ, e)
+		}
+		if err := v.Describe(func(*content.Piece) error { return nil }); err != nil {
+			t.Errorf("%s: describe: %v", typ, err)
+		}
+		if _, err := v.WriteTo(io.Discard); !errors.Is(err, content.ErrUnsupported) || !strings.Contains(err.Error(), "itun") {
+			t.Errorf("%s: read: %v", typ, err)
+		}
+		if err := v.Protect(io.Discard, content.ProtectConfig{Scheme: cenc.SchemeCENC, Key: twoTiers}); !errors.Is(err, content.ErrUnsupported) {
+			t.Errorf("%s: protect: %v", typ, err)
+		}
 	}
 }

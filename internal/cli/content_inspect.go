@@ -42,6 +42,7 @@ type inspectedEntry struct {
 	Codec      string       `json:"codec"`
 	Scheme     *cenc.Scheme `json:"scheme,omitempty"`
 	PIFF       bool         `json:"piff,omitempty"`
+	Foreign    string       `json:"foreign_scheme,omitempty"` // not of Common Encryption
 	KID        *ident.Key   `json:"kid,omitempty"`
 	Pattern    string       `json:"pattern,omitempty"`
 	IVBytes    uint8        `json:"iv_bytes,omitempty"`
@@ -141,6 +142,9 @@ func (out *inspection) init(in *content.Init) {
 		}
 		for _, e := range t.Entries {
 			ie := inspectedEntry{Codec: e.Codec, PIFF: e.PIFF}
+			if e.Foreign != 0 {
+				out.Protected, ie.Foreign = true, e.Foreign.String()
+			}
 			if e.Protected() {
 				out.Protected = true
 				ie.Scheme, ie.KID, ie.IVBytes, ie.ConstantIV = &e.Scheme, &e.KID, e.IVSize, hex.EncodeToString(e.ConstantIV)
@@ -275,6 +279,8 @@ func (out *inspection) tracksText(b *bytes.Buffer) {
 		for _, e := range t.Entries {
 			var say []string
 			switch {
+			case e.Foreign != "":
+				say = []string{"protected by the scheme " + e.Foreign + ", which is not of Common Encryption"}
 			case e.Scheme == nil:
 				say = []string{"in the clear"}
 			default:
