@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +30,8 @@ type played struct {
 
 type playFlags struct {
 	tier, out, dir string
+	player, pipe   string
+	serve          bool
 	fromMS         int64
 	confirm, again bool
 	consent        bool
@@ -39,11 +42,19 @@ func newDevicePlayCmd(env *Env, dir *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "play TITLE",
 		Short: "Play a title: write its clear stream to a file or a player",
-		Long: `Play one track of a title. The secure player (lares-trem) decrypts segment by
+		Long: `Play a title in a player, or one track of it to a file or a pipe. The secure player (lares-trem) decrypts segment by
 segment while your copy allows it; what it costs is written down before the
 picture leaves. The protected files come from the house, or with --content from
-a folder, so that a trip needs no network.`,
-		Example: `  lares device play lares-film --tier HD --out - | mpv -
+a folder, so that a trip needs no network.
+
+--player starts a player, such as mpv, ffplay or ffmpeg, with an address on this
+machine that has picture and sound and can be sought; {} in its words is the
+address. --serve prints the address and waits. --pipe starts a player that reads
+one track from its standard input. Which tier is shown is what your copy allows
+on the screens that are on, up to --tier; when that changes, the play ends.`,
+		Example: `  lares device play lares-film --player mpv
+  lares device play lares-film --tier SD --pipe "ffplay -i pipe:0"
+  lares device play lares-film --tier HD --out - | mpv -
   lares device play lares-film --tier SD --out film.mp4 --content /media/lares-film
   lares device play rental --tier HD --out film.mp4 --yes   # starts the 48 hours`,
 		Args: cobra.ExactArgs(1),
@@ -52,18 +63,37 @@ a folder, so that a trip needs no network.`,
 			if err != nil {
 				return err
 			}
+			if err := f.check(); err != nil {
+				return err
+			}
 			return withDevice(*dir, func(d *device) error { return d.play(cmd, env, id, f) })
 		},
 	}
 	cmd.Flags().StringVar(&f.tier, "tier", "HD", "what to play: AUDIO, SD, HD or UHD")
-	cmd.Flags().StringVar(&f.out, "out", "", "file to write, or - for standard output (required)")
+	cmd.Flags().StringVar(&f.out, "out", "", "file to write, or - for standard output")
+	cmd.Flags().StringVar(&f.player, "player", "", "player to start with the address of the play; {} stands for it")
+	cmd.Flags().StringVar(&f.pipe, "pipe", "", "player to start that reads one track from its standard input")
+	cmd.Flags().BoolVar(&f.serve, "serve", false, "print an address on this machine for any player, and serve it until Ctrl-C")
 	cmd.Flags().StringVar(&f.dir, "content", "", "folder with the protected files; default: what was downloaded, else from the house")
 	cmd.Flags().Int64Var(&f.fromMS, "from", 0, "start at this position, in ms")
 	cmd.Flags().BoolVar(&f.confirm, "yes", false, "start a period that begins with the first play")
 	cmd.Flags().BoolVar(&f.consent, "consent", false, "let the shop be told what your copy asks to tell; 'lares device why TITLE' says what")
 	cmd.Flags().BoolVar(&f.again, "again", false, "watch again from the start, even if the last play could be resumed")
-	_ = cmd.MarkFlagRequired("out")
 	return cmd
+}
+
+// check wants one place to play to.
+func (f *playFlags) check() error {
+	n := 0
+	for _, given := range []bool{f.out != "", strings.TrimSpace(f.player) != "", strings.TrimSpace(f.pipe) != "", f.serve} {
+		if given {
+			n++
+		}
+	}
+	if n != 1 {
+		return usage("want one of --out, --player, --pipe and --serve")
+	}
+	return nil
 }
 
 func (d *device) play(cmd *cobra.Command, env *Env, id ident.Content, f playFlags) error {
@@ -80,9 +110,11 @@ func (d *device) play(cmd *cobra.Command, env *Env, id ident.Content, f playFlag
 	if err != nil {
 		return err
 	}
-	track, err := trackOf(m, tier)
-	if err != nil {
-		return err
+	var track *content.TrackFiles
+	if f.player == "" && !f.serve { // these show what there is
+		if track, err = trackOf(m, tier); err != nil {
+			return err
+		}
 	}
 	d.look(ctx, env, looksFor)
 	s, err := d.trem.Begin(ctx, trem.Ask{
@@ -91,23 +123,44 @@ func (d *device) play(cmd *cobra.Command, env *Env, id ident.Content, f playFlag
 	if err != nil {
 		return env.decided(cmd, err)
 	}
-	out, done, err := env.output(f.out)
-	if err != nil {
-		return errors.Join(err, d.trem.End(ctx, s.Handle))
-	}
-	got, err := d.stream(ctx, src, track, s, f.fromMS, out)
-	if err = errors.Join(err, done(err == nil), d.trem.End(ctx, s.Handle)); err != nil {
+	got, err := d.playTo(ctx, cmd, env, src, m, s, track, f)
+	if err = errors.Join(err, d.trem.End(context.WithoutCancel(ctx), s.Handle)); err != nil {
 		return env.decided(cmd, err)
 	}
-	got.Tier = tier
 	report := *env
 	if f.out == "-" {
 		report.Stdout = env.Stderr // the stream itself is the output
 	}
+	if f.serve {
+		return nil // what there was to say stands there
+	}
 	return report.print(cmd, got, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "Played %s of %s: %d segments, %d bytes.\n", tier, m.Title, got.Segments, got.Bytes)
+		_, err := fmt.Fprintf(w, "Played %s of %s: %d segments, %d bytes.\n", got.Tier, m.Title, got.Segments, got.Bytes)
 		return err
 	})
+}
+
+// playTo plays to where the flags say.
+func (d *device) playTo(ctx context.Context, cmd *cobra.Command, env *Env, src *files, m *content.Manifest, s trem.Session, t *content.TrackFiles, f playFlags) (played, error) {
+	if f.player != "" || f.serve {
+		return d.show(ctx, cmd, env, src, m, s, f)
+	}
+	var out io.Writer
+	var done func(whole bool) error
+	if f.pipe != "" {
+		out, done = env.pipe(ctx, f.pipe)
+	} else {
+		var err error
+		if out, done, err = env.output(f.out); err != nil {
+			return played{}, err
+		}
+	}
+	got, err := d.stream(ctx, src, t, s, f.fromMS, out)
+	if errors.Is(err, errPlayerLeft) {
+		err = nil
+	}
+	got.Tier = t.Tier
+	return got, errors.Join(err, done(err == nil))
 }
 
 // stream passes one track through the module, segment by segment.
