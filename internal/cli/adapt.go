@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -36,9 +35,10 @@ is ever widened: what a system cannot keep is narrowed, dropped or refused, and
 each loss is named.`,
 		Example: `  lares adapt list
   lares adapt convert --from odrl policy.jsonld
-  lares adapt convert --to lcp film.license`,
+  lares adapt convert --to lcp film.license
+  lares adapt keys film.cpix --cert packer.pem --key packer.key --to delivery.der --out keys.lkd`,
 	}
-	cmd.AddCommand(newAdaptListCmd(env), newAdaptConvertCmd(env))
+	cmd.AddCommand(newAdaptListCmd(env), newAdaptConvertCmd(env), newAdaptKeysCmd(env))
 	return cmd
 }
 
@@ -156,18 +156,9 @@ func conversion(err error) error {
 const maxForeign = 2 << 20
 
 func (e *Env) importDocument(cmd *cobra.Command, a adapt.Adapter, name string, out *converted) error {
-	in := e.Stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return err
-		}
-		defer f.Close() //nolint:errcheck // read only
-		in = f
-	}
-	doc, err := io.ReadAll(io.LimitReader(in, maxForeign))
+	doc, err := e.document(name)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
+		return err
 	}
 	p, err := a.Import(cmd.Context(), doc)
 	if err != nil {

@@ -163,11 +163,39 @@ func compare(rt *rapid.T, child, parent *license.License, from int64, firsts []i
 				d := parent.Evaluate(of)
 				allowed = allowed || d.Allow
 			}
+			if allowed && len(firsts) == 0 {
+				follow(rt, child, parent, in)
+			}
 			if !allowed {
 				rt.Fatalf("allowed to the child only, %d h in, first use %d h in\nchild  %s %+v\nparent %s %+v\n%+v", (in.Clock.Est-day0)/hour, (in.State.FirstUse-day0)/hour,
 					child.Units().Text(), child.Info().Policy, parent.Units().Text(), parent.Info().Policy, parent.Evaluate(in).Reasons)
 			}
 		}
+	}
+}
+
+// follow plays on under both licenses, over the end of windows too: what the
+// child still releases, the parent does.
+func follow(rt *rapid.T, child, parent *license.License, in license.Input) {
+	c, p := child.Begin(in), parent.Begin(in)
+	if !c.Decision.Allow {
+		return
+	}
+	ours, theirs, media := in, in, int64(0)
+	ours.State, theirs.State = c.State, p.State
+	for range 3 {
+		wall := media + rapid.SampledFrom([]int64{2000, 60_000, 3 * hour}).Draw(rt, "goes on")
+		at := in.After(wall)
+		ours.Clock, theirs.Clock = at.Clock, at.Clock
+		f := license.Fragment{KID: in.Request.KID, Bytes: 1000, MediaMS: media, DurMS: 2000, WallMS: wall}
+		c, p = child.Extend(c.Session, ours, f), parent.Extend(p.Session, theirs, f)
+		if !c.Decision.Allow {
+			return
+		}
+		if !p.Decision.Allow {
+			rt.Fatalf("released to the child only, %d ms after its begin\nchild  %s %+v\nparent %s %+v\n%+v", wall, child.Units().Text(), child.Info().Policy, parent.Units().Text(), parent.Info().Policy, p.Decision.Reasons)
+		}
+		ours.State, theirs.State, media = c.State, p.State, wall
 	}
 }
 

@@ -38,6 +38,17 @@ func (r *Rule) fits() bool {
 	return len(r.Video)+len(r.Audio) == strings.Count(r.TrackType, "+")+1
 }
 
+// Tier is the best tier that a key may protect, by its usage rules; false where
+// none says what pictures or sound it is for.
+func (d *Document) Tier(kid ident.Key) (best content.Tier, ok bool) {
+	for i := range d.Rules {
+		if r := &d.Rules[i]; r.KID == kid && len(r.Video)+len(r.Audio) > 0 {
+			best, ok = max(best, r.tier()), true
+		}
+	}
+	return best, ok
+}
+
 // tier is the best tier that a key may protect: a picture without a limit may be
 // of any size.
 func (r *Rule) tier() content.Tier {

@@ -142,7 +142,7 @@ func TestAdapt_2_HLSConforms(t *testing.T) {
 		Adapter:  hls.Adapter{},
 		NoRights: [][]byte{[]byte("#EXTM3U\n"), []byte("#EXTM3U\n#EXT-X-KEY:METHOD=NONE\n"), []byte("\ufeff#EXTM3U\r\n#EXT-X-KEY:METHOD=AES-128,URI=\"a,b\",IV=0x1\r\n")},
 		Malformed: [][]byte{
-			[]byte("EXTM3U"), []byte("#EXTM3U\n#EXT-X-KEY:METHOD=AES-128\n"), []byte("#EXTM3U\n#EXT-X-KEY:METHOD=NONE,URI=\"x\"\n"), []byte("#EXTM3U\n#EXT-X-KEY:METHOD=NONE,METHOD=NONE\n"),
+			[]byte("EXTM3U"), []byte("#EXTM3U\n\xff\n"), []byte("#EXTM3U\n#a\tb\n"), []byte("#EXTM3U\n#EXT-X-KEY:METHOD=AES-128\n"), []byte("#EXTM3U\n#EXT-X-KEY:METHOD=NONE,URI=\"x\"\n"), []byte("#EXTM3U\n#EXT-X-KEY:METHOD=NONE,METHOD=NONE\n"),
 			[]byte("#EXTM3U\n#EXT-X-KEY:URI=\"x\"\n"), []byte("#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI=\"x\n"), []byte("#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI=\"x\",\n"), []byte("#EXTM3U\n#EXT-X-KEY:method=NONE\n"),
 		},
 	})

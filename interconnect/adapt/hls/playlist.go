@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/lares-drm/lares/content"
 )
@@ -41,12 +43,15 @@ type KeyTag struct {
 // 8216, 4.2 has them: an attribute twice, or a value of another form, is an error.
 func ParseKeys(data []byte) ([]KeyTag, error) {
 	text := strings.TrimPrefix(string(data), "\ufeff")
-	if len(data) > MaxPlaylist || !strings.HasPrefix(text, "#EXTM3U") || strings.ContainsRune(text, 0) {
+	if len(data) > MaxPlaylist || !strings.HasPrefix(text, "#EXTM3U") || !utf8.ValidString(text) {
 		return nil, ErrPlaylist
 	}
 	var tags []KeyTag
 	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, "\r\n")
+		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+		if strings.ContainsFunc(line, unicode.IsControl) {
+			return nil, ErrPlaylist // RFC 8216, 4.1
+		}
 		list, session := strings.CutPrefix(line, "#EXT-X-SESSION-KEY:")
 		if !session {
 			var key bool
