@@ -94,6 +94,7 @@ type homeFlags struct {
 	dir, listen, ca string
 	hosts           []string
 	announce        bool
+	folder          string
 }
 
 func newHomeServeCmd(env *Env, dir *string) *cobra.Command {
@@ -117,6 +118,7 @@ browsers play protected films on localhost or over HTTPS only.`,
 	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:7710", "address to serve on")
 	cmd.Flags().StringVar(&f.ca, "ca", "", "URL of the certification authority; without it nothing new is learned")
 	cmd.Flags().BoolVar(&f.announce, "announce", true, "let devices of the network find the house (DNS-SD); it says no name and no title. Never when the house is served on this machine only")
+	cmd.Flags().StringVar(&f.folder, "folder", "", "a folder, as on a stick, by which devices without a network exchange letters (lares device carry); it may come and go")
 	cmd.Flags().StringSliceVar(&f.hosts, "host", nil, "further host names of the pages, for a proxy on this machine")
 	return cmd
 }
@@ -160,6 +162,9 @@ func serveHome(ctx context.Context, env *Env, f homeFlags) (err error) {
 	g.Go(func() error { return h.Run(gctx) })
 	if f.announce {
 		g.Go(func() error { announceHome(gctx, listener.Addr(), module, log); return nil })
+	}
+	if f.folder != "" {
+		g.Go(func() error { sweepFolder(gctx, f.folder, h, module, env.Now, log); return nil })
 	}
 	if f.ca != "" {
 		g.Go(func() error { keepRenewed(gctx, module, f.ca, env.Now, log); return nil })
