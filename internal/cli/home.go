@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -194,7 +195,11 @@ func buildHome(ctx context.Context, env *Env, f homeFlags, module *trem.Client, 
 	if len(st.Leaf) == 0 {
 		return nil, nil, fmt.Errorf("this house is not founded yet: lares home init --dir %s", f.dir)
 	}
-	cfg := home.Config{Dir: f.dir, Module: module, Courier: courier(module, st.Device, env.Now), Now: env.Now, Log: log}
+	leaf, err := x509.ParseCertificate(st.Leaf)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the house's certificate: %w", err)
+	}
+	cfg := home.Config{Dir: f.dir, Module: module, Courier: courier(module, leaf.RawSubjectPublicKeyInfo, env.Now), Now: env.Now, Log: log}
 	cfg.Frames = func(ctx context.Context, url string, f lrp.Frame) ([]lrp.Frame, error) {
 		return (&lrphttp.Client{URL: url}).Exchange(ctx, f)
 	}
@@ -226,10 +231,12 @@ func playFiles() fs.FS {
 	return os.DirFS(dir)
 }
 
-// courier carries exchanges between this house's module and shops.
-func courier(module *trem.Client, self ident.Device, now func() time.Time) home.Courier {
+// courier carries exchanges between this house's module and shops. Each shop sees an
+// address of its own, by which two of them cannot tell that it is one house.
+func courier(module *trem.Client, spki []byte, now func() time.Time) home.Courier {
 	return func(ctx context.Context, url string, peer ident.Device, opened trem.Opened) ([]trem.Event, error) {
-		c := lrphttp.Courier{Module: module, Link: &lrphttp.Client{URL: url}, Src: self, Dst: peer, Now: now}
+		src := ident.Device(lrp.Blind(lrp.Addr(peer), spki))
+		c := lrphttp.Courier{Module: module, Link: &lrphttp.Client{URL: url}, Src: src, Dst: peer, Now: now}
 		return c.Fetch(ctx, opened)
 	}
 }
