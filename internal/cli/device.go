@@ -28,7 +28,7 @@ func newDeviceCmd(env *Env) *cobra.Command {
 	}
 	cmd.PersistentFlags().StringVar(&dir, "dir", defaultDir("device"), "the device's folder")
 	cmd.AddCommand(
-		newDeviceFindCmd(env), newDeviceLeaveCmd(env, &dir), newDeviceInitCmd(env, &dir), newDevicePairCmd(env, &dir), newDeviceGetCmd(env, &dir),
+		newDeviceFindCmd(env), newDeviceLeaveCmd(env, &dir), newDeviceCarryCmd(env, &dir), newDeviceInitCmd(env, &dir), newDevicePairCmd(env, &dir), newDeviceGetCmd(env, &dir),
 		newDevicePlayCmd(env, &dir), newDeviceListCmd(env, &dir), newDeviceWhyCmd(env, &dir),
 		newDeviceMoveCmd(env, &dir), newDeviceCopyCmd(env, &dir), newDeviceLendCmd(env, &dir),
 		newDeviceReturnCmd(env, &dir), newDeviceRenewCmd(env, &dir), newDeviceCancelCmd(env, &dir), newDeviceLostCmd(env, &dir), newDeviceDownloadCmd(env, &dir), newDeviceTransfersCmd(env, &dir), newDeviceHealCmd(env, &dir),
@@ -54,6 +54,7 @@ type deviceConfig struct {
 
 	Read uint64               `json:"read,omitzero"` // number of the newest letter that was taken
 	Sent map[string]time.Time `json:"sent,omitzero"` // topic of a letter, when it was last sent
+	Left [][]byte             `json:"left,omitzero"` // frames that were left in a folder and have no answer yet
 }
 
 // device is an open device folder with its running module.

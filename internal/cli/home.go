@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -94,6 +95,7 @@ type homeFlags struct {
 	dir, listen, ca string
 	hosts           []string
 	announce        bool
+	folder          string
 }
 
 func newHomeServeCmd(env *Env, dir *string) *cobra.Command {
@@ -117,6 +119,7 @@ browsers play protected films on localhost or over HTTPS only.`,
 	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:7710", "address to serve on")
 	cmd.Flags().StringVar(&f.ca, "ca", "", "URL of the certification authority; without it nothing new is learned")
 	cmd.Flags().BoolVar(&f.announce, "announce", true, "let devices of the network find the house (DNS-SD); it says no name and no title. Never when the house is served on this machine only")
+	cmd.Flags().StringVar(&f.folder, "folder", "", "a folder, as on a stick, by which devices without a network exchange letters (lares device carry); it may come and go")
 	cmd.Flags().StringSliceVar(&f.hosts, "host", nil, "further host names of the pages, for a proxy on this machine")
 	return cmd
 }
@@ -161,6 +164,9 @@ func serveHome(ctx context.Context, env *Env, f homeFlags) (err error) {
 	if f.announce {
 		g.Go(func() error { announceHome(gctx, listener.Addr(), module, log); return nil })
 	}
+	if f.folder != "" {
+		g.Go(func() error { sweepFolder(gctx, f.folder, h, module, env.Now, log); return nil })
+	}
 	if f.ca != "" {
 		g.Go(func() error { keepRenewed(gctx, module, f.ca, env.Now, log); return nil })
 	}
@@ -189,7 +195,11 @@ func buildHome(ctx context.Context, env *Env, f homeFlags, module *trem.Client, 
 	if len(st.Leaf) == 0 {
 		return nil, nil, fmt.Errorf("this house is not founded yet: lares home init --dir %s", f.dir)
 	}
-	cfg := home.Config{Dir: f.dir, Module: module, Courier: courier(module, st.Device, env.Now), Now: env.Now, Log: log}
+	leaf, err := x509.ParseCertificate(st.Leaf)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the house's certificate: %w", err)
+	}
+	cfg := home.Config{Dir: f.dir, Module: module, Courier: courier(module, leaf.RawSubjectPublicKeyInfo, env.Now), Now: env.Now, Log: log}
 	cfg.Frames = func(ctx context.Context, url string, f lrp.Frame) ([]lrp.Frame, error) {
 		return (&lrphttp.Client{URL: url}).Exchange(ctx, f)
 	}
@@ -221,10 +231,12 @@ func playFiles() fs.FS {
 	return os.DirFS(dir)
 }
 
-// courier carries exchanges between this house's module and shops.
-func courier(module *trem.Client, self ident.Device, now func() time.Time) home.Courier {
+// courier carries exchanges between this house's module and shops. Each shop sees an
+// address of its own, by which two of them cannot tell that it is one house.
+func courier(module *trem.Client, spki []byte, now func() time.Time) home.Courier {
 	return func(ctx context.Context, url string, peer ident.Device, opened trem.Opened) ([]trem.Event, error) {
-		c := lrphttp.Courier{Module: module, Link: &lrphttp.Client{URL: url}, Src: self, Dst: peer, Now: now}
+		src := ident.Device(lrp.Blind(lrp.Addr(peer), spki))
+		c := lrphttp.Courier{Module: module, Link: &lrphttp.Client{URL: url}, Src: src, Dst: peer, Now: now}
 		return c.Fetch(ctx, opened)
 	}
 }

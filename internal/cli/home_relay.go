@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,7 +13,9 @@ import (
 
 	"github.com/lares-drm/lares/interconnect/lrp"
 	"github.com/lares-drm/lares/interconnect/lrp/dnssd"
+	"github.com/lares-drm/lares/interconnect/lrp/file"
 	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/service/home"
 )
 
 // announceHome lets devices of the network find the house. A house that is served
@@ -28,6 +31,38 @@ func announceHome(ctx context.Context, at net.Addr, module *trem.Client, log *sl
 	}
 	if err != nil && ctx.Err() == nil {
 		log.LogAttrs(ctx, slog.LevelWarn, "the house is not announced: devices have to be told its address", slog.Any("error", err))
+	}
+}
+
+// sweepEvery is how often a folder is looked at. Source: local.
+const sweepEvery = 2 * time.Second
+
+// sweepFolder answers what devices have left in a folder, and puts their letters
+// there, for as long as the house is served. A stick that is out is no error.
+func sweepFolder(ctx context.Context, dir string, h *home.Home, module *trem.Client, now func() time.Time, log *slog.Logger) {
+	st, err := module.Status(ctx)
+	if err != nil {
+		return // the house ends with its module
+	}
+	s := &file.Server{
+		Dir: dir, Self: lrp.Addr(st.Device), Frames: h.FrameBy, Mail: h.MailFor, Now: now,
+		Serves: func(dst lrp.Addr) bool { return h.Serves(ctx, dst) },
+	}
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		done, err := s.Sweep(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil && !errors.Is(err, lrp.ErrLost):
+			log.LogAttrs(ctx, slog.LevelWarn, "the folder of letters", slog.Any("error", err))
+		case done.Answered+done.Mail > 0:
+			log.LogAttrs(ctx, slog.LevelInfo, "letters by the folder", slog.Int("taken", done.Answered), slog.Int("put", done.Mail))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
 	}
 }
 

@@ -157,6 +157,20 @@ func (h *Home) Wait(ctx context.Context, link lrp.LinkID, after uint64) ([]lrp.K
 	}
 }
 
+// MailFor are the frames that wait for a member, for a binding that takes them where
+// it is.
+func (h *Home) MailFor(dst lrp.Addr) []lrp.Kept {
+	kept, _ := h.mailbox.waiting(dst, 0, h.cfg.Now())
+	return kept
+}
+
+// Serves reports whether frames for an address are taken here: for the house's
+// module, or for a member.
+func (h *Home) Serves(ctx context.Context, dst lrp.Addr) bool {
+	st, err := h.cfg.Module.Status(ctx)
+	return err == nil && dst == lrp.Addr(st.Device) || h.isMember(ident.Device(dst))
+}
+
 func (h *Home) endpoint(ctx context.Context) (*lrp.Endpoint, error) {
 	h.door.mu.Lock()
 	defer h.door.mu.Unlock()
