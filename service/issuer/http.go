@@ -69,6 +69,7 @@ func Handler(cfg APIConfig) http.Handler {
 	mux.HandleFunc("POST /api/v1/grants/{domain}/{grant}/revoke", a.admin(a.revoke))
 	mux.HandleFunc("GET /api/v1/licenses/{domain}", a.admin(a.licenses))
 	a.claimRoutes(mux)
+	a.copyRoutes(mux)
 	if cfg.Pages != nil {
 		mux.Handle("GET /c", cfg.Pages)
 		mux.Handle("GET "+ClaimPath, cfg.Pages)
@@ -126,7 +127,7 @@ func (a *api) admin(fn endpoint) http.HandlerFunc {
 
 // fail turns an error into a problem document. What is the server's own stays in its log.
 func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if claimProblem(w, err) {
+	if claimProblem(w, err) || lendProblem(w, err) {
 		return
 	}
 	var te *trem.Error

@@ -36,6 +36,17 @@ type Reader interface {
 	Grants(ctx context.Context, after GrantKey, limit int) ([]Grant, error)
 	Licenses(ctx context.Context, domain ident.Domain) ([]License, error)
 	CodeReader
+	StockReader
+}
+
+// StockReader reads a library's copies.
+type StockReader interface {
+	// Stocks returns at most limit titles behind after, in the order of their IDs.
+	Stocks(ctx context.Context, after ident.Content, limit int) ([]Stock, error)
+	// Loans returns who has a copy, what comes back first first.
+	Loans(ctx context.Context, content ident.Content) ([]CopyLoan, error)
+	// Holds returns who waits, in their turn.
+	Holds(ctx context.Context, content ident.Content) ([]Hold, error)
 }
 
 // CodeReader reads claim codes.
@@ -58,6 +69,9 @@ type Tx interface {
 	TransferTx
 	ShelfTx
 	CodeTx
+	StockTx
+	HoldTx
+	RenewTx
 }
 
 // ClaimTx makes requests idempotent.
@@ -129,4 +143,32 @@ type CodeTx interface {
 	RedeemCode(ctx context.Context, c CodeRow) (ok bool, err error)
 	// VoidCode ends a code; ok is false when there is none that is open.
 	VoidCode(ctx context.Context, hash CodeHash) (ok bool, err error)
+}
+
+// StockTx keeps a library's copies.
+type StockTx interface {
+	// PutStock records a title's stock, or replaces it.
+	PutStock(ctx context.Context, s Stock) error
+	// TakeStock returns a title's stock and the number of this turn: 1, 2, 3, …
+	// Until the transaction ends no other one takes it.
+	TakeStock(ctx context.Context, content ident.Content) (s Stock, turn uint64, err error)
+	// PutLoan records a household's loan of a title, or replaces it.
+	PutLoan(ctx context.Context, l CopyLoan) error
+	DropLoan(ctx context.Context, content ident.Content, domain ident.Domain) error
+}
+
+// HoldTx keeps who waits for a copy.
+type HoldTx interface {
+	// PutHold records a household's hold of a title, or replaces it.
+	PutHold(ctx context.Context, h Hold) error
+	DropHold(ctx context.Context, content ident.Content, domain ident.Domain) error
+}
+
+// RenewTx keeps what a renewal changes.
+type RenewTx interface {
+	// RenewGrant replaces the terms of a grant of the version before g's; ok is
+	// false when there is none of it.
+	RenewGrant(ctx context.Context, g Grant) (ok bool, err error)
+	// RenewLicense replaces version, time and digest of a license of a lower version.
+	RenewLicense(ctx context.Context, l License) error
 }
