@@ -14,6 +14,7 @@ ON CONFLICT (content_id) DO UPDATE SET copies = excluded.copies, offer_id = excl
 	// The row is written first of all, so that whoever decides about a title's
 	// copies decides alone.
 	sqlTakeStock = `UPDATE stock SET turn = turn + 1 WHERE content_id = $1 RETURNING ` + stockColumns
+	sqlStock     = `SELECT ` + stockColumns + ` FROM stock WHERE content_id = $1`
 	sqlStocks    = `SELECT ` + stockColumns + ` FROM stock WHERE content_id > $1 ORDER BY content_id LIMIT $2`
 
 	sqlLoans   = `SELECT content_id, domain_id, grant_id, from_at, until_at FROM copy_loan WHERE content_id = $1 ORDER BY until_at, domain_id`
@@ -42,6 +43,12 @@ func (t *tx) TakeStock(ctx context.Context, content ident.Content) (issuer.Stock
 	var turn uint64
 	s, err := single(t.stocks(ctx, &turn, sqlTakeStock, []byte(content)))
 	return s, turn, err
+}
+
+// Stock returns a title's stock.
+func (t *tx) Stock(ctx context.Context, content ident.Content) (issuer.Stock, error) {
+	var turn uint64
+	return single(t.stocks(ctx, &turn, sqlStock, []byte(content)))
 }
 
 // Stocks returns a page of all stocks.

@@ -19,6 +19,7 @@ var lendProblems = []struct {
 	{ErrNoCopy, http.StatusConflict, "no_copy"},
 	{ErrAwaited, http.StatusConflict, "awaited"},
 	{ErrStillOut, http.StatusConflict, "still_out"},
+	{ErrNotRenewed, http.StatusConflict, "not_renewed"},
 }
 
 // lendProblem answers a library's refusal, if err is one.

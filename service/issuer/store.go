@@ -34,7 +34,9 @@ type Reader interface {
 	Offer(ctx context.Context, id string) (Offer, error)
 	// Grants returns at most limit grants behind after, in the order of domain and ID.
 	Grants(ctx context.Context, after GrantKey, limit int) ([]Grant, error)
+	Grant(ctx context.Context, key GrantKey) (Grant, error)
 	Licenses(ctx context.Context, domain ident.Domain) ([]License, error)
+	License(ctx context.Context, domain ident.Domain, id ident.License) (License, error)
 	CodeReader
 	StockReader
 }
@@ -43,6 +45,7 @@ type Reader interface {
 type StockReader interface {
 	// Stocks returns at most limit titles behind after, in the order of their IDs.
 	Stocks(ctx context.Context, after ident.Content, limit int) ([]Stock, error)
+	Stock(ctx context.Context, content ident.Content) (Stock, error)
 	// Loans returns who has a copy, what comes back first first.
 	Loans(ctx context.Context, content ident.Content) ([]CopyLoan, error)
 	// Holds returns who waits, in their turn.
@@ -88,7 +91,6 @@ type GrantTx interface {
 	// PutGrant records a grant, and its household when it is new. fresh is
 	// false when the ID is taken; nothing is written then.
 	PutGrant(ctx context.Context, g Grant) (fresh bool, err error)
-	Grant(ctx context.Context, key GrantKey) (Grant, error)
 	// GrantsFor returns the household's grants of a content.
 	GrantsFor(ctx context.Context, domain ident.Domain, content ident.Content) ([]Grant, error)
 	RevokeGrant(ctx context.Context, key GrantKey) error
@@ -108,7 +110,6 @@ type CountTx interface {
 type LicenseTx interface {
 	// PutLicense records a license. fresh is false when it was issued before.
 	PutLicense(ctx context.Context, l License) (fresh bool, err error)
-	License(ctx context.Context, domain ident.Domain, id ident.License) (License, error)
 	SetLicense(ctx context.Context, domain ident.Domain, id ident.License, state LicenseState) error
 }
 

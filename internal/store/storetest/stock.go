@@ -46,6 +46,12 @@ func stock(t *testing.T, s issuer.Store) {
 			gotL, err := r.Loans(ctx, film)
 			gotH, err2 := r.Holds(ctx, film)
 			page, err3 := r.Stocks(ctx, film, 9)
+			if st, err := r.Stock(ctx, film); st != one || err != nil {
+				t.Errorf("%+v, %v", st, err)
+			}
+			if _, err := r.Stock(ctx, "urn:none"); !errors.Is(err, issuer.ErrNotFound) {
+				t.Errorf("an unknown title: %v", err)
+			}
 			if diff := cmp.Diff(gotL, loans) + cmp.Diff(gotH, holds) + cmp.Diff(page, []issuer.Stock{two}); diff != "" {
 				t.Error(diff)
 			}
