@@ -49,7 +49,8 @@ func newIssuerCmd(env *Env) *cobra.Command {
 	cmd.PersistentFlags().StringVar(&dir, "dir", defaultDir("issuer"), "the issuer's folder")
 	cmd.AddCommand(
 		newIssuerInitCmd(env, &dir), newIssuerServeCmd(env, &dir), newIssuerShowCmd(env, &dir), newIssuerContentCmd(env, &dir),
-		newIssuerOfferCmd(env, &dir), newIssuerClaimCmd(env, &dir), newIssuerGrantCmd(env, &dir), newIssuerGrantsCmd(env, &dir), newIssuerRevokeCmd(env, &dir),
+		newIssuerOfferCmd(env, &dir), newIssuerClaimCmd(env, &dir), newIssuerCopiesCmd(env, &dir), newIssuerHoldsCmd(env, &dir),
+		newIssuerGrantCmd(env, &dir), newIssuerGrantsCmd(env, &dir), newIssuerRevokeCmd(env, &dir),
 		newIssuerLicensesCmd(env, &dir),
 	)
 	return cmd

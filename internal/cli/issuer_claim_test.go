@@ -69,11 +69,72 @@ func TestClaim_EndToEnd(t *testing.T) {
 	if out := s.do("issuer", "claim", "void", id, "--dir", s.path("shop")); out != "2 codes withdrawn.\n" {
 		t.Errorf("claim void: %q", out)
 	}
+	lendCopies(s)
 	log, err := os.ReadFile(s.path("log"))
 	s.ok(err)
 	for _, r := range rows[1:] {
 		if text := strings.ReplaceAll(r[0], "-", ""); strings.Contains(string(log), text) || strings.Contains(string(log), r[0]) {
 			t.Error("a code stands in a log")
 		}
+	}
+}
+
+// lendCopies lends the one copy of a library's film to the house, and keeps it
+// from the neighbors until it is back.
+func lendCopies(s *shopTest) {
+	s.t.Helper()
+	shop := []string{"--dir", s.path("shop"), "--content", string(testFilm), "--domain"}
+	do := func(args ...string) answer {
+		s.t.Helper()
+		a, err := s.run(s.t.Context(), append([]string{"issuer"}, args...)...)
+		s.ok(err)
+		return a
+	}
+	s.do("issuer", "offer", "add", "loan", "--dir", s.path("shop"), "--kind", "loan", "--content", string(testFilm), "--terms", "PLAY")
+	s.do("issuer", "copies", "set", string(testFilm), "--dir", s.path("shop"), "--copies", "1", "--offer", "loan")
+	var names [2]string
+	for i, name := range []string{"house", "neighbors"} {
+		var v houseView
+		s.ok(s.query(s.t.Context(), &v, "home", "show", "--dir", s.path(name), "--issuer", string(s.about.Issuer)))
+		names[i] = v.Domain.String()
+	}
+	lend := func(who string, args ...string) answer { return do(append(append(args, shop...), who)...) }
+	if a := lend(names[0], "copies", "lend"); a.code != statusDone || !strings.Contains(a.stdout, "The house has a copy until") {
+		s.t.Errorf("lend: %d %s%s", a.code, a.stdout, a.stderr)
+	}
+	s.do("home", "fetch", string(testFilm), "--issuer", s.url, "--dir", s.path("house"))
+	if a := lend(names[1], "copies", "lend"); a.code != statusRefused || !strings.Contains(a.stderr, "all copies are out") {
+		s.t.Errorf("lend to another: %d %s", a.code, a.stderr)
+	}
+	if a := lend(names[1], "holds", "add"); a.code != statusDone || a.stdout != "The house waits for its turn.\n" {
+		s.t.Errorf("hold: %d %s%s", a.code, a.stdout, a.stderr)
+	}
+	for _, verb := range []string{"renew", "return"} {
+		if a := lend(names[0], "copies", verb); a.code != statusRefused {
+			s.t.Errorf("%s: %d %s%s", verb, a.code, a.stdout, a.stderr)
+		}
+	}
+	if a := do("copies", "list", "--dir", s.path("shop")); !strings.Contains(a.stdout, "1 copies, 0 free, 1 out, 1 waiting") {
+		s.t.Errorf("copies list: %s", a.stdout)
+	}
+	if a := do("holds", "list", "--dir", s.path("shop")); !strings.Contains(a.stdout, "house "+names[1]) {
+		s.t.Errorf("holds list: %s", a.stdout)
+	}
+	// Nobody waits any more: the loan is renewed, and the house gets the same
+	// license in its next version, from a module that was given no key again.
+	if a := lend(names[1], "holds", "cancel"); a.code != statusDone {
+		s.t.Errorf("cancel: %d %s", a.code, a.stderr)
+	}
+	s.do("issuer", "copies", "set", string(testFilm), "--dir", s.path("shop"), "--copies", "1", "--offer", "loan", "--period", "1000h")
+	if a := lend(names[0], "copies", "renew"); a.code != statusDone {
+		s.t.Errorf("renew: %d %s", a.code, a.stderr)
+	}
+	s.do("home", "fetch", string(testFilm), "--issuer", s.url, "--dir", s.path("house"))
+	var issued struct {
+		Licenses []issuer.LicenseRow `json:"licenses"`
+	}
+	s.ok(s.query(s.t.Context(), &issued, "issuer", "licenses", "--dir", s.path("shop"), "--domain", names[0]))
+	if n := len(issued.Licenses); n != 2 || issued.Licenses[1].Version != 2 {
+		s.t.Errorf("%d licenses, the loan's is %+v; want the rental's, and version 2 of the loan's", n, issued.Licenses)
 	}
 }

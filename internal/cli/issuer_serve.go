@@ -193,6 +193,9 @@ func (s *issuerServer) watch(ctx context.Context) error {
 			return fmt.Errorf("the trusted module is gone: %w", s.issuer.Err())
 		case <-learn.C:
 			s.learn(ctx)
+			if err := s.issuer.Tick(ctx); err != nil && ctx.Err() == nil { // a broken store ends service above
+				s.log.LogAttrs(ctx, slog.LevelError, "copies not brought to date", slog.Any("error", err))
+			}
 		case <-ping.C:
 			if _, err := s.module.Status(ctx); errors.Is(err, trem.ErrStream) {
 				return fmt.Errorf("the trusted module is gone: %w", err)

@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	grantColumns = `domain_id, grant_id, content_id, offer_id, kind, terms, code, policy, tiers, min_epoch, remaining, expires_at, created_at, revoked`
+	grantColumns = `domain_id, grant_id, content_id, offer_id, kind, terms, code, policy, tiers, min_epoch, remaining, expires_at, created_at, revoked, version, issued_at`
 	sqlPutDomain = `INSERT INTO domain (domain_id, status, created_at) VALUES ($1, 'active', $2) ON CONFLICT DO NOTHING`
 	sqlPutGrant  = `INSERT INTO license_grant (` + grantColumns + `)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING`
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING`
 	sqlGrant     = `SELECT ` + grantColumns + ` FROM license_grant WHERE domain_id = $1 AND grant_id = $2`
 	sqlGrantsFor = `SELECT ` + grantColumns + ` FROM license_grant WHERE domain_id = $1 AND content_id = $2 ORDER BY created_at, grant_id`
 	sqlGrants    = `SELECT ` + grantColumns + ` FROM license_grant
@@ -20,7 +20,9 @@ WHERE domain_id > $1 OR (domain_id = $1 AND grant_id > $2) ORDER BY domain_id, g
 	sqlRevoke = `UPDATE license_grant SET revoked = 1 WHERE domain_id = $1 AND grant_id = $2`
 	sqlDebit  = `UPDATE license_grant SET remaining = remaining - 1 WHERE domain_id = $1 AND grant_id = $2 AND remaining > 0`
 	sqlCredit = `UPDATE license_grant SET remaining = remaining + 1 WHERE domain_id = $1 AND grant_id = $2`
-	sqlSeq    = `INSERT INTO peer_seq (domain_id, peer, incarnation, seq) VALUES ($1, $2, $3, 1)
+	sqlRenew  = `UPDATE license_grant SET terms = $4, code = $5, policy = $6, tiers = $7, expires_at = $8, issued_at = $9, version = $3
+WHERE domain_id = $1 AND grant_id = $2 AND version = $3 - 1`
+	sqlSeq = `INSERT INTO peer_seq (domain_id, peer, incarnation, seq) VALUES ($1, $2, $3, 1)
 ON CONFLICT (domain_id, peer, incarnation) DO UPDATE SET seq = peer_seq.seq + 1 RETURNING seq`
 )
 
@@ -34,6 +36,10 @@ func (t *tx) PutGrant(ctx context.Context, g issuer.Grant) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	version, err := number(max(g.Version, 1))
+	if err != nil {
+		return false, err
+	}
 	revoked := int64(0)
 	if g.Revoked {
 		revoked = 1
@@ -42,7 +48,7 @@ func (t *tx) PutGrant(ctx context.Context, g issuer.Grant) (bool, error) {
 		return false, err
 	}
 	return t.fresh(ctx, sqlPutGrant, g.Domain[:], g.ID[:], []byte(g.Content), g.Offer, string(g.Kind), g.Terms, notNil(g.Code), notNil(g.Policy),
-		tiersText(g.Tiers), epoch, remaining, g.Expires, g.Created, revoked)
+		tiersText(g.Tiers), epoch, remaining, g.Expires, g.Created, revoked, version, g.IssuedAt)
 }
 
 // Grant returns one grant.
@@ -65,9 +71,9 @@ func (t *tx) grants(ctx context.Context, sql string, args ...any) ([]issuer.Gran
 	err := t.conn.query(ctx, func(scan func(...any) error) error {
 		var domain, id, content []byte
 		var kind, tiers string
-		var epoch, remaining, revoked int64
+		var epoch, remaining, revoked, version int64
 		var g issuer.Grant
-		err := scan(&domain, &id, &content, &g.Offer, &kind, &g.Terms, &g.Code, &g.Policy, &tiers, &epoch, &remaining, &g.Expires, &g.Created, &revoked)
+		err := scan(&domain, &id, &content, &g.Offer, &kind, &g.Terms, &g.Code, &g.Policy, &tiers, &epoch, &remaining, &g.Expires, &g.Created, &revoked, &version, &g.IssuedAt)
 		if err != nil {
 			return err
 		}
@@ -75,7 +81,7 @@ func (t *tx) grants(ctx context.Context, sql string, args ...any) ([]issuer.Gran
 		f.copy(g.Domain[:], domain)
 		f.copy(g.ID[:], id)
 		g.Content, g.Kind, g.Revoked = ident.Content(content), issuer.Kind(kind), revoked != 0
-		g.MinEpoch, g.Remaining = uint64(epoch), uint64(remaining) //nolint:gosec // checked by the table not to be negative
+		g.MinEpoch, g.Remaining, g.Version = uint64(epoch), uint64(remaining), uint64(version) //nolint:gosec // checked by the table not to be negative
 		if g.Tiers, err = tiersOf(tiers); err != nil {
 			return err
 		}
@@ -88,6 +94,15 @@ func (t *tx) grants(ctx context.Context, sql string, args ...any) ([]issuer.Gran
 // RevokeGrant ends a grant: nothing more is issued for it.
 func (t *tx) RevokeGrant(ctx context.Context, key issuer.GrantKey) error {
 	return t.one(ctx, sqlRevoke, key.Domain[:], key.Grant[:])
+}
+
+// RenewGrant replaces the terms of a grant.
+func (t *tx) RenewGrant(ctx context.Context, g issuer.Grant) (bool, error) {
+	version, err := number(g.Version)
+	if err != nil {
+		return false, err
+	}
+	return t.fresh(ctx, sqlRenew, g.Domain[:], g.ID[:], version, g.Terms, notNil(g.Code), notNil(g.Policy), tiersText(g.Tiers), g.Expires, g.IssuedAt)
 }
 
 // Debit takes one license from a grant.

@@ -76,6 +76,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`
 	licenseColumns = `domain_id, license_id, device_id, grant_id, request_id, state, version, issued_at, digest`
 	sqlLicense     = `SELECT ` + licenseColumns + ` FROM license WHERE domain_id = $1 AND license_id = $2`
 	sqlLicenses    = `SELECT ` + licenseColumns + ` FROM license WHERE domain_id = $1 ORDER BY issued_at, license_id`
+	sqlRenewed     = `UPDATE license SET version = $3, issued_at = $4, digest = $5 WHERE domain_id = $1 AND license_id = $2 AND version < $3`
 	sqlSetLicense  = `UPDATE license SET state = $3 WHERE domain_id = $1 AND license_id = $2`
 )
 
@@ -120,6 +121,15 @@ func (t *tx) licenses(ctx context.Context, sql string, args ...any) ([]issuer.Li
 		return f.err
 	}, sql, args...)
 	return out, err
+}
+
+// RenewLicense replaces a license's version, time and digest.
+func (t *tx) RenewLicense(ctx context.Context, l issuer.License) error {
+	version, err := number(l.Version)
+	if err != nil {
+		return err
+	}
+	return t.one(ctx, sqlRenewed, l.Domain[:], l.ID[:], version, l.IssuedAt, l.Digest[:])
 }
 
 // SetLicense changes a license's state.

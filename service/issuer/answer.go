@@ -219,7 +219,7 @@ func (a *issue) choose(ctx context.Context, now int64) (Grant, error) {
 // usable takes one license from the grant. The one license of a stateless
 // grant is taken once.
 func (a *issue) usable(ctx context.Context, g Grant) (bool, error) {
-	info, err := g.info(a.id, ident.License{1}, a.ev.Generation, g.Created)
+	info, err := g.info(a.id, ident.License{1}, a.ev.Generation, g.IssuedAt)
 	if err != nil {
 		return false, err
 	}
@@ -239,7 +239,7 @@ func (a *issue) usable(ctx context.Context, g Grant) (bool, error) {
 func (a *issue) make(ctx context.Context, g Grant, now int64) (ident.License, ident.Transfer, error) {
 	lic := License{
 		Domain: g.Domain, ID: g.statelessID(a.ev.Generation), Device: a.ev.Peer, Grant: g.ID, Request: a.ev.Request,
-		State: Issued, Version: 1, IssuedAt: g.Created,
+		State: Issued, Version: g.Version, IssuedAt: g.IssuedAt,
 	}
 	info, err := g.info(a.id, lic.ID, a.ev.Generation, lic.IssuedAt)
 	if err != nil {
@@ -248,7 +248,7 @@ func (a *issue) make(ctx context.Context, g Grant, now int64) (ident.License, id
 	if info.Stateless() {
 		return lic.ID, ident.Transfer{}, a.stateless(ctx, g, lic)
 	}
-	lic.ID, lic.IssuedAt = ident.NewLicense(), now
+	lic.ID, lic.IssuedAt, lic.Version = ident.NewLicense(), now, 1
 	info.ID, info.IssuedAt = lic.ID, lic.IssuedAt
 	tid, err := a.stateful(ctx, g, lic, info)
 	return lic.ID, tid, err
@@ -256,7 +256,7 @@ func (a *issue) make(ctx context.Context, g Grant, now int64) (ident.License, id
 
 // stateless makes the grant's one license, the first time or again.
 func (a *issue) stateless(ctx context.Context, g Grant, lic License) error {
-	info, err := g.info(a.id, lic.ID, a.ev.Generation, g.Created)
+	info, err := g.info(a.id, lic.ID, a.ev.Generation, g.IssuedAt)
 	if err != nil {
 		return err
 	}
@@ -264,16 +264,14 @@ func (a *issue) stateless(ctx context.Context, g Grant, lic License) error {
 	if err != nil {
 		return err
 	}
-	if lic.Digest == ([32]byte{}) {
-		lic.Digest = p.Hash
-	}
+	lic.Digest, lic.Version, lic.IssuedAt = p.Hash, g.Version, g.IssuedAt
 	fresh, err := a.tx.PutLicense(ctx, lic)
 	if err != nil {
 		return err
 	}
 	if fresh {
 		a.license = lic
-	} else if lic, err = a.tx.License(ctx, lic.Domain, lic.ID); err != nil {
+	} else if lic, err = a.renewed(ctx, lic); err != nil {
 		return err
 	}
 	if lic.Digest != p.Hash { // other keys were registered since, or another module signs
@@ -281,6 +279,17 @@ func (a *issue) stateless(ctx context.Context, g Grant, lic License) error {
 	}
 	a.sealed = p.Sealed
 	return nil
+}
+
+// renewed is the license as it was issued, or now is in a higher version.
+func (a *issue) renewed(ctx context.Context, lic License) (License, error) {
+	have, err := a.tx.License(ctx, lic.Domain, lic.ID)
+	if err != nil || have.Version >= lic.Version {
+		return have, err
+	}
+	have.Version, have.IssuedAt, have.Digest = lic.Version, lic.IssuedAt, lic.Digest
+	a.license = have
+	return have, a.tx.RenewLicense(ctx, have)
 }
 
 // stateful makes a license whose state must be in one place only: a transfer.

@@ -33,13 +33,14 @@ const film = ident.Content("urn:lares:film:1")
 // that it leads to, an answer is a line of text. As the real one it does one
 // command at a time.
 type fakeTREM struct {
-	mu       sync.Mutex
-	epoch    uint64
-	key      string // changes what licenses hash to
-	prepared int
-	released []string
-	failPrep error
-	failRel  error
+	mu         sync.Mutex
+	epoch      uint64
+	key        string // changes what licenses hash to
+	prepared   int
+	registered int
+	released   []string
+	failPrep   error
+	failRel    error
 }
 
 func (f *fakeTREM) Status(context.Context) (trem.Status, error) {
@@ -47,6 +48,7 @@ func (f *fakeTREM) Status(context.Context) (trem.Status, error) {
 }
 
 func (f *fakeTREM) RegisterKeys(_ context.Context, sealed []byte) (ident.Content, error) {
+	f.registered++
 	id, ok := strings.CutPrefix(string(sealed), "keys of ")
 	if !ok {
 		return "", &trem.Error{Code: trem.CodeRejected, Text: "key delivery: not for this module"}
@@ -199,10 +201,15 @@ func receipt(seq uint64, sealed string, installed bool) trem.Event {
 	}
 }
 
-func (s *shop) licenses() (out []issuer.License) {
+func (s *shop) licenses() []issuer.License {
+	s.t.Helper()
+	return s.licensesOf(house)
+}
+
+func (s *shop) licensesOf(d ident.Domain) (out []issuer.License) {
 	s.t.Helper()
 	err := s.store.View(s.t.Context(), func(ctx context.Context, r issuer.Reader) (err error) {
-		out, err = r.Licenses(ctx, house)
+		out, err = r.Licenses(ctx, d)
 		return err
 	})
 	if err != nil {

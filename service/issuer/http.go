@@ -49,10 +49,13 @@ type About struct {
 	Name   string       `json:"name"`
 	Issuer ident.Issuer `json:"issuer"`
 	Device ident.Device `json:"device"` // of the issuer's TREM
+	// Status is where status documents are, with {domain} and {license} in it.
+	Status string `json:"status,omitempty"`
 }
 
 // Handler serves households, operators and supervisors on one listener.
 func Handler(cfg APIConfig) http.Handler {
+	cfg.About.Status = strings.TrimSuffix(cfg.URL, "/") + StatusPath + "{domain}/{license}"
 	a := &api{cfg}
 	mux := http.NewServeMux()
 	mux.Handle(cfg.FramesPath, cfg.Frames)
@@ -69,6 +72,8 @@ func Handler(cfg APIConfig) http.Handler {
 	mux.HandleFunc("POST /api/v1/grants/{domain}/{grant}/revoke", a.admin(a.revoke))
 	mux.HandleFunc("GET /api/v1/licenses/{domain}", a.admin(a.licenses))
 	a.claimRoutes(mux)
+	a.copyRoutes(mux)
+	a.statusRoutes(mux)
 	if cfg.Pages != nil {
 		mux.Handle("GET /c", cfg.Pages)
 		mux.Handle("GET "+ClaimPath, cfg.Pages)
@@ -126,7 +131,7 @@ func (a *api) admin(fn endpoint) http.HandlerFunc {
 
 // fail turns an error into a problem document. What is the server's own stays in its log.
 func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if claimProblem(w, err) {
+	if claimProblem(w, err) || lendProblem(w, err) {
 		return
 	}
 	var te *trem.Error

@@ -205,7 +205,7 @@ func (i *Issuer) complete(g *Grant) error {
 	if g.Expires != 0 && g.Expires <= now {
 		return fmt.Errorf("%w: the grant expires before it begins", ErrTerms)
 	}
-	g.Created, g.Terms, g.Code = now, t.text, t.code
+	g.Created, g.Version, g.IssuedAt, g.Terms, g.Code = now, 1, now, t.text, t.code
 	if g.Policy, err = wire.Marshal(t.policy); err != nil {
 		return err
 	}

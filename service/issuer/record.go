@@ -51,8 +51,10 @@ type Grant struct {
 	// is issued once and repeated.
 	Remaining uint64 `json:"remaining"`
 	Expires   int64  `json:"expires_at"` // Unix ms from which nothing is issued; 0 = never
-	Created   int64  `json:"created_at"` // Unix ms; issued at, of a stateless license
+	Created   int64  `json:"created_at"` // Unix ms
 	Revoked   bool   `json:"revoked"`
+	Version   uint64 `json:"version"`   // of its stateless license: a renewal has one more
+	IssuedAt  int64  `json:"issued_at"` // Unix ms: issued at, of this version of a stateless license
 }
 
 // LicenseState says what became of an issued license.

@@ -34,8 +34,22 @@ type Reader interface {
 	Offer(ctx context.Context, id string) (Offer, error)
 	// Grants returns at most limit grants behind after, in the order of domain and ID.
 	Grants(ctx context.Context, after GrantKey, limit int) ([]Grant, error)
+	Grant(ctx context.Context, key GrantKey) (Grant, error)
 	Licenses(ctx context.Context, domain ident.Domain) ([]License, error)
+	License(ctx context.Context, domain ident.Domain, id ident.License) (License, error)
 	CodeReader
+	StockReader
+}
+
+// StockReader reads a library's copies.
+type StockReader interface {
+	// Stocks returns at most limit titles behind after, in the order of their IDs.
+	Stocks(ctx context.Context, after ident.Content, limit int) ([]Stock, error)
+	Stock(ctx context.Context, content ident.Content) (Stock, error)
+	// Loans returns who has a copy, what comes back first first.
+	Loans(ctx context.Context, content ident.Content) ([]CopyLoan, error)
+	// Holds returns who waits, in their turn.
+	Holds(ctx context.Context, content ident.Content) ([]Hold, error)
 }
 
 // CodeReader reads claim codes.
@@ -58,6 +72,9 @@ type Tx interface {
 	TransferTx
 	ShelfTx
 	CodeTx
+	StockTx
+	HoldTx
+	RenewTx
 }
 
 // ClaimTx makes requests idempotent.
@@ -74,7 +91,6 @@ type GrantTx interface {
 	// PutGrant records a grant, and its household when it is new. fresh is
 	// false when the ID is taken; nothing is written then.
 	PutGrant(ctx context.Context, g Grant) (fresh bool, err error)
-	Grant(ctx context.Context, key GrantKey) (Grant, error)
 	// GrantsFor returns the household's grants of a content.
 	GrantsFor(ctx context.Context, domain ident.Domain, content ident.Content) ([]Grant, error)
 	RevokeGrant(ctx context.Context, key GrantKey) error
@@ -94,7 +110,6 @@ type CountTx interface {
 type LicenseTx interface {
 	// PutLicense records a license. fresh is false when it was issued before.
 	PutLicense(ctx context.Context, l License) (fresh bool, err error)
-	License(ctx context.Context, domain ident.Domain, id ident.License) (License, error)
 	SetLicense(ctx context.Context, domain ident.Domain, id ident.License, state LicenseState) error
 }
 
@@ -129,4 +144,32 @@ type CodeTx interface {
 	RedeemCode(ctx context.Context, c CodeRow) (ok bool, err error)
 	// VoidCode ends a code; ok is false when there is none that is open.
 	VoidCode(ctx context.Context, hash CodeHash) (ok bool, err error)
+}
+
+// StockTx keeps a library's copies.
+type StockTx interface {
+	// PutStock records a title's stock, or replaces it.
+	PutStock(ctx context.Context, s Stock) error
+	// TakeStock returns a title's stock and the number of this turn: 1, 2, 3, …
+	// Until the transaction ends no other one takes it.
+	TakeStock(ctx context.Context, content ident.Content) (s Stock, turn uint64, err error)
+	// PutLoan records a household's loan of a title, or replaces it.
+	PutLoan(ctx context.Context, l CopyLoan) error
+	DropLoan(ctx context.Context, content ident.Content, domain ident.Domain) error
+}
+
+// HoldTx keeps who waits for a copy.
+type HoldTx interface {
+	// PutHold records a household's hold of a title, or replaces it.
+	PutHold(ctx context.Context, h Hold) error
+	DropHold(ctx context.Context, content ident.Content, domain ident.Domain) error
+}
+
+// RenewTx keeps what a renewal changes.
+type RenewTx interface {
+	// RenewGrant replaces the terms of a grant of the version before g's; ok is
+	// false when there is none of it.
+	RenewGrant(ctx context.Context, g Grant) (ok bool, err error)
+	// RenewLicense replaces version, time and digest of a license of a lower version.
+	RenewLicense(ctx context.Context, l License) error
 }

@@ -25,6 +25,8 @@ type terms struct {
 	code   permission.Code
 	policy license.Policy
 	units  *permission.Units
+	// written are the policy's statements, as they stand in text.
+	written []string
 }
 
 // parseTerms reads terms in text form: the statements of a permission code
@@ -35,7 +37,7 @@ type terms struct {
 // BACKUP=none|issuer|household.
 func parseTerms(text string) (terms, error) {
 	var t terms
-	var code, policy []string
+	var code []string
 	for part := range strings.SplitSeq(text, ";") {
 		part = strings.TrimSpace(part)
 		key, value, _ := strings.Cut(part, "=")
@@ -45,7 +47,7 @@ func parseTerms(text string) (terms, error) {
 		case err != nil:
 			return t, fmt.Errorf("%w: %s: %w", ErrTerms, part, err)
 		case mine:
-			policy = append(policy, key+"="+value)
+			t.written = append(t.written, key+"="+value)
 		case part != "":
 			code = append(code, part)
 		}
@@ -58,7 +60,7 @@ func parseTerms(text string) (terms, error) {
 		return t, fmt.Errorf("%w: they allow nothing", ErrTerms)
 	}
 	t.units = units
-	t.text = strings.Join(append([]string{units.Text()}, policy...), "; ")
+	t.text = strings.Join(append([]string{units.Text()}, t.written...), "; ")
 	if t.code, err = units.Encode(); err != nil {
 		return t, fmt.Errorf("%w: %w", ErrTerms, err)
 	}
@@ -160,12 +162,12 @@ func (g *Grant) info(issuer ident.Issuer, id ident.License, generation uint64, i
 	}
 	return license.Info{
 		Format: license.Format, ID: id, Issuer: issuer, IssuedAt: issuedAt, Content: g.Content, Subject: license.DomainSubject(g.Domain, generation),
-		Code: g.Code, Policy: p, RevMinEpoch: g.MinEpoch, Version: 1,
+		Code: g.Code, Policy: p, RevMinEpoch: g.MinEpoch, Version: max(g.Version, 1),
 	}, nil
 }
 
 // statelessID is the ID of the one license that a stateless grant makes for a
-// generation of its household: repeats are the same license.
+// generation of its household: repeats are the same license, renewals its next version.
 func (g *Grant) statelessID(generation uint64) ident.License {
 	data, err := wire.Marshal([]any{"lares/1/stateless", g.Domain, g.ID, generation, uint64(1)})
 	if err != nil {

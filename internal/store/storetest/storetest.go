@@ -39,6 +39,9 @@ func Run(t *testing.T, open func(t *testing.T) issuer.Store) {
 		{"Kinds", kinds},
 		{"Codes", codes},
 		{"CodesTogether", codesTogether},
+		{"Stock", stock},
+		{"StockTogether", stockTogether},
+		{"Renewals", renewals},
 		{"RollBack", rollBack},
 		{"Constraint", constraint},
 		{"ReadsAreOneState", oneState},
@@ -57,7 +60,7 @@ var (
 func grant(n byte, remaining uint64) issuer.Grant {
 	return issuer.Grant{
 		ID: issuer.GrantID{n}, Domain: house, Content: film, Offer: "rent-48h", Kind: issuer.Rental, Terms: "PLAY", Code: []byte{1, 2}, Policy: []byte{0xa0},
-		Tiers: []uint64{1, 3}, MinEpoch: 7, Remaining: remaining, Expires: 9_000, Created: 1_000,
+		Tiers: []uint64{1, 3}, MinEpoch: 7, Remaining: remaining, Expires: 9_000, Created: 1_000, Version: 1, IssuedAt: 1_000,
 	}
 }
 
