@@ -188,7 +188,7 @@ func (f *keysFlags) delivery(doc *cpix.Document) (*content.Delivery, *deliveredK
 	if id == "" {
 		id = doc.ContentID
 	}
-	d, out := &content.Delivery{DurationMS: uint64(max(f.duration.Milliseconds(), 0))}, &deliveredKeys{} //nolint:gosec // not negative
+	d, out := &content.Delivery{DurationMS: uint64(max(f.duration.Milliseconds(), 0))}, &deliveredKeys{}
 	if err := d.Content.UnmarshalBinary([]byte(id)); err != nil {
 		return nil, nil, usage("--content %q: want 1 to %d bytes", id, ident.MaxOpaque)
 	}

@@ -260,6 +260,7 @@ func TestLCP_3_AChangedDocumentDoesNotVerify(t *testing.T) {
 		"printing":             {bytes.Replace(doc, []byte(`"print":0`), []byte(`"print":9`), 1), p.roots},
 		"a member more":        {bytes.Replace(doc, []byte(`"print":0`), []byte(`"print":0,"x":1`), 1), p.roots},
 		"another root":         {doc, newProvider(t).roots},
+		"no root":              {doc, nil},
 		"another signature":    {bytes.Replace(doc, []byte(`"value":"`), []byte(`"value":"AAAA`), 1), p.roots},
 		"issued before it was": {bytes.Replace(doc, []byte(`"issued":"2026`), []byte(`"issued":"2016`), 1), p.roots},
 	} {

@@ -150,7 +150,12 @@ func date(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T
 // Verify checks the provider's signature over the document as it was parsed: a
 // certificate that chains to a root and was valid when the license was issued or
 // last updated, and RSA with SHA-256 over the canonical form.
+//
+// Without roots nobody is trusted: the machine's own are for web pages.
 func (l *License) Verify(roots *x509.CertPool) error {
+	if roots == nil {
+		return fmt.Errorf("%w: no root is given", ErrSignature)
+	}
 	cert, err := x509.ParseCertificate(l.Signature.Certificate)
 	if err != nil {
 		return fmt.Errorf("%w: the provider's certificate", ErrSignature)
