@@ -108,8 +108,8 @@ func NewLinks(self Addr) *Links {
 
 // Open names a new link.
 func (l *Links) Open(now time.Time) (id LinkID) {
-	binary.BigEndian.PutUint64(id[:8], uint64(now.UnixMilli())) //nolint:gosec // after 1970
-	rand.Read(id[8:16])                                         // never returns an error
+	binary.BigEndian.PutUint64(id[:8], uint64(now.UnixMilli()))
+	rand.Read(id[8:16]) // never returns an error
 	l.tag(&id)
 	return id
 }

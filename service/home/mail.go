@@ -152,7 +152,7 @@ func letterFrame(from, to ident.Device, topic lrp.Tx, letter []byte, now time.Ti
 	body, err := lrp.SLTP{Message: letter}.Encode()
 	return lrp.Frame{
 		Version: lrp.Version, Type: lrp.TypeSLTP, Dst: lrp.Addr(to), Src: lrp.Addr(from), Tx: topic,
-		Seq: uint64(now.UnixMilli()), Expires: now.Add(MailLife + time.Second).UnixMilli(), Body: body, //nolint:gosec // after 1970
+		Seq: uint64(now.UnixMilli()), Expires: now.Add(MailLife + time.Second).UnixMilli(), Body: body,
 	}, err
 }
 

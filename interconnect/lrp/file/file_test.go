@@ -118,14 +118,16 @@ func TestFile_Spec13_ForeignAndDamagedFilesAreTolerated(t *testing.T) {
 	other := frame(2)
 	otherName := filepath.Join(box, fmt.Sprintf("%v-%v-%d.ask", other.Src, other.Tx, other.Seq))
 	for name, make := range map[string]func() error{
-		"holiday.jpg":       func() error { return os.WriteFile(filepath.Join(dir, "holiday.jpg"), []byte("JFIF"), 0o600) },
-		"a folder":          func() error { return os.Mkdir(filepath.Join(dir, "DCIM"), 0o700) },
-		"another's name":    func() error { return os.WriteFile(filepath.Join(box, "renamed.ask"), data, 0o600) },
-		"half a frame":      func() error { return os.WriteFile(otherName, data[:20], 0o600) },
-		"empty":             func() error { return os.WriteFile(filepath.Join(box, "empty.ask"), nil, 0o600) },
-		"half written":      func() error { return os.WriteFile(filepath.Join(box, ".new-0011"), data[:9], 0o600) },
-		"huge":              func() error { return os.Truncate(mustCreate(t, filepath.Join(box, "huge.ask")), 1<<33) },
-		"a link outside":    func() error { return errors.Join(os.WriteFile(secret, data, 0o600), os.Symlink(secret, filepath.Join(box, "link.ask"))) },
+		"holiday.jpg":    func() error { return os.WriteFile(filepath.Join(dir, "holiday.jpg"), []byte("JFIF"), 0o600) },
+		"a folder":       func() error { return os.Mkdir(filepath.Join(dir, "DCIM"), 0o700) },
+		"another's name": func() error { return os.WriteFile(filepath.Join(box, "renamed.ask"), data, 0o600) },
+		"half a frame":   func() error { return os.WriteFile(otherName, data[:20], 0o600) },
+		"empty":          func() error { return os.WriteFile(filepath.Join(box, "empty.ask"), nil, 0o600) },
+		"half written":   func() error { return os.WriteFile(filepath.Join(box, ".new-0011"), data[:9], 0o600) },
+		"huge":           func() error { return os.Truncate(mustCreate(t, filepath.Join(box, "huge.ask")), 1<<33) },
+		"a link outside": func() error {
+			return errors.Join(os.WriteFile(secret, data, 0o600), os.Symlink(secret, filepath.Join(box, "link.ask")))
+		},
 		"a pipe":            func() error { return syscall.Mkfifo(filepath.Join(box, "pipe.ask"), 0o600) },
 		"a folder as frame": func() error { return os.Mkdir(filepath.Join(box, "folder.ask"), 0o700) },
 		"a box that is a link": func() error {

@@ -54,13 +54,13 @@ func name(box, other lrp.Addr, tx lrp.Tx, seq uint64, ending string) string {
 // write makes a file whole or not at all, and durable.
 func (d folder) write(to string, data []byte) error {
 	box := path.Dir(to)
-	if err := d.root.Mkdir(box, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // a stick is read by others
+	if err := d.root.Mkdir(box, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%w: %w", lrp.ErrLost, err)
 	}
 	var mark [8]byte
 	rand.Read(mark[:]) // never returns an error
 	tmp := path.Join(box, ".new-"+hex.EncodeToString(mark[:]))
-	f, err := d.root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // as above
+	f, err := d.root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return fmt.Errorf("%w: %w", lrp.ErrLost, err)
 	}

@@ -67,7 +67,7 @@ func (s *Server) Sweep(ctx context.Context) (out Done, err error) {
 func (s *Server) answer(ctx context.Context, d folder, at string) (done bool, err error) {
 	data, err := d.read(at, maxAsk)
 	if err != nil {
-		return false, nil // it cannot be read: as one that is damaged
+		return false, nil //nolint:nilerr // it cannot be read: as one that is damaged
 	}
 	f, by, ok := s.open(data)
 	if !ok || !fits(at, f) {

@@ -262,17 +262,16 @@ func door(t *testing.T, p *Party) (Accepting, *lrp.Mailbox) {
 		return []lrp.Frame{lrp.Acknowledge(f)}
 	}}
 	a.Wait = func(ctx context.Context, link lrp.LinkID, after uint64) ([]lrp.Kept, error) {
-		for _, src := range e.Sources(link, Start()) {
-			mu.Lock()
-			kept := box.For(src, after, Start())
-			mu.Unlock()
-			if len(kept) > 0 {
-				return kept, nil
-			}
-			<-ctx.Done()
-			return nil, nil
+		if !e.Proved(link, p.Addr, Start()) {
+			return nil, lrp.ErrProof
 		}
-		return nil, lrp.ErrProof
+		mu.Lock()
+		kept := box.For(p.Addr, after, Start())
+		mu.Unlock()
+		if len(kept) == 0 {
+			<-ctx.Done()
+		}
+		return kept, nil
 	}
 	return a, box
 }

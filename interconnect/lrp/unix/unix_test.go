@@ -19,12 +19,8 @@ import (
 // serve starts a server on a socket and returns its path.
 func serve(t *testing.T, s *unix.Server) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "lrp") // short: a socket's path has at most 107 bytes
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "s")
-	l, err := net.Listen("unix", path)
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,9 +30,6 @@ func serve(t *testing.T, s *unix.Server) string {
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
 	})
@@ -71,7 +64,7 @@ func TestUnix_Spec12_WhatIsNotARequestEndsTheConnection(t *testing.T) {
 		"a frame too long": {'F', 0xff, 0xff, 0xff, 0xff},
 		"no frame":         {'F', 0, 0, 0, 1, 0xf6},
 	} {
-		conn, err := net.Dial("unix", path)
+		conn, err := new(net.Dialer).DialContext(t.Context(), "unix", path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,19 +83,14 @@ func TestUnix_Spec12_WhatIsNotARequestEndsTheConnection(t *testing.T) {
 
 // A server that is gone is lost, and is found again when it is back.
 func TestUnix_Spec12_AServerThatComesBack(t *testing.T) {
-	dir, err := os.MkdirTemp("", "lrp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir) //nolint:errcheck // of a test
-	path := filepath.Join(dir, "s")
+	path := filepath.Join(t.TempDir(), "s")
 	c := &unix.Client{Path: path}
 	f := lrp.NewTransaction(lrp.Addr{1}, lrp.Addr{2}, lrptest.Start(), lrp.Life).Next(lrp.TypeSLTP, []byte{1})
 	for range 2 {
 		if _, err := c.Exchange(t.Context(), f); !errors.Is(err, lrp.ErrLost) {
 			t.Fatalf("nobody is there: %v", err)
 		}
-		l, err := net.Listen("unix", path)
+		l, err := new(net.ListenConfig).Listen(t.Context(), "unix", path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -168,12 +156,13 @@ func Example() {
 		return
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // of an example
-	l, err := net.Listen("unix", filepath.Join(dir, "socket"))
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	l, err := new(net.ListenConfig).Listen(ctx, "unix", filepath.Join(dir, "socket"))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- (&unix.Server{Frames: ack}).Serve(ctx, l) }()
 	c := &unix.Client{Path: filepath.Join(dir, "socket")}

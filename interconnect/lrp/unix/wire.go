@@ -19,7 +19,7 @@ const (
 
 // writeItems sends a count and as many items, each with its length.
 func writeItems(w io.Writer, items [][]byte) error {
-	out := []byte{byte(len(items))}
+	out := []byte{byte(len(items))} //nolint:gosec // at most lrp.MaxFrames
 	for _, it := range items {
 		out = append(binary.BigEndian.AppendUint32(out, uint32(len(it))), it...) //nolint:gosec // at most MaxFrame and a little
 	}

@@ -113,7 +113,9 @@ func leftRecord(object []byte, server ident.Device) membershipRecord {
 
 // isLeft reports whether a record is one of leftRecord: no chain has a certificate
 // of an ID's length.
-func (m membershipRecord) isLeft() bool { return len(m.Manager) == 1 && len(m.Manager[0]) == ident.Size }
+func (m membershipRecord) isLeft() bool {
+	return len(m.Manager) == 1 && len(m.Manager[0]) == ident.Size
+}
 
 // leftLetters adds the letter that says that this device has left. It is said again
 // until the device joins a house: the house that hears it twice does nothing.
