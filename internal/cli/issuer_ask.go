@@ -260,6 +260,46 @@ func newIssuerRevokeCmd(env *Env, dir *string) *cobra.Command {
 	return cmd
 }
 
+func newIssuerRenewCmd(env *Env, dir *string) *cobra.Command {
+	var domain, grant, until string
+	cmd := &cobra.Command{
+		Use:   "renew",
+		Short: "Let a grant that has an end go on, also after that end",
+		Long: `Move the end of a grant's terms, for a subscription that was paid for another
+month for example. The house asks again and gets the same license in its next
+version; the film that it has is not needed for it, and stays as it is.`,
+		Example: `  lares issuer renew --domain 9c1f…e2 --grant 07aa…31 --until 2027-01-31T00:00:00Z
+  lares issuer renew --dir ./shop --domain 9c1f…e2 --grant 07aa…31 --until 2027-01-31T00:00:00Z --json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var d ident.Domain
+			var g issuer.GrantID
+			if d.UnmarshalText([]byte(domain)) != nil || g.UnmarshalText([]byte(grant)) != nil {
+				return usage("a household's and a grant's ID are 32 hexadecimal digits each")
+			}
+			at, err := time.Parse(time.RFC3339, until)
+			if err != nil {
+				return usage("--until: want a time such as 2027-01-31T00:00:00Z")
+			}
+			var out issuer.Grant
+			in := issuer.RenewRequest{Until: at.UnixMilli()}
+			if err := askIssuer(cmd.Context(), *dir, http.MethodPost, fmt.Sprintf("/api/v1/grants/%v/%v/renew", d, g), in, &out); err != nil {
+				return err
+			}
+			return env.print(cmd, out, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "Grant %v, version %d: %s\n", out.ID, out.Version, out.Terms)
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&domain, "domain", "", "the household's pairwise ID (required)")
+	cmd.Flags().StringVar(&grant, "grant", "", "the grant's ID (required)")
+	cmd.Flags().StringVar(&until, "until", "", "the new end, such as 2027-01-31T00:00:00Z (required)")
+	for _, f := range []string{"domain", "grant", "until"} {
+		_ = cmd.MarkFlagRequired(f)
+	}
+	return cmd
+}
+
 func newIssuerLicensesCmd(env *Env, dir *string) *cobra.Command {
 	var domain string
 	cmd := &cobra.Command{

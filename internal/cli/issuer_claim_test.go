@@ -70,6 +70,12 @@ func TestClaim_EndToEnd(t *testing.T) {
 		t.Errorf("claim void: %q", out)
 	}
 	lendCopies(s)
+	if out := s.do("issuer", "db", "backup", s.path("backup.db"), "--dir", s.path("shop")); !strings.HasPrefix(out, "Backed up to ") { // while it serves
+		t.Errorf("db backup: %s", out)
+	}
+	if out := s.do("issuer", "db", "check", "--dir", s.path("shop")); !strings.HasPrefix(out, "The database is whole: ") {
+		t.Errorf("db check: %s", out)
+	}
 	log, err := os.ReadFile(s.path("log"))
 	s.ok(err)
 	for _, r := range rows[1:] {

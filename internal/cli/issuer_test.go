@@ -14,6 +14,7 @@ import (
 	"github.com/lares-drm/lares/content/cenc"
 	"github.com/lares-drm/lares/interconnect/lrp"
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
+	"github.com/lares-drm/lares/internal/store"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/trem"
@@ -280,6 +281,8 @@ func TestIssuer_CommandErrors(t *testing.T) {
 		{"bad household", []string{"issuer", "grant", "--dir", dir, "--domain", "xyz", "--offer", "a"}, statusUsage, "32 hexadecimal"},
 		{"offer and terms", []string{"issuer", "grant", "--dir", dir, "--domain", strings.Repeat("0a", 16), "--offer", "a", "--content", "c", "--terms", "PLAY"}, statusUsage, "either"},
 		{"bad tier", []string{"issuer", "grant", "--dir", dir, "--domain", strings.Repeat("0a", 16), "--content", "c", "--terms", "PLAY", "--tiers", "8K"}, statusUsage, "tier"},
+		{"check nothing", []string{"issuer", "db", "check", "--dir", dir}, statusError, "no database yet"},
+		{"back up nothing", []string{"issuer", "db", "backup", filepath.Join(dir, "x"), "--dir", dir}, statusError, "no database yet"},
 		{"authority away", []string{"issuer", "init", "--dir", dir, "--ca", "http://127.0.0.1:1", "--voucher", "x", "--name", "x"}, statusLater, "does not answer"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -290,6 +293,27 @@ func TestIssuer_CommandErrors(t *testing.T) {
 				t.Errorf("status %d, %q; want %d and %q", code, text, tc.code, tc.text)
 			}
 		})
+	}
+}
+
+// A database with a row that no issuer leaves behind is status 5, and says which.
+func TestIssuer_DamagedDatabaseIsACheckThatFails(t *testing.T) {
+	dir := t.TempDir()
+	db, err := store.OpenSQLite(t.Context(), filepath.Join(dir, issuerDatabase))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(t.Context(), func(ctx context.Context, tx issuer.Tx) error {
+		_, err := tx.PutLicense(ctx, issuer.License{Domain: ident.Domain{1}, ID: ident.License{1}, State: issuer.Issued})
+		return err
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs strings.Builder
+	code := Main(t.Context(), []string{"issuer", "db", "check", "--dir", dir}, &Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Now: time.Now})
+	if code != statusCheck || !strings.Contains(out.String(), "Not so: a license has its grant (1 rows)") || !strings.Contains(errs.String(), "before a backup takes its place") {
+		t.Errorf("status %d, %q, %q", code, out.String(), errs.String())
 	}
 }
 

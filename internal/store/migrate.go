@@ -16,6 +16,12 @@ var migrations embed.FS
 
 const sqlVersionTable = `CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL, PRIMARY KEY (version))`
 
+// newestSchema is the version that this program's statements are for.
+func newestSchema() (int64, error) {
+	names, err := fs.Glob(migrations, "migrations/*.sql")
+	return int64(len(names)), err
+}
+
 // migrate brings the schema to the newest version. It runs in one transaction,
 // so a killed migration leaves the old schema.
 func migrate(ctx context.Context, c conn) error {

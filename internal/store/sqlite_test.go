@@ -302,7 +302,7 @@ func childIssue(g issuer.Grant, id ident.License) func(context.Context, issuer.T
 		if err != nil {
 			return err
 		}
-		if _, err := tx.PutLicense(ctx, issuer.License{Domain: g.Domain, ID: id, Version: seq, State: issuer.Issued}); err != nil {
+		if _, err := tx.PutLicense(ctx, issuer.License{Domain: g.Domain, ID: id, Grant: g.ID, Version: seq, State: issuer.Issued}); err != nil {
 			return err
 		}
 		return tx.PutTransfer(ctx, issuer.Transfer{Domain: g.Domain, ID: ident.Transfer{Seq: seq}, License: id, State: issuer.Escrow, Sealed: []byte{1}})

@@ -70,6 +70,7 @@ func Handler(cfg APIConfig) http.Handler {
 	mux.HandleFunc("GET /api/v1/grants", a.admin(a.grants))
 	mux.HandleFunc("POST /api/v1/grants", a.admin(a.addGrant))
 	mux.HandleFunc("POST /api/v1/grants/{domain}/{grant}/revoke", a.admin(a.revoke))
+	mux.HandleFunc("POST /api/v1/grants/{domain}/{grant}/renew", a.admin(a.renewGrant))
 	mux.HandleFunc("GET /api/v1/licenses/{domain}", a.admin(a.licenses))
 	a.claimRoutes(mux)
 	a.copyRoutes(mux)
@@ -297,12 +298,37 @@ func (a *api) addGrant(r *http.Request) (any, error) {
 	return a.Issuer.Grant(r.Context(), g)
 }
 
-func (a *api) revoke(r *http.Request) (any, error) {
-	var key GrantKey
+// grantArg reads which grant is meant.
+func grantArg(r *http.Request) (key GrantKey, err error) {
 	if err := errors.Join(key.Domain.UnmarshalText([]byte(r.PathValue("domain"))), key.Grant.UnmarshalText([]byte(r.PathValue("grant")))); err != nil {
-		return nil, fmt.Errorf("%w: %w", errRequest, err)
+		return key, fmt.Errorf("%w: %w", errRequest, err)
+	}
+	return key, nil
+}
+
+func (a *api) revoke(r *http.Request) (any, error) {
+	key, err := grantArg(r)
+	if err != nil {
+		return nil, err
 	}
 	return struct{}{}, a.Issuer.Revoke(r.Context(), key)
+}
+
+// RenewRequest says until when a grant goes on.
+type RenewRequest struct {
+	Until int64 `json:"until"` // Unix ms
+}
+
+func (a *api) renewGrant(r *http.Request) (any, error) {
+	key, err := grantArg(r)
+	if err != nil {
+		return nil, err
+	}
+	var in RenewRequest
+	if err := decode(r, &in); err != nil {
+		return nil, err
+	}
+	return a.Issuer.Renew(r.Context(), key, in.Until)
 }
 
 // LicenseRow is an issued license as the API shows it.

@@ -54,7 +54,7 @@ func TestHTTP_Spec6_OnlyTheTokenOpens(t *testing.T) {
 	for _, path := range []string{
 		"GET /api/v1/contents", "POST /api/v1/contents", "GET /api/v1/grants", "POST /api/v1/grants", "GET /api/v1/offers", "GET /api/v1/offers/x", "POST /api/v1/offers", "GET /api/v1/licenses/" + house.String(),
 		"GET /api/v1/copies", "POST /api/v1/copies", "POST /api/v1/copies/lend", "POST /api/v1/copies/renew", "POST /api/v1/copies/return", "POST /api/v1/holds", "POST /api/v1/holds/cancel",
-		"GET /api/v1/claims", "POST /api/v1/claims", "GET /api/v1/claims/" + house.String(), "POST /api/v1/claims/" + house.String() + "/resend", "POST /api/v1/claims/" + house.String() + "/void",
+		"POST /api/v1/grants/" + house.String() + "/" + house.String() + "/renew", "GET /api/v1/claims", "POST /api/v1/claims", "GET /api/v1/claims/" + house.String(), "POST /api/v1/claims/" + house.String() + "/resend", "POST /api/v1/claims/" + house.String() + "/void",
 	} {
 		method, path, _ := strings.Cut(path, " ")
 		for _, auth := range []string{"", "Bearer ", "Bearer wrong", "Basic " + token, token} {

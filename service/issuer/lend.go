@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 
-	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 )
 
@@ -81,11 +79,10 @@ func (o *Offer) until(end int64) (string, error) {
 		}
 		u.EndTime = end
 	}
-	parts := append([]string{t.units.Text()}, t.written...)
-	if t.policy.ExpiryMode == license.ExpiryMode(0) {
-		parts = append(parts, "EXPIRY_MODE=stop")
+	if t.policy.ExpiryMode == 0 {
+		t.written = append(t.written, "EXPIRY_MODE=stop")
 	}
-	return strings.Join(parts, "; "), nil
+	return t.join(), nil
 }
 
 // load reads a title's loans and holds, and brings them to now.

@@ -60,11 +60,16 @@ func parseTerms(text string) (terms, error) {
 		return t, fmt.Errorf("%w: they allow nothing", ErrTerms)
 	}
 	t.units = units
-	t.text = strings.Join(append([]string{units.Text()}, t.written...), "; ")
+	t.text = t.join()
 	if t.code, err = units.Encode(); err != nil {
 		return t, fmt.Errorf("%w: %w", ErrTerms, err)
 	}
 	return t, nil
+}
+
+// join writes units and policy as one text.
+func (t *terms) join() string {
+	return strings.Join(append([]string{t.units.Text()}, t.written...), "; ")
 }
 
 func policyStatement(p *license.Policy, key, value string) (mine bool, err error) {

@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lares-drm/lares/internal/store"
+)
+
+func newIssuerDBCmd(env *Env, dir *string) *cobra.Command {
+	cmd := &cobra.Command{Use: "db", Short: "The issuer's database: check it, back it up"}
+	cmd.AddCommand(newDBCheckCmd(env, dir), newDBBackupCmd(env, dir))
+	return cmd
+}
+
+func newDBCheckCmd(env *Env, dir *string) *cobra.Command {
+	var postgres string
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Look for damage and for what no issuer leaves behind; status 5 when there is any",
+		Long: `Look at every page of the database file, and at the rules that hold between its
+tables: a license has its grant, a redeemed code its grant, loans are not more
+than copies, and so on. It may run while the issuer serves, and changes nothing.`,
+		Example: `  lares issuer db check
+  lares issuer db check --dir ./shop --json
+  lares issuer db check --postgres ./dsn`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			got, err := checkDatabase(cmd, *dir, postgres)
+			if err != nil {
+				return err
+			}
+			err = env.print(cmd, got, func(w io.Writer) error {
+				p := printer{w: w}
+				for _, f := range got.Findings {
+					p.line("Not so: %s (%d rows) %s", f.Rule, f.Rows, f.Text)
+				}
+				if len(got.Findings) == 0 {
+					p.line("The database is whole: schema %d, %d rules hold.", got.Schema, got.Rules)
+				}
+				return p.err
+			})
+			if err == nil && len(got.Findings) > 0 {
+				err = check("the database is damaged: stop the issuer, keep the file, and read section 7 of docs/spec/issuer-store.md before a backup takes its place")
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&postgres, "postgres", "", "file (0600) with the connection string of a PostgreSQL database; default: SQLite in the folder")
+	return cmd
+}
+
+func checkDatabase(cmd *cobra.Command, dir, postgres string) (store.Checked, error) {
+	if postgres == "" {
+		got, err := store.CheckSQLite(cmd.Context(), filepath.Join(dir, issuerDatabase))
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%s has no database yet: lares issuer serve --dir %s makes it", dir, dir)
+		}
+		return got, err
+	}
+	dsn, err := secretFile(postgres)
+	if err != nil {
+		return store.Checked{}, fmt.Errorf("read the connection string: %w", err)
+	}
+	return store.CheckPostgres(cmd.Context(), dsn)
+}
+
+func newDBBackupCmd(env *Env, dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Copy the database into a new file, also while the issuer serves",
+		Long: `Copy the SQLite database into a new file: one consistent state, with everything
+that was acknowledged before, on disk when the command ends. A PostgreSQL database
+is backed up with pg_dump. A copy takes the place of a database that is lost, the
+newest only: what was issued since would be issued twice (docs/spec/issuer-store.md,
+section 7). Without claim.key, which is not in it, no claim code is good.`,
+		Example: `  lares issuer db backup /backups/issuer-2026-11-28.db
+  lares issuer db backup ./copy.db --dir ./shop --json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			err := store.BackupSQLite(cmd.Context(), filepath.Join(*dir, issuerDatabase), args[0])
+			switch {
+			case errors.Is(err, fs.ErrExist):
+				return fmt.Errorf("%s is there already; say another name", args[0])
+			case errors.Is(err, fs.ErrNotExist):
+				return fmt.Errorf("%s has no database yet, or %s cannot be made", *dir, args[0])
+			case err != nil:
+				return err
+			}
+			got, err := store.CheckSQLite(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if len(got.Findings) > 0 {
+				return check("the copy is made, and it is not whole: lares issuer db check says of the database why")
+			}
+			return env.print(cmd, map[string]any{"file": args[0], "schema": got.Schema}, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "Backed up to %s, and checked.\n", args[0])
+				return err
+			})
+		},
+	}
+}

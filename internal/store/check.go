@@ -1,0 +1,175 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// rules hold in every state that an issuer leaves behind; each statement counts
+// the rows that break one. Source: docs/spec/issuer-store.md section 7.
+var rules = []struct{ name, sql string }{
+	{"a grant's household is known", `SELECT COUNT(*) FROM license_grant g WHERE NOT EXISTS (SELECT 1 FROM domain d WHERE d.domain_id = g.domain_id)`},
+	{"a license has its grant", `SELECT COUNT(*) FROM license l WHERE NOT EXISTS (SELECT 1 FROM license_grant g WHERE g.domain_id = l.domain_id AND g.grant_id = l.grant_id)`},
+	{"a license is not newer than its grant", `SELECT COUNT(*) FROM license l WHERE EXISTS (SELECT 1 FROM license_grant g WHERE g.domain_id = l.domain_id AND g.grant_id = l.grant_id AND g.version < l.version)`},
+	{"a transfer has its license", `SELECT COUNT(*) FROM transfer t WHERE NOT EXISTS (SELECT 1 FROM license l WHERE l.domain_id = t.domain_id AND l.license_id = t.license_id)`},
+	{"an open transfer has its sealed body, a closed one none", `SELECT COUNT(*) FROM transfer t WHERE (t.state = 'escrow') <> (octet_length(t.sealed) > 0)`},
+	{"a license is confirmed when its transfer is closed, and not before", `SELECT COUNT(*) FROM transfer t WHERE EXISTS
+(SELECT 1 FROM license l WHERE l.domain_id = t.domain_id AND l.license_id = t.license_id AND (l.state = 'issued') <> (t.state = 'escrow'))`},
+	{"an answered request has its license", `SELECT COUNT(*) FROM idem i WHERE NOT EXISTS (SELECT 1 FROM license l WHERE l.domain_id = i.domain_id AND l.license_id = i.license_id)`},
+	{"an offer's content is registered", `SELECT COUNT(*) FROM offer o WHERE NOT EXISTS (SELECT 1 FROM content c WHERE c.content_id = o.content_id)`},
+	{"a claim code has its batch", `SELECT COUNT(*) FROM claim_code c WHERE NOT EXISTS (SELECT 1 FROM claim_batch b WHERE b.batch_id = c.batch_id)`},
+	{"a redeemed claim code has its grant", `SELECT COUNT(*) FROM claim_code c WHERE c.state = 'redeemed'
+AND NOT EXISTS (SELECT 1 FROM license_grant g WHERE g.domain_id = c.domain_id AND g.grant_id = c.grant_id)`},
+	{"a claim code that is not redeemed is nobody's", `SELECT COUNT(*) FROM claim_code c WHERE c.state <> 'redeemed' AND c.redeemed_at <> 0`},
+	{"loans and offers are not more than the copies", `SELECT COUNT(*) FROM stock s WHERE s.copies < (SELECT COUNT(*) FROM copy_loan l WHERE l.content_id = s.content_id)
++ (SELECT COUNT(*) FROM copy_hold h WHERE h.content_id = s.content_id AND h.offered_until > 0)`},
+	{"a loan has its grant", `SELECT COUNT(*) FROM copy_loan l WHERE NOT EXISTS (SELECT 1 FROM license_grant g WHERE g.domain_id = l.domain_id AND g.grant_id = l.grant_id)`},
+	{"who has a copy does not wait for it", `SELECT COUNT(*) FROM copy_loan l WHERE EXISTS (SELECT 1 FROM copy_hold h WHERE h.content_id = l.content_id AND h.domain_id = l.domain_id)`},
+}
+
+// Finding is something wrong with a database.
+type Finding struct {
+	Rule string `json:"rule"`
+	Rows int64  `json:"rows,omitempty"` // that break it
+	Text string `json:"text,omitempty"` // the engine's own words
+}
+
+// Checked is what a check looked at and found.
+type Checked struct {
+	Schema   int64     `json:"schema"`
+	Rules    int       `json:"rules"`
+	Findings []Finding `json:"findings"`
+}
+
+// check looks at every rule in one consistent state.
+func check(ctx context.Context, c conn) (Checked, error) {
+	out := Checked{Rules: len(rules), Findings: []Finding{}}
+	err := c.query(ctx, func(scan func(...any) error) error { return scan(&out.Schema) }, `SELECT COALESCE(MAX(version), 0) FROM schema_version`)
+	if err != nil {
+		return out, err
+	}
+	newest, err := newestSchema()
+	if err != nil {
+		return out, err
+	}
+	if out.Schema != newest {
+		return out, fmt.Errorf("store: the database has schema %d, this program checks %d: serve it once with this program, or use the newer one", out.Schema, newest)
+	}
+	for _, r := range rules {
+		f := Finding{Rule: r.name}
+		if err := c.query(ctx, func(scan func(...any) error) error { return scan(&f.Rows) }, r.sql); err != nil {
+			return out, err
+		}
+		if f.Rows > 0 {
+			out.Findings = append(out.Findings, f)
+		}
+	}
+	return out, nil
+}
+
+// CheckSQLite looks at a database file, also while an issuer serves from it: at
+// every page, index and constraint, and at the rules between the tables.
+func CheckSQLite(ctx context.Context, path string) (out Checked, err error) {
+	db, err := openOther(path)
+	if err != nil {
+		return out, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	t, err := db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return out, fmt.Errorf("store: %w", err)
+	}
+	defer t.Rollback() //nolint:errcheck // nothing was written
+	c := sqliteConn{t}
+	var broken []Finding
+	err = c.query(ctx, func(scan func(...any) error) error {
+		f := Finding{Rule: "the file is whole"}
+		if err := scan(&f.Text); err != nil {
+			return err
+		}
+		if f.Text != "ok" {
+			broken = append(broken, f)
+		}
+		return nil
+	}, "PRAGMA integrity_check")
+	if err != nil || len(broken) > 0 { // then the rules mean nothing
+		return Checked{Findings: broken}, err
+	}
+	return check(ctx, c)
+}
+
+// CheckPostgres looks at the rules between the tables of a database. Its pages
+// are the server's to check (pg_amcheck).
+func CheckPostgres(ctx context.Context, dsn string) (out Checked, err error) {
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return out, errors.New("store: the connection string is malformed") // it may hold a password
+	}
+	c, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return out, pgClassify(ctx, err)
+	}
+	defer func() { err = errors.Join(err, c.Close(context.WithoutCancel(ctx))) }()
+	err = inTx(ctx, c, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(ctx context.Context, c conn) error {
+		out, err = check(ctx, c)
+		return err
+	})
+	return out, err
+}
+
+// BackupSQLite writes a consistent copy of a database to a file that is not
+// there yet, also while an issuer serves from it: what was acknowledged before
+// the call is in it. The copy is on disk when it returns, and for its owner alone.
+func BackupSQLite(ctx context.Context, path, to string) (err error) {
+	f, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	db, err := openOther(path)
+	if err == nil {
+		_, err = db.ExecContext(ctx, "VACUUM INTO $1", to) // into a file that is empty
+		err = errors.Join(err, db.Close())
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("store: copy the database: %w", err), os.Remove(to))
+	}
+	return onDisk(to)
+}
+
+// onDisk flushes a file and its name.
+func onDisk(path string) error {
+	for _, name := range []string{path, filepath.Dir(path)} {
+		f, err := os.Open(name)
+		if err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+	}
+	return nil
+}
+
+// openOther opens a database that another process may be writing.
+func openOther(path string) (*sql.DB, error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	q := url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(5000)"}}
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	db.SetMaxOpenConns(1)
+	return db, nil
+}
