@@ -27,7 +27,7 @@ func (f *View) peek(at int64) (top, error) {
 	switch {
 	case err != nil && !errors.Is(err, io.EOF):
 		return b, fmt.Errorf("read content: %w", err)
-	case n == 0 && f.size == math.MaxInt64:
+	case n == 0 && f.size == math.MaxInt64 && f.endsAt(at):
 		f.size = at
 		return b, io.EOF
 	case n < 8:
@@ -52,17 +52,43 @@ func (f *View) peek(at int64) (top, error) {
 	return b, nil
 }
 
+// endsAt reports whether a stream that was read to its end ends at a place, not
+// before it.
+func (f *View) endsAt(at int64) bool {
+	s, ok := f.src.(*stream)
+	return ok && s.at+int64(len(s.kept)) == at
+}
+
 // load reads boxes that are looked into, whole.
 func (f *View) load(from, to int64, limit int64) ([]byte, error) {
 	if to-from > limit {
 		return nil, fmt.Errorf("%w: %d bytes of boxes, %d at most", ErrMalformed, to-from, limit)
 	}
-	b := make([]byte, to-from)
-	if n, err := f.src.ReadAt(b, from); n < len(b) {
+	b, err := f.take(nil, from, to)
+	if int64(len(b)) < to-from {
 		if err == nil || errors.Is(err, io.EOF) {
 			err = fmt.Errorf("%w: file ends within a box", ErrMalformed)
 		}
 		return nil, err
+	}
+	return b, nil
+}
+
+// take reads a range of the file into b, whose bytes it gives up. Of a stream, it
+// allocates as it reads: a length is a claim until the bytes are there.
+func (f *View) take(b []byte, from, to int64) ([]byte, error) {
+	b = b[:0]
+	step := to - from
+	if f.Streamed() {
+		step = window
+	}
+	for at := from; at < to; at += step {
+		step = min(max(step, at-from), to-at)
+		b = slices.Grow(b, int(step))
+		n, err := f.src.ReadAt(b[len(b):len(b)+int(step)], at)
+		if b = b[:len(b)+n]; int64(n) < step {
+			return b, err
+		}
 	}
 	return b, nil
 }

@@ -132,6 +132,9 @@ func (t *traf) trun(b box) error {
 	if pos > int64(t.size) {
 		return errOutside
 	}
+	if uint64(n) > uint64(t.size) { //nolint:gosec // not negative
+		return fmt.Errorf("%w: more samples than bytes", ErrMalformed)
+	}
 	if n > maxSamples || t.parser.samples+int(n) > maxSamples {
 		return fmt.Errorf("%w: over %d samples", ErrMalformed, maxSamples)
 	}

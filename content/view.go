@@ -195,13 +195,12 @@ func (f *View) fill(at int64) error {
 
 // read brings a range of the file into the buffer.
 func (f *View) read(from, to int64) error {
-	n := int(to - from) // a window and a sample at most
-	f.buf = slices.Grow(f.buf[:0], n)[:n]
+	var err error
 	f.at = from
-	k, err := f.src.ReadAt(f.buf, from)
-	if k == n {
+	if f.buf, err = f.take(f.buf, from, to); int64(len(f.buf)) == to-from {
 		return nil
 	}
+	k := len(f.buf)
 	f.buf = f.buf[:0]
 	switch {
 	case err != nil && !errors.Is(err, io.EOF):
