@@ -62,6 +62,8 @@ func (c cell) hole() string {
 		return "ffmpeg 5.1 encrypts with cenc only"
 	case c.way == ffmpegToOurs && c.feature != "one key":
 		return "ffmpeg 5.1 encrypts everything with one key"
+	case c.way == ffmpegToOurs && (c.codec == "AV1" || c.codec == "AC-3"):
+		return "ffmpeg 5.1 writes an empty senc box for AV1 and AC-3, and cannot read its own file"
 	case ff && c.feature == "rotation":
 		return "ffmpeg 5.1 knows no sample groups of keys (seig)"
 	case ff && c.feature == "two keys":
