@@ -150,7 +150,7 @@ func (s *issuerServer) handler(ctx context.Context, env *Env, dir string) (http.
 	return s.speke.withSPEKE(dir, issuer.Handler(issuer.APIConfig{
 		Issuer: s.issuer, TokenHash: [32]byte(hash), FramesPath: lrphttp.Path, Frames: lrphttp.Handler(s.issuer.Handle),
 		About: issuer.About{Name: s.cfg.Name, Issuer: s.cfg.Issuer, Device: s.cfg.Device},
-		URL:   s.public, Pages: pages,
+		URL:   s.public, QR: httpd.QR, Pages: pages,
 	}), s.issuer, s.log)
 }
 

@@ -114,7 +114,7 @@ func (c *claimPages) code(w http.ResponseWriter, r *http.Request, typed string) 
 		v.Until = utc(row.Expires)
 	}
 	if v.State == "" {
-		png, err := issuer.QR(v.URL)
+		png, err := QR(v.URL)
 		if err != nil {
 			c.refuse(w, r, err)
 			return

@@ -1,10 +1,13 @@
 package httpd_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"image/png"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -96,7 +99,7 @@ func TestClaimPage_Spec6_SaysWhatIsBought(t *testing.T) {
 		}
 	}
 	// Reading is not redeeming: whoever opened the page first, the next can have it.
-	if _, err := i.Redeem(t.Context(), issuer.Caller(httptest.NewRequest("GET", "/", nil)), code, ident.Domain{7}); err != nil {
+	if _, err := i.Redeem(t.Context(), netip.MustParseAddr("192.0.2.1"), code, ident.Domain{7}); err != nil {
 		t.Fatal(err)
 	}
 	if text := pageText(shown(t, h, "/c/"+code.Text()).Body.Bytes()); !strings.Contains(text, "has been redeemed") || strings.Contains(text, code.Grouped()) {
@@ -128,6 +131,19 @@ func TestClaimPage_Spec6_WhatIsNoCode(t *testing.T) {
 	}
 	if status != http.StatusTooManyRequests {
 		t.Errorf("twenty wrong codes: %d", status)
+	}
+}
+
+func TestQR_Spec5_IsAPicture(t *testing.T) {
+	data, err := httpd.QR("https://shop.example/c/DFKKB0FR9E2G")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if img, err := png.Decode(bytes.NewReader(data)); err != nil || img.Bounds().Dx() < 100 {
+		t.Errorf("%v", err)
+	}
+	if _, err := httpd.QR(strings.Repeat("x", 5000)); err == nil {
+		t.Error("more than a QR code holds was drawn")
 	}
 }
 

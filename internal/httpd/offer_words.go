@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -133,7 +134,7 @@ func (w *offerWords) quality() {
 	}
 	var names []string
 	for _, t := range slices.Sorted(slices.Values(w.o.Tiers)) {
-		names = append(names, tierWords(content.Tier(t)))
+		names = append(names, tierWords(content.Tier(min(t, math.MaxUint8))))
 	}
 	w.say("You get these qualities: %s.", strings.Join(names, ", "))
 }
@@ -233,7 +234,7 @@ var periodUnits = []struct {
 func period(ms int64) string {
 	for _, u := range periodUnits {
 		if ms%u.ms == 0 && ms/u.ms >= u.least {
-			return count(uint64(ms/u.ms), u.one, u.many) // at least one
+			return count(uint64(ms/u.ms), u.one, u.many) //nolint:gosec // at least one
 		}
 	}
 	return fmt.Sprintf("%d ms", ms)

@@ -38,6 +38,8 @@ type APIConfig struct {
 	About About
 	// URL is where households reach this issuer: what claim URLs begin with.
 	URL string
+	// QR draws a URL as a picture (PNG) for a camera; nil: no pictures.
+	QR func(url string) ([]byte, error)
 	// Pages serves the claim pages below ClaimPath, and what they need; nil: none.
 	Pages http.Handler
 	// Ready are further checks of /readyz, by name.

@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"strings"
 
-	"rsc.io/qr"
-
 	"github.com/lares-drm/lares/license/ident"
 )
 
@@ -51,15 +49,6 @@ func (a *api) claimRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /api/v1/claims/redeem", a.open(a.redeem))
 }
 
-// QR is a picture (PNG) of a URL, for a camera.
-func QR(url string) ([]byte, error) {
-	c, err := qr.Encode(url, qr.M)
-	if err != nil {
-		return nil, fmt.Errorf("draw the QR code: %w", err)
-	}
-	return c.PNG(), nil
-}
-
 // ClaimView is a claim code as the API gives it out.
 type ClaimView struct {
 	CodeRow
@@ -76,11 +65,14 @@ type ClaimsView struct {
 
 func (a *api) claims(b Batch, coded []Coded, picture bool) (ClaimsView, error) {
 	out := ClaimsView{Batch: b, Claims: []ClaimView{}}
+	if picture && a.QR == nil {
+		return out, fmt.Errorf("%w: this issuer draws no QR codes", errRequest)
+	}
 	for _, c := range coded {
 		v := ClaimView{CodeRow: c.CodeRow, Code: c.Code.Grouped(), URL: strings.TrimSuffix(a.URL, "/") + ClaimPath + c.Code.Text()}
 		if picture {
 			var err error
-			if v.QR, err = QR(v.URL); err != nil {
+			if v.QR, err = a.QR(v.URL); err != nil {
 				return out, err
 			}
 		}

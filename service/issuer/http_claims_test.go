@@ -1,9 +1,7 @@
 package issuer_test
 
 import (
-	"bytes"
 	"encoding/base64"
-	"image/png"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -45,12 +43,8 @@ func TestHTTP_Spec5_FromAPaymentToAGrant(t *testing.T) {
 	if want := "https://shop.example/c/" + strings.ReplaceAll(code, "-", ""); url != want {
 		t.Errorf("URL %s, want %s", url, want)
 	}
-	picture, err := base64.StdEncoding.DecodeString(one["qr"].(string))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if img, err := png.Decode(bytes.NewReader(picture)); err != nil || img.Bounds().Dx() < 100 {
-		t.Errorf("the QR code is no picture: %v", err)
+	if picture, err := base64.StdEncoding.DecodeString(one["qr"].(string)); err != nil || string(picture) != "picture of "+url {
+		t.Errorf("the picture is %q, %v", picture, err)
 	}
 	// The house shows the URL itself, without the operator's token.
 	status, got := call(t, h, "POST", "/api/v1/claims/redeem", map[string]any{"code": url, "domain": house}, "Authorization", "")
@@ -128,7 +122,7 @@ func TestCaller_Spec4_OnlyAProxyOnThisMachineIsBelieved(t *testing.T) {
 		{"[::1]:99", "[2001:db8::1]:443", "2001:db8::1"},
 		{"[::1]:99", "nonsense", "::1"},
 	} {
-		r := httptest.NewRequest("GET", "/", nil)
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
 		r.RemoteAddr = tc.remote
 		if tc.header != "" {
 			r.Header.Set("X-Forwarded-For", tc.header)

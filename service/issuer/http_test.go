@@ -22,6 +22,7 @@ func api(s *shop) http.Handler {
 		Issuer: s.Issuer, TokenHash: sha256.Sum256([]byte(token)), FramesPath: "/lrp/v1/frames",
 		Frames: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }),
 		About:  issuer.About{Name: "A shop", Issuer: "shop", Device: s.Device()}, URL: "https://shop.example/",
+		QR: func(url string) ([]byte, error) { return []byte("picture of " + url), nil },
 	})
 }
 
