@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -149,7 +150,10 @@ func TestBench_FlagsReachTheBench(t *testing.T) {
 	if got.Start == nil {
 		t.Error("a bench cannot start the module")
 	}
-	got.Start = nil // functions do not compare
+	if self, err := os.Executable(); err != nil || got.Program != self {
+		t.Errorf("the program is %q, want %q (%v)", got.Program, self, err)
+	}
+	got.Start, got.Program = nil, "" // functions do not compare
 	if want := (bench.Config{Full: true, Peers: map[string]string{"other": "/bin/other"}}); code != statusDone || limited || !cmp.Equal(got, want) {
 		t.Errorf("status %d, %q: got %+v, with a limit %v; want %+v and none", code, errs, got, limited, want)
 	}
