@@ -249,6 +249,11 @@ func (tb *table) protect(seg []byte, stbl []box, chunks int) error {
 	if tb.n > maxMovieSamples {
 		return fmt.Errorf("%w: %d samples", ErrMalformed, tb.n)
 	}
+	// A number of samples of one size is a claim, which nothing in the box has to fill.
+	seig := func(b box) bool { return isSeig(seg, b, "sbgp") || isSeig(seg, b, "sgpd") }
+	if tb.n > 2*len(seg) && slices.ContainsFunc(stbl, seig) {
+		return fmt.Errorf("%w: seig groups of %d samples of one size", ErrUnsupported, tb.n)
+	}
 	var err error
 	if tb.prot, err = grouped(seg, stbl, tb.n, tb.track.groups, descriptions{}); err != nil {
 		return err
@@ -305,12 +310,19 @@ func (tb *table) readSenc(body []byte) error {
 		return fmt.Errorf("%w: a senc box for several sample descriptions", ErrUnsupported)
 	}
 	tb.senc = body
-	tb.begins = make([]uint32, 0, tb.n+1)
+	if !tb.maps && r.Len() == 0 {
+		tb.senc = nil // constant vectors, whole samples: it describes nothing
+		return nil
+	}
+	tb.begins = make([]uint32, 0, min(tb.n, len(body))+1)
 	for i := range tb.n {
 		tb.begins = append(tb.begins, uint32(len(body)-r.Len())) //nolint:gosec // within a box
 		r.Bytes(int(tb.protection(i, &tb.track.Entries[0]).IVSize))
 		if tb.maps {
 			r.Bytes(6 * int(r.U16()))
+		}
+		if r.Err() != nil {
+			break
 		}
 	}
 	tb.begins = append(tb.begins, uint32(len(body)-r.Len())) //nolint:gosec // within a box

@@ -470,3 +470,18 @@ func TestContent_24_ForeignSchemes(t *testing.T) {
 		}
 	}
 }
+
+// TestContent_25_AClaimedNumberOfSamples: a progressive file that says of millions
+// of samples that they have one size takes no memory for them.
+func TestContent_25_AClaimedNumberOfSamples(t *testing.T) {
+	file, _ := progressive(t, false, false)
+	at := bytes.Index(file, []byte("stsz")) + 8
+	copy(file[at:], append(u32(1), u32(8_000_000)...))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := content.Open(bytes.NewReader(file), int64(len(file)), content.ViewConfig{Keys: twoKeys})
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; err == nil || got > 1<<20 {
+		t.Errorf("%v, %d bytes allocated", err, got)
+	}
+}
