@@ -176,7 +176,7 @@ func (d *device) leaveLetter(ctx context.Context, env *Env, c *file.Client, self
 	now := env.Now()
 	f := lrp.Frame{
 		Version: lrp.Version, Type: lrp.TypeSLTP, Dst: lrp.Addr(l.To), Src: lrp.Addr(self), Tx: lrp.Tx(l.Topic),
-		Seq: uint64(now.UnixMilli()), Expires: now.Add(letterLife).UnixMilli(), Body: body, //nolint:gosec // after 1970
+		Seq: uint64(now.UnixMilli()), Expires: now.Add(letterLife).UnixMilli(), Body: body,
 	}
 	if err := c.Leave(ctx, f); err != nil {
 		return err

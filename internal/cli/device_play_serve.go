@@ -224,7 +224,7 @@ func playerWords(line, at string, tracks []*content.TrackFiles) []string {
 
 // runPlayer runs a player, with what it reads from its standard input, if anything.
 func runPlayer(ctx context.Context, env *Env, words []string, stdin io.Reader) error {
-	player := exec.CommandContext(ctx, words[0], words[1:]...) //nolint:gosec // the program that the user names
+	player := exec.CommandContext(ctx, words[0], words[1:]...)
 	player.Stdin, player.Stdout, player.Stderr = stdin, env.Stderr, env.Stderr
 	if err := player.Run(); err != nil {
 		return fmt.Errorf("%s: %w", words[0], err)

@@ -81,21 +81,21 @@ func sidx(segments []content.Segment) []byte {
 	if len(segments) > math.MaxUint16 {
 		return nil
 	}
-	b := binary.BigEndian.AppendUint32(nil, uint32(fixed+entry*len(segments))) //nolint:gosec // below 1 MiB
+	b := binary.BigEndian.AppendUint32(nil, uint32(fixed+entry*len(segments)))
 	b = append(b, "sidx\x01\x00\x00\x00"...)
-	b = binary.BigEndian.AppendUint32(b, 1)                           // the track
-	b = binary.BigEndian.AppendUint32(b, 1000)                        // ticks a second
-	b = binary.BigEndian.AppendUint64(b, uint64(segments[0].StartMS)) //nolint:gosec // not negative
-	b = binary.BigEndian.AppendUint64(b, 0)                           // the first is behind this box
-	b = binary.BigEndian.AppendUint32(b, uint32(len(segments)))       //nolint:gosec // below 2^16, the upper half is reserved
+	b = binary.BigEndian.AppendUint32(b, 1)    // the track
+	b = binary.BigEndian.AppendUint32(b, 1000) // ticks a second
+	b = binary.BigEndian.AppendUint64(b, uint64(segments[0].StartMS))
+	b = binary.BigEndian.AppendUint64(b, 0) // the first is behind this box
+	b = binary.BigEndian.AppendUint32(b, uint32(len(segments)))
 	for i, s := range segments {
 		ms := s.DurationMS
 		if i+1 < len(segments) {
 			ms = segments[i+1].StartMS - s.StartMS
 		}
-		b = binary.BigEndian.AppendUint32(b, uint32(s.Bytes)) //nolint:gosec // below 64 MiB
-		b = binary.BigEndian.AppendUint32(b, uint32(ms))      //nolint:gosec // below 2^31 for any segment
-		b = binary.BigEndian.AppendUint32(b, 0x90000000)      // begins with a picture of its own
+		b = binary.BigEndian.AppendUint32(b, uint32(s.Bytes))
+		b = binary.BigEndian.AppendUint32(b, uint32(ms))
+		b = binary.BigEndian.AppendUint32(b, 0x90000000) // begins with a picture of its own
 	}
 	return b
 }
