@@ -84,7 +84,7 @@ func writeFile(env *Env, name string, write func(io.Writer) error) error {
 	if name == "-" {
 		return write(env.Stdout)
 	}
-	f, err := os.OpenFile(filepath.Join(filepath.Dir(name), ".lares-"+rand.Text()), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := os.OpenFile(filepath.Join(filepath.Dir(name), ".lares-"+rand.Text()), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) // the user's umask decides
 	if err != nil {
 		return err
 	}
