@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lares-drm/lares/interconnect/lrp"
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
 )
 
@@ -53,8 +54,8 @@ func (r *recorder) serve(listener net.Listener, h http.Handler) {
 	go func() { _ = r.srv.Serve(listener) }() // ends with close
 }
 
-// newTrap is a relay that passes everything on but the first frame that comes:
-// that one springs it and is lost.
+// newTrap is a relay that passes everything on, introductions too, but the first
+// other frame that comes: that one springs it and is lost.
 func newTrap(ctx context.Context, target string, spring func()) (*recorder, error) {
 	to, err := url.Parse(target)
 	if err != nil {
@@ -69,8 +70,12 @@ func newTrap(ctx context.Context, target string, spring func()) (*recorder, erro
 	var once sync.Once
 	r.serve(listener, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Method == http.MethodPost && req.URL.Path == lrphttp.Path {
-			once.Do(spring)
-			return
+			body, err := io.ReadAll(io.LimitReader(req.Body, lrp.MaxFrame))
+			if f, bad := lrp.Parse(body); err != nil || bad != nil || f.Type != lrp.TypeHello {
+				once.Do(spring)
+				return
+			}
+			req.Body = io.NopCloser(bytes.NewReader(body))
 		}
 		proxy.ServeHTTP(w, req)
 	}))
