@@ -31,7 +31,7 @@ func backedUp(t *testing.T) (d *demo, words, file string) {
 		rented:     "PLAY; PLAY_COUNT=2; CHARGE=RENTAL; MIN_ANCHOR=0",
 	} {
 		if _, err := d.must(t.Context(), "issuer", "grant", "--dir", d.path("shop"), "--domain", house.Domain.String(), "--content", string(id),
-			"--terms", terms, "--kind", "purchase"); err != nil {
+			"--terms", terms, "--kind", map[bool]string{true: "rental", false: "purchase"}[id == rented]); err != nil {
 			t.Fatal(err)
 		}
 		if err := d.fetchTitle(t.Context(), id); err != nil {

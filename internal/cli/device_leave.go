@@ -53,7 +53,7 @@ func (d *device) leave(ctx context.Context, env *Env) (out departure, err error)
 	if out.Returned, err = p.giveBackAll(ctx); err != nil {
 		return out, err
 	}
-	h, err := d.trem.Leave(ctx)
+	h, err := d.trem.Leave(ctx, d.cfg.Server)
 	if e, ok := errors.AsType[*trem.Error](err); ok && e.Code == trem.CodeState {
 		return out, later("not yet: %s. The same command goes on", e.Text)
 	}

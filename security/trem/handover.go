@@ -158,11 +158,11 @@ func (c *Client) Yield(ctx context.Context, id ident.License) (Handed, error) {
 	return call[Handed](ctx, c, CmdYield, id)
 }
 
-// Leave takes this device out of its house: what it holds of the house is destroyed,
-// and the letter says so. What was set aside or lent, and what is on its way, has to go
-// back before.
-func (c *Client) Leave(ctx context.Context) (Handed, error) {
-	return call[Handed](ctx, c, CmdLeave, None{})
+// Leave takes this device out of its house, which is named by its server: what it
+// holds of the house is destroyed, and the letter says so. What was set aside or lent,
+// and what is on its way, has to go back before.
+func (c *Client) Leave(ctx context.Context, server ident.Device) (Handed, error) {
+	return call[Handed](ctx, c, CmdLeave, server)
 }
 
 // Lost reports to the house's server that the other side of an open transfer is

@@ -42,7 +42,7 @@ func (h *house) told(letters ...trem.Letter) (events []trem.Event) {
 func TestDomain_LeaveGivesBackAndDestroys(t *testing.T) {
 	h, _ := witnessed(t)
 	ctx := t.Context()
-	_, err := h.tablet.Leave(ctx)
+	_, err := h.tablet.Leave(ctx, h.home.id)
 	wantTREM(t, "with plays set aside", err, trem.CodeState)
 	held, err := h.tablet.Licenses(ctx)
 	h.must(err)
@@ -57,7 +57,7 @@ func TestDomain_LeaveGivesBackAndDestroys(t *testing.T) {
 		}
 	}
 	before := h.generation()
-	out, err := h.tablet.Leave(ctx)
+	out, err := h.tablet.Leave(ctx, h.home.id)
 	h.must(err)
 	if held, err = h.tablet.Licenses(ctx); err != nil || len(held) != 0 {
 		t.Errorf("%d licenses are left (%v)", len(held), err)
@@ -68,7 +68,7 @@ func TestDomain_LeaveGivesBackAndDestroys(t *testing.T) {
 	if st.Domain != (ident.Domain{}) {
 		t.Errorf("it is of %v still", st.Domain)
 	}
-	again, err := h.tablet.Leave(ctx)
+	again, err := h.tablet.Leave(ctx, h.home.id)
 	h.must(err)
 	later, err := h.tablet.Letters(ctx)
 	h.must(err)
@@ -95,7 +95,7 @@ func TestDomain_LeaveIsTheDevicesOwnWord(t *testing.T) {
 	h := newHouse(t)
 	h.must(h.pair(h.tablet))
 	h.must(h.pair(h.phone))
-	out, err := h.tablet.Leave(t.Context())
+	out, err := h.tablet.Leave(t.Context(), h.home.id)
 	h.must(err)
 	letter := slices.Clone(out.Letters[0].Bytes)
 	letter[len(letter)/5] ^= 1
@@ -104,9 +104,11 @@ func TestDomain_LeaveIsTheDevicesOwnWord(t *testing.T) {
 	if got := h.generation(); got != 1 {
 		t.Errorf("generation %d", got)
 	}
-	_, err = h.phone.Leave(t.Context())
+	_, err = h.phone.Leave(t.Context(), h.tablet.id)
+	wantTREM(t, "another house", err, trem.CodeState)
+	_, err = h.phone.Leave(t.Context(), h.home.id)
 	h.must(err)
-	_, err = h.home.Leave(t.Context())
+	_, err = h.home.Leave(t.Context(), h.home.id)
 	wantTREM(t, "the house itself", err, trem.CodeState)
 }
 

@@ -140,7 +140,7 @@ func (c *Core) byLetter(cmd trem.Command, body []byte, r Reading) (any, error) {
 	case trem.CmdYield:
 		return with(body, func(in ident.License) (any, error) { return c.yield(in, r) })
 	case trem.CmdLeave:
-		return c.leaveHouse(r)
+		return with(body, func(in ident.Device) (any, error) { return c.leaveHouse(in, r) })
 	case trem.CmdLost:
 		return with(body, func(in ident.Transfer) (any, error) { return c.lostTo(in, r) })
 	case trem.CmdRenewLoan:

@@ -27,8 +27,9 @@ type left struct {
 var leftLimit = wire.Limit{Bytes: 512, Items: 16, Depth: 4}
 
 // leaveHouse destroys what this device holds of its house and signs that it has left.
-// What somebody else waits for goes back before: nothing is lost by leaving.
-func (c *Core) leaveHouse(r Reading) (trem.Handed, error) {
+// What somebody else waits for goes back before: nothing is lost by leaving. Nothing
+// is lost by a stray command either: it names the house's server.
+func (c *Core) leaveHouse(house ident.Device, r Reading) (trem.Handed, error) {
 	if err := c.need(pki.Device); err != nil {
 		return trem.Handed{}, err
 	}
@@ -44,6 +45,9 @@ func (c *Core) leaveHouse(r Reading) (trem.Handed, error) {
 	server, err := c.writer(c.manager, r)
 	if err != nil {
 		return trem.Handed{}, rejected(err)
+	}
+	if server.ID() != house {
+		return trem.Handed{}, stateError("this device belongs to another house")
 	}
 	payload, err := wire.Marshal(left{Domain: c.membership.Domain, Device: c.self, Index: c.membership.Index})
 	if err != nil {
