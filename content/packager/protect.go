@@ -277,8 +277,8 @@ func (f *fragment) boxes(traf *mp4.TrafBox, senc *mp4.SencBox, saiz *mp4.SaizBox
 }
 
 // check holds a fragment against its source: it is decrypted in place with our own
-// engine and compared. Protected is what its samples are in the file.
-func (f *fragment) check(raw, protected []byte) (*content.Fragment, error) {
+// engine and compared.
+func (f *fragment) check(raw []byte) (*content.Fragment, error) {
 	c, err := f.in.Fragment(raw)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCheck, err)
@@ -286,8 +286,7 @@ func (f *fragment) check(raw, protected []byte) (*content.Fragment, error) {
 	if err := c.Decrypt(f.only); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCheck, err)
 	}
-	same := bytes.Equal(protected, f.plain)
-	if got := raw[len(raw)-len(f.plain):]; !bytes.Equal(got, f.plain) || f.key == nil && !same || f.key != nil && c.Bytes() > 64 && same {
+	if got := raw[len(raw)-len(f.plain):]; !bytes.Equal(got, f.plain) || f.key == nil && !f.same || f.key != nil && c.Bytes() > 64 && f.same {
 		return nil, ErrCheck
 	}
 	return c, nil

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"slices"
 	"strconv"
 
 	"github.com/Eyevinn/mp4ff/mp4"
@@ -204,8 +203,10 @@ type fragment struct {
 
 	// Of the fragment before, whose memory the next one takes: as long as a
 	// fragment is, new memory costs more than to encrypt it.
-	plain, mdat []byte
-	out         bytes.Buffer
+	plain []byte
+	out   []byte       // headroom, and the samples as they are protected
+	head  bytes.Buffer // what stands before them
+	same  bool         // as plain
 }
 
 // use changes the key, where it is another one.
@@ -262,22 +263,21 @@ func (p *packer) newFragment(f *fragment, name string) (l doneLine, err error) {
 	if err != nil {
 		return l, err
 	}
-	f.out.Reset()
-	if err := frag.Encode(&f.out); err != nil {
+	raw, err := f.whole(frag)
+	if err != nil {
 		return l, err
 	}
-	if l.File, err = p.write(name, f.out.Bytes()); err != nil {
+	if l.File, err = p.write(name, raw); err != nil {
 		return l, err
 	}
-	view := f.out.Bytes()
-	c, err := f.check(view, frag.Mdat.Data)
+	c, err := f.check(raw)
 	if err != nil {
 		return l, err
 	}
 	l.Protected = c.Bytes()
 	l.StartMS, l.DurationMS = c.Time()
 	if p.cfg.AES128 {
-		if l.AES, err = p.aes128(f, name, view); err != nil {
+		if l.AES, err = p.aes128(f, name, raw); err != nil {
 			return l, err
 		}
 	}
@@ -296,14 +296,16 @@ func (f *fragment) build() (frag *mp4.Fragment, err error) {
 	if data, f.plain, err = f.o.read(f.plain, f.from, f.to); err != nil {
 		return nil, err
 	}
-	frag.Mdat.Data = slices.Grow(f.mdat[:0], len(f.plain))
+	if need := headroom + len(f.plain); cap(f.out) < need {
+		f.out = make([]byte, need)
+	}
+	frag.Mdat.Data = f.out[headroom:headroom]
 	for i, s := range f.o.samples[f.from:f.to] {
 		frag.AddFullSample(mp4.FullSample{
 			Sample:     mp4.Sample{Flags: s.flags, Dur: s.dur, Size: s.size, CompositionTimeOffset: s.cto},
 			DecodeTime: s.dts, Data: data[i],
 		})
 	}
-	f.mdat = frag.Mdat.Data
 	// Before encryption: saio counts on the final size of the boxes before senc.
 	if err := frag.Moof.Traf.OptimizeTfhdTrun(); err != nil {
 		return nil, err
@@ -315,6 +317,29 @@ func (f *fragment) build() (frag *mp4.Fragment, err error) {
 		data[i], rest = rest[:n:n], rest[n:]
 	}
 	return frag, f.encrypt(frag, data)
+}
+
+// headroom is for what stands before the samples of a fragment, bytes; a longer
+// one costs a copy. Source: local.
+const headroom = 1 << 17
+
+// whole puts the boxes before the samples, where they lie.
+func (f *fragment) whole(frag *mp4.Fragment) ([]byte, error) {
+	data := frag.Mdat.Data
+	f.same = bytes.Equal(data, f.plain)
+	frag.Mdat.Data = nil
+	frag.Mdat.SetLazyDataSize(uint64(len(data)))
+	f.head.Reset()
+	if err := frag.Encode(&f.head); err != nil {
+		return nil, err
+	}
+	head := f.head.Bytes()
+	if len(head) > headroom {
+		return append(bytes.Clone(head), data...), nil
+	}
+	raw := f.out[headroom-len(head) : headroom+len(data)]
+	copy(raw, head)
+	return raw, nil
 }
 
 // peak finds the highest rate over whole fragments of at least a second; a
