@@ -156,7 +156,7 @@ func conversion(err error) error {
 const maxForeign = 2 << 20
 
 func (e *Env) importDocument(cmd *cobra.Command, a adapt.Adapter, name string, out *converted) error {
-	doc, err := e.document(name)
+	doc, err := e.read(name, maxForeign)
 	if err != nil {
 		return err
 	}

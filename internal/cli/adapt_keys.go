@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -81,7 +80,7 @@ func (f *keysFlags) run(cmd *cobra.Command, env *Env, name string) error {
 	if err != nil {
 		return err
 	}
-	data, err := env.document(name)
+	data, err := env.read(name, maxForeign)
 	if err != nil {
 		return err
 	}
@@ -115,24 +114,6 @@ func (f *keysFlags) run(cmd *cobra.Command, env *Env, name string) error {
 		_, err := fmt.Fprintf(w, "%d keys of %v are sealed in %s\n", len(out.Keys), out.Content, out.File)
 		return err
 	})
-}
-
-// document reads a file, or standard input for -, of another system.
-func (e *Env) document(name string) ([]byte, error) {
-	in := e.Stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close() //nolint:errcheck // read only
-		in = f
-	}
-	data, err := io.ReadAll(io.LimitReader(in, maxForeign))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	return data, nil
 }
 
 // open unwraps what is wrapped.

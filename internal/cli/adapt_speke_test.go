@@ -3,20 +3,14 @@ package cli
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"io"
-	"math/big"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/interconnect/adapt/cpix"
@@ -88,15 +82,7 @@ func TestSPEKE_KeysAreDeliveredFirst(t *testing.T) {
 	if again, err := keptSecret(filepath.Join(dir, spekeSecret)); err != nil || !bytes.Equal(again, secret) {
 		t.Errorf("the secret is not kept: %v", err)
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Unix(1<<33, 0)}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, der := deliveryCertificate(t)
 	asked := []cpix.TrackKey{{KID: ident.Key{1}, Tier: content.HD}, {KID: ident.Key{2}, Tier: content.Audio}}
 	k := &spekeKeys{secret: secret, delivery: der}
 	k.register = func(context.Context, []byte) (issuer.Content, error) {

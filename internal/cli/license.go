@@ -97,6 +97,19 @@ func newLicenseShowCmd(env *Env) *cobra.Command {
 
 // license reads a license file, at most as long as a license may be.
 func (e *Env) license(name string) (*license.License, error) {
+	data, err := e.read(name, license.MaxSize+1)
+	if err != nil {
+		return nil, err
+	}
+	lic, err := license.Inspect(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not a license: %w", name, err)
+	}
+	return lic, nil
+}
+
+// read reads a file, or standard input for -, as far as limit bytes.
+func (e *Env) read(name string, limit int64) ([]byte, error) {
 	in := e.Stdin
 	if name != "-" {
 		f, err := os.Open(name)
@@ -106,15 +119,11 @@ func (e *Env) license(name string) (*license.License, error) {
 		defer f.Close() //nolint:errcheck // read only
 		in = f
 	}
-	data, err := io.ReadAll(io.LimitReader(in, license.MaxSize+1))
+	data, err := io.ReadAll(io.LimitReader(in, limit))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	lic, err := license.Inspect(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s is not a license: %w", name, err)
-	}
-	return lic, nil
+	return data, nil
 }
 
 func shown(lic *license.License) *shownLicense {

@@ -47,18 +47,25 @@ func runPackCommands(args ...string) (stdout, stderr string, status int) {
 	return out.String(), err.Error(), statusError
 }
 
-// recipient makes a delivery key and the file of its certificate.
-func recipient(t *testing.T) (*ecdsa.PrivateKey, string) {
+// deliveryCertificate makes the delivery key of an issuer's module and its certificate.
+func deliveryCertificate(t *testing.T) (key *ecdsa.PrivateKey, der []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "issuer delivery"}, NotAfter: time.Unix(1<<33, 0)}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	der, err = x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return key, der
+}
+
+// recipient makes a delivery key and the file of its certificate.
+func recipient(t *testing.T) (*ecdsa.PrivateKey, string) {
+	t.Helper()
+	key, der := deliveryCertificate(t)
 	file := filepath.Join(t.TempDir(), "delivery.pem")
 	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)
