@@ -91,6 +91,7 @@ func TestTREM_Vectors_Requests(t *testing.T) {
 		"END":                                 trem.Part{Session: 1 << 32},
 		"LINK-KEYS":                           trem.Part{Session: 7},
 		"BUFFER":                              trem.BufferOrder{Bytes: 4 << 20},
+		"LEAVE":                               ident.Device(upFrom(0x40, 16)),
 		"LINK":                                trem.LinkOrder{Link: [32]byte(upFrom(0, 32)), Relay: ident.Device(upFrom(0x40, 16)), Hello: [32]byte(upFrom(0x20, 32))},
 	}
 	got := readVectors(t).Requests
