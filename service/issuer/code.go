@@ -36,7 +36,7 @@ type ClaimCode struct{ s string }
 // Text is the code without hyphens, as it stands in URLs.
 func (c ClaimCode) Text() string { return c.s }
 
-// Grouped is the code as people read it: XXXX-XXXX-XXXX.
+// Grouped is the code as people read it, four symbols and a hyphen at a time.
 func (c ClaimCode) Grouped() string { return c.s[:4] + "-" + c.s[4:8] + "-" + c.s[8:] }
 
 // Format keeps codes out of logs.

@@ -52,7 +52,7 @@ func (a *api) claimRoutes(mux *http.ServeMux) {
 // ClaimView is a claim code as the API gives it out.
 type ClaimView struct {
 	CodeRow
-	Code string `json:"code"` // XXXX-XXXX-XXXX
+	Code string `json:"code"` // grouped
 	URL  string `json:"url"`
 	QR   []byte `json:"qr,omitempty"` // PNG of the URL, base64
 }
