@@ -34,5 +34,7 @@ func (p *Patience) Waited(d time.Duration) {
 	}
 }
 
-// Wrote is told that something was written: the next read waits for a message.
+// Wrote is told that something was written: the next read waits for a message. Who
+// sends a file with a command (Client.DecryptFile) does not say so, since a segment
+// is not worth looking for.
 func (p *Patience) Wrote() { p.came = false }
