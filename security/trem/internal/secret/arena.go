@@ -94,9 +94,14 @@ func (a *Arena) take() (*[cenc.KeySize]byte, error) {
 	return room, nil
 }
 
+// give takes a room back. The collector may find a key after Close, when its room
+// is a page of nobody's.
 func (a *Arena) give(room *[cenc.KeySize]byte) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.slabs == nil {
+		return
+	}
 	clear(room[:])
 	a.free = append(a.free, room)
 	a.kept--

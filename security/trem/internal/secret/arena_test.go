@@ -89,6 +89,31 @@ func TestArena_GivesBackWhatNobodyHolds(t *testing.T) {
 	}
 }
 
+// TestArena_AKeyIsFoundAfterClose: that the collector finds a key when its arena is
+// closed harms nobody.
+func TestArena_AKeyIsFoundAfterClose(t *testing.T) {
+	a, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint32(100) {
+		a.Keep(key(t, i))
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	found := make(chan struct{})
+	runtime.AddCleanup(new([64]byte), func(int) { close(found) }, 0)
+	for {
+		runtime.GC()
+		select {
+		case <-found: // and with it the keys, which were lost before
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
 // TestArena_NobodyElseReadsIt reads the arena's pages through /proc/self/mem,
 // which is how an administrator does it: the lesser kind is read, the better is not.
 func TestArena_NobodyElseReadsIt(t *testing.T) {
