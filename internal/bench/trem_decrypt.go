@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/security/trem/trembench"
 )
 
@@ -59,9 +60,7 @@ func tremDecrypt(ctx context.Context, cfg Config, dir string, p *trembench.Playe
 		}
 		more, err := r.rates(ctx, cfg, m.PID, []Kernel{
 			f.play(read(ours, func(b []byte) ([]byte, error) { return b, p.Decrypt(b) })),
-			f.play(func(file *os.File, n int) ([]byte, error) {
-				return shared[:n], m.DecryptFile(ctx, s.Handle, track, file, 0, n)
-			}),
+			f.playFiles(ctx, m, trem.Part{Session: s.Handle, Track: track}, shared),
 			f.play(read(shared, func(b []byte) ([]byte, error) { return b, m.DecryptBuffer(ctx, s.Handle, track, 0, len(b)) })),
 			f.play(read(ours, func(b []byte) ([]byte, error) { return m.Decrypt(ctx, s.Handle, track, b) })),
 		})
@@ -204,6 +203,52 @@ func playOne(name string, decrypt decrypter) error {
 	}
 	_, err = io.Discard.Write(out)
 	return err
+}
+
+// playFiles is play by a module that is given files, as many with a command as
+// have their place in the buffer, and not more than three: twelve seconds.
+func (f files) playFiles(ctx context.Context, m *Module, p trem.Part, shared []byte) Kernel {
+	return func(n int) error {
+		for i := 0; i < n; {
+			list, err := f.open(i, min(n-i, 3), len(shared))
+			if err == nil {
+				var done int
+				done, err = m.DecryptFiles(ctx, p.Session, p.Track, list...)
+				if err == nil && done < len(list) {
+					err = fmt.Errorf("%d of %d segments are done", done, len(list))
+				}
+			}
+			for _, one := range list {
+				if err == nil {
+					_, err = io.Discard.Write(shared[one.At:][:one.Bytes])
+				}
+				err = errors.Join(err, one.Close())
+			}
+			if err != nil {
+				return err
+			}
+			i += len(list)
+		}
+		return nil
+	}
+}
+
+// open opens the segments from one on, at most so many and so many bytes.
+func (f files) open(from, most, room int) (list []trem.SegmentFile, err error) {
+	at := 0
+	for i := from; i < from+most; i++ {
+		file, err := os.Open(f[i%len(f)])
+		if err != nil {
+			return list, err
+		}
+		info, err := file.Stat()
+		if err != nil || at+int(info.Size()) > room {
+			return list, errors.Join(err, file.Close())
+		}
+		list = append(list, trem.SegmentFile{File: file, At: at, Bytes: int(info.Size())})
+		at += int(info.Size())
+	}
+	return list, nil
 }
 
 // read reads a segment into memory before it is decrypted.

@@ -48,7 +48,7 @@ func (d *device) show(ctx context.Context, cmd *cobra.Command, env *Env, src *fi
 	for _, t := range tracks {
 		all.Segments = append(all.Segments, t.Segments...)
 	}
-	if shared.mem, err = d.buffer(ctx, all); err != nil {
+	if shared.mem, err = d.buffer(ctx, all, 1); err != nil {
 		return got, err
 	}
 	p := &playServer{}

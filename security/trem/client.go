@@ -232,6 +232,22 @@ type Part struct {
 	Track   uint64 `cbor:"2,keyasint"`
 	Bytes   uint64 `cbor:"3,keyasint,omitzero"` // CmdDecrypt: the segment is not the payload, it is so many bytes of the buffer
 	At      uint64 `cbor:"4,keyasint,omitzero"` // and stands there
+
+	More []Place `cbor:"5,keyasint,omitempty"` // CmdDecrypt: segments that follow, where each comes in a file
+}
+
+// Place is a segment's part of the buffer.
+type Place struct {
+	Bytes uint64 `cbor:"1,keyasint"`
+	At    uint64 `cbor:"2,keyasint"`
+}
+
+// MaxFiles is the most segments of one CmdDecrypt. Source: local.
+const MaxFiles = 8
+
+// Segments is the result of a CmdDecrypt of several.
+type Segments struct {
+	Done uint64 `cbor:"1,keyasint"` // the first so many are in the buffer, at least one
 }
 
 // End closes a session and refunds what it did not use.

@@ -150,7 +150,20 @@ func (s *subject) fromFile(ctx context.Context, seg, mem, want []byte) (err erro
 	if !bytes.Equal(mem[1:1+len(want)], want) {
 		return errors.New("the buffer holds something else than the plaintext")
 	}
-	return nil
+	return s.fromTwo(ctx, f, len(seg))
+}
+
+// fromTwo has the module read a segment and then something that is none.
+func (s *subject) fromTwo(ctx context.Context, f *os.File, size int) error {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	done, err := s.DecryptFiles(ctx, s.session.Handle, s.track,
+		trem.SegmentFile{File: f, Bytes: size}, trem.SegmentFile{File: f, At: size, Bytes: 1})
+	if err == nil && done != 1 {
+		err = fmt.Errorf("%d segments are done, and the second was none", done)
+	}
+	return err
 }
 
 func checkForeign(_ context.Context, s *subject) error {

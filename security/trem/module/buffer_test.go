@@ -273,6 +273,47 @@ func fileOf(t *testing.T, data []byte) *os.File {
 	return f
 }
 
+// TestTREM_2_SeveralFilesInACommand: they follow each other in the buffer; one that
+// is no segment ends the work, and those before it are done.
+func TestTREM_2_SeveralFilesInACommand(t *testing.T) {
+	b, s, track, ses, n := player(t, trem.OutputInternal)
+	var list []trem.SegmentFile
+	var want []byte
+	for _, seg := range track.Segments[:3] {
+		data := s.read(t, seg.File)
+		clear, err := b.Decrypt(t.Context(), ses.Handle, n, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, trem.SegmentFile{File: fileOf(t, data), At: len(want), Bytes: len(data)})
+		want = append(want, clear...)
+	}
+	mem, err := b.Buffer(t.Context(), len(want))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done, err := b.DecryptFiles(t.Context(), ses.Handle, n, list...); done != 3 || err != nil || !bytes.Equal(mem, want) {
+		t.Errorf("%d done, %v; the buffer holds what it should: %v", done, err, bytes.Equal(mem, want))
+	}
+	for _, one := range list {
+		if _, err := one.Seek(0, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clear(mem)
+	list[1].File = fileOf(t, make([]byte, list[1].Bytes))
+	if done, err := b.DecryptFiles(t.Context(), ses.Handle, n, list...); done != 1 || err != nil || !bytes.Equal(mem[:list[0].Bytes], want[:list[0].Bytes]) {
+		t.Errorf("a second one that is no segment: %d done, %v", done, err)
+	}
+	if mem[list[2].At] != 0 {
+		t.Error("what comes after a bad segment is read")
+	}
+	_, err = b.DecryptFiles(t.Context(), ses.Handle, n, list[1:]...)
+	if e := new(trem.Error); !errors.As(err, &e) || e.Code != trem.CodeRejected {
+		t.Errorf("a first one that is no segment: %v, want code %d", err, trem.CodeRejected)
+	}
+}
+
 // TestTREM_2_FilesThatAreRefused: what is no regular file, is too short or has no
 // place is an answer, and the module keeps no file open.
 func TestTREM_2_FilesThatAreRefused(t *testing.T) {
@@ -285,6 +326,8 @@ func TestTREM_2_FilesThatAreRefused(t *testing.T) {
 			t.Errorf("%s: %v, want code %d", name, err, want)
 		}
 	}
+	_, err := b.DecryptFiles(t.Context(), ses.Handle, n, make([]trem.SegmentFile, trem.MaxFiles+1)...)
+	code("more than a command may have", err, trem.CodeState)
 	code("without a buffer", b.DecryptFile(t.Context(), ses.Handle, n, whole, 0, len(data)), trem.CodeMalformed)
 	if _, err := b.Buffer(t.Context(), len(data)); err != nil {
 		t.Fatal(err)
@@ -307,6 +350,8 @@ func TestTREM_2_FilesThatAreRefused(t *testing.T) {
 		code("a file that is too short", b.DecryptFile(t.Context(), ses.Handle, n, fileOf(t, data[1:]), 0, len(data)), trem.CodeRejected)
 		code("a place outside", b.DecryptFile(t.Context(), ses.Handle, n, whole, 1, len(data)), trem.CodeMalformed)
 		code("no bytes", b.DecryptFile(t.Context(), ses.Handle, n, whole, 0, 0), trem.CodeMalformed)
+		_, err := b.DecryptFiles(t.Context(), ses.Handle, n, trem.SegmentFile{File: whole, Bytes: 1}, trem.SegmentFile{File: whole, At: 1, Bytes: len(data)})
+		code("a second place outside", err, trem.CodeMalformed)
 	}
 	if after := openFiles(t); after > before+20+4 { // what the test itself holds open
 		t.Errorf("%d open files before, %d after", before, after)

@@ -99,11 +99,14 @@ func open(cfg core.Config, now core.Reading) (c *core.Core, err error) {
 	}
 }
 
-// answer does one command. A file that came with it is read before.
-func answer(c *core.Core, share *sharer, m trem.Message, now core.Reading) (trem.Message, error) {
-	if err := share.fill(m.Header); err != nil {
-		header, err := trem.NewReply(nil, err)
-		return trem.Message{Header: header}, err
+// answer does one command, with the files that came with it.
+func answer(cfg Config, c *core.Core, share *sharer, m trem.Message) (trem.Message, error) {
+	if share != nil && len(share.came) > 0 {
+		return share.decrypt(c, cfg.Clock, m.Header)
+	}
+	now, err := cfg.Clock()
+	if err != nil {
+		return trem.Message{}, err
 	}
 	return c.Do(m, now)
 }
@@ -122,11 +125,7 @@ func serve(cfg Config, c *core.Core, share *sharer) error {
 		if err != nil {
 			return err
 		}
-		now, err := cfg.Clock()
-		if err != nil {
-			return err
-		}
-		out, err := answer(c, share, m, now)
+		out, err := answer(cfg, c, share, m)
 		secret.Burn()
 		if err != nil {
 			return err

@@ -24,7 +24,7 @@ type sharer struct {
 	conn   syscall.RawConn
 	file   int // to be sent with the next reply; -1 = none
 	shared []byte
-	came   *os.File // with the message that is read; nil = none
+	came   []*os.File // with the message that is read
 }
 
 // newSharer gives nil for a stream that cannot carry a file.
@@ -75,11 +75,11 @@ func anonymous(size int) ([]byte, error) {
 
 // maxCame is the most files that are taken with one read: one more than is right,
 // to be closed. Source: local.
-const maxCame = 2
+const maxCame = trem.MaxFiles + 1
 
 // Read reads the stream, and takes the file that comes with it.
 func (s *sharer) Read(p []byte) (n int, err error) {
-	var oob [64]byte // room for maxCame
+	var oob [64]byte // room for maxCame: a header of 16 bytes, and 4 each
 	var oobn int
 	from, looks := time.Now(), s.Looks() //nolint:forbidigo // it says how to wait, and decides nothing
 	failed := s.conn.Read(func(fd uintptr) bool {
@@ -120,41 +120,8 @@ func (s *sharer) take(oob []byte) error {
 			continue // it is another kind of message
 		}
 		for _, fd := range fds {
-			f := os.NewFile(uintptr(fd), "segment")
-			if s.came != nil {
-				_ = f.Close()
-				continue
-			}
-			s.came = f
+			s.came = append(s.came, os.NewFile(uintptr(fd), "segment"))
 		}
-	}
-	return nil
-}
-
-// fill reads the segment of a file that came with a message into the buffer. The
-// error is the answer to the command.
-func (s *sharer) fill(header []byte) error {
-	if s == nil || s.came == nil {
-		return nil
-	}
-	f := s.came
-	s.came = nil
-	defer f.Close() //nolint:errcheck // read only
-	var in trem.Part
-	cmd, body, err := trem.ParseRequest(header)
-	if err == nil && cmd == trem.CmdDecrypt {
-		err = trem.ParseBody(body, &in)
-	}
-	size := uint64(len(s.shared))
-	if err != nil || cmd != trem.CmdDecrypt || in.Bytes == 0 || in.At > size || in.Bytes > size-in.At {
-		return &trem.Error{Code: trem.CodeMalformed, Text: "command: a file came, and there is no place for it"}
-	}
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return &trem.Error{Code: trem.CodeMalformed, Text: "command: what came with it is no regular file"}
-	}
-	if _, err := io.ReadFull(f, s.shared[in.At:][:in.Bytes]); err != nil {
-		return &trem.Error{Code: trem.CodeRejected, Text: "segment: read its file: " + err.Error()}
 	}
 	return nil
 }

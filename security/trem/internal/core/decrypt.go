@@ -174,6 +174,8 @@ func (c *Core) decrypt(in trem.Part, segment []byte, r Reading) (any, []byte, er
 		return nil, nil, &trem.Error{Code: trem.CodeUnknown, Text: "no such track"}
 	}
 	switch {
+	case len(in.More) > 0:
+		err = malformed(fmt.Errorf("%d segments, and no file for each", 1+len(in.More)))
 	case in.Bytes == 0 && in.At == 0:
 		err = c.decryptOwn(in, s, segment, r)
 	case len(segment) > 0:
