@@ -22,8 +22,8 @@ func newCACmd(env *Env) *cobra.Command {
 		Short: "The certification authority: who is certified, what is revoked, what time it is",
 		Long: `Run the authority of a trust domain: a root, CAs for content providers, license
 issuers, home servers and devices, the signer of revocation states and the
-signer of time. Everything is in one folder, keys included: whoever reads it is
-the authority. The commands may be used while 'lares ca serve' runs.`,
+signer of time. Everything is in one folder, keys included unless the ceremony
+puts them into a token or a TPM: whoever reads it is the authority. The commands may be used while 'lares ca serve' runs.`,
 	}
 	cmd.PersistentFlags().StringVar(&dir, "dir", defaultDir("ca"), "the authority's folder")
 	cmd.AddCommand(
@@ -35,11 +35,16 @@ the authority. The commands may be used while 'lares ca serve' runs.`,
 
 // withAuthority runs one command on the authority of a folder, alone among all
 // processes.
-func withAuthority(dir string, do func(*authority.Authority) error) error {
+func withAuthority(dir string, do func(*authority.Authority) error) (err error) {
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		return noCeremony(dir)
 	}
-	store := authority.OSDir(dir)
+	var keys caKeys
+	defer func() { err = errors.Join(err, keys.close()) }()
+	store, err := keys.folder(dir)
+	if err != nil {
+		return err
+	}
 	unlock, err := store.Lock()
 	if err != nil {
 		return err
@@ -56,7 +61,7 @@ func withAuthority(dir string, do func(*authority.Authority) error) error {
 	if errors.Is(err, authority.ErrTooSoon) {
 		return later("%w", err)
 	}
-	return err
+	return placeRefusal(err)
 }
 
 func noCeremony(dir string) error {
@@ -83,6 +88,15 @@ defaults), a JSON object of which every key may be left out:
   issuer_days                                                   90, at most 90
   signer_days                                                   366, at most 366
   next_update_hours  between two revocation states              24
+  keys               tokens and TPMs that keep the keys         files of the folder
+
+keys names places, and which use of keys has which; docs/spec/ceremony.md has an
+example. A PIN is read from a file that nobody else can read:
+
+  {"keys": {"places": {"safe": {"keystore": "pkcs11", "token": "roots",
+      "module": "/usr/lib/opensc-pkcs11.so", "pin_file": "/root/pin"},
+                       "board": {"keystore": "tpm", "tpm": "/dev/tpmrm0"}},
+    "root": "safe", "first_level": "board", "device_class": "board"}}
 
 CAs and devices do not expire: revocation ends them.`,
 		Example: `  lares ca ceremony
@@ -94,23 +108,29 @@ CAs and devices do not expire: revocation ends them.`,
 			if err != nil {
 				return err
 			}
-			store, err := authority.NewOSDir(*dir)
-			if err != nil {
-				return err
-			}
-			unlock, err := store.Lock()
-			if err != nil {
-				return err
-			}
-			defer unlock()
-			a, err := authority.Ceremony(store, cfg, env.Now())
-			if err != nil {
-				return err
-			}
-			return showCA(cmd, env, a)
+			return holdCeremony(cmd, env, *dir, cfg)
 		},
 	}
 	return cmd
+}
+
+func holdCeremony(cmd *cobra.Command, env *Env, dir string, cfg authority.Config) (err error) {
+	folder, err := authority.NewOSDir(dir)
+	if err != nil {
+		return err
+	}
+	unlock, err := folder.Lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	var keys caKeys
+	defer func() { err = errors.Join(err, keys.close()) }()
+	a, err := authority.Ceremony(keys.ceremony(folder, cfg.Keys), cfg, env.Now())
+	if err != nil {
+		return placeRefusal(err)
+	}
+	return showCA(cmd, env, a)
 }
 
 func ceremonyFile(env *Env, name string) (authority.Config, error) {

@@ -31,7 +31,7 @@ signs now. The keys of the first-level CAs stay.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withAuthority(*dir, func(a *authority.Authority) error {
 				err := a.RotateRoot(env.Now())
-				if errors.Is(err, fs.ErrNotExist) {
+				if _, ok := errors.AsType[*authority.PlaceError](err); !ok && errors.Is(err, fs.ErrNotExist) {
 					return refused("%w: bring the root's key file back to rotate, or hold a ceremony with spare_roots next time", err)
 				}
 				if err != nil {

@@ -53,9 +53,15 @@ a network you trust, or behind HTTPS.`,
 	return cmd
 }
 
-func serveCA(ctx context.Context, env *Env, f caServeFlags) error {
+func serveCA(ctx context.Context, env *Env, f caServeFlags) (err error) {
+	var keys caKeys
+	defer func() { err = errors.Join(err, keys.close()) }()
+	store, err := keys.folder(f.dir)
+	if err != nil {
+		return err
+	}
 	server, err := service.New(service.Config{
-		Store: authority.OSDir(f.dir), Now: env.Now, Open: f.open, Log: slog.New(slog.NewTextHandler(env.Stderr, nil)),
+		Store: store, Now: env.Now, Open: f.open, Log: slog.New(slog.NewTextHandler(env.Stderr, nil)),
 	})
 	if errors.Is(err, authority.ErrAbsent) {
 		return noCeremony(f.dir)

@@ -87,8 +87,7 @@ func point(t *token, s pkcs11.SessionHandle, pub pkcs11.ObjectHandle) ([]byte, e
 	return p, nil
 }
 
-// find finds the three keys, and refuses those that could have come from
-// outside the token or could leave it.
+// find finds the three keys.
 func find(t *token, s pkcs11.SessionHandle, f *file) (h handles, err error) {
 	for _, k := range []struct {
 		handle *pkcs11.ObjectHandle
@@ -99,16 +98,26 @@ func find(t *token, s pkcs11.SessionHandle, f *file) (h handles, err error) {
 		{&h.delivery, pkcs11.CKO_PRIVATE_KEY, keystore.Delivery},
 		{&h.seal, pkcs11.CKO_SECRET_KEY, sealID},
 	} {
-		if *k.handle, err = t.object(s, k.class, f.id(k.role)); err != nil {
-			return h, err
-		}
-		kept, err := t.says(s, *k.handle, pkcs11.CKA_SENSITIVE, pkcs11.CKA_ALWAYS_SENSITIVE, pkcs11.CKA_NEVER_EXTRACTABLE, pkcs11.CKA_LOCAL)
-		if err != nil {
-			return h, err
-		}
-		if !kept {
-			return h, fmt.Errorf("%w: key %d is not one that was made in the token and stayed there", keystore.ErrDamaged, k.role)
+		if *k.handle, err = t.stayed(s, k.class, f.id(k.role)); err != nil {
+			return h, fmt.Errorf("key %d: %w", k.role, err)
 		}
 	}
 	return h, nil
+}
+
+// stayed finds a key, and refuses one that could have come from outside the
+// token or could leave it.
+func (t *token) stayed(s pkcs11.SessionHandle, class uint, id []byte) (pkcs11.ObjectHandle, error) {
+	o, err := t.object(s, class, id)
+	if err != nil {
+		return 0, err
+	}
+	kept, err := t.says(s, o, pkcs11.CKA_SENSITIVE, pkcs11.CKA_ALWAYS_SENSITIVE, pkcs11.CKA_NEVER_EXTRACTABLE, pkcs11.CKA_LOCAL)
+	if err != nil {
+		return 0, err
+	}
+	if !kept {
+		return 0, fmt.Errorf("%w: it is not one that was made in the token and stayed there", keystore.ErrDamaged)
+	}
+	return o, nil
 }

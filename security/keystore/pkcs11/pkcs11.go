@@ -202,20 +202,26 @@ func (s *Store) Signer(role keystore.Role) (crypto.Signer, error) {
 	}
 	return backend.Signer{Key: pub, Do: func(digest []byte) (r, t []byte, err error) {
 		err = s.token.do(func(h pkcs11.SessionHandle) error {
-			if err := s.token.ctx.SignInit(h, mechanism(pkcs11.CKM_ECDSA, nil), key); err != nil {
-				return err
-			}
-			sig, err := s.token.ctx.Sign(h, digest) // r ‖ s
-			if err == nil && (len(sig) == 0 || len(sig)%2 != 0) {
-				err = fmt.Errorf("a signature of %d bytes", len(sig))
-			}
-			if err == nil {
-				r, t = sig[:len(sig)/2], sig[len(sig)/2:]
-			}
+			r, t, err = s.token.sign(h, key, digest)
 			return err
 		})
 		return r, t, err
 	}}, nil
+}
+
+// sign signs a digest with CKM_ECDSA.
+func (t *token) sign(h pkcs11.SessionHandle, key pkcs11.ObjectHandle, digest []byte) (r, s []byte, err error) {
+	if err := t.ctx.SignInit(h, mechanism(pkcs11.CKM_ECDSA, nil), key); err != nil {
+		return nil, nil, err
+	}
+	sig, err := t.ctx.Sign(h, digest) // r ‖ s
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(sig) == 0 || len(sig)%2 != 0 {
+		return nil, nil, fmt.Errorf("a signature of %d bytes", len(sig))
+	}
+	return sig[:len(sig)/2], sig[len(sig)/2:], nil
 }
 
 // KeyExchanger does ECDH with the delivery key: the token gives the shared

@@ -36,7 +36,7 @@ func connect(cfg Config, want func(pkcs11.TokenInfo) bool) (*token, error) {
 	t := &token{ctx: ctx}
 	if err := ctx.Initialize(); err != nil {
 		ctx.Destroy()
-		return nil, fmt.Errorf("keystore: start the PKCS#11 library: %w", err)
+		return nil, fmt.Errorf("keystore: start the PKCS#11 library: %w", gone(err))
 	}
 	err := t.find(want)
 	if err == nil {

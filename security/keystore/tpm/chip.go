@@ -182,7 +182,7 @@ func start(c *conn, f *file) (ch *chip, s *secrets, err error) {
 	}
 	defer func() { err = errors.Join(err, flush(c, k.TPMHandle)) }()
 	if !bytes.Equal(k.name.Buffer, f.SRK) {
-		return nil, nil, fmt.Errorf("%w: this TPM is another one than the keys were made in, or was cleared since", keystore.ErrGone)
+		return nil, nil, anotherTPM()
 	}
 	if s, err = k.unseal(c, f.Sealed); err != nil {
 		return nil, nil, err
@@ -198,6 +198,10 @@ func start(c *conn, f *file) (ch *chip, s *secrets, err error) {
 		return nil, nil, err
 	}
 	return ch, s, nil
+}
+
+func anotherTPM() error {
+	return fmt.Errorf("%w: this TPM is another one than the keys were made in, or was cleared since", keystore.ErrGone)
 }
 
 // close frees the chip's places. Its stream stays open.

@@ -104,22 +104,29 @@ func secretsOf(b []byte) (*secrets, error) {
 // publicKey reads the public part of a key and checks that it is one that this
 // package makes: a key of other attributes could have come from outside.
 func publicKey(role keystore.Role, o object) (*ecdsa.PublicKey, error) {
+	key, err := madeFrom(template(role), o)
+	if err != nil {
+		return nil, fmt.Errorf("%v key: %w", role, err)
+	}
+	return key, nil
+}
+
+func madeFrom(want tpm2.TPMTPublic, o object) (*ecdsa.PublicKey, error) {
 	pub, err := tpm2.Unmarshal[tpm2.TPMTPublic](o.Public)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v key: %w", keystore.ErrDamaged, role, err)
+		return nil, fmt.Errorf("%w: %w", keystore.ErrDamaged, err)
 	}
 	point, err := pub.Unique.ECC()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v key: %w", keystore.ErrDamaged, role, err)
+		return nil, fmt.Errorf("%w: %w", keystore.ErrDamaged, err)
 	}
-	want := template(role)
 	want.Unique = pub.Unique
 	if !bytes.Equal(tpm2.Marshal(want), o.Public) {
-		return nil, fmt.Errorf("%w: the %v key is not one that was made in the TPM", keystore.ErrDamaged, role)
+		return nil, fmt.Errorf("%w: it is not one that was made in the TPM", keystore.ErrDamaged)
 	}
 	key, err := backend.PublicKey(point.X.Buffer, point.Y.Buffer)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v key: %w", keystore.ErrDamaged, role, err)
+		return nil, fmt.Errorf("%w: %w", keystore.ErrDamaged, err)
 	}
 	return key, nil
 }

@@ -271,10 +271,15 @@ func (ch *chip) sign(role keystore.Role, digest []byte) (r, s []byte, err error)
 	if role == keystore.Delivery {
 		key = ch.delivery
 	}
+	return sign(ch.conn, key, ch.plain, digest)
+}
+
+// sign signs a digest in the chip, with the right that a session gives.
+func sign(c *conn, key handle, right tpm2.Session, digest []byte) (r, s []byte, err error) {
 	out, err := tpm2.Sign{
-		KeyHandle: key.with(ch.plain), Digest: tpm2.TPM2BDigest{Buffer: digest}, InScheme: ecdsaScheme(),
+		KeyHandle: key.with(right), Digest: tpm2.TPM2BDigest{Buffer: digest}, InScheme: ecdsaScheme(),
 		Validation: tpm2.TPMTTKHashCheck{Tag: tpm2.TPMSTHashCheck},
-	}.Execute(ch.conn)
+	}.Execute(c)
 	if err != nil {
 		return nil, nil, err
 	}

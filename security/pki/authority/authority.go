@@ -43,6 +43,9 @@ func Ceremony(dir Dir, cfg Config, now time.Time) (*Authority, error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("authority: %w", err)
 	}
+	if err := plan(dir, cfg.Keys); err != nil {
+		return nil, err
+	}
 	a := &Authority{dir: dir, draft: revocation.NewBuilder(nil)}
 	a.rec = record{Version: recordVersion, Config: cfg.stored(), Next: map[uint32]uint32{}, CAs: []ca{}, Vouchers: []voucher{}}
 	for range 1 + cfg.SpareRoots {
@@ -187,7 +190,11 @@ func (a *Authority) addCA(parent pki.Class, c ca, g Grants, now time.Time) error
 	if err != nil {
 		return err
 	}
-	key, err := a.newKey(keyOf(pki.Class(c.First)))
+	use := UseFirst
+	if parent != RootClass {
+		use = UseClass
+	}
+	key, err := a.newKey(keyOf(pki.Class(c.First)), use)
 	if err != nil {
 		return err
 	}

@@ -455,7 +455,7 @@ type token struct {
 	keys map[string]crypto.Signer
 }
 
-func (t *token) NewKey(name string) (crypto.Signer, error) {
+func (t *token) NewKey(name string, _ authority.KeyUse, _ string) (crypto.Signer, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	t.keys[name] = opaque{key}
 	return t.keys[name], err

@@ -26,6 +26,7 @@ type Config struct {
 	IssuerDays      int          `json:"issuer_days"`       // default 90, at most 90
 	SignerDays      int          `json:"signer_days"`       // default 366, at most 366
 	NextUpdateHours int          `json:"next_update_hours"` // between epochs; default 24, at most 720
+	Keys            KeyPlan      `json:"keys,omitzero"`     // where keys are made; default: in files of the folder
 }
 
 // Classes of what is issued right below the first-level CAs. Source: local, docs/spec/certificates.md.
@@ -45,15 +46,23 @@ var ErrConfig = errors.New("authority: ceremony")
 // ParseConfig reads a ceremony file: JSON, unknown keys refused.
 func ParseConfig(data []byte) (Config, error) {
 	var c Config
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil {
+	if err := strictJSON(data, &c); err != nil {
 		return c, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return c, fmt.Errorf("%w: more than one value", ErrConfig)
-	}
 	return c.WithDefaults()
+}
+
+// strictJSON reads one JSON value, unknown keys refused.
+func strictJSON(data []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("more than one value")
+	}
+	return nil
 }
 
 // WithDefaults fills in what is zero and checks the rest.
@@ -122,7 +131,7 @@ func (c *Config) check() error {
 			return fmt.Errorf("%w: anchor %d", ErrConfig, a)
 		}
 	}
-	return nil
+	return c.Keys.Check()
 }
 
 // days is the validity of an end entity, 0 for never.

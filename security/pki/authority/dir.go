@@ -14,10 +14,11 @@ type Dir interface {
 }
 
 // Keys is what a Dir may do besides: keep the keys elsewhere than in files, such
-// as in a token or a TPM. Names are those that the files would have.
+// as in a token or a TPM (Keyring). Names are those that the files would have;
+// a label is for who looks at the keys there.
 type Keys interface {
-	NewKey(name string) (crypto.Signer, error) // P-256, durable on return
-	Key(name string) (crypto.Signer, error)    // fs.ErrNotExist when there is none
+	NewKey(name string, use KeyUse, label string) (crypto.Signer, error) // P-256, durable on return
+	Key(name string) (crypto.Signer, error)                              // fs.ErrNotExist when there is none
 }
 
 // OSDir is a folder that only its owner may read.

@@ -9,10 +9,10 @@
 // certificate that nobody has seen.
 //
 // It speaks no network (service/authority does), reads no clock, and keeps its
-// keys as files, unless its Dir keeps them elsewhere (Keys): whoever reads the
-// directory is the authority. The root's key
-// is among them; a domain that keeps its root offline moves that one file away
-// and brings it back to add CAs or to renew the signers.
+// keys as files, unless its Dir keeps them elsewhere (Keyring: tokens and TPMs,
+// docs/spec/ceremony.md): whoever reads the directory is the authority. The
+// root's key is among them; a domain that keeps its root offline moves that one
+// file away and brings it back to add CAs or to renew the signers.
 //
 // The promise: no index is given to two parties, no epoch to two states.
 package authority

@@ -90,7 +90,7 @@ func (a *Authority) renew(file, name string, role pki.Role, s *signer, now time.
 	}
 	key, err := a.key(file)
 	if errors.Is(err, fs.ErrNotExist) && len(s.Chain) == 0 {
-		key, err = a.newKey(file)
+		key, err = a.newKey(file, UseSigners)
 	}
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license/ident"
@@ -171,11 +172,15 @@ const (
 
 func keyOf(class pki.Class) string { return "key-" + class.String() + ".pem" }
 
-// newKey makes a key; it is on disk before anything refers to it.
-func (a *Authority) newKey(name string) (crypto.Signer, error) {
+// newKey makes a key; it is durable before anything refers to it.
+func (a *Authority) newKey(name string, use KeyUse) (crypto.Signer, error) {
 	if k, ok := a.dir.(Keys); ok {
-		return k.NewKey(name)
+		return k.NewKey(name, use, a.rec.Config.Name+" "+strings.TrimSuffix(name, ".pem"))
 	}
+	return newFileKey(a.dir, name)
+}
+
+func newFileKey(dir Dir, name string) (crypto.Signer, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("authority: %w", err)
@@ -184,18 +189,23 @@ func (a *Authority) newKey(name string) (crypto.Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("authority: %w", err)
 	}
-	return key, a.dir.WriteAtomic(name, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	return key, dir.WriteAtomic(name, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// ErrKey is returned for a key file that does not hold a P-256 key in PKCS#8.
+// ErrKey is returned for a key file that does not hold a P-256 key in PKCS#8,
+// and for a reference that does not lead to a key.
 var ErrKey = errors.New("authority: key file")
 
-// key reads a key. Its content is never part of an error.
 func (a *Authority) key(name string) (crypto.Signer, error) {
 	if k, ok := a.dir.(Keys); ok {
 		return k.Key(name)
 	}
-	data, err := a.dir.Read(name)
+	return fileKey(a.dir, name)
+}
+
+// fileKey reads a key. Its content is never part of an error.
+func fileKey(dir Dir, name string) (crypto.Signer, error) {
+	data, err := dir.Read(name)
 	if err != nil {
 		return nil, fmt.Errorf("authority: read key: %w", err)
 	}

@@ -19,7 +19,7 @@ func (a *Authority) addRoot(now time.Time) error {
 		name += " " + strconv.Itoa(n+1)
 		r.Key = "key-root-" + strconv.Itoa(n+1) + ".pem"
 	}
-	key, err := a.newKey(r.Key)
+	key, err := a.newKey(r.Key, UseRoot)
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,8 @@
 package module
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -81,12 +79,12 @@ func (k *keys) inTPM(dir string, f *os.File, storage trem.KeyStorage) error {
 }
 
 func (k *keys) inToken(dir string, storage trem.KeyStorage) error {
-	pin, err := readPIN(storage.PINFile)
+	pin, err := keystore.ReadPIN(storage.PINFile)
 	if err != nil {
 		return err
 	}
 	defer clear(pin)
-	cfg := pkcs11.Config{Dir: dir, Module: storage.Module, Token: storage.Token, PIN: bytes.TrimRight(pin, "\r\n")}
+	cfg := pkcs11.Config{Dir: dir, Module: storage.Module, Token: storage.Token, PIN: pin}
 	s, err := pkcs11.Open(cfg)
 	if errors.Is(err, keystore.ErrNone) {
 		s, err = pkcs11.Create(cfg)
@@ -99,29 +97,4 @@ func (k *keys) inToken(dir string, storage trem.KeyStorage) error {
 		k.dirs = []string{storage.TokenDir}
 	}
 	return nil
-}
-
-// maxPIN bounds a PIN file, in bytes. Source: local; tokens take at most 255.
-const maxPIN = 257
-
-// readPIN reads the PIN. A file that others can read is refused: they would
-// have the keys' use.
-func readPIN(name string) (pin []byte, err error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("read the PIN: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // read only
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("read the PIN: %w", err)
-	}
-	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 || info.Size() > maxPIN {
-		return nil, fmt.Errorf("the PIN file %s must be a file of one line that only its owner can read: chmod 600 %s", name, name)
-	}
-	pin = make([]byte, info.Size())
-	if _, err := io.ReadFull(f, pin); err != nil {
-		return nil, fmt.Errorf("read the PIN: %w", err)
-	}
-	return pin, nil
 }
