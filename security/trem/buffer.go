@@ -39,7 +39,7 @@ func (c *Client) Buffer(ctx context.Context, size int) ([]byte, error) {
 	}
 	in := &rightsReader{conn: conn, rest: c.in}
 	defer in.close()
-	m, err := c.exchange(Message{Header: header}, c.conn, in)
+	m, err := c.exchange(Message{Header: header}, true, c.conn, in)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (c *Client) DecryptFile(ctx context.Context, session, track uint64, f *os.F
 	if err != nil {
 		return err
 	}
-	m, err := c.exchange(Message{Header: header}, &rightsWriter{conn: conn, rest: c.conn, file: f}, c.in)
+	m, err := c.exchange(Message{Header: header}, true, &rightsWriter{conn: conn, rest: c.conn, file: f}, c.in)
 	if err != nil {
 		return err
 	}
