@@ -98,6 +98,15 @@ func (l *License) prepare() {
 // Sign checks info and signs it as a license with the key whose certificate is
 // leafDER. A P-256 key of this process signs the same info to the same bytes.
 func Sign(signer crypto.Signer, leafDER []byte, info *Info) ([]byte, error) {
+	l, err := Issue(signer, leafDER, info)
+	if err != nil {
+		return nil, err
+	}
+	return l.raw, nil
+}
+
+// Issue is Sign, and gives what Parse makes of the license.
+func Issue(signer crypto.Signer, leafDER []byte, info *Info) (*License, error) {
 	in := *info
 	if in.Format == 0 {
 		in.Format = Format
@@ -109,21 +118,23 @@ func Sign(signer crypto.Signer, leafDER []byte, info *Info) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sign license %v: %w", in.ID, err)
 	}
-	var read Info // what Parse will read: nothing is signed that it refuses
-	if _, err = read.decode(payload); err == nil {
-		err = read.known()
+	l := new(License) // what Parse will read: nothing is signed that it refuses
+	if l.units, err = l.info.decode(payload); err == nil {
+		err = l.info.known()
+	}
+	if err == nil {
+		l.raw, err = wire.NewSign1(signer, leafDER, Object, payload)
+	}
+	if err == nil {
+		if l.sig, err = wire.ParseSign1(l.raw, Object, wire.Limit{Bytes: MaxSize}); err != nil {
+			err = fmt.Errorf("%w: %w", ErrMalformed, err)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("sign license %v: %w", in.ID, err)
 	}
-	out, err := wire.NewSign1(signer, leafDER, Object, payload)
-	if err != nil {
-		return nil, fmt.Errorf("sign license %v: %w", in.ID, err)
-	}
-	if len(out) > MaxSize {
-		return nil, fmt.Errorf("sign license %v: %w: %w", in.ID, ErrMalformed, wire.ErrTooLarge)
-	}
-	return out, nil
+	l.prepare()
+	return l, nil
 }
 
 // Info is what the license says. The caller must not change it.

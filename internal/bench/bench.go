@@ -17,6 +17,8 @@ type Bench struct {
 	Short string   // one line, without a full stop
 	Peers []string // other implementations that it compares with, by name
 	Run   func(ctx context.Context, cfg Config) ([]Row, error)
+
+	Stores []string // databases that it can be run on, the default first; nil: it needs none
 }
 
 // All is the table of all benches, and the one place that knows them.
@@ -28,6 +30,7 @@ func All() []Bench {
 		revocationBench(),
 		tremBench(),
 		contentBench(),
+		issuerBench(),
 	}
 }
 
@@ -38,7 +41,8 @@ type Config struct {
 	Full  bool              // the long form
 	Peers map[string]string // where peers are, by name; the others are looked for
 
-	Program string // where the program lares is; needed by the bench content
+	Program string // where the program lares is; needed by the benches content and issuer
+	Store   string // one of the bench's Stores; empty = the first
 
 	Start func(dir string) (*Module, error) // starts the trusted module of a folder; needed by the bench trem
 }

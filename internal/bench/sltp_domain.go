@@ -29,6 +29,7 @@ const rsaBits = 2048
 // and one for home servers, so that every chain has two certificates.
 type sltpDomain struct {
 	now     time.Time
+	root    *pki.Authority
 	trust   *pki.TrustStore
 	roots   *x509.CertPool // the same root, for crypto/x509 and crypto/tls
 	issuers *pki.Authority
@@ -64,11 +65,11 @@ func newSLTPDomain(now time.Time) (*sltpDomain, error) {
 		return nil, fmt.Errorf("read root: %w", err)
 	}
 	d.roots.AddCert(cert)
-	up := &pki.Authority{Root: root, Signer: key}
-	if d.issuers, err = d.authority(up, "Bench Issuer CA", pki.LicenseIssuer, issuerClass); err != nil {
+	d.root = &pki.Authority{Root: root, Signer: key}
+	if d.issuers, err = d.authority(d.root, "Bench Issuer CA", pki.LicenseIssuer, issuerClass); err != nil {
 		return nil, err
 	}
-	d.homes, err = d.authority(up, "Bench Home CA", pki.HomeServer, homeClass)
+	d.homes, err = d.authority(d.root, "Bench Home CA", pki.HomeServer, homeClass)
 	return d, err
 }
 

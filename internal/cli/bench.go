@@ -47,16 +47,36 @@ or does not. docs/performance.md says what the rows are.`,
 	for _, b := range all {
 		cmd.AddCommand(newBenchNameCmd(env, b, &f))
 	}
-	cmd.AddCommand(&cobra.Command{
-		Use: "content-peer", Hidden: true, Args: cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error { return bench.ContentPeer(cmd.Context(), args) },
-	})
+	cmd.AddCommand(benchWorkers(env)...)
 	return cmd
+}
+
+// benchWorkers are what benches start as processes of their own.
+func benchWorkers(env *Env) []*cobra.Command {
+	return []*cobra.Command{
+		{
+			Use: "content-peer", Hidden: true, Args: cobra.ArbitraryArgs,
+			RunE: func(cmd *cobra.Command, args []string) error { return bench.ContentPeer(cmd.Context(), args) },
+		},
+		{
+			Use: "issuer-load", Hidden: true, Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return bench.IssuerLoad(cmd.Context(), env.Stdin, env.Stdout)
+			},
+		},
+		{
+			Use: "issuer-ceiling", Hidden: true, Args: cobra.ExactArgs(2),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return bench.IssuerCeiling(cmd.Context(), args[0], args[1], env.Stdout)
+			},
+		},
+	}
 }
 
 type benchFlags struct {
 	gate, full bool
 	peers      map[string]string
+	store      string
 }
 
 func newBenchNameCmd(env *Env, b bench.Bench, f *benchFlags) *cobra.Command {
@@ -71,8 +91,14 @@ func newBenchNameCmd(env *Env, b bench.Bench, f *benchFlags) *cobra.Command {
 					return usage("bench %s compares with %s, not with %q", b.Name, strings.Join(b.Peers, ", "), name)
 				}
 			}
+			if len(b.Stores) > 0 && !slices.Contains(b.Stores, f.store) {
+				return usage("--store: want %s", strings.Join(b.Stores, " or "))
+			}
 			return env.bench(cmd, b, f)
 		},
+	}
+	if len(b.Stores) > 0 {
+		cmd.Flags().StringVar(&f.store, "store", b.Stores[0], "database: "+strings.Join(b.Stores, " or "))
 	}
 	if len(b.Peers) > 0 {
 		cmd.Flags().StringToStringVar(&f.peers, "peer", nil, "where a peer is, NAME=PATH: "+strings.Join(b.Peers, ", "))
@@ -92,7 +118,7 @@ func (e *Env) bench(cmd *cobra.Command, b bench.Bench, f *benchFlags) error {
 	if err != nil {
 		return err
 	}
-	rows, err := b.Run(ctx, bench.Config{Full: f.full, Peers: f.peers, Program: program, Start: spawnTREM})
+	rows, err := b.Run(ctx, bench.Config{Full: f.full, Peers: f.peers, Program: program, Store: f.store, Start: spawnTREM})
 	if err != nil {
 		return fmt.Errorf("bench %s: %w", b.Name, err)
 	}

@@ -189,3 +189,21 @@ func TestBench_NamesAreListedAndSuggested(t *testing.T) {
 		t.Errorf("status %d, %q; want %q", code, errs, want)
 	}
 }
+
+func TestBench_StoreIsOneOfTheBenchs(t *testing.T) {
+	var got string
+	b := fakeBench()
+	b.Stores = []string{"one", "two"}
+	b.Run = func(_ context.Context, cfg bench.Config) ([]bench.Row, error) {
+		got = cfg.Store
+		return nil, nil
+	}
+	for args, want := range map[string]string{"fake": "one", "fake --store=two": "two"} {
+		if _, errs, code := runBench(t, b, strings.Fields(args)...); code != statusDone || got != want {
+			t.Errorf("%s: status %d, %q, store %q, want %q", args, code, errs, got, want)
+		}
+	}
+	if _, errs, code := runBench(t, b, "fake", "--store=three"); code != statusUsage || !strings.Contains(errs, "one or two") {
+		t.Errorf("status %d, %q", code, errs)
+	}
+}

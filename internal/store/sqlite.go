@@ -42,6 +42,7 @@ type sqliteEngine struct {
 	lock  *os.File
 	write *sql.DB // one connection
 	read  *sql.DB
+	idle  chan *reader // maxReaders of them
 	jobs  chan *job
 	wg    sync.WaitGroup
 	mu    sync.RWMutex // held for reading while sending to jobs
@@ -64,7 +65,10 @@ func openSQLite(ctx context.Context, path string) (*sqliteEngine, error) {
 		return nil, errors.Join(fmt.Errorf("store: %w", err), w.Close())
 	}
 	r.SetMaxOpenConns(maxReaders)
-	e := &sqliteEngine{write: w, read: r, jobs: make(chan *job)}
+	e := &sqliteEngine{write: w, read: r, idle: make(chan *reader, maxReaders), jobs: make(chan *job)}
+	for range maxReaders {
+		e.idle <- new(reader) // opened when needed
+	}
 	if err := e.start(ctx); err != nil {
 		return nil, errors.Join(err, w.Close(), r.Close())
 	}
@@ -88,13 +92,15 @@ func (e *sqliteEngine) start(ctx context.Context) error {
 	if mode != "wal" || sync != 2 { // 2 = FULL
 		return errors.Join(fmt.Errorf("store: the database would lose acknowledged commits (journal %s, synchronous %d)", mode, sync), c.Close())
 	}
-	w := &writer{db: c, jobs: e.jobs}
+	w := &writer{db: newStatements(c), jobs: e.jobs}
 	if err := w.alone(ctx, func(ctx context.Context) error { return migrate(ctx, sqliteConn{c}) }); err != nil {
-		return errors.Join(err, c.Close())
+		w.db.close()
+		return err
 	}
+	w.db.forget()
 	e.wg.Go(func() {
 		w.run()
-		c.Close() //nolint:errcheck // the pool's Close reports
+		w.db.close()
 	})
 	return nil
 }
@@ -117,12 +123,18 @@ func (e *sqliteEngine) update(ctx context.Context, fn func(context.Context, conn
 }
 
 func (e *sqliteEngine) view(ctx context.Context, fn func(context.Context, conn) error) error {
-	t, err := e.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return classify(ctx, err)
+	var r *reader
+	var open bool
+	select {
+	case r, open = <-e.idle:
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	defer t.Rollback() //nolint:errcheck // nothing was written
-	return fn(ctx, sqliteConn{t})
+	if !open {
+		return ErrClosed
+	}
+	defer func() { e.idle <- r }()
+	return r.view(ctx, e.read, fn)
 }
 
 func (e *sqliteEngine) close() error {
@@ -135,6 +147,10 @@ func (e *sqliteEngine) close() error {
 	close(e.jobs)
 	e.mu.Unlock()
 	e.wg.Wait()
+	for range maxReaders {
+		(<-e.idle).close()
+	}
+	close(e.idle)
 	return errors.Join(e.read.Close(), e.write.Close(), e.lock.Close())
 }
 

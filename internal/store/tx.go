@@ -45,24 +45,29 @@ func (t *tx) Claim(ctx context.Context, c issuer.Claim) (prior issuer.Claim, fre
 	if err != nil || fresh {
 		return c, fresh, err
 	}
-	prior = issuer.Claim{Domain: c.Domain, Request: c.Request}
-	found := false
-	err = t.conn.query(ctx, func(scan func(...any) error) error {
-		var hash, lic, tid []byte
-		if err := scan(&hash, &lic, &tid, &prior.At); err != nil {
-			return err
-		}
-		found = true
-		f := fixed{}
-		f.copy(prior.Hash[:], hash)
-		f.copy(prior.License[:], lic)
-		prior.Transfer = f.tid(tid)
-		return f.err
-	}, sqlClaimed, c.Domain[:], c.Request[:])
+	prior, found, err := t.Claimed(ctx, c.Domain, c.Request)
 	if err == nil && !found {
 		err = issuer.ErrNotFound
 	}
 	return prior, false, err
+}
+
+// Claimed finds the claim of a request's key.
+func (t *tx) Claimed(ctx context.Context, domain ident.Domain, request ident.Request) (c issuer.Claim, found bool, err error) {
+	c = issuer.Claim{Domain: domain, Request: request}
+	err = t.conn.query(ctx, func(scan func(...any) error) error {
+		var hash, lic, tid []byte
+		if err := scan(&hash, &lic, &tid, &c.At); err != nil {
+			return err
+		}
+		found = true
+		f := fixed{}
+		f.copy(c.Hash[:], hash)
+		f.copy(c.License[:], lic)
+		c.Transfer = f.tid(tid)
+		return f.err
+	}, sqlClaimed, domain[:], request[:])
+	return c, found, err
 }
 
 // Answer sets what the request was answered with.
@@ -76,6 +81,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`
 	licenseColumns = `domain_id, license_id, device_id, grant_id, request_id, state, version, issued_at, digest`
 	sqlLicense     = `SELECT ` + licenseColumns + ` FROM license WHERE domain_id = $1 AND license_id = $2`
 	sqlLicenses    = `SELECT ` + licenseColumns + ` FROM license WHERE domain_id = $1 ORDER BY issued_at, license_id`
+	sqlUsed        = `SELECT version FROM license WHERE domain_id = $1 AND grant_id = $2 LIMIT 1`
 	sqlRenewed     = `UPDATE license SET version = $3, issued_at = $4, digest = $5 WHERE domain_id = $1 AND license_id = $2 AND version < $3`
 	sqlSetLicense  = `UPDATE license SET state = $3 WHERE domain_id = $1 AND license_id = $2`
 )
@@ -97,6 +103,16 @@ func (t *tx) License(ctx context.Context, domain ident.Domain, id ident.License)
 // Licenses returns a household's licenses, oldest first.
 func (t *tx) Licenses(ctx context.Context, domain ident.Domain) ([]issuer.License, error) {
 	return t.licenses(ctx, sqlLicenses, domain[:])
+}
+
+// Used reports whether a license was issued for a grant.
+func (t *tx) Used(ctx context.Context, key issuer.GrantKey) (used bool, err error) {
+	err = t.conn.query(ctx, func(scan func(...any) error) error {
+		var version int64
+		used = true
+		return scan(&version)
+	}, sqlUsed, key.Domain[:], key.Grant[:])
+	return used, err
 }
 
 func (t *tx) licenses(ctx context.Context, sql string, args ...any) ([]issuer.License, error) {
@@ -200,13 +216,18 @@ func (t *tx) Low(ctx context.Context, domain ident.Domain, id ident.Transfer) (u
 	if err != nil || open {
 		return low, err
 	}
+	return t.LastSeq(ctx, domain, id.Dst, id.Incarnation)
+}
+
+// LastSeq is the last number of the transfers to a device.
+func (t *tx) LastSeq(ctx context.Context, domain ident.Domain, peer ident.Device, in ident.Incarnation) (last uint64, err error) {
 	err = t.conn.query(ctx, func(scan func(...any) error) error {
 		var seq int64
 		err := scan(&seq)
-		low = uint64(seq) //nolint:gosec // checked by the table to be positive
+		last = uint64(seq) //nolint:gosec // checked by the table to be positive
 		return err
-	}, sqlLastSeq, domain[:], id.Dst[:], id.Incarnation[:])
-	return low, err
+	}, sqlLastSeq, domain[:], peer[:], in[:])
+	return last, err
 }
 
 // single is the one row of a look-up by primary key.

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 )
@@ -23,7 +22,7 @@ func newJob(fn func(context.Context, conn) error) *job {
 // one commit. A caller's context does not reach the statements: an interrupted
 // statement would roll the whole group back.
 type writer struct {
-	db     *sql.Conn
+	db     *statements
 	jobs   <-chan *job
 	broken error // set once; no job runs afterwards
 }

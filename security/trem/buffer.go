@@ -39,7 +39,7 @@ func (c *Client) Buffer(ctx context.Context, size int) ([]byte, error) {
 	}
 	in := &rightsReader{conn: conn, rest: c.in}
 	defer in.close()
-	m, err := c.exchange(Message{Header: header}, c.conn, in)
+	m, err := c.exchange(Message{Header: header}, true, c.conn, in)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +116,7 @@ func (c *Client) DecryptFiles(ctx context.Context, session, track uint64, segmen
 	if err != nil {
 		return 0, err
 	}
-	m, err := c.exchange(Message{Header: header}, out, c.in)
+	m, err := c.exchange(Message{Header: header}, true, out, c.in)
 	if err != nil {
 		return 0, err
 	}

@@ -14,14 +14,20 @@ import (
 )
 
 // Client gives commands to one module over a stream. It is safe for concurrent
-// use; commands are done one after another. A context is looked at before a
-// command is sent, never while it runs, because a half-read reply would
-// leave the stream useless.
+// use: commands are done one after another, in the order in which they were
+// written, and those of several callers are on their way at once, so that the
+// module need not wait for the next one. A context is looked at before a command
+// is sent, never while it runs, because a half-read reply would leave the stream
+// useless.
 type Client struct {
-	mu   sync.Mutex
 	conn io.ReadWriteCloser
-	in   *bufio.Reader // nothing is left in it between a reply and the next command
-	err  error         // set once the stream is broken
+	in   *bufio.Reader // of who has the turn
+
+	writing sync.Mutex    // held while a command is written
+	last    chan struct{} // guarded by writing: closed when the reply to the last command was read; nil before the first
+
+	mu  sync.Mutex
+	err error // guarded by mu: set once the stream is broken
 }
 
 // NewClient takes over conn.
@@ -40,7 +46,7 @@ func (c *Client) do(ctx context.Context, cmd Command, in any, payload []byte, ou
 	if err != nil {
 		return nil, err
 	}
-	m, err := c.exchange(Message{Header: header, Payload: payload}, c.conn, c.in)
+	m, err := c.exchange(Message{Header: header, Payload: payload}, false, c.conn, c.in)
 	if err != nil {
 		return nil, err
 	}
@@ -48,16 +54,19 @@ func (c *Client) do(ctx context.Context, cmd Command, in any, payload []byte, ou
 }
 
 // exchange writes a message to out and reads the answer from in, which both are
-// the stream.
-func (c *Client) exchange(m Message, out io.Writer, in io.Reader) (Message, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
-		return Message{}, c.err
-	}
-	err := WriteMessage(out, m)
-	if errors.Is(err, wire.ErrTooLarge) {
+// the stream. alone waits until nothing else is on its way: a file that goes with
+// a message must not be read with another one.
+func (c *Client) exchange(m Message, alone bool, out io.Writer, in io.Reader) (Message, error) {
+	before, mine, err := c.write(m, alone, out)
+	if mine == nil {
 		return Message{}, err
+	}
+	defer close(mine)
+	if before != nil {
+		<-before
+	}
+	if err == nil {
+		err = c.broken(nil)
 	}
 	if err == nil {
 		m, err = ReadMessage(in)
@@ -65,8 +74,36 @@ func (c *Client) exchange(m Message, out io.Writer, in io.Reader) (Message, erro
 	if errors.Is(err, io.EOF) {
 		err = fmt.Errorf("%w: the module has exited", ErrStream)
 	}
-	c.err = err
-	return m, err
+	return m, c.broken(err)
+}
+
+// write writes a message in its turn. The answer may be read when before is closed;
+// mine is to be closed when it was read, and is nil when nothing was written.
+func (c *Client) write(m Message, alone bool, out io.Writer) (before, mine chan struct{}, err error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if alone && c.last != nil {
+		<-c.last
+	}
+	if err := c.broken(nil); err != nil {
+		return nil, nil, err
+	}
+	if err = WriteMessage(out, m); errors.Is(err, wire.ErrTooLarge) {
+		return nil, nil, err
+	}
+	before, mine = c.last, make(chan struct{})
+	c.last = mine
+	return before, mine, c.broken(err)
+}
+
+// broken notes what broke the stream, and returns it from then on.
+func (c *Client) broken(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.err = err
+	}
+	return c.err
 }
 
 // ParseReply reads what NewReply encodes: the result into out, or the *Error or

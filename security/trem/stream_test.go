@@ -5,14 +5,17 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
 )
 
@@ -123,4 +126,51 @@ func FuzzReadMessage(f *testing.F) {
 			t.Errorf("%x parses as nothing", m.Header)
 		}
 	})
+}
+
+// Commands of several callers are on their way at once, and each gets its own reply.
+func TestClient_CommandsOfSeveralCallersAreOnTheirWayAtOnce(t *testing.T) {
+	const callers = 8
+	host, module := net.Pipe()
+	c := trem.NewClient(host)
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			id, err := c.RegisterKeys(t.Context(), []byte{byte(i)})
+			if err != nil || string(id) != fmt.Sprint(i) {
+				t.Errorf("caller %d got %q, %v", i, id, err)
+			}
+		})
+	}
+	var all []trem.Message
+	for range callers { // nothing is answered before all have asked
+		m, err := trem.ReadMessage(module)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, m)
+	}
+	for _, m := range all {
+		_, body, err := trem.ParseRequest(m.Header)
+		var in []byte
+		if err := errors.Join(err, trem.ParseBody(body, &in)); err != nil {
+			t.Fatal(err)
+		}
+		header, err := trem.NewReply(ident.Content(fmt.Sprint(in[0])), nil)
+		if err := errors.Join(err, trem.WriteMessage(module, trem.Message{Header: header})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wg.Wait()
+	if err := module.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range callers { // and all of them hear that the module has gone
+		wg.Go(func() {
+			if _, err := c.Status(t.Context()); !errors.Is(err, trem.ErrStream) {
+				t.Errorf("after the module's end: %v", err)
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"time"
 
@@ -106,11 +107,18 @@ func (i *Issuer) orRefuse(ctx context.Context, ev trem.Event, fn func(context.Co
 }
 
 // request answers a household that wants a license: one transaction, then the
-// release.
+// release. A license without state that stands as it was issued needs none.
 func (i *Issuer) request(ctx context.Context, ev trem.Event) ([]trem.SLTPMessage, error) {
+	d, err := i.draft(ctx, ev)
+	if err != nil {
+		return nil, err
+	}
+	if d.again.ID != (ident.License{}) && d.again.Digest == d.made.Hash {
+		return i.cfg.TREM.Release(ctx, ev.Handle, d.made.Sealed)
+	}
 	var a issue
-	err := i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
-		a = issue{Issuer: i, tx: tx, ev: ev}
+	err = i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		a = issue{Issuer: i, tx: tx, ev: ev, draft: d}
 		return a.run(ctx)
 	})
 	if err != nil {
@@ -131,13 +139,14 @@ type issue struct {
 	*Issuer
 	tx      Tx
 	ev      trem.Event
+	draft   draft
 	license License    // newly issued; zero for a repetition
 	sealed  []byte     // to release
 	closed  *trem.Done // instead of sealed: the transfer is over
 }
 
 func (a *issue) run(ctx context.Context) error {
-	now := a.cfg.Now().UnixMilli()
+	now := a.draft.now
 	c := Claim{Domain: a.ev.Domain, Request: a.ev.Request, Hash: sha256.Sum256(a.ev.Body), At: now}
 	prior, fresh, err := a.tx.Claim(ctx, c)
 	if err != nil {
@@ -200,20 +209,26 @@ func (a *issue) choose(ctx context.Context, now int64) (Grant, error) {
 	if len(all) == 0 {
 		return Grant{}, errNoGrant
 	}
-	open := slices.DeleteFunc(slices.Clone(all), func(g Grant) bool { return g.Revoked || g.Expires != 0 && g.Expires <= now })
-	if len(open) == 0 {
+	some := open(all, now)
+	if len(some) == 0 {
 		return Grant{}, errEnded
 	}
-	slices.SortStableFunc(open, func(x, y Grant) int {
-		return cmp.Or(cmp.Compare(y.Kind.rank(), x.Kind.rank()), cmp.Compare(uint64(x.Expires-1), uint64(y.Expires-1)), cmp.Compare(x.Created, y.Created)) //nolint:gosec // 0 = never sorts last
-	})
-	for _, g := range open {
+	for _, g := range some {
 		ok, err := a.usable(ctx, g)
 		if ok || err != nil {
 			return g, err
 		}
 	}
 	return Grant{}, errExhausted
+}
+
+// open are the grants that issue something now, in the order in which they are used.
+func open(all []Grant, now int64) []Grant {
+	some := slices.DeleteFunc(slices.Clone(all), func(g Grant) bool { return g.Revoked || g.Expires != 0 && g.Expires <= now })
+	slices.SortStableFunc(some, func(x, y Grant) int {
+		return cmp.Or(cmp.Compare(y.Kind.rank(), x.Kind.rank()), cmp.Compare(uint64(x.Expires-1), uint64(y.Expires-1)), cmp.Compare(x.Created, y.Created)) //nolint:gosec // 0 = never sorts last
+	})
+	return some
 }
 
 // usable takes one license from the grant. The one license of a stateless
@@ -224,15 +239,21 @@ func (a *issue) usable(ctx context.Context, g Grant) (bool, error) {
 		return false, err
 	}
 	if info.Stateless() {
-		issued, err := a.tx.Licenses(ctx, g.Domain)
-		if err != nil {
-			return false, err
-		}
-		if slices.ContainsFunc(issued, func(l License) bool { return l.Grant == g.ID }) {
-			return true, nil
+		if used, err := a.used(ctx, g); used || err != nil {
+			return used, err
 		}
 	}
 	return a.tx.Debit(ctx, GrantKey{g.Domain, g.ID})
+}
+
+// used reports whether the license of a stateless grant was issued: for this
+// generation of the household, which is quickly found, or for another one.
+func (a *issue) used(ctx context.Context, g Grant) (bool, error) {
+	_, err := a.tx.License(ctx, g.Domain, g.statelessID(a.ev.Generation))
+	if errors.Is(err, ErrNotFound) {
+		return a.tx.Used(ctx, GrantKey{g.Domain, g.ID})
+	}
+	return err == nil, err
 }
 
 // make issues a license of g and records it.
@@ -248,7 +269,7 @@ func (a *issue) make(ctx context.Context, g Grant, now int64) (ident.License, id
 	if info.Stateless() {
 		return lic.ID, ident.Transfer{}, a.stateless(ctx, g, lic)
 	}
-	lic.ID, lic.IssuedAt, lic.Version = ident.NewLicense(), now, 1
+	lic.ID, lic.IssuedAt, lic.Version = a.draft.id, now, 1
 	info.ID, info.IssuedAt = lic.ID, lic.IssuedAt
 	tid, err := a.stateful(ctx, g, lic, info)
 	return lic.ID, tid, err
@@ -318,9 +339,12 @@ func (a *issue) stateful(ctx context.Context, g Grant, lic License, info license
 	return want, a.tx.PutTransfer(ctx, Transfer{Domain: g.Domain, ID: want, License: lic.ID, State: Escrow, XferHash: p.XferHash, Sealed: p.Sealed})
 }
 
-// prepare asks the TREM for the license. What the TREM will not make is
-// a refusal for the household and an error for the operator.
+// prepare asks the TREM for the license, unless that is made. What the TREM will
+// not make is a refusal for the household and an error for the operator.
 func (a *issue) prepare(ctx context.Context, t trem.Terms) (trem.Prepared, error) {
+	if reflect.DeepEqual(t, a.draft.terms) {
+		return a.draft.made, nil
+	}
 	p, err := a.cfg.TREM.Prepare(ctx, t)
 	var e *trem.Error
 	if errors.As(err, &e) && (e.Code == trem.CodeRejected || e.Code == trem.CodeUnknown) {

@@ -41,6 +41,7 @@ type fakeTREM struct {
 	released   []string
 	failPrep   error
 	failRel    error
+	before     func() // a license is made; nil = nothing
 }
 
 func (f *fakeTREM) Status(context.Context) (trem.Status, error) {
@@ -65,6 +66,9 @@ func (f *fakeTREM) Receive(_ context.Context, m trem.SLTPMessage) (trem.Received
 }
 
 func (f *fakeTREM) Prepare(_ context.Context, t trem.Terms) (trem.Prepared, error) {
+	if f.before != nil {
+		f.before()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.failPrep != nil {

@@ -37,8 +37,21 @@ type Reader interface {
 	Grant(ctx context.Context, key GrantKey) (Grant, error)
 	Licenses(ctx context.Context, domain ident.Domain) ([]License, error)
 	License(ctx context.Context, domain ident.Domain, id ident.License) (License, error)
+	RequestReader
 	CodeReader
 	StockReader
+}
+
+// RequestReader reads what a request comes to.
+type RequestReader interface {
+	// Claimed finds an earlier claim of a request's key.
+	Claimed(ctx context.Context, domain ident.Domain, request ident.Request) (c Claim, ok bool, err error)
+	// GrantsFor returns the household's grants of a content.
+	GrantsFor(ctx context.Context, domain ident.Domain, content ident.Content) ([]Grant, error)
+	// LastSeq is the number that NextSeq gave last, or 0.
+	LastSeq(ctx context.Context, domain ident.Domain, peer ident.Device, in ident.Incarnation) (uint64, error)
+	// Used reports whether a license was issued for a grant.
+	Used(ctx context.Context, key GrantKey) (bool, error)
 }
 
 // StockReader reads a library's copies.
@@ -91,8 +104,6 @@ type GrantTx interface {
 	// PutGrant records a grant, and its household when it is new. fresh is
 	// false when the ID is taken; nothing is written then.
 	PutGrant(ctx context.Context, g Grant) (fresh bool, err error)
-	// GrantsFor returns the household's grants of a content.
-	GrantsFor(ctx context.Context, domain ident.Domain, content ident.Content) ([]Grant, error)
 	RevokeGrant(ctx context.Context, key GrantKey) error
 }
 

@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) issuer.Store) {
 		{"Constraint", constraint},
 		{"ReadsAreOneState", oneState},
 		{"EndedContext", endedContext},
+		{"Requests", requests},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.run(t, open(t)) })
 	}

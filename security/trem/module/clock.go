@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,16 +24,23 @@ func System() (core.Reading, error) {
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
 		return core.Reading{}, fmt.Errorf("read CLOCK_BOOTTIME: %w", err)
 	}
+	id, err := bootID()
+	return core.Reading{RTC: time.Now().UnixMilli(), Boot: ts.Nano() / 1e6, BootID: id}, err //nolint:forbidigo // the one reader of the clock
+}
+
+// bootID is read once: no process outlives its boot, and a command would wait
+// longer for the file than for all else that it needs of the clocks.
+var bootID = sync.OnceValues(func() (id [16]byte, err error) {
 	raw, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
-		return core.Reading{}, fmt.Errorf("read boot_id: %w", err)
+		return id, fmt.Errorf("read boot_id: %w", err)
 	}
-	id, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(string(raw)), "-", ""))
-	if err != nil || len(id) != 16 {
-		return core.Reading{}, fmt.Errorf("boot_id is not a UUID")
+	b, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(string(raw)), "-", ""))
+	if err != nil || len(b) != len(id) {
+		return id, fmt.Errorf("boot_id is not a UUID")
 	}
-	return core.Reading{RTC: time.Now().UnixMilli(), Boot: ts.Nano() / 1e6, BootID: [16]byte(id)}, nil //nolint:forbidigo // the one reader of the clock
-}
+	return [16]byte(b), nil
+})
 
 // leastTime is a time that had passed when this source was written, in Unix
 // milliseconds: 2026-11-01. It is the first floor of a module whose build

@@ -170,8 +170,12 @@ func (c *Core) reply(h sltp.Handle, status int, body sltp.Body, r Reading) ([]sl
 	if err != nil {
 		return nil, err
 	}
-	answer := sltp.Reply{Status: status, Body: body, Head: head, TimeMS: c.clock.judge(r).Est, Ends: ends(body)}
+	answer := sltp.Reply{Status: status, Body: body, Head: head, TimeMS: c.clock.judge(r).Est}
 	msgs, err := c.sltp.Reply(h, answer, c.certTime(r))
+	if errors.Is(err, sltp.ErrSuiteFloor) && ends(body) { // it is read only where it matters
+		answer.Ends = true
+		msgs, err = c.sltp.Reply(h, answer, c.certTime(r))
+	}
 	if errors.Is(err, sltp.ErrSuiteFloor) { // the asker is told, or it waits for nothing
 		answer.Status = sltp.StatusRefused
 		if answer.Body, err = (sltp.ErrorBody{Code: sltp.ErrorSuiteFloor}).Encode(); err == nil {

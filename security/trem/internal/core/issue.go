@@ -98,15 +98,11 @@ func (c *Core) write1(in trem.Terms, k *content) (*instance, error) {
 
 // sign signs a license with this module's identity and wraps it into a link.
 func (c *Core) sign(info *license.Info) ([]byte, *license.License, error) {
-	data, err := license.Sign(c.signer, c.identity.Chain[0], info)
+	lic, err := license.Issue(c.signer, c.identity.Chain[0], info)
 	if err != nil {
 		return nil, nil, err
 	}
-	lic, err := license.Parse(data)
-	if err != nil {
-		return nil, nil, err
-	}
-	link, err := (&Link{License: data, Signer: c.identity.Chain}).encode()
+	link, err := (&Link{License: lic.Bytes(), Signer: c.identity.Chain}).encode()
 	return link, lic, err
 }
 

@@ -1,0 +1,140 @@
+package bench
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
+	"github.com/lares-drm/lares/internal/store"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/service/issuer"
+)
+
+// Sizes of what goes over the wire for one license that counts, in a session and
+// with LRP around it, and of what is sealed in the database. Source: measured
+// here, `lares bench issuer`.
+const (
+	askBytes    = 330
+	answerBytes = 1100
+	sealedBytes = 850
+)
+
+// The paths of the ceiling: HTTP alone, and HTTP with one durable transaction.
+const (
+	emptyPath = "/empty"
+	plainPath = "/plain"
+)
+
+// empty and plain are a household's side of it.
+func (h *household) empty(ctx context.Context, s *loadShop, _ int) error {
+	return h.post(ctx, s, emptyPath)
+}
+
+func (h *household) plain(ctx context.Context, s *loadShop, _ int) error {
+	return h.post(ctx, s, plainPath)
+}
+
+func (h *household) post(ctx context.Context, s *loadShop, path string) error {
+	body := make([]byte, askBytes)
+	copy(body, h.domain[:])
+	data, err := h.fetch(ctx, s, http.MethodPost, path, lrphttp.TypeFrame, body)
+	if err == nil && len(data) != answerBytes {
+		err = fmt.Errorf("an answer of %d bytes", len(data))
+	}
+	return err
+}
+
+// IssuerCeiling is the process that an issuer is held against: the same server of
+// HTTP and the same store, with one durable transaction a request that writes the
+// rows of one license, and nothing else: no SLTP, no module, no signature. It
+// prints its URL and serves until ctx ends. where is a database file, or with
+// postgres a connection string.
+func IssuerCeiling(ctx context.Context, kind, where string, out io.Writer) (err error) {
+	open := store.OpenSQLite
+	if kind == postgresStore {
+		open = store.OpenPostgres
+	}
+	db, err := open(ctx, where)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	c := &ceiling{db: db, answer: make([]byte, answerBytes)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+emptyPath, c.serve(func(context.Context, ident.Domain) error { return nil }))
+	mux.HandleFunc("POST "+plainPath, c.serve(c.license))
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: lrphttp.Timeout, WriteTimeout: 2 * lrphttp.Timeout}
+	go func() {
+		<-ctx.Done()
+		srv.Close() //nolint:errcheck // the process ends
+	}()
+	fmt.Fprintln(out, "http://"+listener.Addr().String())
+	if err := srv.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+type ceiling struct {
+	db     *store.Store
+	answer []byte
+}
+
+func (c *ceiling) serve(do func(context.Context, ident.Domain) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<16))
+		if err != nil || len(body) < 16 {
+			http.Error(w, "", http.StatusBadRequest)
+			return
+		}
+		if err := do(r.Context(), ident.Domain(body[:16])); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", lrphttp.TypeFrames)
+		w.Write(c.answer) //nolint:errcheck // the peer is gone
+	}
+}
+
+// license writes what an issuer writes for one license that counts. A household
+// that is not known yet gets its grant, as much as it will ever need.
+func (c *ceiling) license(ctx context.Context, domain ident.Domain) error {
+	key := issuer.GrantKey{Domain: domain, Grant: issuer.GrantID(domain)}
+	return c.db.Update(ctx, func(ctx context.Context, tx issuer.Tx) error {
+		now := int64(1)
+		id := ident.NewLicense()
+		tid := ident.Transfer{Src: ident.Device{1}, Dst: ident.Device(domain)}
+		claim := issuer.Claim{Domain: domain, Request: ident.NewRequest(), License: id, At: now}
+		if _, _, err := tx.Claim(ctx, claim); err != nil {
+			return err
+		}
+		if taken, err := tx.Debit(ctx, key); err != nil {
+			return err
+		} else if !taken {
+			g := issuer.Grant{ID: key.Grant, Domain: domain, Content: countedTitle, Kind: issuer.Rental, Terms: countedTerms, Remaining: 1 << 40, Version: 1}
+			if _, err := tx.PutGrant(ctx, g); err != nil {
+				return err
+			}
+		}
+		seq, err := tx.NextSeq(ctx, domain, tid.Dst, tid.Incarnation)
+		if err != nil {
+			return err
+		}
+		tid.Seq = seq
+		claim.Transfer = tid
+		sealed := make([]byte, sealedBytes)
+		rand.Read(sealed) // never returns an error
+		_, err = tx.PutLicense(ctx, issuer.License{Domain: domain, ID: id, Device: tid.Dst, Grant: key.Grant, Request: claim.Request, State: issuer.Issued, Version: 1, IssuedAt: now})
+		return errors.Join(err, tx.PutTransfer(ctx, issuer.Transfer{Domain: domain, ID: tid, License: id, State: issuer.Escrow, Sealed: sealed}), tx.Answer(ctx, claim))
+	})
+}
