@@ -28,7 +28,7 @@ the authority. The commands may be used while 'lares ca serve' runs.`,
 	cmd.PersistentFlags().StringVar(&dir, "dir", defaultDir("ca"), "the authority's folder")
 	cmd.AddCommand(
 		newCACeremonyCmd(env, &dir), newCAServeCmd(env, &dir), newCAVoucherCmd(env, &dir), newCAIssueCmd(env, &dir), newCABulkCmd(env, &dir),
-		newCAClassCmd(env, &dir), newCARevokeCmd(env, &dir), newCATimeResetCmd(env, &dir), newCAPublishCmd(env, &dir), newCACRLCmd(env, &dir), newCARootCmd(env, &dir), newCAShowCmd(env, &dir), newCASimulateCmd(env),
+		newCAClassCmd(env, &dir), newCARevokeCmd(env, &dir), newCATimeResetCmd(env, &dir), newCAPublishCmd(env, &dir), newCACRLCmd(env, &dir), newCARootCmd(env, &dir), newCAShowCmd(env, &dir), newCASunsetCmd(env, &dir), newCASimulateCmd(env),
 	)
 	return cmd
 }
