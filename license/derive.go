@@ -17,8 +17,8 @@ var ErrNoRight = errors.New("license: nothing to derive")
 
 // Derivation is what a child license is to be.
 type Derivation struct {
-	Kind    DerivedKind  // KindCopy, KindLoan or KindAllowance; 0 means KindAllowance
-	Device  ident.Device // the subject of an allowance, and of a copy of a device's license; other copies keep their parent's
+	Kind    DerivedKind  // KindCopy, KindLoan, KindAllowance or KindRebind; 0 means KindAllowance
+	Device  ident.Device // the subject of an allowance or a re-binding, and of a copy of a device's license; other copies keep their parent's
 	Subject Subject      // of a loan
 	Plays   uint64       // 1 to what is left; 0 where the parent is not counted
 	MS      int64        // of ACCUMULATED, 1 to what is left; 0 where the parent has none
@@ -68,6 +68,8 @@ func Derive(parent *License, d Derivation) (*Info, error) {
 		cu, err = parent.copy(child, &d)
 	case KindLoan:
 		cu, err = parent.loan(child, &d)
+	case KindRebind:
+		cu, err = parent.rebind(child, &d)
 	default:
 		return nil, fmt.Errorf("%w: kind %d", ErrNoRight, d.Kind)
 	}

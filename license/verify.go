@@ -68,6 +68,11 @@ func VerifyChain(chain []*License, signers []*pki.Peer) error {
 		if err := Narrower(&l.info, &parent.info); err != nil {
 			return err
 		}
+		if l.info.Parent.Kind == KindRebind {
+			if err := CheckRebind(l, parent); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -204,11 +204,13 @@ type gotten struct {
 
 func newDeviceGetCmd(env *Env, dir *string) *cobra.Command {
 	var plays uint64
+	var own bool
 	cmd := &cobra.Command{
 		Use:   "get TITLE",
 		Short: "Get a copy of a title from the house, to play without it",
 		Example: `  lares device get lares-film
   lares device get rental --plays 2   # sets two plays aside for this device
+  lares device get film --own           # one of this device's own, once the shop has closed
   lares device get rental --json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -217,7 +219,7 @@ func newDeviceGetCmd(env *Env, dir *string) *cobra.Command {
 				return err
 			}
 			return withDevice(*dir, func(d *device) error {
-				got, err := d.get(cmd.Context(), env, wish{Content: id, Plays: plays})
+				got, err := d.get(cmd.Context(), env, wanted(id, plays, own))
 				if err != nil {
 					return err
 				}
@@ -229,5 +231,15 @@ func newDeviceGetCmd(env *Env, dir *string) *cobra.Command {
 		},
 	}
 	cmd.Flags().Uint64Var(&plays, "plays", 0, "plays to set aside here, for a counted title (default 1)")
+	cmd.Flags().BoolVar(&own, "own", false, "a copy of this device's own, which the house may make of what you bought once the shop has closed: four devices a year")
+	cmd.MarkFlagsMutuallyExclusive("plays", "own")
 	return cmd
+}
+
+func wanted(id ident.Content, plays uint64, own bool) wish {
+	w := wish{Content: id, Plays: plays}
+	if own {
+		w.Op = trem.OpBind
+	}
+	return w
 }

@@ -29,6 +29,13 @@ const maxHomeAnswer = 16 << 20
 // askHome exchanges one JSON document with the home server that runs in dir.
 // Its problems become errors with this program's exit statuses.
 func askHome(ctx context.Context, dir, method, path string, in, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return askHomeWithin(ctx, dir, method, path, in, out)
+}
+
+// askHomeWithin is askHome for what takes as long as ctx says.
+func askHomeWithin(ctx context.Context, dir, method, path string, in, out any) error {
 	base, err := readURL(dir)
 	if err != nil {
 		return err
@@ -41,8 +48,6 @@ func askHome(ctx context.Context, dir, method, path string, in, out any) error {
 		}
 		body = bytes.NewReader(data)
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, base+path, body)
 	if err != nil {
 		return fmt.Errorf("ask the home server: %w", err)

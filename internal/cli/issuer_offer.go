@@ -162,6 +162,13 @@ func showOffer(ctx context.Context, dir, id string) (v offerView, err error) {
 	if err = askIssuer(ctx, dir, http.MethodGet, "/api/v1/offers/"+url.PathEscape(id), nil, &v.Offer); err != nil {
 		return v, err
 	}
-	v.OfferWords, err = httpd.WordsOfOffer(&v.Offer)
+	key, err := noticeKey(dir)
+	if err != nil {
+		return v, err
+	}
+	end, err := issuer.SunsetOf(&v.Offer, key.point)
+	if err == nil {
+		v.OfferWords, err = httpd.WordsOfOffer(&v.Offer, end)
+	}
 	return v, err
 }

@@ -139,7 +139,11 @@ func (s *issuerServer) handler(ctx context.Context, env *Env, dir string) (http.
 	if err != nil {
 		return nil, err
 	}
-	s.issuer, err = issuer.New(ctx, issuer.Config{TREM: s.module, Store: s.db, Now: env.Now, Log: s.log, ClaimKey: key})
+	notice, err := noticeKey(dir)
+	if err != nil {
+		return nil, err
+	}
+	s.issuer, err = issuer.New(ctx, issuer.Config{TREM: s.module, Store: s.db, Now: env.Now, Log: s.log, ClaimKey: key, NoticeKey: notice.point})
 	if err != nil {
 		return nil, err
 	}

@@ -85,6 +85,7 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 		{home.ErrLog, http.StatusUnprocessableEntity, "not_kept", "This copy of a log is not kept: it is too large, or nobody has offered it."},
 		{home.ErrUnproven, http.StatusForbidden, "unproven", "The device has to prove itself first, by a signed HELLO on the link that the request names."},
 		{home.ErrFolder, http.StatusUnprocessableEntity, "not_packed", "This folder holds no packed film: it needs a valid " + content.ManifestName + "."},
+		{home.ErrFile, http.StatusUnprocessableEntity, "no_file", "The file cannot be made there: give an absolute path of a new file, in a folder that the home server may write to."},
 		{home.ErrBusy, http.StatusConflict, "busy", "This is being done already; try again in a moment."},
 		{home.ErrPairing, http.StatusBadRequest, "malformed", "This is not a pairing request."},
 		{home.ErrTooMany, http.StatusTooManyRequests, "too_many", "Too many devices are waiting. Answer or refuse one first."},

@@ -36,6 +36,7 @@ type TitleWords struct {
 	Confirm []string `json:"confirm,omitempty"` // to be known before it is played
 	Why     []Why    `json:"why,omitempty"`     // why not in the browser, or warnings
 	Device  []Why    `json:"device,omitempty"`  // why not on the home server
+	Closing []string `json:"closing,omitempty"` // what becomes of it if the shop closes
 }
 
 func (s *server) view(r *http.Request, t *home.Title) (TitleView, error) {
@@ -52,7 +53,7 @@ func (s *server) view(r *http.Request, t *home.Title) (TitleView, error) {
 		},
 	}
 	if len(rights.Held) > 0 {
-		v.Words.Kind = KindOf(rights.Held[0])
+		v.Words.Kind, v.Words.Closing = KindOf(rights.Held[0]), closingWords(rights.Held)
 	}
 	if t.Poster != nil {
 		v.Poster = "/content/" + url.PathEscape(t.Content.String()) + "/" + t.Poster.Name
@@ -135,6 +136,30 @@ func (s *server) apiAdd(w http.ResponseWriter, r *http.Request) {
 	}
 	s.Home.LearnCarried(r.Context())
 	writeJSON(w, http.StatusCreated, map[string]any{"content": t.Content, "title": t.Title})
+}
+
+// ReleaseRequest is the body of POST /api/v1/library/{content}/release.
+type ReleaseRequest struct {
+	File string `json:"file"` // absolute, on the home server, and new
+}
+
+func (s *server) apiRelease(w http.ResponseWriter, r *http.Request) {
+	var in ReleaseRequest
+	if !readJSON(w, r, maxBody, &in) {
+		return
+	}
+	t, err := s.title(r)
+	if err != nil {
+		s.answer(w, r, err)
+		return
+	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // a film takes its time
+	out, err := s.Home.Release(r.Context(), t.Content, in.File)
+	if err != nil {
+		s.answer(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusCreated, out)
 }
 
 func (s *server) apiFetch(w http.ResponseWriter, r *http.Request) {

@@ -99,7 +99,11 @@ func (c *claimPages) code(w http.ResponseWriter, r *http.Request, typed string) 
 		return
 	}
 	v := claimView{Title: b.Offer.Name, Code: code.Grouped(), URL: strings.TrimSuffix(c.URL, "/") + issuer.ClaimPath + code.Text(), Offer: &b.Offer}
-	if v.Words, err = WordsOfOffer(&b.Offer); err != nil {
+	end, err := c.Issuer.SunsetOf(&b.Offer)
+	if err == nil {
+		v.Words, err = WordsOfOffer(&b.Offer, end)
+	}
+	if err != nil {
 		c.refuse(w, r, err)
 		return
 	}

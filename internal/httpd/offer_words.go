@@ -23,7 +23,8 @@ type OfferWords struct {
 
 // WordsOfOffer says what an offer's terms mean. It fails on terms that it cannot
 // put into words in full: half the truth would be sold as the whole.
-func WordsOfOffer(o *issuer.Offer) (OfferWords, error) {
+// sunset is what the license will say of the shop's end; nil where it says nothing.
+func WordsOfOffer(o *issuer.Offer, sunset *license.Sunset) (OfferWords, error) {
 	u, p, err := issuer.ReadTerms(o.Terms)
 	if err != nil {
 		return OfferWords{}, err
@@ -31,7 +32,7 @@ func WordsOfOffer(o *issuer.Offer) (OfferWords, error) {
 	if names := u.UnknownCritical(0); len(names) > 0 {
 		return OfferWords{}, fmt.Errorf("the terms have a condition without words: %s", strings.Join(names, ", "))
 	}
-	w := offerWords{u: u, p: &p, o: o}
+	w := offerWords{u: u, p: &p, o: o, end: sunset}
 	return OfferWords{What: w.what(), Closing: w.closing(), Privacy: w.privacy()}, nil
 }
 
@@ -39,6 +40,7 @@ type offerWords struct {
 	u   *permission.Units
 	p   *license.Policy
 	o   *issuer.Offer
+	end *license.Sunset
 	out []string
 }
 
@@ -191,17 +193,21 @@ func (w *offerWords) closing() []string {
 	if !w.lasting() {
 		w.say("What your house has fetched plays to its end as promised, without the shop and without the Internet.")
 		w.say("What was not fetched by then is lost.")
+		w.out = append(w.out, sunsetWords(w.end)...)
 		return w.out
 	}
 	w.say("What your house has fetched keeps playing by the same rules, without the shop and without the Internet. Fetch it soon: what was not fetched by then is lost.")
 	switch b := w.p.Backup; {
 	case b == license.BackupHousehold:
 		w.say("The recovery code of your house brings it back after a loss, without the shop.")
+	case (b == license.BackupIssuer || b == 0 && w.o.Kind == issuer.Purchase) && w.end != nil:
+		w.say("After a loss the shop gives it again. From the day on which its end is proven, the recovery code of your house brings back what a backup of after that day has.")
 	case b == license.BackupIssuer, b == 0 && w.o.Kind == issuer.Purchase:
 		w.say("After a loss the shop gives it again. A shop that has closed cannot: keep your house's server in good repair.")
 	default:
 		w.say("It is in no backup: a house that loses its server loses it.")
 	}
+	w.out = append(w.out, sunsetWords(w.end)...)
 	return w.out
 }
 

@@ -10,7 +10,7 @@ import (
 
 func wordsOf(t *testing.T, o issuer.Offer) string {
 	t.Helper()
-	w, err := httpd.WordsOfOffer(&o)
+	w, err := httpd.WordsOfOffer(&o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestOfferWords_Spec4_SayWhatTheTermsSay(t *testing.T) {
 			}
 		})
 	}
-	if _, err := httpd.WordsOfOffer(&issuer.Offer{Terms: "PLAY; X.10.81=01"}); err == nil {
+	if _, err := httpd.WordsOfOffer(&issuer.Offer{Terms: "PLAY; X.10.81=01"}, nil); err == nil {
 		t.Error("terms with a condition that has no words were put into words")
 	}
 }

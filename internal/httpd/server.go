@@ -101,6 +101,7 @@ func (s *server) ownerRoutes(m *http.ServeMux) {
 	m.HandleFunc("GET /api/v1/library", s.apiLibrary)
 	m.HandleFunc("POST /api/v1/library", s.apiAdd)
 	m.HandleFunc("GET /api/v1/library/{id}", s.apiTitle)
+	m.HandleFunc("POST /api/v1/library/{id}/release", s.apiRelease)
 	m.HandleFunc("POST /api/v1/licenses", s.apiFetch)
 	m.HandleFunc("GET /api/v1/sessions", s.apiSessions)
 	m.HandleFunc("POST /api/v1/sessions", s.apiPlay)
@@ -157,6 +158,7 @@ func (s *server) deviceRoutes(m *http.ServeMux) {
 	if s.Relay != nil {
 		m.HandleFunc("GET "+home.PathHead, s.kept(home.PathHead))
 		m.HandleFunc("GET "+home.PathTrust, s.kept(home.PathTrust))
+		m.HandleFunc("GET "+home.PathSunsets, s.kept(home.PathSunsets))
 		m.HandleFunc("GET "+home.PathSnapshot, s.snapshot)
 		m.HandleFunc("GET "+home.PathDelta+"/{from}/{to}", s.delta)
 		m.HandleFunc("GET "+home.PathTime, s.time)

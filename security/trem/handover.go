@@ -19,9 +19,12 @@ const (
 	// OpTransfer gives the license to another house, or to a device of none: it is
 	// that one's from then on.
 	OpTransfer Op = 3
+	// OpBind asks the house's server for a license of one's own, once the shop has
+	// ended. It is no hand-over: the house keeps what it has.
+	OpBind Op = 7
 )
 
-// String is MOVE, COPY, LEND or TRANSFER; "" for any other.
+// String is MOVE, COPY, LEND, TRANSFER or BIND; "" for any other.
 func (o Op) String() string {
 	switch o {
 	case OpMove:
@@ -32,6 +35,8 @@ func (o Op) String() string {
 		return "LEND"
 	case OpTransfer:
 		return "TRANSFER"
+	case OpBind:
+		return "BIND"
 	}
 	return ""
 }
@@ -41,7 +46,7 @@ func (o Op) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 
 // UnmarshalText reads what MarshalText prints.
 func (o *Op) UnmarshalText(s []byte) error {
-	for _, op := range []Op{OpMove, OpCopy, OpLend, OpTransfer} {
+	for _, op := range []Op{OpMove, OpCopy, OpLend, OpTransfer, OpBind} {
 		if string(s) == op.String() {
 			*o = op
 			return nil

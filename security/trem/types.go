@@ -97,6 +97,8 @@ type Learned struct {
 
 	Delta  []byte `cbor:"9,keyasint,omitempty"`  // from the state that is held, in place of Snapshot
 	Change []byte `cbor:"10,keyasint,omitempty"` // the root's word on the state signer, from generation 1 on
+
+	Notices [][]byte `cbor:"11,keyasint,omitempty"` // of sunset that stand, each signed by the state signer
 }
 
 // SecurityVersion is that of this module, which its signing request states and
@@ -167,6 +169,8 @@ const (
 	// EventLeft: Peer, a member, has left the house, or another device of the same
 	// hardware has taken its place.
 	EventLeft EventKind = 11
+	// EventBound: a license whose shop has ended was bound to Peer, for the host's log.
+	EventBound EventKind = 14
 )
 
 // Event is one consequence of a received message. Which fields are set
@@ -252,6 +256,8 @@ type Ask struct {
 	Overlay bool                  `cbor:"12,keyasint,omitempty"` // the player draws the visible mark
 
 	Protection permission.Protection `cbor:"13,keyasint,omitempty"` // OutputLink: that the browser says is on, where it shows video
+
+	Release bool `cbor:"14,keyasint,omitempty"` // BEGIN at a home server: all of a title that its sunset releases
 }
 
 // Session is an open use. KIDs are the keys it may use.

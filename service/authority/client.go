@@ -103,7 +103,7 @@ func (c *Client) State(ctx context.Context, have uint64) (trem.Learned, error) {
 	if err != nil {
 		return trem.Learned{}, err
 	}
-	l := trem.Learned{Head: head, HeadChain: t.StateSigner, Rotations: t.Rotations}
+	l := trem.Learned{Head: head, HeadChain: t.StateSigner, Rotations: t.Rotations, Notices: c.notices(ctx)}
 	if 0 < have && have < h.Epoch.Number {
 		if l.Delta, err = c.Delta(ctx, have, h.Epoch.Number); err == nil {
 			return l, nil
@@ -112,6 +112,16 @@ func (c *Client) State(ctx context.Context, have uint64) (trem.Learned, error) {
 	l.Delta = nil
 	l.Snapshot, err = c.Snapshot(ctx, h.Epoch.Number)
 	return l, err
+}
+
+// notices are the notices of sunset that stand. Without them a sunset by notice
+// comes later, and nothing else: an authority or relay that does not serve them is no error.
+func (c *Client) notices(ctx context.Context) (out [][]byte) {
+	data, err := c.do(ctx, http.MethodGet, PathSunsets, nil, maxSunset)
+	if err != nil || wire.Unmarshal(data, &out, wire.Limit{Bytes: maxSunset, Items: 1024, Depth: 2}) != nil {
+		return nil
+	}
+	return out
 }
 
 // Time returns a time token with its signer's chain: what a module's Learn takes.

@@ -16,6 +16,7 @@ const (
 	PathHead     = "/rsl/v1/head"
 	PathSnapshot = "/rsl/v1/snapshot"
 	PathDelta    = "/rsl/v1/delta"
+	PathSunsets  = "/rsl/v1/sunsets"
 	PathTime     = "/time/v1"
 )
 
@@ -30,6 +31,7 @@ const (
 const (
 	maxEnroll = 8 << 10
 	maxTrust  = 32 << 10
+	maxSunset = 1 << 20
 )
 
 // Request asks for certificates over the network.

@@ -144,6 +144,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET "+PathHead, s.answer(typePacked, s.head))
 	mux.HandleFunc("GET "+PathSnapshot, s.answer(typePacked, s.snapshot))
 	mux.HandleFunc("GET "+PathDelta+"/{from}/{to}", s.answer(typePacked, s.delta))
+	mux.HandleFunc("GET "+PathSunsets, s.answer(typeCBOR, s.sunsets))
 	mux.HandleFunc("GET "+PathTime, s.answer(typeCOSE, s.time))
 	mux.HandleFunc("GET /healthz", s.answer("text/plain; charset=utf-8", func(*http.Request) ([]byte, error) {
 		_, err := s.current()
@@ -274,6 +275,19 @@ func (s *Server) delta(r *http.Request) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrEpoch, err)
 	}
 	return d, err
+}
+
+// sunsets are the notices that stand, in the words of the state signer.
+func (s *Server) sunsets(*http.Request) ([]byte, error) {
+	auth, err := s.current()
+	if err != nil {
+		return nil, err
+	}
+	all, err := auth.Notices()
+	if err != nil {
+		return nil, err
+	}
+	return wire.Marshal(all)
 }
 
 func (s *Server) time(r *http.Request) ([]byte, error) {

@@ -232,6 +232,8 @@ func (h *Home) note(ctx context.Context, events []trem.Event) {
 			h.publish(Event{Kind: EventLibrary})
 		case trem.EventRefused, trem.EventFailed:
 			h.log.LogAttrs(ctx, slog.LevelInfo, "device refused", slog.Any("device", e.Peer), slog.String("code", e.Code), slog.String("rule", e.Text))
+		case trem.EventBound:
+			h.log.LogAttrs(ctx, slog.LevelInfo, "title bound to a device: its shop has ended", slog.Any("device", e.Peer))
 		case trem.EventLeft:
 			if err := h.departed(ctx, e.Peer); err != nil {
 				h.log.LogAttrs(ctx, slog.LevelError, "a device has left and is still on the list", slog.Any("device", e.Peer), slog.Any("error", err))

@@ -26,6 +26,7 @@ const (
 	PathSnapshot = "/rsl/v1/snapshot"
 	PathDelta    = "/rsl/v1/delta"
 	PathTrust    = "/ca/v1/trust"
+	PathSunsets  = "/rsl/v1/sunsets"
 	PathTime     = "/time/v1"
 )
 
@@ -80,14 +81,14 @@ func NewRelay(dir, authority string, client *http.Client, now func() time.Time) 
 	return r, nil
 }
 
-// Refresh fetches head, snapshot and trust again. The head is read before and
+// Refresh fetches head, snapshot, trust and notices of sunset again. The head is read before and
 // after the snapshot, so that the two belong together.
 func (r *Relay) Refresh(ctx context.Context) error {
 	head, err := r.fetch(ctx, PathHead)
 	if err != nil {
 		return err
 	}
-	if r.keeps(PathHead, head) && r.keeps(PathTrust, Copy{}) {
+	if r.keeps(PathHead, head) && r.keeps(PathTrust, Copy{}) && r.keeps(PathSunsets, Copy{}) {
 		return nil // nothing new
 	}
 	snapshot, err := r.fetch(ctx, PathSnapshot)
@@ -97,6 +98,10 @@ func (r *Relay) Refresh(ctx context.Context) error {
 	trust, err := r.fetch(ctx, PathTrust)
 	if err != nil {
 		return err
+	}
+	sunsets, err := r.fetch(ctx, PathSunsets)
+	if err != nil {
+		sunsets = Copy{Type: "application/cbor", Body: []byte{0x80}, At: head.At} // an authority of before: none stand
 	}
 	again, err := r.fetch(ctx, PathHead)
 	if err != nil {
@@ -108,7 +113,7 @@ func (r *Relay) Refresh(ctx context.Context) error {
 	r.keepStep(ctx, head)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	kept := map[string]Copy{PathHead: head, PathSnapshot: snapshot, PathTrust: trust}
+	kept := map[string]Copy{PathHead: head, PathSnapshot: snapshot, PathTrust: trust, PathSunsets: sunsets}
 	if err := save(r.dir, relayFile, kept); err != nil {
 		return err
 	}
@@ -144,7 +149,7 @@ func (r *Relay) Snapshot(ctx context.Context, epoch string) (Copy, error) {
 	return r.kept[PathSnapshot], nil
 }
 
-// Kept returns the copy of PathHead, PathSnapshot or PathTrust. Where there is
+// Kept returns the copy of PathHead, PathSnapshot, PathTrust or PathSunsets. Where there is
 // none yet it asks the authority.
 func (r *Relay) Kept(ctx context.Context, path string) (Copy, error) {
 	if !r.keeps(path, Copy{}) {

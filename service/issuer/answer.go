@@ -90,7 +90,7 @@ func (i *Issuer) react(ctx context.Context, ev trem.Event) ([]trem.SLTPMessage, 
 		i.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "exchange failed", slog.Any("peer", ev.Peer), slog.String("rule", ev.Text))
 	case trem.EventDropped:
 		i.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "message dropped", slog.String("rule", ev.Text))
-	case trem.EventInstalled, trem.EventRefused, trem.EventClosed, trem.EventLoanOver, trem.EventReleased, trem.EventLeft: // a house's
+	case trem.EventInstalled, trem.EventRefused, trem.EventClosed, trem.EventLoanOver, trem.EventReleased, trem.EventLeft, trem.EventBound: // a house's
 	}
 	return nil, nil
 }

@@ -39,6 +39,7 @@ type fakeTREM struct {
 	prepared   int
 	registered int
 	released   []string
+	last       trem.Terms // that were prepared
 	failPrep   error
 	failRel    error
 	before     func() // a license is made; nil = nothing
@@ -75,6 +76,7 @@ func (f *fakeTREM) Prepare(_ context.Context, t trem.Terms) (trem.Prepared, erro
 		return trem.Prepared{}, f.failPrep
 	}
 	f.prepared++
+	f.last = t
 	if _, err := wire.Marshal(t); err != nil { // it goes through a pipe
 		return trem.Prepared{}, err
 	}
@@ -120,6 +122,8 @@ type shop struct {
 	path  string
 	now   time.Time
 	key   issuer.ClaimKey
+
+	noticeKey []byte
 }
 
 func newShop(t *testing.T) *shop {
@@ -145,7 +149,7 @@ func (s *shop) open() {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { s.store.Close() })
-	s.Issuer, err = issuer.New(s.t.Context(), issuer.Config{TREM: s.trem, Store: s.store, Now: func() time.Time { return s.now }, Log: slog.New(slog.NewTextHandler(s.t.Output(), nil)), ClaimKey: s.key})
+	s.Issuer, err = issuer.New(s.t.Context(), issuer.Config{TREM: s.trem, Store: s.store, Now: func() time.Time { return s.now }, Log: slog.New(slog.NewTextHandler(s.t.Output(), nil)), ClaimKey: s.key, NoticeKey: s.noticeKey})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/lares-drm/lares/interconnect/lrp"
-	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
 )
@@ -49,6 +48,9 @@ type Config struct {
 	Log   *slog.Logger     // default: none
 	// ClaimKey derives and hashes claim codes; the zero key: there are none.
 	ClaimKey ClaimKey
+	// NoticeKey is who may announce the end of this service, as licenses name it
+	// (license.NoticeKey); empty: licenses promise no sunset.
+	NoticeKey []byte
 }
 
 // Issuer answers households for one input TREM. It is safe for concurrent use.
@@ -206,7 +208,11 @@ func (i *Issuer) complete(g *Grant) error {
 		return fmt.Errorf("%w: the grant expires before it begins", ErrTerms)
 	}
 	g.Created, g.Version, g.IssuedAt, g.Terms, g.Code = now, 1, now, t.text, t.code
-	if g.Policy, err = wire.Marshal(t.policy); err != nil {
+	sunset, err := t.sunset(g.Kind, i.cfg.NoticeKey)
+	if err != nil {
+		return err
+	}
+	if g.Policy, err = encodePolicy(t.policy, sunset); err != nil {
 		return err
 	}
 	info, err := g.info(i.id, ident.License{1}, 1, now)

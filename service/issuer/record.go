@@ -44,7 +44,7 @@ type Grant struct {
 	Kind     Kind          `json:"kind"`
 	Terms    string        `json:"terms"` // text form, to be read by people
 	Code     []byte        `json:"-"`     // permission code: field 7 of the license
-	Policy   []byte        `json:"-"`     // field 8, CBOR
+	Policy   []byte        `json:"-"`     // field 8, CBOR; where there is a field 13, an array of the two
 	Tiers    []uint64      `json:"tiers"` // granted; empty = all
 	MinEpoch uint64        `json:"min_epoch"`
 	// Remaining is how many licenses may still be issued. A stateless license

@@ -25,6 +25,7 @@ type terms struct {
 	code   permission.Code
 	policy license.Policy
 	units  *permission.Units
+	end    sunsetTerms
 	// written are the policy's statements, as they stand in text.
 	written []string
 }
@@ -34,7 +35,8 @@ type terms struct {
 // STORAGE_DURATION, RESUME_WINDOW, CLOCK_GRACE, SLICE (durations such as 48h),
 // HARD_END (a time such as 2026-11-24T18:00:00Z), ON_FIRST_USE=replace|cap,
 // EXPIRY_MODE=finish|stop, MIN_LEVEL=1..3, MIN_ANCHOR=0..2 and
-// BACKUP=none|issuer|household.
+// BACKUP=none|issuer|household; and of the end of the service
+// SUNSET=rebind|release|none, SILENCE (a duration) and FREE_AFTER (a time).
 func parseTerms(text string) (terms, error) {
 	var t terms
 	var code []string
@@ -43,6 +45,9 @@ func parseTerms(text string) (terms, error) {
 		key, value, _ := strings.Cut(part, "=")
 		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
 		mine, err := policyStatement(&t.policy, key, value)
+		if !mine {
+			mine, err = t.end.statement(key, value)
+		}
 		switch {
 		case err != nil:
 			return t, fmt.Errorf("%w: %s: %w", ErrTerms, part, err)
@@ -161,13 +166,13 @@ func trial(info license.Info) error {
 
 // info is the license that a grant makes for a household of a generation.
 func (g *Grant) info(issuer ident.Issuer, id ident.License, generation uint64, issuedAt int64) (license.Info, error) {
-	var p license.Policy
-	if err := wire.Unmarshal(g.Policy, &p, wire.Limit{Bytes: 2048, Depth: 4}); err != nil {
+	p, sunset, err := decodePolicy(g.Policy)
+	if err != nil {
 		return license.Info{}, fmt.Errorf("policy of grant %v: %w", g.ID, err)
 	}
 	return license.Info{
 		Format: license.Format, ID: id, Issuer: issuer, IssuedAt: issuedAt, Content: g.Content, Subject: license.DomainSubject(g.Domain, generation),
-		Code: g.Code, Policy: p, RevMinEpoch: g.MinEpoch, Version: max(g.Version, 1),
+		Code: g.Code, Policy: p, RevMinEpoch: g.MinEpoch, Sunset: sunset, Version: max(g.Version, 1),
 	}, nil
 }
 

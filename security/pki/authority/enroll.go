@@ -87,6 +87,9 @@ func (a *Authority) certify(class pki.Class, p pki.Profile, signing, delivery *e
 	if err != nil {
 		return nil, err
 	}
+	if p.Role == pki.LicenseIssuer {
+		a.heard(p.Issuer, now)
+	}
 	return out, b.Commit()
 }
 

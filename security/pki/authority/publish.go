@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/lares-drm/lares/internal/wire"
-	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/revocation"
 )
@@ -41,6 +40,9 @@ func (a *Authority) Publish(now time.Time) error {
 	}
 	key, err := a.key(keyState)
 	if err != nil {
+		return err
+	}
+	if err := a.draftIssuers(); err != nil {
 		return err
 	}
 	number := a.rec.Epoch + 1
@@ -192,11 +194,6 @@ func (a *Authority) SetMinSVN(class pki.Class, svn uint32) error {
 		return fmt.Errorf("%w: class %v has no members with a security version", ErrNoClass, class)
 	}
 	return a.draft.SetMinSVN(class, svn)
-}
-
-// SetIssuer records that a license issuer was heard from, and its notice.
-func (a *Authority) SetIssuer(id ident.Issuer, now time.Time, sunset bool) error {
-	return a.draft.SetIssuer(id, now, sunset)
 }
 
 // Trust is what a party needs to believe the authority's statements. The roots

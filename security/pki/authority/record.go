@@ -37,6 +37,7 @@ type record struct {
 	Epoch    uint64            `cbor:"9,keyasint"` // number of the last published epoch, 0 before the first
 	Vouchers []voucher         `cbor:"10,keyasint"`
 	Vouched  []vouched         `cbor:"11,keyasint,omitempty"` // of vouchers that allow more than SL1 and A0
+	Issuers  []heardOf         `cbor:"12,keyasint,omitempty"` // license issuers, in the order in which they were certified first
 }
 
 // recordVersion is raised when a file of the folder gets another layout.

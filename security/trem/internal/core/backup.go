@@ -140,7 +140,7 @@ func (c *Core) parts(host []byte) ([]recovery.Part, []trem.Title, error) {
 		if p := inst.state.Phase; p == license.Closed || p == license.Escrow {
 			continue // it is not here any more, or not for long
 		}
-		t := titleOf(inst)
+		t := c.titleOf(inst)
 		chains, titles = append(chains, titlePart{Chain: inst.links, Epoch: inst.epoch}), append(titles, t)
 		if t.Needs != trem.NeedsNothing {
 			continue
@@ -182,6 +182,16 @@ func titleOf(inst *instance) trem.Title {
 		t.Needs = trem.NeedsState
 	case t.Backup == license.BackupIssuer:
 		t.Needs = trem.NeedsIssuer
+	}
+	return t
+}
+
+// titleOf is what becomes of a license of this house: from the sunset on the
+// household's code restores what only the shop could restore before.
+func (c *Core) titleOf(inst *instance) trem.Title {
+	t := titleOf(inst)
+	if _, over := c.sunsetOf(inst.root()); over && t.Needs == trem.NeedsIssuer && inst.leaf().Info().Policy.MinLevel <= 1 {
+		t.Backup, t.Needs = license.BackupHousehold, trem.NeedsNothing
 	}
 	return t
 }

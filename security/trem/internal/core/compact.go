@@ -37,6 +37,7 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	c.snapshotRecovery(&s)
 	c.snapshotWitness(&s)
 	c.snapshotTimes(&s)
+	c.snapshotSunset(&s)
 	s.add(kindPast, c.pastNow())
 	if err := c.snapshotContents(&s); err != nil {
 		return nil, err

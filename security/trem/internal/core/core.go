@@ -78,6 +78,7 @@ type Core struct {
 	recalled map[ident.Transfer]bool       // loans that their lenders want back; not durable, a recall is repeated
 	heard    int64                         // the newest signed statement of time since the start, Unix ms; 0 without one
 	contents map[ident.Content]*content
+	sunsets  sunsets // services that end
 
 	sltp     *sltp.Endpoint
 	source   *transfer.Source
@@ -246,6 +247,8 @@ func (c *Core) replay(r vault.Record) error {
 		})
 	case kindGone:
 		return replayed(r.Body, func(rec goneRecord) { delete(c.held, rec.Hash) })
+	case kindNotice, kindSunset, kindBound:
+		return c.replaySunset(r)
 	}
 	if r.Kind < kindForeign {
 		return c.replayRecovery(r)

@@ -19,6 +19,8 @@ type session struct {
 	link   map[ident.Key]cenc.ContentKey // session keys; nil for an internal output
 	tracks []*box.Init
 	boot   int64 // boot clock at Begin, ms
+
+	release bool // of a title whose sunset releases it: nothing is counted
 }
 
 // maxSessions bounds the open sessions of one module, maxTracks those of one session.
@@ -35,6 +37,9 @@ func (c *Core) begin(in trem.Ask, r Reading) (trem.Session, error) {
 	}
 	if len(c.sessions) >= maxSessions {
 		return trem.Session{}, stateError("too many sessions are open in this module")
+	}
+	if in.Release {
+		return c.releaseTitle(in)
 	}
 	inst, d := c.choose(in, r)
 	if !d.Allow {
@@ -191,6 +196,9 @@ func (c *Core) decrypt(in trem.Part, segment []byte, r Reading) (any, []byte, er
 
 // pay extends the session's license over one fragment, key by key.
 func (c *Core) pay(s *session, f *box.Fragment, r Reading) error {
+	if s.release {
+		return nil
+	}
 	start, dur := f.Time()
 	for _, kid := range f.KIDs() {
 		step := s.inst.leaf().Extend(s.use, c.input(s.inst, s.ask, r), license.Fragment{
@@ -227,6 +235,9 @@ func (c *Core) end(handle uint64, r Reading) error {
 		return err
 	}
 	c.drop(handle, s)
+	if s.release {
+		return nil
+	}
 	return c.note(s.inst, s.inst.leaf().End(s.use, c.input(s.inst, s.ask, r), max(r.Boot-s.boot, 0)), r)
 }
 

@@ -54,6 +54,9 @@ func (c *Core) wish(in trem.LicenseRequest) (sltp.Body, error) {
 	if c.witness.setBack != nil && (in.Op != 0 || in.Plays > 0) {
 		return nil, stateError("this module was set back to an older state; make it anew and pair it again")
 	}
+	if in.Op == trem.OpBind {
+		return sltp.MoveOpen{What: what, Amounts: map[uint8]uint64{uint8(permission.Play): sltp.All}, Op: uint8(in.Op)}.Encode()
+	}
 	if in.Op != 0 {
 		act, ok := action(in.Op)
 		if !ok {

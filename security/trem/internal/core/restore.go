@@ -205,6 +205,9 @@ func (c *Core) judgeTitles(b *opened, d *domainRecord) (out trem.Restored, back 
 			continue // not of this system's licenses: nothing can be said of it
 		}
 		title := titleOf(inst)
+		if _, sealed := b.keys[inst.leaf().Hash()]; sealed && title.Needs == trem.NeedsIssuer {
+			title.Backup, title.Needs = license.BackupHousehold, trem.NeedsNothing // its sunset had come
+		}
 		if title.Needs == trem.NeedsNothing {
 			if c.backsUp(inst, signers, b, d) == nil {
 				back = append(back, inst)

@@ -16,6 +16,7 @@ import (
 // serve answers a device as the home server of its domain: a stateless license
 // as it is, a counted one as plays set aside.
 func (c *Core) serve(ev sltp.EventRequest, r Reading) ([]sltp.Message, *trem.Event, error) {
+	bound := len(c.sunsets.bound)
 	body, code, err := c.answer(ev, r)
 	if err != nil {
 		return nil, nil, err
@@ -25,6 +26,9 @@ func (c *Core) serve(ev sltp.EventRequest, r Reading) ([]sltp.Message, *trem.Eve
 		return msgs, &trem.Event{Kind: trem.EventRefused, Handle: uint64(ev.Handle), Peer: ev.Peer.ID(), Request: ev.Request.ReqID, Code: code.String()}, err
 	}
 	msgs, err := c.reply(ev.Handle, sltp.StatusDone, body, r)
+	if len(c.sunsets.bound) > bound {
+		return msgs, &trem.Event{Kind: trem.EventBound, Peer: ev.Peer.ID(), Request: ev.Request.ReqID}, err
+	}
 	return msgs, nil, err
 }
 
@@ -38,6 +42,9 @@ func (c *Core) answer(ev sltp.EventRequest, r Reading) (body sltp.Body, code slt
 		return old, 0, err
 	}
 	if open, err := sltp.ParseMoveOpen(ev.Request.Body); err == nil {
+		if trem.Op(open.Op) == trem.OpBind {
+			return c.bind(ev, open.What, r)
+		}
 		if transfer.Op(open.Op) == transfer.OpAllowance {
 			return c.setAside(ev, open.What, open.Amounts[uint8(permission.Play)], r)
 		}

@@ -85,10 +85,15 @@ func (c *Core) learn(in trem.Learned, r Reading) error {
 			return rejected(err)
 		}
 		if early != nil { // the head may have said the same
-			return rejected(c.learnToken(in, r))
+			if err := c.learnToken(in, r); err != nil {
+				return rejected(err)
+			}
 		}
 	}
-	return nil
+	if err := c.learnNotices(in.Notices); err != nil {
+		return rejected(err)
+	}
+	return c.reachSunsets()
 }
 
 // learnToken checks a token by the time it states: a statement counts only

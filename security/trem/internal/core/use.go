@@ -29,6 +29,7 @@ func (c *Core) input(inst *instance, in trem.Ask, r Reading) license.Input {
 		Env: license.Env{
 			Accepted: true, AcceptedEpoch: inst.epoch, Device: c.self, Domains: domains, Keys: inst.kids(),
 			RevEpoch: c.epoch(), StatusAge: c.statusAge(r), Level: c.level(), Anchor: uint8(c.peer.Anchor()), Outputs: others,
+			SunsetAt: c.sunsetAt(inst, now.Est),
 		},
 		Request: license.Request{
 			Action: in.Action, Tier: license.Tier(in.Tier), Output: watched,

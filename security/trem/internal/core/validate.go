@@ -2,6 +2,7 @@ package core
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/lares-drm/lares/content/cenc"
@@ -44,7 +45,7 @@ func (c *Core) accept(links [][]byte, bundle []byte, from party, r Reading) (*in
 	if err := c.checkTransfers(from.tid, inst, from, r); err != nil {
 		return nil, err
 	}
-	if err := c.ours(inst, signers, from); err != nil {
+	if err := errors.Join(c.ours(inst, signers, from), c.provenRebind(inst)); err != nil {
 		return nil, err
 	}
 	if need := inst.root().Info().RevMinEpoch; need > c.epoch() {
@@ -333,6 +334,12 @@ func (c *Core) takeOver(inst *instance, r Reading) error {
 			return fmt.Errorf("license: the version before it is not closed yet")
 		}
 		for handle, s := range c.sessions {
+			if s.release {
+				if s.inst == old {
+					c.drop(handle, s)
+				}
+				continue
+			}
 			if _, goes := inst.leaf().Carry(old.leaf(), s.use); s.inst != old || goes {
 				continue
 			}

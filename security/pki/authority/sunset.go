@@ -1,0 +1,152 @@
+package authority
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
+)
+
+// ErrSunset is returned for a notice of sunset, or a withdrawal, that the
+// authority cannot let stand.
+var ErrSunset = errors.New("authority: the notice of sunset cannot stand")
+
+// heardOf is what the authority knows of a license issuer.
+type heardOf struct {
+	_      struct{} `cbor:",toarray"`
+	Issuer []byte
+	Seen   int64  // Unix ms: its newest certificate, or since when its notice stands
+	Notice []byte // signed, that stands; null = none
+	Key    []byte // that signed it
+}
+
+// IssuerInfo is what the authority says of a license issuer.
+type IssuerInfo struct {
+	Issuer    ident.Issuer    `json:"issuer"`
+	LastSeen  time.Time       `json:"last_seen"`
+	Effective time.Time       `json:"effective,omitzero"` // of the notice that stands
+	Scope     []ident.Content `json:"scope,omitempty"`    // of it; none = all titles
+}
+
+// heard notes that a license issuer was certified. While its notice stands the
+// time is that of the notice, so that the leaf says which notice it is.
+func (a *Authority) heard(id ident.Issuer, now time.Time) {
+	i := a.issuer(id)
+	if i < 0 {
+		a.rec.Issuers = append(a.rec.Issuers, heardOf{Issuer: []byte(id)})
+		i = len(a.rec.Issuers) - 1
+	}
+	if h := &a.rec.Issuers[i]; len(h.Notice) == 0 {
+		h.Seen = max(h.Seen, now.UnixMilli())
+	}
+}
+
+func (a *Authority) issuer(id ident.Issuer) int {
+	return slices.IndexFunc(a.rec.Issuers, func(h heardOf) bool { return ident.Issuer(h.Issuer) == id })
+}
+
+// draftIssuers puts what is known of the issuers into the next epoch.
+func (a *Authority) draftIssuers() error {
+	for _, h := range a.rec.Issuers {
+		if err := a.draft.SetIssuer(ident.Issuer(h.Issuer), time.UnixMilli(h.Seen), len(h.Notice) > 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Stand lets an issuer's notice of sunset stand, and publishes that. key is the
+// notice key that the operator has from the issuer: modules know it from the
+// licenses, and believe a notice by no other. An issuer has one notice at a time.
+func (a *Authority) Stand(notice, key []byte, now time.Time) error {
+	n, err := license.ParseNotice(notice)
+	if err == nil {
+		err = n.Verify(key)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrSunset, err)
+	}
+	i := a.issuer(n.Issuer)
+	switch {
+	case i < 0:
+		return fmt.Errorf("%w: no issuer %v was certified here", ErrSunset, n.Issuer)
+	case slices.Equal(a.rec.Issuers[i].Notice, notice):
+		return nil
+	case len(a.rec.Issuers[i].Notice) > 0:
+		return fmt.Errorf("%w: another one of this issuer stands; it withdraws that first", ErrSunset)
+	case n.Effective < now.UnixMilli()+license.NoticeAhead:
+		return fmt.Errorf("%w: it takes effect in less than 30 days", ErrSunset)
+	}
+	was := a.rec.Issuers[i]
+	a.rec.Issuers[i] = heardOf{Issuer: was.Issuer, Seen: now.UnixMilli(), Notice: notice, Key: key}
+	return a.publishIssuer(i, was, now)
+}
+
+// Withdraw takes the notice of an issuer back at its word, and publishes that.
+// What has taken effect stays.
+func (a *Authority) Withdraw(issuer ident.Issuer, withdrawal []byte, now time.Time) error {
+	i := a.issuer(issuer)
+	if i < 0 || len(a.rec.Issuers[i].Notice) == 0 {
+		return fmt.Errorf("%w: no notice of issuer %v stands", ErrSunset, issuer)
+	}
+	was := a.rec.Issuers[i]
+	n, err := license.ParseNotice(was.Notice)
+	if err == nil {
+		err = n.Withdrawn(withdrawal, was.Key)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrSunset, err)
+	}
+	if now.UnixMilli() >= n.Effective {
+		return fmt.Errorf("%w: it has taken effect and is not withdrawn any more", ErrSunset)
+	}
+	a.rec.Issuers[i] = heardOf{Issuer: was.Issuer, Seen: now.UnixMilli()}
+	return a.publishIssuer(i, was, now)
+}
+
+// publishIssuer publishes a change of one issuer. Its epoch and the record that
+// holds the change become current by one write; a failure leaves both as they were.
+func (a *Authority) publishIssuer(i int, was heardOf, now time.Time) error {
+	err := a.Publish(now)
+	if err != nil {
+		a.rec.Issuers[i] = was
+		_ = a.draftIssuers() // was accepted before
+	}
+	return err
+}
+
+// Issuers lists the license issuers that were certified here.
+func (a *Authority) Issuers() []IssuerInfo {
+	out := make([]IssuerInfo, 0, len(a.rec.Issuers))
+	for _, h := range a.rec.Issuers {
+		info := IssuerInfo{Issuer: ident.Issuer(h.Issuer), LastSeen: unixMS(h.Seen)}
+		if n, err := license.ParseNotice(h.Notice); err == nil {
+			info.Effective, info.Scope = unixMS(n.Effective), n.Scope
+		}
+		out = append(out, info)
+	}
+	return out
+}
+
+// Notices are the notices that stand, each in the words of the state signer.
+func (a *Authority) Notices() ([][]byte, error) {
+	out := [][]byte{}
+	for _, h := range a.rec.Issuers {
+		if len(h.Notice) == 0 {
+			continue
+		}
+		key, err := a.key(keyState)
+		if err != nil {
+			return nil, err
+		}
+		s, err := license.SignStanding(key, a.rec.State.Chain[0], h.Notice, h.Seen)
+		if err != nil {
+			return nil, fmt.Errorf("authority: %w", err)
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
