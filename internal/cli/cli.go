@@ -35,6 +35,8 @@ func commands() []command {
 		{groupHome, newDemoCmd},
 		{groupHome, newHomeCmd},
 		{groupHome, newDeviceCmd},
+		{groupHome, newDoctorCmd},
+		{groupHome, newSupportBundleCmd},
 		{groupIssuer, newCACmd},
 		{groupIssuer, newIssuerCmd},
 		{groupIssuer, newPackCmd},

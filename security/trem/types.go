@@ -31,6 +31,8 @@ type Status struct {
 	SetBack     bool              `cbor:"30,keyasint,omitempty" json:"set_back,omitempty"` // a witness has a newer state of this module: counted rights wait
 	Twins       []ident.Device    `cbor:"31,keyasint,omitempty" json:"twins,omitempty"`    // peers that exist twice
 	Outputs     []Connector       `cbor:"32,keyasint,omitempty" json:"outputs,omitempty"`  // none where the kernel tells of none
+	StateAt     int64             `cbor:"40,keyasint,omitempty" json:"state_at,omitempty"` // when the newest revocation state was issued, Unix ms
+	Until       int64             `cbor:"41,keyasint,omitempty" json:"until,omitempty"`    // first end of validity in its chain, Unix ms; 0 before enrollment
 }
 
 // Connector is an output of the machine that the module reads from the kernel.

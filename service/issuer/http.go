@@ -64,6 +64,7 @@ func Handler(cfg APIConfig) http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	mux.HandleFunc("GET /readyz", a.ready)
 	mux.HandleFunc("GET /api/v1/about", a.open(func(*http.Request) (any, error) { return cfg.About, nil }))
+	mux.HandleFunc("GET /api/v1/module", a.admin(func(r *http.Request) (any, error) { return a.Issuer.cfg.TREM.Status(r.Context()) }))
 	mux.HandleFunc("GET /api/v1/contents", a.admin(a.contents))
 	mux.HandleFunc("POST /api/v1/contents", a.admin(a.addContent))
 	mux.HandleFunc("GET /api/v1/offers", a.admin(a.offers))

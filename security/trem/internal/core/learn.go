@@ -121,12 +121,12 @@ func (c *Core) status(r Reading) trem.Status {
 	}
 	s.SetBack, s.Twins, s.Outputs = c.witness.setBack != nil, c.twins(), c.connectors()
 	if c.revoked != nil {
-		s.Epoch = c.revoked.Epoch().Number
+		s.Epoch, s.StateAt = c.revoked.Epoch().Number, c.revoked.Head().IssuedAt
 	}
 	if c.peer != nil {
 		s.Role, s.Anchor, s.Leaf, s.Chain, s.Roots = c.peer.Role().String(), uint8(c.peer.Anchor()), c.peer.Leaf(), c.identity.Chain, c.identity.Roots
 		s.Class, s.Index = uint32(c.peer.Class()), c.peer.Index()
-		s.Delivery, s.Issuer = c.identity.Delivery, c.peer.Issuer()
+		s.Delivery, s.Issuer, s.Until = c.identity.Delivery, c.peer.Issuer(), c.peer.Expires().UnixMilli()
 	}
 	switch {
 	case c.domain != nil:
