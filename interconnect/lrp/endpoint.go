@@ -19,6 +19,7 @@ type EndpointConfig struct {
 	Known   func(Addr) bool // whose proofs are taken on links; nil: nobody's
 	Auth    *AuthKey        // nil: no AUTH frames; its holder gets what they carry by Account
 	Account func(src Addr, a Account) error
+	Epoch   func() uint64                                // that it claims and can show by Gossip; nil: that of Hello
 	Gossip  func(src Addr, g Gossip) ([]Gossip, error)   // nil: it passes no revocation state on
 	Content func(src Addr, c Content) ([]Content, error) // nil: it names no places of content
 }
@@ -146,6 +147,9 @@ func (e *Endpoint) greet(link LinkID, f Frame, now time.Time) Frame {
 	}
 	mine := e.cfg.Hello
 	mine.Link = link[:]
+	if e.cfg.Epoch != nil {
+		mine.Epoch = e.cfg.Epoch()
+	}
 	body, _, err := mine.Answer(f.Body)
 	switch {
 	case errors.Is(err, ErrVersion):

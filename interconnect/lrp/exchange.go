@@ -92,3 +92,88 @@ func greeted(ctx context.Context, tx *Transaction, link LinkID, body []byte, car
 	}
 	return nil, fmt.Errorf("%w: no HELLO", ErrStrange)
 }
+
+// Hail says HELLO to a neighbor, without a proof, and returns what both can do and
+// the epoch that it claims.
+func Hail(ctx context.Context, to Exchanger, tx *Transaction, hello Hello) (Agreement, error) {
+	offer, err := hello.Encode()
+	if err != nil {
+		return Agreement{}, err
+	}
+	answer, err := greeted(ctx, tx, LinkID{}, offer, func(ctx context.Context, _ LinkID, f Frame) ([]Frame, error) { return to.Exchange(ctx, f) })
+	if err != nil {
+		return Agreement{}, err
+	}
+	return hello.Accept(offer, answer)
+}
+
+// Inquire asks a neighbor the questions of an inquiry until it is over. learn has
+// the module judge what was found: refused is why it does not take it, err why it
+// could not judge. What ends with another error than ErrClaim can go on later.
+func Inquire(ctx context.Context, to Exchanger, tx *Transaction, q *Inquiry, learn func(Finding) (refused, err error)) error {
+	for {
+		if found, ok := q.Found(); ok {
+			refused, err := learn(found)
+			if err != nil {
+				return err
+			}
+			if refused == nil {
+				q.Learned()
+				return nil
+			}
+			if err := q.Rejected(refused); err != nil {
+				return err
+			}
+		}
+		ask, ok := q.Ask()
+		if !ok {
+			return nil
+		}
+		pieces, err := inquire(ctx, to, tx, ask)
+		if err != nil {
+			return err
+		}
+		if err := q.Answer(ask, pieces); err != nil {
+			return err
+		}
+	}
+}
+
+func inquire(ctx context.Context, to Exchanger, tx *Transaction, ask Gossip) ([]Gossip, error) {
+	body, err := ask.Encode()
+	if err != nil {
+		return nil, err
+	}
+	answers, err := to.Exchange(ctx, tx.Next(TypeGossip, body))
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range answers {
+		err := tx.Check(a)
+		if _, said := errors.AsType[*Error](err); err != nil && !said {
+			return nil, err
+		}
+	}
+	return GossipOf(answers)
+}
+
+// GossipOf are the pieces in the answer to a question. A neighbor that does not
+// pass a state on, or answers something else, has none; one that cannot now is an
+// *Error.
+func GossipOf(answers []Frame) (out []Gossip, err error) {
+	for _, a := range answers {
+		if a.Type == TypeError {
+			e, err := ParseError(a.Body)
+			if err != nil || !e.Code.Retry() {
+				return nil, nil //nolint:nilerr // it says something else
+			}
+			return nil, e
+		}
+		g, err := ParseGossip(a.Body)
+		if a.Type != TypeGossip || err != nil || g.Kind == GossipAsk {
+			return out, nil //nolint:nilerr // as far as it came
+		}
+		out = append(out, g)
+	}
+	return out, nil
+}

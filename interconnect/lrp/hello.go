@@ -145,6 +145,7 @@ type Agreement struct {
 	Protocols []string // both carry
 	Bindings  []string // both have
 	Limits    Limits   // the smaller of each
+	Epoch     uint64   // that the other side claims: without effect until it shows a head (Inquiry)
 }
 
 // Answer answers an offer's body with what both sides have. The answer is
@@ -236,6 +237,7 @@ func agree(mine, theirs Hello) (Agreement, error) {
 		Protocols: both(mine.Protocols, theirs.Protocols),
 		Bindings:  both(mine.Bindings, theirs.Bindings),
 		Limits:    Limits{Body: min(m.Body, t.Body), Frames: min(m.Frames, t.Frames), Pending: min(m.Pending, t.Pending)},
+		Epoch:     theirs.Epoch,
 	}, nil
 }
 

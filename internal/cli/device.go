@@ -55,6 +55,7 @@ type deviceConfig struct {
 	Read uint64               `json:"read,omitzero"` // number of the newest letter that was taken
 	Sent map[string]time.Time `json:"sent,omitzero"` // topic of a letter, when it was last sent
 	Left [][]byte             `json:"left,omitzero"` // frames that were left in a folder and have no answer yet
+	Asks [][]byte             `json:"asks,omitzero"` // likewise, questions for the revocation state
 }
 
 // device is an open device folder with its running module.
@@ -109,14 +110,19 @@ func (d *device) save() error {
 	if err != nil {
 		return fmt.Errorf("save device: %w", err)
 	}
-	tmp, err := os.CreateTemp(d.dir, ".device.json-*") // mode 0600
+	return d.replace(filepath.Base(d.file()), append(data, '\n'))
+}
+
+// replace writes a file of the device's folder whole or not at all.
+func (d *device) replace(name string, data []byte) error {
+	tmp, err := os.CreateTemp(d.dir, "."+name+"-*") // mode 0600
 	if err != nil {
 		return fmt.Errorf("save device: %w", err)
 	}
 	defer os.Remove(tmp.Name()) //nolint:errcheck // gone after the rename
-	_, err = tmp.Write(append(data, '\n'))
+	_, err = tmp.Write(data)
 	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), d.file())
+		err = os.Rename(tmp.Name(), filepath.Join(d.dir, name))
 	}
 	if err != nil {
 		return fmt.Errorf("save device: %w", err)

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -22,7 +21,8 @@ func newDeviceCarryCmd(env *Env, dir *string) *cobra.Command {
 		Short: "Exchange letters with the house by a folder, such as on a stick",
 		Long: `For a device without a network, such as a car. It takes the letters that the house has
 put into the folder, and leaves there what it has to say: what was moved or lent to it
-arrives, and what it gives goes out. Then the stick goes to the house
+arrives, and what it gives goes out. It also asks for the safety list (what is revoked)
+when the house has a newer one. Then the stick goes to the house
 (lares home serve --folder), and comes back hours or days later. A stick that is pulled
 out in the middle is put in again; nothing is lost or done twice.`,
 		Example: `  lares device carry --folder /media/stick/lares
@@ -35,8 +35,12 @@ out in the middle is put in again; nothing is lost or done twice.`,
 					return err
 				}
 				return env.print(cmd, got, func(w io.Writer) error {
-					_, err := fmt.Fprintf(w, "%d letters taken, %d left for the house.\n", got.Taken, got.Left)
-					return err
+					p := printer{w: w}
+					p.line("%d letters taken, %d left for the house.", got.Taken, got.Left)
+					if got.Epoch > 0 {
+						p.line("The safety list is of epoch %d now.", got.Epoch)
+					}
+					return p.err
 				})
 			})
 		},
@@ -50,6 +54,8 @@ out in the middle is put in again; nothing is lost or done twice.`,
 type carried struct {
 	Taken int `json:"taken"`
 	Left  int `json:"left"`
+
+	Epoch uint64 `json:"epoch,omitzero"` // of the revocation state that the folder brought
 }
 
 // maxLeft bounds the frames that wait for an answer in a folder. Source: local.
@@ -65,6 +71,9 @@ func (d *device) carry(ctx context.Context, env *Env, folder string) (out carrie
 	}
 	c := &file.Client{Dir: folder, Who: introduction(d.trem, st.Device, d.cfg.Server)}
 	if err := c.Prepare(lrp.Addr(st.Device)); err != nil {
+		return out, away(err)
+	}
+	if out.Epoch, err = d.carryInquiry(ctx, env, c, st); err != nil {
 		return out, away(err)
 	}
 	var letters []trem.Letter

@@ -119,7 +119,7 @@ func (d *device) pair(ctx context.Context, env *Env, name string) error {
 		return err
 	}
 	if d.cfg.Server != server { // what another house was asked for, this one does not owe
-		d.cfg.Server, d.cfg.Asked, d.cfg.Read, d.cfg.Sent = server, nil, 0, nil
+		d.cfg.Server, d.cfg.Asked, d.cfg.Read, d.cfg.Sent, d.cfg.Asks = server, nil, 0, nil, nil
 	}
 	return d.save()
 }
@@ -141,6 +141,9 @@ func machineMark(dir string) ([]byte, error) {
 // renew brings revocation state and time from the house to this device's
 // module. A house that is away is no error here: the module knows what it knows.
 func (d *device) renew(ctx context.Context) error {
+	if err := d.catchUp(ctx, time.Now); err != nil {
+		return err
+	}
 	err := learn(ctx, d.trem, d.cfg.Home)
 	var e *trem.Error
 	if errors.As(err, &e) && e.Code == trem.CodeRejected {

@@ -126,6 +126,8 @@ func TestPKI_2_WorkedExample(t *testing.T) {
 	want["signer"] = spki
 	want["change"], err = SignChange(exampleKey(t), []byte("certificate"), 1, exampleKey(t).Public())
 	must(t, err)
+	want["claim"], err = NewClaim(second.Head().Bytes(), [][]byte{{42}}, nil, nil).Encode()
+	must(t, err)
 	want["staple"], err = Staple{Proof: proof[:4], Chain: [][]byte{{42}}}.Encode()
 	must(t, err)
 	checkBlocks(t, statePage, want)
@@ -151,7 +153,7 @@ func TestPKI_2_LimitsOnThePage(t *testing.T) {
 	for what, n := range map[string]int{
 		"page": MaxPage, "snapshot": MaxSnapshot, "delta": MaxDelta, "pages of a delta": maxDeltaPages, "proof": MaxProof, "staple": MaxStaple,
 		"leaves": MaxLeaves, "head": HeadLen, "classes of a proof": maxProofClasses, "pages of a class of a proof": maxProofPages, "escape": escape,
-		"change of the signer": MaxSignerChange, "greatest k": maxRice, "worth of a form": formWorth,
+		"change of the signer": MaxSignerChange, "claim": MaxClaim, "greatest k": maxRice, "worth of a form": formWorth,
 	} {
 		if !bytes.Contains(md, fmt.Appendf(nil, "| %s | %d |", what, n)) {
 			t.Errorf("the page does not say: | %s | %d |", what, n)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/lares-drm/lares/interconnect/lrp"
 	"github.com/lares-drm/lares/license/ident"
-	"github.com/lares-drm/lares/security/revocation"
 	"github.com/lares-drm/lares/security/trem"
 )
 
@@ -184,6 +183,7 @@ func (h *Home) endpoint(ctx context.Context) (*lrp.Endpoint, error) {
 	cfg := lrp.EndpointConfig{Self: lrp.Addr(st.Device), Known: h.knows}
 	if h.cfg.Relay != nil {
 		long := context.WithoutCancel(ctx) // the endpoint outlives the first frame
+		cfg.Epoch = h.cfg.Relay.Epoch
 		cfg.Gossip = func(_ lrp.Addr, g lrp.Gossip) ([]lrp.Gossip, error) { return h.cfg.Relay.Gossip(long, g) }
 	}
 	e, err := lrp.NewEndpoint(cfg)
@@ -192,33 +192,6 @@ func (h *Home) endpoint(ctx context.Context) (*lrp.Endpoint, error) {
 	}
 	h.door.endpoint, h.door.relay = e, &lrp.Relay{Self: lrp.Addr(st.Device), Mailbox: h.mailbox.box}
 	return e, nil
-}
-
-// Gossip answers a question for the revocation state with pieces of the copy that
-// is kept: the head, or the whole.
-func (r *Relay) Gossip(ctx context.Context, ask lrp.Gossip) ([]lrp.Gossip, error) {
-	path := PathSnapshot
-	switch {
-	case ask.Kind != lrp.GossipAsk: // nobody is believed here: the authority is asked
-		return nil, nil
-	case ask.Want == lrp.GossipHead:
-		path = PathHead
-	case ask.Want != lrp.GossipSnapshot:
-		return nil, nil
-	}
-	c, err := r.Kept(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	head, err := r.Kept(ctx, PathHead)
-	if err != nil {
-		return nil, err
-	}
-	h, err := revocation.ParseHead(head.Body)
-	if err != nil {
-		return nil, err
-	}
-	return ask.Pieces(h.Epoch.Number, c.Body), nil
 }
 
 // note logs what a device's message led to, and tells open pages that counts
