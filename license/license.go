@@ -77,6 +77,19 @@ func (i *Info) decode(payload []byte) (*permission.Units, error) {
 	return i.check()
 }
 
+// ParseInfo reads what Encode writes: the information of a license that nobody
+// has signed yet.
+func ParseInfo(data []byte) (*Info, error) {
+	i := new(Info)
+	if _, err := i.decode(data); err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+// Encode writes the information of a license as Sign does.
+func (i *Info) Encode() ([]byte, error) { return wire.Marshal(i) }
+
 // known refuses a critical policy key that is not evaluated here.
 func (i *Info) known() error {
 	if unknown := i.Policy.unknown(true); len(unknown) > 0 {

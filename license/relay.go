@@ -119,3 +119,53 @@ func (l *License) unheld(x *permission.UsageUnit, to *Target) []string {
 	}
 	return append(append(out, l.units.UnknownCritical(permission.Play)...), p.unknown(true)...)
 }
+
+// defaultSitting is 12 hours in ms. Source: evaluator E4, resume_window.
+const defaultSitting = 12 * 3_600_000
+
+// Sitting is how long, in ms, one play may be interrupted and resumed without
+// being another one (evaluator E4): within it a play that nobody counts is one.
+func (i *Info) Sitting() int64 {
+	if w := i.Policy.ResumeWindow; w != 0 {
+		return min(w, defaultSitting)
+	}
+	return defaultSitting
+}
+
+// Export is Relay for an artifact that outlives the source's sight, as the
+// module that signs the child and whoever writes the artifact reckon it: the
+// child names this system and no other, a play that nobody counts there is over
+// after one sitting, and of a total that is used here too nothing is taken along.
+func Export(parent *License, d Derivation, to Target) (child *Info, lost []string, err error) {
+	to.Holds = slices.DeleteFunc(slices.Clone(to.Holds), func(c string) bool { return c == "ACCUMULATED" })
+	child, lost, err = Relay(parent, d, to)
+	if err != nil {
+		return nil, nil, err
+	}
+	units, err := child.Units()
+	if err != nil {
+		return nil, nil, err
+	}
+	if slices.Contains(lost, "PLAY_COUNT") {
+		x := &units.Usage[0]
+		x.EndTime = min(x.EndTime, d.Now+child.Sitting())
+	}
+	units.Export = &permission.ExportUnit{Systems: []string{to.System}, Extra: parent.units.Export.Extra}
+	if child.Code, err = units.Encode(); err != nil {
+		return nil, nil, err
+	}
+	return child, lost, Narrower(child, &parent.info)
+}
+
+// ExportShare is what an exported child takes along: its plays.
+func (i *Info) ExportShare() (Share, error) {
+	units, err := i.Units()
+	if err != nil {
+		return Share{}, err
+	}
+	var out Share
+	for x := range units.EachUsage(permission.Play) {
+		out.Plays += x.PlayCount
+	}
+	return out, nil
+}

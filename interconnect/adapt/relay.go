@@ -6,18 +6,31 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"fmt"
-	"slices"
 
 	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
 )
 
-// Source is the party that holds the license: in Lares the trusted module.
+// Order asks a source for a child that leaves for another system.
+type Order struct {
+	Request ident.Request // of the asker: the same one has the same answer, and is debited once
+	System  string        // that the child is for
+	Holds   []string      // conditions that the system itself enforces
+	Plays   uint64        // that go with a counted license, where the system counts; 0 = 1
+}
+
+// Source is the party that holds the license: in Lares the trusted module. It
+// knows what was used of the license and what time it is, so it says what the
+// child is (license.Export).
 type Source interface {
-	// Release debits the share from the parent and signs the child, in one
-	// durable step: when it returns, the share is gone from the source whatever
-	// becomes of the child. A share of zeros debits nothing.
-	Release(ctx context.Context, parent *license.License, child *license.Info, share license.Share) (*license.License, error)
+	// Propose says what Release would give, or has given for this request, and
+	// what is lost. It debits nothing.
+	Propose(ctx context.Context, parent *license.License, o Order) (*license.Info, []string, error)
+	// Release debits what goes from the parent and signs the child, in one durable
+	// step: when it returns, that is gone from the source whatever becomes of the
+	// child. The same request is answered with the same child and debits nothing more.
+	Release(ctx context.Context, parent *license.License, o Order) (*license.License, error)
 }
 
 // Relayed is what a relay gave.
@@ -27,15 +40,16 @@ type Relayed struct {
 	Loss     Loss
 }
 
-// Relay exports a license (evaluator E12): it narrows the license to what the
-// system keeps, has the source debit what is counted, and only then gives the
-// artifact out. d says what of the license goes and when; its Kind is set here.
-// A refusal debits nothing, and is an ErrNotExportable, an UnheldError or a
-// license.ErrNoRight. When the source fails, nothing leaves.
+// Relay exports a license (evaluator E12): the source narrows the license to
+// what the system keeps and debits what is counted, and only then the artifact is
+// given out. o says whose request it is and how many plays go; its System and
+// Holds are set here. A refusal debits nothing, and is an ErrNotExportable, an
+// UnheldError, a license.ErrNoRight or the source's own. When the source fails,
+// nothing leaves; the same order again gives what was debited.
 //
 // A live system gets its artifact of the license itself: the module debits
 // while it plays, so nothing is debited here.
-func Relay(ctx context.Context, a Adapter, src Source, parent *license.License, d license.Derivation) (*Relayed, error) {
+func Relay(ctx context.Context, a Adapter, src Source, parent *license.License, o Order) (*Relayed, error) {
 	s := a.System()
 	if _, err := Exportable(parent, s.Name); err != nil {
 		return nil, err
@@ -47,51 +61,32 @@ func Relay(ctx context.Context, a Adapter, src Source, parent *license.License, 
 		}
 		return &Relayed{Child: parent, Artifact: artifact, Loss: loss}, nil
 	}
-	info, lost, err := narrow(parent, d, &s)
+	o.System, o.Holds = s.Name, s.Enforces
+	info, names, err := src.Propose(ctx, parent, o)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("relay to %s: %w", s.Name, err)
 	}
 	// What cannot be written must not cost a play: it is written before.
 	trial, err := unsigned(info)
 	if err != nil {
 		return nil, err
 	}
-	artifact, loss, err := a.Export(ctx, trial)
-	if err != nil {
+	if _, _, err := a.Export(ctx, trial); err != nil {
 		return nil, err
 	}
-	child, err := src.Release(ctx, parent, info, debit(trial.Units()))
+	child, err := src.Release(ctx, parent, o)
 	if err != nil {
 		return nil, fmt.Errorf("debit the license before it is relayed to %s: %w", s.Name, err)
 	}
-	return &Relayed{Child: child, Artifact: artifact, Loss: merge(lost, loss, parent.Units())}, nil
+	artifact, loss, err := a.Export(ctx, child) // of the child that was debited, which a moment may tell from the trial
+	if err != nil {
+		return nil, err
+	}
+	return &Relayed{Child: child, Artifact: artifact, Loss: merge(lostBy(names), loss, parent.Units())}, nil
 }
 
-// narrow makes the child that the system gets: what license.Relay gives, for
-// this system and no other.
-func narrow(parent *license.License, d license.Derivation, s *System) (*license.Info, Loss, error) {
-	// A total that is used elsewhere is not divided by license.Relay, so no
-	// artifact takes a part of it along.
-	holds := slices.DeleteFunc(slices.Clone(s.Enforces), func(c string) bool { return c == "ACCUMULATED" })
-	info, names, err := license.Relay(parent, d, license.Target{System: s.Name, Holds: holds})
-	if err != nil {
-		return nil, nil, fmt.Errorf("relay to %s: %w", s.Name, err)
-	}
-	units, err := info.Units()
-	if err != nil {
-		return nil, nil, fmt.Errorf("relay to %s: %w", s.Name, err)
-	}
-	if slices.Contains(names, "PLAY_COUNT") {
-		x := &units.Usage[0]
-		x.EndTime = min(x.EndTime, d.Now+sitting(info))
-	}
-	units.Export = &permission.ExportUnit{Systems: []string{s.Name}, Extra: parent.Units().Export.Extra}
-	if info.Code, err = units.Encode(); err != nil {
-		return nil, nil, fmt.Errorf("relay to %s: %w", s.Name, err)
-	}
-	if err := license.Narrower(info, parent.Info()); err != nil {
-		return nil, nil, fmt.Errorf("relay to %s: %w", s.Name, err)
-	}
+// lostBy says in words what the narrowing of a license cost.
+func lostBy(names []string) Loss {
 	var lost Loss
 	for _, name := range names {
 		words := "It ends at a fixed time there, counted from now."
@@ -100,7 +95,7 @@ func narrow(parent *license.License, d license.Derivation, s *System) (*license.
 		}
 		lost = append(lost, Lost{Right: name, Effect: Narrowed, Words: words})
 	}
-	return info, lost, nil
+	return lost
 }
 
 // unsigned makes a license of the information for this process only: its
@@ -115,15 +110,6 @@ func unsigned(info *license.Info) (*license.License, error) {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
 	return license.Parse(raw)
-}
-
-// debit is what a child takes along.
-func debit(u *permission.Units) license.Share {
-	var share license.Share
-	for x := range u.EachUsage(permission.Play) {
-		share.Plays += x.PlayCount
-	}
-	return share
 }
 
 // merge is the loss of a relay: of the narrowing, of what the child no longer

@@ -80,20 +80,8 @@ func unkept(info *license.Info, u *permission.Units, s *System) []string {
 // nobody counts, its end keeps the count.
 func onePlay(info *license.Info, x *permission.UsageUnit) bool {
 	e := end(info, x)
-	return info.Parent != nil && info.Parent.Kind == license.KindExport && x.PlayCount == 1 && e != 0 && e-info.IssuedAt <= sitting(info)
+	return info.Parent != nil && info.Parent.Kind == license.KindExport && x.PlayCount == 1 && e != 0 && e-info.IssuedAt <= info.Sitting()
 }
-
-// sitting is how long, in ms, one play may be interrupted and resumed without
-// being another one (evaluator E4): within it a play that nobody counts is one.
-func sitting(info *license.Info) int64 {
-	if w := info.Policy.ResumeWindow; w != 0 {
-		return min(w, defaultSitting)
-	}
-	return defaultSitting
-}
-
-// defaultSitting is 12 hours in ms. Source: evaluator E4, resume_window.
-const defaultSitting = 12 * 3_600_000
 
 // conditionsOf is Rights without the permissions.
 func conditionsOf(u *permission.Units) []string {

@@ -18,6 +18,7 @@ import (
 	"github.com/lares-drm/lares/interconnect/adapt/lcp"
 	"github.com/lares-drm/lares/interconnect/adapt/odrl"
 	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
 )
 
@@ -91,46 +92,67 @@ type converted struct {
 	About     string          `json:"about,omitempty"`
 	MediaType string          `json:"media_type,omitempty"` // of an export
 	Artifact  string          `json:"artifact,omitempty"`
+	Request   *ident.Request  `json:"request,omitempty"` // of a debit: the same one again costs nothing
 	Loss      adapt.Loss      `json:"loss"`
 }
 
+// convertFlags say what is translated, and who holds it.
+type convertFlags struct {
+	from, to, dir, request string
+	plays                  uint64
+}
+
 func newAdaptConvertCmd(env *Env) *cobra.Command {
-	var from, to string
+	var f convertFlags
 	cmd := &cobra.Command{
-		Use:   "convert FILE",
+		Use:   "convert FILE|TITLE",
 		Short: "Translate a document of another system, or a license for it",
 		Long: `With --from, read a document of another system and print the terms that it
 comes to: a proposal, which grants nothing. With --to, write a license for
-another system; its export condition must name the system. A license that is
-counted is refused: only the module that holds it can take a play out of it.
-What is lost goes to standard error. FILE may be - for standard input.`,
+another system; its export condition must name the system. What is lost goes to
+standard error. FILE may be - for standard input.
+
+A license that is counted needs the module that holds it: give a title and, with
+--dir, the folder of the home server or of the device. The module takes the plays
+out of the license first, for good, signs what leaves, and only then it is
+written. The request's ID goes to standard error before: with --request the same
+request has the same answer and costs nothing more, whatever was cut off.`,
 		Example: `  lares adapt convert --from odrl policy.jsonld
   lares adapt convert --to odrl film.license > film.jsonld
+  lares adapt convert --to odrl --dir ./house --plays 2 rental > rental.jsonld
   lares adapt convert --to lcp film.license --json`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if (from == "") == (to == "") {
-				return usage("give one of --from and --to")
-			}
-			a, err := adapterOf(from + to)
-			if err != nil {
-				return err
-			}
-			out := &converted{System: from + to, Loss: adapt.Loss{}}
-			if from != "" {
-				err = env.importDocument(cmd, a, args[0], out)
-			} else {
-				err = env.exportLicense(cmd, a, args[0], out)
-			}
-			if err != nil {
-				return conversion(err)
-			}
-			return env.print(cmd, out, func(w io.Writer) error { return out.text(w, env.Stderr) })
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, env, args[0]) },
 	}
-	cmd.Flags().StringVar(&from, "from", "", "system whose document FILE is")
-	cmd.Flags().StringVar(&to, "to", "", "system that the license FILE is written for")
+	cmd.Flags().StringVar(&f.from, "from", "", "system whose document FILE is")
+	cmd.Flags().StringVar(&f.to, "to", "", "system that the license is written for")
+	cmd.Flags().StringVar(&f.dir, "dir", "", "folder of the home server or device that holds the title")
+	cmd.Flags().StringVar(&f.request, "request", "", "with --dir: ID of a request that may have been debited; default a new one")
+	cmd.Flags().Uint64Var(&f.plays, "plays", 0, "with --dir: plays that go, where the other system counts (default 1)")
 	return cmd
+}
+
+func (f *convertFlags) run(cmd *cobra.Command, env *Env, arg string) error {
+	if (f.from == "") == (f.to == "") || f.dir == "" && (f.request != "" || f.plays != 0) || f.from != "" && f.dir != "" {
+		return usage("give one of --from and --to, and --request and --plays with --to and --dir only")
+	}
+	a, err := adapterOf(f.from + f.to)
+	if err != nil {
+		return err
+	}
+	out := &converted{System: f.from + f.to, Loss: adapt.Loss{}}
+	switch {
+	case f.from != "":
+		err = env.importDocument(cmd, a, arg, out)
+	case f.dir != "":
+		err = f.relay(cmd, env, a, arg, out)
+	default:
+		err = env.exportLicense(cmd, a, arg, out)
+	}
+	if err != nil {
+		return env.decided(cmd, conversion(err))
+	}
+	return env.print(cmd, out, func(w io.Writer) error { return out.text(w, env.Stderr) })
 }
 
 func adapterOf(name string) (adapt.Adapter, error) {
@@ -144,12 +166,12 @@ func adapterOf(name string) (adapt.Adapter, error) {
 
 // conversion gives what an adapter refuses the status of a refusal.
 func conversion(err error) error {
-	for _, no := range []error{adapt.ErrNotExportable, adapt.ErrNoRights, adapt.ErrUnknown} {
+	for _, no := range []error{adapt.ErrNotExportable, adapt.ErrNoRights, adapt.ErrUnknown, license.ErrNoRight} {
 		if errors.Is(err, no) {
 			return refused("%w", err)
 		}
 	}
-	return err
+	return notNow(err)
 }
 
 // maxForeign bounds a document of another system, in bytes. Source: local.
@@ -178,7 +200,7 @@ func (e *Env) exportLicense(cmd *cobra.Command, a adapt.Adapter, name string, ou
 		return err
 	}
 	if w := lic.Whole(); !a.System().Live && (w.Plays != 0 || w.MS != 0) {
-		return refused("the license is counted: only the module that holds it can take a play out of it, which relaying does")
+		return refused("the license is counted: only the module that holds it can take a play out of it: give --dir, its folder, and the title")
 	}
 	art, loss, err := a.Export(cmd.Context(), lic)
 	if err != nil {

@@ -92,6 +92,7 @@ func TestTREM_Vectors_Requests(t *testing.T) {
 		"END":                                 trem.Part{Session: 1 << 32},
 		"LINK-KEYS":                           trem.Part{Session: 7},
 		"BUFFER":                              trem.BufferOrder{Bytes: 4 << 20},
+		"EXPORT":                              trem.Export{Request: ident.Request(upFrom(0, 16)), License: [32]byte(upFrom(0x20, 32)), System: "odrl", Holds: []string{"END_TIME", "PLAY_COUNT"}, Plays: 2},
 		"LEAVE":                               ident.Device(upFrom(0x40, 16)),
 		"LINK":                                trem.LinkOrder{Link: [32]byte(upFrom(0, 32)), Relay: ident.Device(upFrom(0x40, 16)), Hello: [32]byte(upFrom(0x20, 32))},
 	}
@@ -134,6 +135,7 @@ func TestTREM_Vectors_Replies(t *testing.T) {
 		"DECRYPT":                {out: trem.None{}},
 		"DECRYPT, of two files":  {out: trem.Segments{Done: 2}},
 		"BUFFER":                 {out: trem.Buffer{Bytes: 4 << 20}},
+		"EXPORT":                 {out: trem.Exported{Info: []byte("inf"), Lost: []string{"PLAY_COUNT"}, License: []byte("lic")}},
 		"LINK-KEYS":              {out: []trem.LinkKey{{KID: ident.Key(bytesTo(0, 16)), Key: bytesTo(16, 32)}}},
 		"error, INTERNAL":        fails(trem.CodeInternal, "no"),
 		"error, MALFORMED":       fails(trem.CodeMalformed, "command: cut"),

@@ -30,6 +30,7 @@ type (
 		Learner
 		Postman
 		Giver
+		Exporter
 		Mender
 		Healer
 	}

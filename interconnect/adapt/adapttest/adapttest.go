@@ -36,6 +36,7 @@ func Run(t *testing.T, cfg Config) {
 	t.Run("RelayDebitsFirst", func(t *testing.T) { debits(t, cfg) })
 	t.Run("RelayNeverWidens", func(t *testing.T) { narrows(t, cfg) })
 	t.Run("RoundTripNeverWidens", func(t *testing.T) { roundTrip(t, cfg) })
+	t.Run("RoundTripOfCountedConserves", func(t *testing.T) { counted(t, cfg) })
 }
 
 // constraints are the conditions of a permission code, each alone.

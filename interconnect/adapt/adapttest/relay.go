@@ -17,70 +17,95 @@ import (
 // signs. Its state is what a module would have on disk.
 type Source struct {
 	State license.State
+	Now   int64 // its clock, Unix ms
 	Fail  error // when set, Release debits and then fails, as a module that loses power
-	Calls int
+	Calls int   // orders that were no repetition
+
+	given map[ident.Request]*license.License
 }
 
-// Release debits the share and signs the child.
-func (s *Source) Release(_ context.Context, parent *license.License, child *license.Info, share license.Share) (*license.License, error) {
+// Propose derives the child, or shows the one that was given, and debits nothing.
+func (s *Source) Propose(_ context.Context, parent *license.License, o adapt.Order) (*license.Info, []string, error) {
+	if had, ok := s.given[o.Request]; ok {
+		return had.Info(), nil, nil
+	}
+	d := license.Derivation{Now: s.Now, State: s.State, Index: s.State.NextIndex, Plays: o.Plays}
+	return license.Export(parent, d, license.Target{System: o.System, Holds: o.Holds})
+}
+
+// Release debits what goes and signs the child.
+func (s *Source) Release(ctx context.Context, parent *license.License, o adapt.Order) (*license.License, error) {
+	if had, ok := s.given[o.Request]; ok {
+		return had, s.Fail
+	}
 	s.Calls++
+	info, _, err := s.Propose(ctx, parent, o)
+	if err != nil {
+		return nil, err
+	}
+	share, err := info.ExportShare()
+	if err != nil {
+		return nil, err
+	}
 	next, err := parent.Give(s.State, share)
 	if err != nil {
 		return nil, err
 	}
-	if s.State = next; s.Fail != nil {
+	child, err := sign(nil, info)
+	if err != nil {
+		return nil, err
+	}
+	if s.given == nil {
+		s.given = map[ident.Request]*license.License{}
+	}
+	if s.State, s.given[o.Request] = next, child; s.Fail != nil {
 		return nil, s.Fail
 	}
-	return sign(nil, child)
-}
-
-// derivation is what leaves of a license that the source holds.
-func (s *Source) derivation(now int64, plays uint64) license.Derivation {
-	return license.Derivation{Now: now, State: s.State, Index: s.State.NextIndex, Plays: plays}
+	return child, nil
 }
 
 var errPower = errors.New("the power was cut")
 
 // debits: three plays are handed over one by one; a fourth is refused, a source
-// that fails lets nothing out, and a refusal costs nothing.
+// that fails lets nothing out and gives what it debited when it is asked again,
+// and neither a repetition nor a refusal costs anything.
 func debits(t *testing.T, cfg Config) {
 	s := cfg.Adapter.System()
-	src := &Source{}
-	relay := func(text string) (*adapt.Relayed, error) {
-		return adapt.Relay(t.Context(), cfg.Adapter, src, License(t, text), src.derivation(day0+day, 1))
+	src := &Source{Now: day0 + day}
+	relay := func(text string, request byte) (*adapt.Relayed, error) {
+		return adapt.Relay(t.Context(), cfg.Adapter, src, License(t, text), adapt.Order{Request: ident.Request{request}, Plays: 1})
 	}
-	if out, err := relay("PLAY; PLAY_COUNT=3"); !errors.Is(err, adapt.ErrNotExportable) || out != nil || src.Calls != 0 {
+	if out, err := relay("PLAY; PLAY_COUNT=3", 1); !errors.Is(err, adapt.ErrNotExportable) || out != nil || src.Calls != 0 {
 		t.Errorf("without the export condition: %v, %v after %d debits", out, err, src.Calls)
 	}
 	counted := "PLAY; PLAY_COUNT=3; END_TIME=2027-01-01T00:00:00Z; EXPORT=" + s.Name
 	if s.Live {
-		if out, err := relay(counted); err != nil || src.Calls != 0 || out.Artifact.Body == nil {
+		if out, err := relay(counted, 1); err != nil || src.Calls != 0 || out.Artifact.Body == nil {
 			t.Errorf("a live system: %v after %d debits; the module debits while it plays", err, src.Calls)
 		}
 		return
 	}
 	if !s.Keeps("END_TIME") {
-		if out, err := relay(counted); !errors.Is(err, license.ErrNoRight) || out != nil || src.Calls != 0 {
+		if out, err := relay(counted, 1); !errors.Is(err, license.ErrNoRight) || out != nil || src.Calls != 0 {
 			t.Errorf("%s keeps no end, and got %v, %v after %d debits", s.Name, out, err, src.Calls)
 		}
 		return
 	}
 	src.Fail = errPower
-	if out, err := relay(counted); !errors.Is(err, errPower) || out != nil {
+	if out, err := relay(counted, 1); !errors.Is(err, errPower) || out != nil {
 		t.Errorf("the source failed, and %v left (%v)", out, err)
 	}
 	src.Fail = nil
-	for range 2 {
-		if out, err := relay(counted); err != nil || len(out.Artifact.Body) == 0 {
+	for _, request := range []byte{1, 1, 2, 3, 2} { // the first one again, two more, and one of them once more
+		if out, err := relay(counted, request); err != nil || len(out.Artifact.Body) == 0 {
 			t.Fatalf("relay: %v", err)
 		}
 	}
 	if n := src.State.Given[permission.Play]; n != 3 {
-		t.Errorf("%d plays debited for two that left and one that was cut off", n)
+		t.Errorf("%d plays debited for three requests", n)
 	}
-	calls := src.Calls
-	if out, err := relay(counted); !errors.Is(err, license.ErrNoRight) || out != nil || src.Calls != calls {
-		t.Errorf("a fourth play of three: %v, %v", out, err)
+	if out, err := relay(counted, 4); !errors.Is(err, license.ErrNoRight) || out != nil || src.Calls != 3 {
+		t.Errorf("a fourth play of three: %v, %v after %d debits", out, err, src.Calls)
 	}
 }
 
@@ -90,9 +115,9 @@ func narrows(t *testing.T, cfg Config) {
 	left := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		parent := draw(rt, cfg.Adapter.System().Name)
-		src := &Source{State: license.State{FirstUse: some(rt, "first use", rapid.Int64Range(day0+hour, day0+9*hour))}}
 		now := day0 + rapid.Int64Range(10, 100).Draw(rt, "relayed")*hour
-		out, err := adapt.Relay(t.Context(), cfg.Adapter, src, parent, src.derivation(now, 1))
+		src := &Source{Now: now, State: license.State{FirstUse: some(rt, "first use", rapid.Int64Range(day0+hour, day0+9*hour))}}
+		out, err := adapt.Relay(t.Context(), cfg.Adapter, src, parent, adapt.Order{Request: ident.NewRequest(), Plays: 1})
 		if err != nil {
 			if out != nil || src.Calls != 0 {
 				rt.Fatalf("a refusal (%v) with %v and %d debits", err, out, src.Calls)
@@ -143,6 +168,65 @@ func roundTrip(t *testing.T, cfg Config) {
 	})
 	if back == 0 {
 		t.Error("no drawn license went out and came back: the property says nothing")
+	}
+}
+
+// counted: of a counted license that is handed over until nothing is left, what
+// Import reads of the artifacts permits at most what the license did: all the
+// plays together are not more than its own, and each is at most the child that
+// was debited. A system that does not count has one sitting a play.
+func counted(t *testing.T, cfg Config) {
+	s := cfg.Adapter.System()
+	if s.Live || !s.Imports {
+		return
+	}
+	back := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		parent := draw(rt, s.Name)
+		n := parent.Whole().Plays
+		now := day0 + rapid.Int64Range(10, 100).Draw(rt, "relayed")*hour
+		src := &Source{Now: now, State: license.State{Consumed: map[permission.Permission]uint64{permission.Play: rapid.Uint64Range(0, 1).Draw(rt, "used")}}}
+		total := src.State.Consumed[permission.Play]
+		for n > 0 {
+			out, err := adapt.Relay(t.Context(), cfg.Adapter, src, parent, adapt.Order{Request: ident.NewRequest(), Plays: rapid.Uint64Range(1, 2).Draw(rt, "plays")})
+			if err != nil {
+				break
+			}
+			p, err := cfg.Adapter.Import(t.Context(), out.Artifact.Body)
+			if err != nil {
+				rt.Fatalf("its own document is refused: %v\n%s", err, out.Artifact.Body)
+			}
+			of := out.Child.Info()
+			child, err := sign(nil, &license.Info{Code: p.Code, Policy: p.Policy, Keys: of.Keys, IssuedAt: of.IssuedAt})
+			if err != nil {
+				rt.Fatalf("%v\n%s", err, out.Artifact.Body)
+			}
+			plays := child.Whole().Plays
+			if plays == 0 { // nobody counts there: it is over when the sitting is
+				if end := child.LoanEnd(license.State{}, now, 1000*day); plays == 0 && end-now > of.Sitting() {
+					rt.Fatalf("uncounted for %d h: %s", (end-now)/hour, child.Units().Text())
+				}
+				plays = 1
+			} else {
+				compare(rt, child, out.Child, now, nil)
+			}
+			back++
+			if total += plays; total > n || total > n-min(n, left(parent, &src.State)) {
+				rt.Fatalf("%d plays of %d are used or gone, and %d are left: %s", total, n, left(parent, &src.State), parent.Units().Text())
+			}
+		}
+	})
+	if back == 0 {
+		t.Error("no drawn license was counted, went out and came back: the property says nothing")
+	}
+}
+
+// left is how many plays of a counted license its source still has.
+func left(lic *license.License, s *license.State) (n uint64) {
+	for ; ; n++ {
+		if _, err := lic.Give(*s, license.Share{Plays: n + 1}); err != nil {
+			return n
+		}
 	}
 }
 

@@ -23,7 +23,6 @@ import (
 	"github.com/lares-drm/lares/interconnect/adapt"
 	"github.com/lares-drm/lares/interconnect/adapt/adapttest"
 	"github.com/lares-drm/lares/interconnect/adapt/lcp"
-	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/permission"
 )
 
@@ -117,13 +116,12 @@ func TestAdapt_2_LCPConforms(t *testing.T) {
 // the passphrase and no longer than the loan.
 func TestLCP_4_AnAudiobookIsLent(t *testing.T) {
 	p := newProvider(t)
-	src := &adapttest.Source{}
+	src := &adapttest.Source{Now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).UnixMilli()}
 	parent := adapttest.License(t, "PLAY; INTERVAL=14d; LEND; CHARGE=LOAN; EXPORT=lcp")
 	if _, _, err := (lcp.Adapter{}).Export(t.Context(), parent); !errors.Is(err, adapt.ErrNotExportable) {
 		t.Errorf("an interval goes as it is: %v", err)
 	}
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	out, err := adapt.Relay(t.Context(), lcp.Adapter{}, src, parent, license.Derivation{Now: now.UnixMilli(), State: src.State, Plays: 1})
+	out, err := adapt.Relay(t.Context(), lcp.Adapter{}, src, parent, adapt.Order{Plays: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,10 +180,9 @@ func TestLCP_4_AnAudiobookIsLent(t *testing.T) {
 
 // Where nobody counts, a play is one sitting: debited, and over after 12 hours.
 func TestLCP_1_ACountedLicenseIsOneSitting(t *testing.T) {
-	src := &adapttest.Source{}
+	src := &adapttest.Source{Now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).UnixMilli()}
 	parent := adapttest.License(t, "PLAY; PLAY_COUNT=3; INTERVAL=14d; EXPORT=lcp")
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	out, err := adapt.Relay(t.Context(), lcp.Adapter{}, src, parent, license.Derivation{Now: now.UnixMilli(), State: src.State, Plays: 2})
+	out, err := adapt.Relay(t.Context(), lcp.Adapter{}, src, parent, adapt.Order{Plays: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -323,6 +323,7 @@ func checkLink(ctx context.Context, s *subject) error {
 // countChecks play the rental of one play.
 func countChecks() []Check {
 	return []Check{
+		{Name: "EXPORT debits once, answers a repetition with the same child, and refuses a system that the license does not name", run: checkExport, opt: true},
 		{Name: "a play that is spent is spent, also on a new stream", run: checkSpent},
 	}
 }

@@ -64,6 +64,14 @@ func (m *Module) HandOver(_ context.Context, h trem.HandOver) (trem.Handed, erro
 	return m.OnHandOver(h)
 }
 
+// Export does what OnExport does.
+func (m *Module) Export(_ context.Context, e trem.Export) (trem.Exported, error) {
+	if m.OnExport == nil {
+		return trem.Exported{}, &trem.Error{Code: trem.CodeUnknown, Text: "no such license"}
+	}
+	return m.OnExport(e)
+}
+
 // RenewLoan gives an open loan no new end; another one it does not know.
 func (m *Module) RenewLoan(_ context.Context, r trem.Renewal) (trem.Handed, error) {
 	return m.moving(r.Transfer)

@@ -41,6 +41,7 @@ type Module struct {
 
 	OnPost     func([]byte) (trem.Handed, error)
 	OnHandOver func(trem.HandOver) (trem.Handed, error)
+	OnExport   func(trem.Export) (trem.Exported, error)
 	Pending    trem.Handed     // what Letters gives; guarded by Lock
 	Moving     []trem.Transfer // guarded by Lock
 

@@ -54,6 +54,9 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	for _, rec := range c.dwell {
 		s.add(kindDwell, rec)
 	}
+	for _, rec := range c.exports {
+		s.add(kindExported, rec)
+	}
 	for _, rec := range c.backs {
 		if c.domain != nil || !rec.Over {
 			s.add(kindBack, rec)

@@ -71,12 +71,13 @@ type Core struct {
 	peers    map[ident.Device]peerRecord // whom letters are sealed to
 	told     map[pairName]ident.Domain   // names of the house, learned from fellow members
 	arbiter  *transfer.Arbiter
-	reports  map[ident.Transfer]lostRecord // of lost destinations, at the house's server
-	rulings  map[ident.Transfer][]byte     // RELEASE of what left here, as the letters that carry it on
-	dwell    map[ident.License]dwellRecord // children without a count that devices of the house have
-	backs    map[ident.Transfer]backRecord // what was given back, and not taken yet; at a home server what was taken
-	recalled map[ident.Transfer]bool       // loans that their lenders want back; not durable, a recall is repeated
-	heard    int64                         // the newest signed statement of time since the start, Unix ms; 0 without one
+	reports  map[ident.Transfer]lostRecord  // of lost destinations, at the house's server
+	rulings  map[ident.Transfer][]byte      // RELEASE of what left here, as the letters that carry it on
+	dwell    map[ident.License]dwellRecord  // children without a count that devices of the house have
+	backs    map[ident.Transfer]backRecord  // what was given back, and not taken yet; at a home server what was taken
+	exports  map[ident.Request]exportRecord // what was handed to other systems
+	recalled map[ident.Transfer]bool        // loans that their lenders want back; not durable, a recall is repeated
+	heard    int64                          // the newest signed statement of time since the start, Unix ms; 0 without one
 	contents map[ident.Content]*content
 	sunsets  sunsets // services that end
 
@@ -114,7 +115,7 @@ func Open(cfg Config, now Reading) (*Core, error) {
 		clock:   clock{Lo: cfg.BuildMS, Boot: now.Boot, BootID: now.BootID},
 		members: map[ident.Device]memberRecord{}, held: map[[32]byte]*instance{}, came: map[ident.Transfer][32]byte{},
 		away: map[[32]byte]awayRecord{}, peers: map[ident.Device]peerRecord{}, recalled: map[ident.Transfer]bool{},
-		told: map[pairName]ident.Domain{}, arbiter: transfer.NewArbiter(), rulings: map[ident.Transfer][]byte{}, backs: map[ident.Transfer]backRecord{}, dwell: map[ident.License]dwellRecord{}, reports: map[ident.Transfer]lostRecord{}, contents: map[ident.Content]*content{},
+		told: map[pairName]ident.Domain{}, arbiter: transfer.NewArbiter(), rulings: map[ident.Transfer][]byte{}, backs: map[ident.Transfer]backRecord{}, dwell: map[ident.License]dwellRecord{}, reports: map[ident.Transfer]lostRecord{}, exports: map[ident.Request]exportRecord{}, contents: map[ident.Content]*content{},
 		asked: map[sltp.Handle]*asked{}, sessions: map[uint64]*session{},
 		dest: transfer.NewDestination(ident.DeviceOf(spki)),
 	}
@@ -179,6 +180,7 @@ func anchored(cfg vault.Config) vault.Config {
 
 func (c *Core) compact() error {
 	c.forgetCame()
+	c.forgetExports()
 	recs, err := c.snapshot()
 	if err != nil {
 		return fmt.Errorf("compact: %w", err)
@@ -230,6 +232,8 @@ func (c *Core) replay(r vault.Record) error {
 		return replayed(r.Body, func(rec peerRecord) { c.peers[rec.Device] = rec })
 	case kindBack:
 		return replayed(r.Body, func(rec backRecord) { c.taken(rec) })
+	case kindExported:
+		return replayed(r.Body, func(rec exportRecord) { c.exports[rec.Request] = rec })
 	case kindDwell:
 		return replayed(r.Body, func(rec dwellRecord) { c.dwell[rec.Child] = rec })
 	case kindRuling:

@@ -103,7 +103,7 @@ func (c *Core) exchange(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in trem.Refusal) (any, error) { return c.refuse(in, r) })
 	case trem.CmdLicenses:
 		return c.licenses(r), nil
-	case trem.CmdHandOver, trem.CmdPost, trem.CmdLetters, trem.CmdTransfers, trem.CmdCancel, trem.CmdGiveBack, trem.CmdRenewLoan, trem.CmdCard, trem.CmdLost, trem.CmdYield, trem.CmdLeave:
+	case trem.CmdHandOver, trem.CmdPost, trem.CmdLetters, trem.CmdTransfers, trem.CmdCancel, trem.CmdGiveBack, trem.CmdRenewLoan, trem.CmdCard, trem.CmdLost, trem.CmdYield, trem.CmdLeave, trem.CmdExport:
 		return c.byLetter(cmd, body, r)
 	case trem.CmdEvaluate:
 		return with(body, func(in trem.Ask) (any, error) { return c.evaluate(in, r) })
@@ -141,6 +141,8 @@ func (c *Core) byLetter(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in ident.License) (any, error) { return c.yield(in, r) })
 	case trem.CmdLeave:
 		return with(body, func(in ident.Device) (any, error) { return c.leaveHouse(in, r) })
+	case trem.CmdExport:
+		return with(body, func(in trem.Export) (any, error) { return c.export(in, r) })
 	case trem.CmdLost:
 		return with(body, func(in ident.Transfer) (any, error) { return c.lostTo(in, r) })
 	case trem.CmdRenewLoan:

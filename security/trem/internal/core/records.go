@@ -26,6 +26,7 @@ const (
 	kindBack       = 0x1d // what was set aside for a device is given back
 	kindDwell      = 0x1e // a device of the house has a child without a count
 	kindRuling     = 0x1c // the arbiter's RELEASE, to be passed on
+	kindExported   = 0x22 // what a request for another system was answered with
 	kindPairwise   = 0x0e // an issuer's name for the house, learned from a fellow member
 	kindForeign    = 0x40 // and above: transfer records
 )
