@@ -132,27 +132,64 @@ func (e *pgEngine) close() error {
 }
 
 func inTx(ctx context.Context, c *pgx.Conn, opt pgx.TxOptions, fn func(context.Context, conn) error) error {
-	t, err := c.BeginTx(ctx, opt)
-	if err != nil {
-		return pgClassify(ctx, err)
+	t := &pgConn{c: c, begin: "BEGIN ISOLATION LEVEL " + string(opt.IsoLevel) + " " + string(opt.AccessMode)}
+	if opt.IsoLevel == "" {
+		t.begin = "BEGIN"
 	}
-	if err := guard(ctx, fn, pgConn{t}); err != nil {
-		t.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // a connection that cannot roll back is closed, which does
+	err := guard(ctx, fn, t)
+	if !t.begun {
 		return err
 	}
-	return pgClassify(ctx, t.Commit(ctx))
+	end := "COMMIT"
+	if err != nil || opt.AccessMode == pgx.ReadOnly {
+		end = "ROLLBACK"
+	}
+	if err != nil {
+		c.Exec(context.WithoutCancel(ctx), end) //nolint:errcheck // a connection that cannot roll back is closed, which does
+		return err
+	}
+	tag, err := c.Exec(ctx, end)
+	if err == nil && tag.String() != end {
+		err = errors.New("the transaction was rolled back") // an error in it that nobody heard of
+	}
+	return pgClassify(ctx, err)
 }
 
-// pgConn runs statements in a transaction.
-type pgConn struct{ tx pgx.Tx }
+// pgConn runs statements in a transaction, which begins with the first one of them.
+type pgConn struct {
+	c     *pgx.Conn
+	begin string
+	begun bool
+}
 
-func (c pgConn) exec(ctx context.Context, sql string, args ...any) (int64, error) {
-	tag, err := c.tx.Exec(ctx, sql, args...)
+// start begins the transaction by itself.
+func (c *pgConn) start(ctx context.Context) error {
+	if c.begun {
+		return nil
+	}
+	c.begun = true
+	_, err := c.c.Exec(ctx, c.begin)
+	return pgClassify(ctx, err)
+}
+
+func (c *pgConn) exec(ctx context.Context, sql string, args ...any) (int64, error) {
+	if err := c.start(ctx); err != nil {
+		return 0, err
+	}
+	tag, err := c.c.Exec(ctx, sql, args...)
 	return tag.RowsAffected(), pgClassify(ctx, err)
 }
 
-func (c pgConn) query(ctx context.Context, each func(func(...any) error) error, sql string, args ...any) error {
-	rows, err := c.tx.Query(ctx, sql, args...)
+func (c *pgConn) query(ctx context.Context, each func(func(...any) error) error, sql string, args ...any) error {
+	if err := c.start(ctx); err != nil {
+		return err
+	}
+	rows, err := c.c.Query(ctx, sql, args...)
+	return take(ctx, rows, err, each)
+}
+
+// take gives each row to who asked.
+func take(ctx context.Context, rows pgx.Rows, err error, each func(func(...any) error) error) error {
 	if err != nil {
 		return pgClassify(ctx, err)
 	}
@@ -163,6 +200,56 @@ func (c pgConn) query(ctx context.Context, each func(func(...any) error) error, 
 		}
 	}
 	return pgClassify(ctx, rows.Err())
+}
+
+// send sends statements at once, after the transaction's begin if it has not begun.
+func (c *pgConn) send(ctx context.Context, queue func(*pgx.Batch)) (pgx.BatchResults, error) {
+	b := new(pgx.Batch)
+	if !c.begun {
+		b.Queue(c.begin)
+	}
+	queue(b)
+	res := c.c.SendBatch(ctx, b)
+	if c.begun {
+		return res, nil
+	}
+	c.begun = true
+	_, err := res.Exec()
+	return res, err
+}
+
+func (c *pgConn) batch(ctx context.Context, all []statement) (rows []int64, err error) {
+	res, err := c.send(ctx, func(b *pgx.Batch) {
+		for _, s := range all {
+			b.Queue(s.sql, s.args...)
+		}
+	})
+	for range all {
+		if err != nil {
+			break
+		}
+		var tag pgconn.CommandTag
+		tag, err = res.Exec()
+		rows = append(rows, tag.RowsAffected())
+	}
+	return rows, pgClassify(ctx, errors.Join(err, res.Close()))
+}
+
+func (c *pgConn) queries(ctx context.Context, all []question) error {
+	res, err := c.send(ctx, func(b *pgx.Batch) {
+		for _, q := range all {
+			b.Queue(q.sql, q.args...)
+		}
+	})
+	err = pgClassify(ctx, err)
+	for _, q := range all {
+		if err != nil {
+			break
+		}
+		rows, failed := res.Query()
+		err = take(ctx, rows, failed, q.each)
+	}
+	return errors.Join(err, pgClassify(ctx, res.Close()))
 }
 
 // pgClassify tells a caller's end and a violated constraint from errors of the
