@@ -202,28 +202,21 @@ func take(ctx context.Context, rows pgx.Rows, err error, each func(func(...any) 
 	return pgClassify(ctx, rows.Err())
 }
 
-// send sends statements at once, after the transaction's begin if it has not begun.
-func (c *pgConn) send(ctx context.Context, queue func(*pgx.Batch)) (pgx.BatchResults, error) {
+// batch sends statements at once, after the transaction's begin if it has not begun.
+func (c *pgConn) batch(ctx context.Context, all []statement) (rows []int64, err error) {
 	b := new(pgx.Batch)
-	if !c.begun {
+	first := !c.begun
+	if first {
 		b.Queue(c.begin)
 	}
-	queue(b)
-	res := c.c.SendBatch(ctx, b)
-	if c.begun {
-		return res, nil
+	for _, s := range all {
+		b.Queue(s.sql, s.args...)
 	}
 	c.begun = true
-	_, err := res.Exec()
-	return res, err
-}
-
-func (c *pgConn) batch(ctx context.Context, all []statement) (rows []int64, err error) {
-	res, err := c.send(ctx, func(b *pgx.Batch) {
-		for _, s := range all {
-			b.Queue(s.sql, s.args...)
-		}
-	})
+	res := c.c.SendBatch(ctx, b)
+	if first {
+		_, err = res.Exec()
+	}
 	for range all {
 		if err != nil {
 			break
@@ -235,19 +228,20 @@ func (c *pgConn) batch(ctx context.Context, all []statement) (rows []int64, err 
 	return rows, pgClassify(ctx, errors.Join(err, res.Close()))
 }
 
+// queries needs no transaction of its own where none has begun: what is sent at
+// once is one already.
 func (c *pgConn) queries(ctx context.Context, all []question) error {
-	res, err := c.send(ctx, func(b *pgx.Batch) {
-		for _, q := range all {
-			b.Queue(q.sql, q.args...)
-		}
-	})
-	err = pgClassify(ctx, err)
+	b := new(pgx.Batch)
 	for _, q := range all {
-		if err != nil {
+		b.Queue(q.sql, q.args...)
+	}
+	res := c.c.SendBatch(ctx, b)
+	var err error
+	for _, q := range all {
+		rows, failed := res.Query()
+		if err = take(ctx, rows, failed, q.each); err != nil {
 			break
 		}
-		rows, failed := res.Query()
-		err = take(ctx, rows, failed, q.each)
 	}
 	return errors.Join(err, pgClassify(ctx, res.Close()))
 }
