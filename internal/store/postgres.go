@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/lares-drm/lares/service/issuer"
 )
 
 const (
@@ -16,6 +18,8 @@ const (
 	pgConns = 16
 	// pgTries is how often a transaction is tried before the store is broken.
 	pgTries = 10
+	// pgPatience is how long a transaction is tried in all, and waited for.
+	pgPatience = 10 * time.Second
 	// pgWait is the pause before the second try; each later one doubles it.
 	pgWait = 20 * time.Millisecond
 	// pgMigrate is the key of the lock that migrations hold.
@@ -29,7 +33,7 @@ func OpenPostgres(ctx context.Context, dsn string) (*Store, error) {
 	if err != nil {
 		return nil, errors.New("store: the connection string is malformed") // it may hold a password
 	}
-	e := &pgEngine{cfg: cfg, free: make(chan *pgx.Conn, pgConns)}
+	e := &pgEngine{cfg: cfg, free: make(chan *pgx.Conn, pgConns), patience: pgPatience}
 	for range pgConns {
 		e.free <- nil // opened when needed
 	}
@@ -40,8 +44,9 @@ func OpenPostgres(ctx context.Context, dsn string) (*Store, error) {
 }
 
 type pgEngine struct {
-	cfg  *pgx.ConnConfig
-	free chan *pgx.Conn // nil: not open yet
+	cfg      *pgx.ConnConfig
+	free     chan *pgx.Conn // nil: not open yet
+	patience time.Duration
 }
 
 func (e *pgEngine) start(ctx context.Context) error {
@@ -74,7 +79,20 @@ func (e *pgEngine) view(ctx context.Context, fn func(context.Context, conn) erro
 	return e.retry(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, fn)
 }
 
+// retry runs a transaction until it is done, with the same keys each time. A
+// database that is frozen, or away for long, is not waited for: whoever asks again
+// finds what was done meanwhile.
 func (e *pgEngine) retry(ctx context.Context, opt pgx.TxOptions, fn func(context.Context, conn) error) error {
+	inner, cancel := context.WithTimeout(ctx, e.patience)
+	defer cancel()
+	err := e.again(inner, opt, fn)
+	if inner.Err() != nil && ctx.Err() == nil && err != nil {
+		return fmt.Errorf("%w: %w", issuer.ErrBusy, inner.Err())
+	}
+	return err
+}
+
+func (e *pgEngine) again(ctx context.Context, opt pgx.TxOptions, fn func(context.Context, conn) error) error {
 	wait := pgWait
 	for try := 1; ; try++ {
 		err := e.with(ctx, func(c *pgx.Conn) error { return inTx(ctx, c, opt, fn) })

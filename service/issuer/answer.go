@@ -50,6 +50,9 @@ func (i *Issuer) Handle(ctx context.Context, f lrp.Frame) []lrp.Frame {
 		out, err := i.receive(ctx, trem.SLTPMessage{CID: m.CID, Bytes: m.Message})
 		if err != nil {
 			i.cfg.Log.LogAttrs(ctx, slog.LevelError, "message not served", slog.Any("error", err))
+			if errors.Is(err, ErrBusy) {
+				err = lrp.ErrLater
+			}
 			return nil, err
 		}
 		frames := make([]lrp.SLTP, len(out))

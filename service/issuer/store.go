@@ -13,6 +13,9 @@ var (
 	ErrNotFound = errors.New("issuer: no such record")
 	// ErrConflict: a record of this name exists and differs.
 	ErrConflict = errors.New("issuer: exists already and differs")
+	// ErrBusy: the database did not answer in time. Whether a transaction happened
+	// is not known; the same one, done again, finds out by its keys.
+	ErrBusy = errors.New("issuer: the database does not answer; ask again")
 )
 
 // Store keeps what an issuer must not forget. internal/store implements it;
