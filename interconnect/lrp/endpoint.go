@@ -201,6 +201,9 @@ func (e *Endpoint) once(f Frame, now time.Time, serve func() ([]Frame, bool)) []
 func (e *Endpoint) ask(f Frame, m SLTP, serve Serve) (answer []Frame, ok bool) {
 	return frames(f, func() ([][]byte, Type, error) {
 		out, err := serve(f.Src, m)
+		if errors.Is(err, ErrLater) {
+			return nil, TypeSLTP, ErrLater
+		}
 		if err != nil {
 			return nil, TypeSLTP, errModule // whatever it is, it is not the frame's fault
 		}
@@ -217,6 +220,10 @@ func (e *Endpoint) ask(f Frame, m SLTP, serve Serve) (answer []Frame, ok bool) {
 }
 
 var errModule = errors.New("lrp: the module does not work now")
+
+// ErrLater is what Serve returns when it has no time for a message: its sender is
+// told after which time to send the same again.
+var ErrLater = errors.New("lrp: no time now; ask again")
 
 // other serves the frames that are no SLTP, each once.
 func (e *Endpoint) other(f Frame, now time.Time) []Frame {
@@ -293,6 +300,8 @@ func frames(f Frame, answer func() ([][]byte, Type, error)) (out []Frame, ok boo
 		return []Frame{ErrorFrame(f, CodeMalformed, 0)}, true
 	case errors.Is(err, ErrAccount):
 		return []Frame{ErrorFrame(f, CodeUnproven, 0)}, true
+	case errors.Is(err, ErrLater):
+		return []Frame{ErrorFrame(f, CodeFull, laterMS)}, false
 	case err != nil || len(list) > MaxFrames:
 		return []Frame{ErrorFrame(f, CodeInternal, 0)}, false
 	}

@@ -3,6 +3,7 @@ package lrp
 import (
 	"container/list"
 	"crypto/sha256"
+	"math"
 	"time"
 )
 
@@ -21,6 +22,8 @@ const (
 	MaxLife = time.Hour
 	// busyMS is after how many ms a duplicate of a frame in work is asked again.
 	busyMS = 200
+	// laterMS is after how many ms a module that had no time is asked again.
+	laterMS = 2000
 )
 
 // key names a transaction at its addressee. The source is part of it, so that
@@ -46,6 +49,7 @@ type table struct {
 	byKey map[key]*list.Element // of *entry
 	order *list.List            // oldest first
 	count map[Addr]int
+	due   int64 // Unix ms: nothing expires before; 0 = nobody knows
 }
 
 func newTable() *table {
@@ -78,6 +82,7 @@ func (t *table) begin(f Frame, now time.Time) (e *entry, held []Frame, code Code
 	t.makeRoom(f.Src)
 	e = &entry{key: k, expires: min(f.Expires, now.Add(MaxLife).UnixMilli()), seq: f.Seq, digest: digest}
 	t.byKey[k] = t.order.PushBack(e)
+	t.due = min(t.due, e.expires)
 	t.count[f.Src]++
 	return e, nil, 0
 }
@@ -109,13 +114,20 @@ func (t *table) held(src Addr, tx Tx, now time.Time) (answer []Frame, ok bool) {
 	return e.answer, e.served
 }
 
+// expire drops what is past its time. Most frames come before anything is.
 func (t *table) expire(now time.Time) {
 	ms := now.UnixMilli()
+	if ms < t.due {
+		return
+	}
+	t.due = math.MaxInt64
 	for el := t.order.Front(); el != nil; {
 		next := el.Next()
 		e := el.Value.(*entry) //nolint:forcetypeassert,errcheck // the list holds entries only
 		if e.expires <= ms {
 			t.drop(el)
+		} else {
+			t.due = min(t.due, e.expires)
 		}
 		el = next
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
@@ -69,7 +70,7 @@ func IssuerCeiling(ctx context.Context, kind, where string, out io.Writer) (err 
 	if err != nil {
 		return err
 	}
-	c := &ceiling{db: db, answer: make([]byte, answerBytes)}
+	c := &ceiling{db: db, answer: make([]byte, answerBytes), seq: map[ident.Domain]uint64{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+emptyPath, c.serve(func(context.Context, ident.Domain) error { return nil }))
 	mux.HandleFunc("POST "+plainPath, c.serve(c.license))
@@ -88,6 +89,9 @@ func IssuerCeiling(ctx context.Context, kind, where string, out io.Writer) (err 
 type ceiling struct {
 	db     *store.Store
 	answer []byte
+
+	mu  sync.Mutex
+	seq map[ident.Domain]uint64 // guarded by mu: the last number of each household
 }
 
 func (c *ceiling) serve(do func(context.Context, ident.Domain) error) http.HandlerFunc {
@@ -110,31 +114,32 @@ func (c *ceiling) serve(do func(context.Context, ident.Domain) error) http.Handl
 // that is not known yet gets its grant, as much as it will ever need.
 func (c *ceiling) license(ctx context.Context, domain ident.Domain) error {
 	key := issuer.GrantKey{Domain: domain, Grant: issuer.GrantID(domain)}
-	return c.db.Update(ctx, func(ctx context.Context, tx issuer.Tx) error {
-		now := int64(1)
-		id := ident.NewLicense()
-		tid := ident.Transfer{Src: ident.Device{1}, Dst: ident.Device(domain)}
-		claim := issuer.Claim{Domain: domain, Request: ident.NewRequest(), License: id, At: now}
-		if _, _, err := tx.Claim(ctx, claim); err != nil {
+	c.mu.Lock()
+	c.seq[domain]++ // a household asks for one thing after another
+	tid := ident.Transfer{Src: ident.Device{1}, Dst: ident.Device(domain), Seq: c.seq[domain]}
+	c.mu.Unlock()
+	if tid.Seq == 1 {
+		g := issuer.Grant{ID: key.Grant, Domain: domain, Content: countedTitle, Kind: issuer.Rental, Terms: countedTerms, Remaining: 1 << 40, Version: 1}
+		err := c.db.Update(ctx, func(ctx context.Context, tx issuer.Tx) error {
+			_, err := tx.PutGrant(ctx, g)
 			return err
-		}
-		if taken, err := tx.Debit(ctx, key); err != nil {
-			return err
-		} else if !taken {
-			g := issuer.Grant{ID: key.Grant, Domain: domain, Content: countedTitle, Kind: issuer.Rental, Terms: countedTerms, Remaining: 1 << 40, Version: 1}
-			if _, err := tx.PutGrant(ctx, g); err != nil {
-				return err
-			}
-		}
-		seq, err := tx.NextSeq(ctx, domain, tid.Dst, tid.Incarnation)
+		})
 		if err != nil {
 			return err
 		}
-		tid.Seq = seq
-		claim.Transfer = tid
-		sealed := make([]byte, sealedBytes)
-		rand.Read(sealed) // never returns an error
-		_, err = tx.PutLicense(ctx, issuer.License{Domain: domain, ID: id, Device: tid.Dst, Grant: key.Grant, Request: claim.Request, State: issuer.Issued, Version: 1, IssuedAt: now})
-		return errors.Join(err, tx.PutTransfer(ctx, issuer.Transfer{Domain: domain, ID: tid, License: id, State: issuer.Escrow, Sealed: sealed}), tx.Answer(ctx, claim))
+	}
+	is := issuer.Issue{
+		Claim: issuer.Claim{Domain: domain, Request: ident.NewRequest(), License: ident.NewLicense(), Transfer: tid, At: 1}, Grant: key, Version: 1,
+		License:  issuer.License{Domain: domain, Device: tid.Dst, Grant: key.Grant, State: issuer.Issued, Version: 1, IssuedAt: 1},
+		Transfer: issuer.Transfer{Domain: domain, ID: tid, State: issuer.Escrow, Sealed: make([]byte, sealedBytes)},
+	}
+	is.License.ID, is.License.Request, is.Transfer.License = is.Claim.License, is.Claim.Request, is.Claim.License
+	rand.Read(is.Transfer.Sealed) // never returns an error
+	return c.db.Update(ctx, func(ctx context.Context, tx issuer.Tx) error {
+		ok, err := tx.Issue(ctx, is)
+		if err == nil && !ok {
+			err = errors.New("the ceiling's license was not recorded")
+		}
+		return err
 	})
 }

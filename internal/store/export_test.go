@@ -3,6 +3,7 @@ package store
 import (
 	"database/sql"
 	"testing"
+	"time"
 )
 
 // Exec changes a closed database as no issuer does.
@@ -17,3 +18,6 @@ func Exec(t *testing.T, path, stmt string) {
 		t.Fatal(err)
 	}
 }
+
+// SetPatience says how long a PostgreSQL transaction is waited for.
+func SetPatience(s *Store, d time.Duration) { s.engine.(*pgEngine).patience = d }

@@ -68,7 +68,13 @@ func (t *tx) Grants(ctx context.Context, after issuer.GrantKey, limit int) ([]is
 
 func (t *tx) grants(ctx context.Context, sql string, args ...any) ([]issuer.Grant, error) {
 	out := []issuer.Grant{}
-	err := t.conn.query(ctx, func(scan func(...any) error) error {
+	err := t.conn.query(ctx, grantInto(&out), sql, args...)
+	return out, err
+}
+
+// grantInto reads a row of grantColumns.
+func grantInto(out *[]issuer.Grant) func(scan func(...any) error) error {
+	return func(scan func(...any) error) error {
 		var domain, id, content []byte
 		var kind, tiers string
 		var epoch, remaining, revoked, version int64
@@ -85,10 +91,9 @@ func (t *tx) grants(ctx context.Context, sql string, args ...any) ([]issuer.Gran
 		if g.Tiers, err = tiersOf(tiers); err != nil {
 			return err
 		}
-		out = append(out, g)
+		*out = append(*out, g)
 		return f.err
-	}, sql, args...)
-	return out, err
+	}
 }
 
 // RevokeGrant ends a grant: nothing more is issued for it.

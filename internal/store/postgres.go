@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/lares-drm/lares/service/issuer"
 )
 
 const (
@@ -16,6 +18,8 @@ const (
 	pgConns = 16
 	// pgTries is how often a transaction is tried before the store is broken.
 	pgTries = 10
+	// pgPatience is how long a transaction is tried in all, and waited for.
+	pgPatience = 10 * time.Second
 	// pgWait is the pause before the second try; each later one doubles it.
 	pgWait = 20 * time.Millisecond
 	// pgMigrate is the key of the lock that migrations hold.
@@ -29,7 +33,7 @@ func OpenPostgres(ctx context.Context, dsn string) (*Store, error) {
 	if err != nil {
 		return nil, errors.New("store: the connection string is malformed") // it may hold a password
 	}
-	e := &pgEngine{cfg: cfg, free: make(chan *pgx.Conn, pgConns)}
+	e := &pgEngine{cfg: cfg, free: make(chan *pgx.Conn, pgConns), patience: pgPatience}
 	for range pgConns {
 		e.free <- nil // opened when needed
 	}
@@ -40,8 +44,9 @@ func OpenPostgres(ctx context.Context, dsn string) (*Store, error) {
 }
 
 type pgEngine struct {
-	cfg  *pgx.ConnConfig
-	free chan *pgx.Conn // nil: not open yet
+	cfg      *pgx.ConnConfig
+	free     chan *pgx.Conn // nil: not open yet
+	patience time.Duration
 }
 
 func (e *pgEngine) start(ctx context.Context) error {
@@ -74,7 +79,20 @@ func (e *pgEngine) view(ctx context.Context, fn func(context.Context, conn) erro
 	return e.retry(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, fn)
 }
 
+// retry runs a transaction until it is done, with the same keys each time. A
+// database that is frozen, or away for long, is not waited for: whoever asks again
+// finds what was done meanwhile.
 func (e *pgEngine) retry(ctx context.Context, opt pgx.TxOptions, fn func(context.Context, conn) error) error {
+	inner, cancel := context.WithTimeout(ctx, e.patience)
+	defer cancel()
+	err := e.again(inner, opt, fn)
+	if inner.Err() != nil && ctx.Err() == nil && err != nil {
+		return fmt.Errorf("%w: %w", issuer.ErrBusy, inner.Err())
+	}
+	return err
+}
+
+func (e *pgEngine) again(ctx context.Context, opt pgx.TxOptions, fn func(context.Context, conn) error) error {
 	wait := pgWait
 	for try := 1; ; try++ {
 		err := e.with(ctx, func(c *pgx.Conn) error { return inTx(ctx, c, opt, fn) })
@@ -132,27 +150,64 @@ func (e *pgEngine) close() error {
 }
 
 func inTx(ctx context.Context, c *pgx.Conn, opt pgx.TxOptions, fn func(context.Context, conn) error) error {
-	t, err := c.BeginTx(ctx, opt)
-	if err != nil {
-		return pgClassify(ctx, err)
+	t := &pgConn{c: c, begin: "BEGIN ISOLATION LEVEL " + string(opt.IsoLevel) + " " + string(opt.AccessMode)}
+	if opt.IsoLevel == "" {
+		t.begin = "BEGIN"
 	}
-	if err := guard(ctx, fn, pgConn{t}); err != nil {
-		t.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // a connection that cannot roll back is closed, which does
+	err := guard(ctx, fn, t)
+	if !t.begun {
 		return err
 	}
-	return pgClassify(ctx, t.Commit(ctx))
+	end := "COMMIT"
+	if err != nil || opt.AccessMode == pgx.ReadOnly {
+		end = "ROLLBACK"
+	}
+	if err != nil {
+		c.Exec(context.WithoutCancel(ctx), end) //nolint:errcheck // a connection that cannot roll back is closed, which does
+		return err
+	}
+	tag, err := c.Exec(ctx, end)
+	if err == nil && tag.String() != end {
+		err = errors.New("the transaction was rolled back") // an error in it that nobody heard of
+	}
+	return pgClassify(ctx, err)
 }
 
-// pgConn runs statements in a transaction.
-type pgConn struct{ tx pgx.Tx }
+// pgConn runs statements in a transaction, which begins with the first one of them.
+type pgConn struct {
+	c     *pgx.Conn
+	begin string
+	begun bool
+}
 
-func (c pgConn) exec(ctx context.Context, sql string, args ...any) (int64, error) {
-	tag, err := c.tx.Exec(ctx, sql, args...)
+// start begins the transaction by itself.
+func (c *pgConn) start(ctx context.Context) error {
+	if c.begun {
+		return nil
+	}
+	c.begun = true
+	_, err := c.c.Exec(ctx, c.begin)
+	return pgClassify(ctx, err)
+}
+
+func (c *pgConn) exec(ctx context.Context, sql string, args ...any) (int64, error) {
+	if err := c.start(ctx); err != nil {
+		return 0, err
+	}
+	tag, err := c.c.Exec(ctx, sql, args...)
 	return tag.RowsAffected(), pgClassify(ctx, err)
 }
 
-func (c pgConn) query(ctx context.Context, each func(func(...any) error) error, sql string, args ...any) error {
-	rows, err := c.tx.Query(ctx, sql, args...)
+func (c *pgConn) query(ctx context.Context, each func(func(...any) error) error, sql string, args ...any) error {
+	if err := c.start(ctx); err != nil {
+		return err
+	}
+	rows, err := c.c.Query(ctx, sql, args...)
+	return take(ctx, rows, err, each)
+}
+
+// take gives each row to who asked.
+func take(ctx context.Context, rows pgx.Rows, err error, each func(func(...any) error) error) error {
 	if err != nil {
 		return pgClassify(ctx, err)
 	}
@@ -163,6 +218,50 @@ func (c pgConn) query(ctx context.Context, each func(func(...any) error) error, 
 		}
 	}
 	return pgClassify(ctx, rows.Err())
+}
+
+// batch sends statements at once, after the transaction's begin if it has not begun.
+func (c *pgConn) batch(ctx context.Context, all []statement) (rows []int64, err error) {
+	b := new(pgx.Batch)
+	first := !c.begun
+	if first {
+		b.Queue(c.begin)
+	}
+	for _, s := range all {
+		b.Queue(s.sql, s.args...)
+	}
+	c.begun = true
+	res := c.c.SendBatch(ctx, b)
+	if first {
+		_, err = res.Exec()
+	}
+	for range all {
+		if err != nil {
+			break
+		}
+		var tag pgconn.CommandTag
+		tag, err = res.Exec()
+		rows = append(rows, tag.RowsAffected())
+	}
+	return rows, pgClassify(ctx, errors.Join(err, res.Close()))
+}
+
+// queries needs no transaction of its own where none has begun: what is sent at
+// once is one already.
+func (c *pgConn) queries(ctx context.Context, all []question) error {
+	b := new(pgx.Batch)
+	for _, q := range all {
+		b.Queue(q.sql, q.args...)
+	}
+	res := c.c.SendBatch(ctx, b)
+	var err error
+	for _, q := range all {
+		rows, failed := res.Query()
+		if err = take(ctx, rows, failed, q.each); err != nil {
+			break
+		}
+	}
+	return errors.Join(err, pgClassify(ctx, res.Close()))
 }
 
 // pgClassify tells a caller's end and a violated constraint from errors of the

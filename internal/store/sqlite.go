@@ -185,6 +185,25 @@ func (c sqliteConn) query(ctx context.Context, each func(func(...any) error) err
 	return classify(ctx, rows.Err())
 }
 
+func (c sqliteConn) batch(ctx context.Context, all []statement) (rows []int64, err error) {
+	for _, s := range all {
+		n, err := c.exec(ctx, s.sql, s.args...)
+		if rows = append(rows, n); err != nil || n != 1 { // the rest will be given up
+			return rows, err
+		}
+	}
+	return rows, nil
+}
+
+func (c sqliteConn) queries(ctx context.Context, all []question) error {
+	for _, q := range all {
+		if err := c.query(ctx, q.each, q.sql, q.args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // classify tells a caller's end and a violated constraint from errors of the disk.
 func classify(ctx context.Context, err error) error {
 	if err == nil {

@@ -44,6 +44,22 @@ type engine interface {
 type conn interface {
 	exec(ctx context.Context, sql string, args ...any) (rows int64, err error)
 	query(ctx context.Context, each func(scan func(dest ...any) error) error, sql string, args ...any) error
+	// batch and queries are exec and query of several statements in order, which
+	// may be sent at once.
+	batch(ctx context.Context, all []statement) (rows []int64, err error)
+	queries(ctx context.Context, all []question) error
+}
+
+// statement is one to be run.
+type statement struct {
+	sql  string
+	args []any
+}
+
+// question is a statement and who takes its rows.
+type question struct {
+	statement
+	each func(scan func(dest ...any) error) error
 }
 
 // engineError is an error of the disk or the database, after which nothing is

@@ -45,29 +45,24 @@ func (t *tx) Claim(ctx context.Context, c issuer.Claim) (prior issuer.Claim, fre
 	if err != nil || fresh {
 		return c, fresh, err
 	}
-	prior, found, err := t.Claimed(ctx, c.Domain, c.Request)
-	if err == nil && !found {
-		err = issuer.ErrNotFound
-	}
-	return prior, false, err
-}
-
-// Claimed finds the claim of a request's key.
-func (t *tx) Claimed(ctx context.Context, domain ident.Domain, request ident.Request) (c issuer.Claim, found bool, err error) {
-	c = issuer.Claim{Domain: domain, Request: request}
+	prior = issuer.Claim{Domain: c.Domain, Request: c.Request}
+	found := false
 	err = t.conn.query(ctx, func(scan func(...any) error) error {
 		var hash, lic, tid []byte
-		if err := scan(&hash, &lic, &tid, &c.At); err != nil {
+		if err := scan(&hash, &lic, &tid, &prior.At); err != nil {
 			return err
 		}
 		found = true
 		f := fixed{}
-		f.copy(c.Hash[:], hash)
-		f.copy(c.License[:], lic)
-		c.Transfer = f.tid(tid)
+		f.copy(prior.Hash[:], hash)
+		f.copy(prior.License[:], lic)
+		prior.Transfer = f.tid(tid)
 		return f.err
-	}, sqlClaimed, domain[:], request[:])
-	return c, found, err
+	}, sqlClaimed, c.Domain[:], c.Request[:])
+	if err == nil && !found {
+		err = issuer.ErrNotFound
+	}
+	return prior, false, err
 }
 
 // Answer sets what the request was answered with.
@@ -216,18 +211,18 @@ func (t *tx) Low(ctx context.Context, domain ident.Domain, id ident.Transfer) (u
 	if err != nil || open {
 		return low, err
 	}
-	return t.LastSeq(ctx, domain, id.Dst, id.Incarnation)
+	err = t.conn.query(ctx, number64(&low), sqlLastSeq, domain[:], id.Dst[:], id.Incarnation[:])
+	return low, err
 }
 
-// LastSeq is the last number of the transfers to a device.
-func (t *tx) LastSeq(ctx context.Context, domain ident.Domain, peer ident.Device, in ident.Incarnation) (last uint64, err error) {
-	err = t.conn.query(ctx, func(scan func(...any) error) error {
-		var seq int64
-		err := scan(&seq)
-		last = uint64(seq) //nolint:gosec // checked by the table to be positive
+// number64 reads a number that the table checks not to be negative.
+func number64(n *uint64) func(scan func(...any) error) error {
+	return func(scan func(...any) error) error {
+		var x int64
+		err := scan(&x)
+		*n = uint64(x) //nolint:gosec // see above
 		return err
-	}, sqlLastSeq, domain[:], peer[:], in[:])
-	return last, err
+	}
 }
 
 // single is the one row of a look-up by primary key.

@@ -121,7 +121,7 @@ func (e *Endpoint) message1(msg []byte, now time.Time) ([]Message, []Event) {
 		return nil, []Event{EventDropped{Err: alert(AlertRejected, "connection ID of %d bytes in message_1", len(start.CID))}}
 	}
 	h, packs, err := readHello(start.EAD)
-	if err == nil && e.halfOpen >= e.cfg.MaxHalfOpen {
+	if err == nil && e.halfOpen >= e.cfg.MaxHalfOpen && !e.giveUpHalfOpen(now) {
 		err = alert(AlertBusy, "%d exchanges are half open", e.halfOpen)
 	}
 	if err != nil {

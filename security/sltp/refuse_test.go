@@ -205,6 +205,33 @@ func TestSLTP_1_HalfOpenBound(t *testing.T) {
 	}
 }
 
+// Who opens exchanges and goes on with none keeps others out for a second at most.
+func TestSLTP_1_ASlowHalfOpenExchangeMakesRoom(t *testing.T) {
+	h := newHouse(t, func(src, _ *Config) { src.MaxHalfOpen = 3 })
+	opens := func() bool {
+		out, _ := h.src.Receive(newRogue(t, h.home).message1(helloItem(t))[0], h.now)
+		return !edhoc.IsError(out[0].Bytes)
+	}
+	for range 3 {
+		if !opens() {
+			t.Fatal("there was room")
+		}
+	}
+	h.now = h.now.Add(slow - 1)
+	if opens() {
+		t.Error("an exchange was given up too soon")
+	}
+	h.now = h.now.Add(1)
+	for i := range 3 {
+		if !opens() {
+			t.Errorf("exchange %d was refused, though the oldest is slow", i)
+		}
+	}
+	if opens() || h.src.halfOpen != 3 {
+		t.Errorf("%d are half open, want 3 and no more", h.src.halfOpen)
+	}
+}
+
 func TestSLTP_1_SessionBound(t *testing.T) {
 	h := newHouse(t, func(src, _ *Config) { src.MaxSessions = 2 })
 	first, _, _ := h.sessions()

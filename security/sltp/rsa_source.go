@@ -40,7 +40,7 @@ func (e *Endpoint) takeR1(msg []byte, now time.Time) ([]Message, []Event) {
 		err = alert(AlertMode, "RSA key transport is off")
 	case m.Modes != modeRSA || len(m.Suites) > 0:
 		err = alert(AlertMode, "the destination has Diffie-Hellman: modes %d, suites %v", m.Modes, m.Suites)
-	case e.halfOpen >= e.cfg.MaxHalfOpen:
+	case e.halfOpen >= e.cfg.MaxHalfOpen && !e.giveUpHalfOpen(now):
 		err = alert(AlertBusy, "%d exchanges are half open", e.halfOpen)
 	}
 	if err != nil {

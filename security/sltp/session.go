@@ -130,13 +130,37 @@ func (e *Endpoint) room() bool {
 	if len(e.byHandle)-e.halfOpen < e.cfg.MaxSessions {
 		return true
 	}
-	for _, s := range e.ordered() {
-		if s.state == established || s.state == legacyDone {
-			e.end(s)
-			return true
+	var oldest *session
+	for _, s := range e.byHandle {
+		if (s.state == established || s.state == legacyDone) && (oldest == nil || s.handle < oldest.handle) {
+			oldest = s
 		}
 	}
-	return false
+	if oldest == nil {
+		return false
+	}
+	e.end(oldest)
+	return true
+}
+
+// slow is how old a half-open exchange is at least when a new one may take its
+// place: an Initiator that is there answers in less. Source: local, docs/spec/sltp.md.
+const slow = time.Second
+
+// giveUpHalfOpen ends the oldest half-open exchange, if that is slow: who opens
+// exchanges and goes on with none keeps nobody else out.
+func (e *Endpoint) giveUpHalfOpen(now time.Time) bool {
+	var oldest *session
+	for _, s := range e.byHandle {
+		if (s.state == waitMessage3 || s.state == waitR3) && (oldest == nil || s.handle < oldest.handle) {
+			oldest = s
+		}
+	}
+	if oldest == nil || now.Sub(oldest.deadline.Add(-e.cfg.TTL)) < slow {
+		return false
+	}
+	e.end(oldest)
+	return true
 }
 
 // renewCID gives the session a new connection ID.

@@ -50,6 +50,9 @@ func (i *Issuer) Handle(ctx context.Context, f lrp.Frame) []lrp.Frame {
 		out, err := i.receive(ctx, trem.SLTPMessage{CID: m.CID, Bytes: m.Message})
 		if err != nil {
 			i.cfg.Log.LogAttrs(ctx, slog.LevelError, "message not served", slog.Any("error", err))
+			if errors.Is(err, ErrBusy) {
+				err = lrp.ErrLater
+			}
 			return nil, err
 		}
 		frames := make([]lrp.SLTP, len(out))
@@ -117,10 +120,18 @@ func (i *Issuer) request(ctx context.Context, ev trem.Event) ([]trem.SLTPMessage
 		return i.cfg.TREM.Release(ctx, ev.Handle, d.made.Sealed)
 	}
 	var a issue
-	err = i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
-		a = issue{Issuer: i, tx: tx, ev: ev, draft: d}
-		return a.run(ctx)
-	})
+	update := func(how func(*issue, context.Context) error) error {
+		return i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
+			a = issue{Issuer: i, tx: tx, ev: ev, draft: d}
+			return how(&a, ctx)
+		})
+	}
+	if err = errStale; d.grant.ID != (GrantID{}) {
+		err = update((*issue).foreseen)
+	}
+	if errors.Is(err, errStale) {
+		err = update((*issue).run)
+	}
 	if err != nil {
 		return nil, err
 	}

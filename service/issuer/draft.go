@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 
 	"github.com/lares-drm/lares/license/ident"
@@ -16,6 +17,7 @@ type draft struct {
 	now   int64         // Unix ms of the request
 	id    ident.License // of a license that counts
 	terms trem.Terms
+	grant Grant // of a license that counts
 	made  trem.Prepared
 	// again is the license without state that stands, as it was issued: to give it
 	// once more changes nothing, so there is no transaction. Zero: none does.
@@ -28,17 +30,13 @@ func (i *Issuer) draft(ctx context.Context, ev trem.Event) (draft, error) {
 	d := draft{now: i.cfg.Now().UnixMilli(), id: ident.NewLicense()}
 	found := false
 	err := i.cfg.Store.View(ctx, func(ctx context.Context, r Reader) error {
-		_, claimed, err := r.Claimed(ctx, ev.Domain, ev.Request)
-		if err != nil || claimed {
-			return err
-		}
-		all, err := r.GrantsFor(ctx, ev.Domain, ident.Content(ev.Content))
-		if err != nil {
+		ahead, err := r.Ahead(ctx, ev.Domain, ev.Request, ident.Content(ev.Content), ev.Peer, i.in)
+		if err != nil || ahead.Claimed {
 			return err
 		}
 		a := issue{Issuer: i, ev: ev, draft: d}
-		for _, g := range open(all, d.now) {
-			if found, err = a.foresee(ctx, r, g); found || err != nil {
+		for _, g := range open(ahead.Grants, d.now) {
+			if found, err = a.foresee(ctx, r, g, ahead.Last+1); found || err != nil {
 				break
 			}
 		}
@@ -53,13 +51,13 @@ func (i *Issuer) draft(ctx context.Context, ev trem.Event) (draft, error) {
 		if !errors.As(err, &e) {
 			return d, err
 		}
-		d.terms, d.again = trem.Terms{}, License{} // the transaction asks again, and says what is wrong
+		d.terms, d.grant, d.again = trem.Terms{}, Grant{}, License{} // the transaction asks again, and says what is wrong
 	}
 	return d, nil
 }
 
 // foresee says what a grant would be answered with, if it can be used.
-func (a *issue) foresee(ctx context.Context, r Reader, g Grant) (ok bool, err error) {
+func (a *issue) foresee(ctx context.Context, r Reader, g Grant, next uint64) (ok bool, err error) {
 	id := g.statelessID(a.ev.Generation)
 	info, err := g.info(a.id, id, a.ev.Generation, g.IssuedAt)
 	if err != nil {
@@ -80,12 +78,33 @@ func (a *issue) foresee(ctx context.Context, r Reader, g Grant) (ok bool, err er
 	if g.Remaining == 0 {
 		return false, nil
 	}
-	last, err := r.LastSeq(ctx, g.Domain, a.ev.Peer, a.in)
-	if err != nil {
-		return false, err
-	}
-	terms.Info.ID, terms.Info.IssuedAt, terms.Seq = a.draft.id, a.draft.now, last+1
+	terms.Info.ID, terms.Info.IssuedAt, terms.Seq = a.draft.id, a.draft.now, next
 	terms.Plays, err = plays(info)
-	a.draft.terms = terms
+	a.draft.terms, a.draft.grant = terms, g
 	return true, err
 }
+
+// foreseen issues what was made, in one step, if everything is as it was foreseen.
+func (a *issue) foreseen(ctx context.Context) error {
+	d, g := &a.draft, &a.draft.grant
+	tid := ident.Transfer{Src: a.self, Dst: a.ev.Peer, Incarnation: a.in, Seq: d.terms.Seq}
+	if d.made.Transfer != tid {
+		return errStale
+	}
+	lic := License{
+		Domain: g.Domain, ID: d.id, Device: a.ev.Peer, Grant: g.ID, Request: a.ev.Request, State: Issued, Version: 1, IssuedAt: d.now, Digest: d.made.Hash,
+	}
+	ok, err := a.tx.Issue(ctx, Issue{
+		Claim: Claim{Domain: g.Domain, Request: a.ev.Request, Hash: sha256.Sum256(a.ev.Body), License: d.id, Transfer: tid, At: d.now},
+		Grant: GrantKey{g.Domain, g.ID}, Version: g.Version, License: lic,
+		Transfer: Transfer{Domain: g.Domain, ID: tid, License: d.id, State: Escrow, XferHash: d.made.XferHash, Sealed: d.made.Sealed},
+	})
+	if err == nil && !ok {
+		err = errStale
+	}
+	a.license, a.sealed = lic, d.made.Sealed
+	return err
+}
+
+// errStale is of a draft that was overtaken: nothing of it is left.
+var errStale = errors.New("issuer: overtaken")

@@ -65,9 +65,9 @@ func TestIssuer_Spec5_TheSameLicenseAgainWritesNothing(t *testing.T) {
 	}
 	for n, want := range map[byte]bool{1: true, 2: false} {
 		err := s.store.View(t.Context(), func(ctx context.Context, r issuer.Reader) error {
-			_, got, err := r.Claimed(ctx, house, ident.Request{n})
-			if got != want {
-				t.Errorf("request %d is noted: %v, want %v", n, got, want)
+			got, err := r.Ahead(ctx, house, ident.Request{n}, film, home, ident.Incarnation{1})
+			if got.Claimed != want {
+				t.Errorf("request %d is noted: %v, want %v", n, got.Claimed, want)
 			}
 			return err
 		})

@@ -86,7 +86,12 @@ func Handler(cfg APIConfig) http.Handler {
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
 		problem(w, http.StatusNotFound, "not_found", "no such resource")
 	})
-	return mux
+	outer := http.NewServeMux() // supervisors are not turned away
+	for _, path := range []string{"GET /healthz", "GET /readyz"} {
+		outer.Handle(path, mux)
+	}
+	outer.Handle("/", new(gate).guard(mux))
+	return outer
 }
 
 type api struct{ APIConfig }
@@ -149,6 +154,8 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 		problem(w, http.StatusNotFound, "not_found", err.Error())
 	case errors.Is(err, ErrConflict):
 		problem(w, http.StatusConflict, "conflict", err.Error())
+	case errors.Is(err, ErrBusy):
+		later(w, "busy", "the database does not answer in time")
 	case errors.Is(err, ErrNotReady):
 		problem(w, http.StatusServiceUnavailable, "not_ready", err.Error())
 	case errors.As(err, &te) && (te.Code == trem.CodeRejected || te.Code == trem.CodeMalformed):

@@ -13,6 +13,9 @@ var (
 	ErrNotFound = errors.New("issuer: no such record")
 	// ErrConflict: a record of this name exists and differs.
 	ErrConflict = errors.New("issuer: exists already and differs")
+	// ErrBusy: the database did not answer in time. Whether a transaction happened
+	// is not known; the same one, done again, finds out by its keys.
+	ErrBusy = errors.New("issuer: the database does not answer; ask again")
 )
 
 // Store keeps what an issuer must not forget. internal/store implements it;
@@ -44,14 +47,19 @@ type Reader interface {
 
 // RequestReader reads what a request comes to.
 type RequestReader interface {
-	// Claimed finds an earlier claim of a request's key.
-	Claimed(ctx context.Context, domain ident.Domain, request ident.Request) (c Claim, ok bool, err error)
+	// Ahead reads what Issue will decide by. It need not be of one state.
+	Ahead(ctx context.Context, domain ident.Domain, request ident.Request, content ident.Content, peer ident.Device, in ident.Incarnation) (Ahead, error)
 	// GrantsFor returns the household's grants of a content.
 	GrantsFor(ctx context.Context, domain ident.Domain, content ident.Content) ([]Grant, error)
-	// LastSeq is the number that NextSeq gave last, or 0.
-	LastSeq(ctx context.Context, domain ident.Domain, peer ident.Device, in ident.Incarnation) (uint64, error)
 	// Used reports whether a license was issued for a grant.
 	Used(ctx context.Context, key GrantKey) (bool, error)
+}
+
+// Ahead is how a household stands before a request of it.
+type Ahead struct {
+	Claimed bool    // the request's key
+	Grants  []Grant // of the content
+	Last    uint64  // number that NextSeq gave last; 0 = none
 }
 
 // StockReader reads a library's copies.
@@ -97,6 +105,20 @@ type ClaimTx interface {
 	Claim(ctx context.Context, c Claim) (prior Claim, fresh bool, err error)
 	// Answer sets what a claimed request was answered with.
 	Answer(ctx context.Context, c Claim) error
+	// Issue records all of one license that counts. ok is false when something is
+	// not as it was foreseen: the request's key is claimed, the grant ended, has
+	// another version or nothing left, or another number is next. Then the
+	// transaction must be given up.
+	Issue(ctx context.Context, is Issue) (ok bool, err error)
+}
+
+// Issue is one license that counts, with what it is issued for.
+type Issue struct {
+	Claim    Claim // with its answer
+	Grant    GrantKey
+	Version  uint64 // of the grant
+	License  License
+	Transfer Transfer // its number is the one after the last
 }
 
 // GrantTx keeps grants.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -127,11 +128,29 @@ func (c *Client) client() *http.Client {
 	return &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
+// later is a peer's status that says to come again: lrp.ErrLost, with advice.
+type later struct {
+	status string
+	after  time.Duration // 0 = no advice
+}
+
+func (l *later) Error() string { return lrp.ErrLost.Error() + ": " + l.status }
+func (l *later) Unwrap() error { return lrp.ErrLost }
+
+// retryAfter is the advice of a header, in seconds (RFC 9110, 10.2.3).
+func retryAfter(h http.Header) time.Duration {
+	n, err := strconv.ParseUint(h.Get("Retry-After"), 10, 16)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(n) * time.Second //nolint:gosec // 16 bits
+}
+
 // answer reads the body of an answer of the given type.
 func answer(res *http.Response, typ string) ([]byte, error) {
 	switch {
 	case res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests:
-		return nil, fmt.Errorf("%w: %s", lrp.ErrLost, res.Status)
+		return nil, &later{status: res.Status, after: retryAfter(res.Header)}
 	case res.StatusCode == http.StatusForbidden:
 		return nil, fmt.Errorf("%w: %s", lrp.ErrProof, res.Status)
 	case res.StatusCode != http.StatusOK:

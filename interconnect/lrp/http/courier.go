@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/lares-drm/lares/interconnect/lrp"
@@ -19,7 +20,7 @@ const (
 	MaxTries = 5
 	// FirstWait is the pause before the second try; each later one doubles it.
 	FirstWait = 100 * time.Millisecond
-	// MaxWait bounds a pause, whatever the peer advises.
+	// MaxWait bounds a pause, whatever the peer advises and chance adds.
 	MaxWait = 5 * time.Second
 )
 
@@ -91,7 +92,7 @@ func (c *Courier) carry(ctx context.Context, tx *lrp.Transaction, m trem.SLTPMes
 		if !again || try == MaxTries {
 			return out, err
 		}
-		if err := pause(ctx, min(max(wait, advice), MaxWait)); err != nil {
+		if err := pause(ctx, spread(min(max(wait, advice), MaxWait*2/3))); err != nil {
 			return nil, err
 		}
 		wait *= 2
@@ -120,7 +121,14 @@ func (c *Courier) once(ctx context.Context, tx *lrp.Transaction, f lrp.Frame) ([
 	return out, nil
 }
 
+// spread makes a pause longer by up to a half, by chance: many that were told to
+// come again, or that lost the same server, do not come at once.
+func spread(d time.Duration) time.Duration { return d + rand.N(d/2+1) } //nolint:gosec // a pause is no secret
+
 func worthRetry(err error) (advice time.Duration, again bool) {
+	if l, ok := errors.AsType[*later](err); ok {
+		return l.after, true
+	}
 	if e, ok := errors.AsType[*lrp.Error](err); ok {
 		return time.Duration(e.RetryMS) * time.Millisecond, e.Code.Retry()
 	}

@@ -169,6 +169,7 @@ type lossy struct {
 	sent     [][]byte
 	lose     func(n int) (request, answer bool)
 	silent   bool
+	busy     error // the answer to the first message; nil = it is served
 }
 
 func (l *lossy) Exchange(_ context.Context, f lrp.Frame) ([]lrp.Frame, error) {
@@ -178,6 +179,10 @@ func (l *lossy) Exchange(_ context.Context, f lrp.Frame) ([]lrp.Frame, error) {
 	}
 	n := len(l.sent)
 	l.sent = append(l.sent, raw)
+	if busy := l.busy; busy != nil {
+		l.busy = nil
+		return nil, busy
+	}
 	loseRequest, loseAnswer := l.lose(n)
 	if loseRequest {
 		return nil, fmt.Errorf("%w: request", lrp.ErrLost)
@@ -257,6 +262,52 @@ func TestCourier_Spec6_RepeatsAreTheSameBytes(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A peer that has no time says when to come again, as a status or as a frame; who
+// was told comes then, and not all at one moment.
+func TestCourier_Spec6_ComesAgainWhenItIsTold(t *testing.T) {
+	for name, busy := range map[string]error{
+		"frame": &lrp.Error{Code: lrp.CodeFull, RetryMS: 2000},
+		"HTTP":  later(t, "2"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				seen := map[time.Duration]bool{}
+				for range 5 {
+					l := link(t, func(int) (bool, bool) { return false, false })
+					l.busy = busy
+					from := time.Now()
+					if _, err := courier(new(peers), l).Fetch(t.Context(), opened); err != nil {
+						t.Fatal(err)
+					}
+					took := time.Since(from)
+					if took < 2*time.Second || took > 3*time.Second {
+						t.Errorf("it came after %v, want 2 s to 3 s", took)
+					}
+					seen[took] = true
+				}
+				if len(seen) < 2 {
+					t.Error("five peers came at the same moment")
+				}
+			})
+		})
+	}
+}
+
+// later is what a client makes of a server that has no time.
+func later(t *testing.T, after string) error {
+	t.Helper()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", after)
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer srv.Close()
+	_, err := (&lrphttp.Client{URL: srv.URL}).Exchange(t.Context(), frame(t, "x"))
+	if !errors.Is(err, lrp.ErrLost) {
+		t.Fatalf("%v, want ErrLost", err)
+	}
+	return err
 }
 
 func TestCourier_Spec6_SilenceIsNamed(t *testing.T) {

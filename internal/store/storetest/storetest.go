@@ -47,6 +47,7 @@ func Run(t *testing.T, open func(t *testing.T) issuer.Store) {
 		{"ReadsAreOneState", oneState},
 		{"EndedContext", endedContext},
 		{"Requests", requests},
+		{"Issues", issues},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.run(t, open(t)) })
 	}

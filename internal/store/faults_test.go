@@ -1,0 +1,404 @@
+package store_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lares-drm/lares/internal/needs"
+	"github.com/lares-drm/lares/internal/store"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/service/issuer"
+)
+
+// faults is the size of a run: LARES_FAULTS, which `make faults N=...` sets.
+func faults(short int) int {
+	if n, err := strconv.Atoi(os.Getenv("LARES_FAULTS")); err == nil && n > 0 {
+		return max(n/10, short)
+	}
+	return short
+}
+
+// network stands between a store and its database, and does its worst.
+type network struct {
+	dir    string // of its socket
+	to     string // the database's socket
+	cut    atomic.Int64
+	frozen atomic.Bool
+	mu     sync.Mutex
+	thaw   *sync.Cond
+}
+
+func newNetwork(t *testing.T, c *cluster) *network {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "lares-net-") //nolint:usetesting // a socket's path is at most 107 bytes long
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &network{dir: dir, to: filepath.Join(c.dir, ".s.PGSQL.5432")}
+	n.thaw = sync.NewCond(&n.mu)
+	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", filepath.Join(dir, ".s.PGSQL.5432"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close(); n.freeze(false); os.RemoveAll(dir) })
+	go func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("unix", n.to) //nolint:noctx // it is there
+			if err != nil {
+				near.Close()
+				continue
+			}
+			silent := new(atomic.Bool)
+			go n.carry(far, near, func(data []byte) bool {
+				// What ends a transaction arrives; what the database says to it does not.
+				if bytes.Contains(data, []byte("COMMIT")) && n.cut.Add(-1) >= 0 {
+					silent.Store(true)
+				}
+				return true
+			})
+			go n.carry(near, far, func([]byte) bool { return !silent.Load() })
+		}
+	}()
+	return n
+}
+
+// carry brings bytes over as long as pass says so, and then cuts the connection.
+func (n *network) carry(to, from net.Conn, pass func([]byte) bool) {
+	defer to.Close()
+	defer from.Close()
+	buf := make([]byte, 64<<10)
+	for {
+		k, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		n.mu.Lock()
+		for n.frozen.Load() {
+			n.thaw.Wait()
+		}
+		n.mu.Unlock()
+		if !pass(buf[:k]) {
+			return
+		}
+		if _, err := to.Write(buf[:k]); err != nil {
+			return
+		}
+	}
+}
+
+func (n *network) freeze(on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.frozen.Store(on)
+	n.thaw.Broadcast()
+}
+
+// issueAt issues the next license of a device in one step, as an issuer does, and
+// says what it was: again with the same key it is the same one.
+func issueAt(s *store.Store, grant issuer.Grant, dev byte, id ident.License) func() error {
+	return func() error {
+		return s.Update(context.Background(), func(ctx context.Context, tx issuer.Tx) error {
+			d := grant.Domain
+			peer := ident.Device{dev}
+			ahead, err := tx.Ahead(ctx, d, ident.Request(id), grant.Content, peer, ident.Incarnation{})
+			if err != nil || ahead.Claimed {
+				return err
+			}
+			tid := ident.Transfer{Dst: peer, Seq: ahead.Last + 1}
+			ok, err := tx.Issue(ctx, issuer.Issue{
+				Claim: issuer.Claim{Domain: d, Request: ident.Request(id), License: id, Transfer: tid}, Grant: issuer.GrantKey{Domain: d, Grant: grant.ID}, Version: 1,
+				License:  issuer.License{Domain: d, ID: id, Device: peer, Grant: grant.ID, Request: ident.Request(id), State: issuer.Issued, Version: 1},
+				Transfer: issuer.Transfer{Domain: d, ID: tid, License: id, State: issuer.Escrow, Sealed: []byte{1}},
+			})
+			if err == nil && !ok {
+				err = errors.New("not as foreseen")
+			}
+			return err
+		})
+	}
+}
+
+// sold puts a grant of childGrants licenses into a store.
+func sold(t *testing.T, s *store.Store) issuer.Grant {
+	t.Helper()
+	g := issuer.Grant{ID: issuer.GrantID{1}, Domain: ident.Domain{1}, Content: "c", Kind: issuer.Rental, Remaining: childGrants, Version: 1}
+	err := s.Update(t.Context(), func(ctx context.Context, tx issuer.Tx) error {
+		_, err := tx.PutGrant(ctx, g)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// conserved checks that exactly these licenses are there, each once, and that the
+// grant has the rest; more says how many others there may be.
+func conserved(t *testing.T, s *store.Store, acked map[ident.License]bool, more int) {
+	t.Helper()
+	err := s.Update(t.Context(), func(ctx context.Context, tx issuer.Tx) error {
+		all, err := tx.Licenses(ctx, ident.Domain{1})
+		if err != nil {
+			return err
+		}
+		have := map[ident.License]bool{}
+		for _, l := range all {
+			have[l.ID] = true
+		}
+		for id := range acked {
+			if !have[id] {
+				t.Errorf("license %v was acknowledged and is gone", id)
+			}
+		}
+		g, err := tx.Grant(ctx, issuer.GrantKey{Domain: ident.Domain{1}, Grant: issuer.GrantID{1}})
+		if len(all) < len(acked) || len(all) > len(acked)+more || g.Remaining+uint64(len(all)) != childGrants {
+			t.Errorf("%d acknowledged, %d issued, %d remain of %d", len(acked), len(all), g.Remaining, childGrants)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A connection that is cut between COMMIT and its answer: nobody knows whether it
+// happened, and the same transaction done again finds out.
+func TestFault_Spec1_ConnectionsCutAtCommit(t *testing.T) {
+	needs.Long(t)
+	c := newCluster(t)
+	c.open(t)
+	n := newNetwork(t, c)
+	s, err := store.OpenPostgres(t.Context(), fmt.Sprintf("host=%s user=lares dbname=t%d", n.dir, c.n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	grant := sold(t, s)
+	acked := map[ident.License]bool{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	rounds := faults(12)
+	for dev := range byte(4) {
+		wg.Go(func() {
+			for i := range rounds {
+				if i%3 == 0 {
+					n.cut.Store(2)
+				}
+				id := ident.NewLicense()
+				if err := issueAt(s, grant, dev, id)(); err != nil {
+					t.Errorf("device %d: %v", dev, err)
+					return
+				}
+				mu.Lock()
+				acked[id] = true
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if n.cut.Store(0); len(acked) != 4*rounds {
+		t.Errorf("%d licenses of %d", len(acked), 4*rounds)
+	}
+	conserved(t, s, acked, 0)
+}
+
+// A database that does not answer: callers are told to come again, nothing breaks,
+// and what they ask for again is there once.
+func TestFault_Spec1_AFrozenDatabase(t *testing.T) {
+	needs.Long(t)
+	c := newCluster(t)
+	c.open(t)
+	n := newNetwork(t, c)
+	s, err := store.OpenPostgres(t.Context(), fmt.Sprintf("host=%s user=lares dbname=t%d", n.dir, c.n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	grant := sold(t, s)
+	store.SetPatience(s, 150*time.Millisecond)
+	acked := map[ident.License]bool{}
+	for range faults(2) {
+		n.freeze(true)
+		var wg sync.WaitGroup
+		ids := make([]ident.License, 20) // more than there are connections
+		for i := range ids {
+			ids[i] = ident.NewLicense()
+			wg.Go(func() {
+				from := time.Now()
+				if err := issueAt(s, grant, byte(i), ids[i])(); !errors.Is(err, issuer.ErrBusy) || errors.Is(err, store.ErrBroken) {
+					t.Errorf("frozen: %v, want ErrBusy", err)
+				}
+				if took := time.Since(from); took > 5*time.Second {
+					t.Errorf("it was told after %v", took)
+				}
+			})
+		}
+		wg.Wait()
+		n.freeze(false)
+		store.SetPatience(s, 10*time.Second)
+		for i, id := range ids {
+			if err := issueAt(s, grant, byte(i), id)(); err != nil {
+				t.Errorf("again: %v", err)
+			}
+			acked[id] = true
+		}
+		store.SetPatience(s, 150*time.Millisecond)
+	}
+	store.SetPatience(s, 10*time.Second)
+	conserved(t, s, acked, 0)
+	if s.Err() != nil {
+		t.Errorf("the store broke: %v", s.Err())
+	}
+}
+
+// A disk that fails while an issuer writes: nothing is acknowledged from the first
+// error on, the process ends, and after a start everything acknowledged is there.
+func TestFault_Spec1_ADiskThatFails(t *testing.T) {
+	needs.Long(t)
+	for name, calls := range map[string][]uint32{
+		"fsync EIO":     {unix.SYS_FSYNC, unix.SYS_FDATASYNC},
+		"write ENOSPC":  {unix.SYS_PWRITE64},
+		"truncated EIO": {unix.SYS_FTRUNCATE, unix.SYS_FSYNC, unix.SYS_FDATASYNC},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range faults(1) {
+				path := filepath.Join(t.TempDir(), "issuer.db")
+				cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFaultChild$")
+				cmd.Env = append(os.Environ(), "LARES_FAULT_CHILD="+path, "LARES_FAULT_CALLS="+strings.Trim(fmt.Sprint(calls), "[]"))
+				out, err := cmd.StdoutPipe()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				acked, broken := readAcks(t, out)
+				if err := cmd.Wait(); err == nil || !broken {
+					t.Errorf("the process ended with %v, and said it is broken: %v", err, broken)
+				}
+				conserved(t, open(t, path), acked, 64) // what the failed commit held may be there
+			}
+		})
+	}
+}
+
+// readAcks reads what a child acknowledges, and whether it says that its store broke.
+func readAcks(t *testing.T, out io.Reader) (acked map[ident.License]bool, broken bool) {
+	t.Helper()
+	acked = map[ident.License]bool{}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		word, rest, _ := strings.Cut(lines.Text(), " ")
+		switch word {
+		case "ack":
+			if broken {
+				t.Error("acknowledged after the store broke")
+			}
+			var id ident.License
+			if err := id.UnmarshalText([]byte(rest)); err != nil {
+				t.Fatal(err)
+			}
+			acked[id] = true
+		case "broken":
+			broken = rest == "true"
+		}
+	}
+	if len(acked) < 20 {
+		t.Errorf("%d licenses were acknowledged before the disk failed", len(acked))
+	}
+	return acked, broken
+}
+
+// TestFaultChild is the process whose disk fails.
+func TestFaultChild(t *testing.T) {
+	path := os.Getenv("LARES_FAULT_CHILD")
+	if path == "" {
+		return // not a child
+	}
+	s := open(t, path)
+	grant := sold(t, s)
+	var mu sync.Mutex // what is printed is in the order in which it was known
+	n, failing, broken := 0, false, false
+	var wg sync.WaitGroup
+	for dev := range byte(8) {
+		wg.Go(func() {
+			for {
+				id := ident.NewLicense()
+				err := issueAt(s, grant, dev, id)()
+				mu.Lock()
+				if err == nil {
+					fmt.Println("ack", id)
+					if n++; n == 30 {
+						failing = true
+						failCalls(t, os.Getenv("LARES_FAULT_CALLS"))
+					}
+				} else if !broken {
+					broken = true
+					fmt.Println("broken", errors.Is(err, store.ErrBroken) && failing)
+				}
+				mu.Unlock()
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if s.Err() == nil {
+		fmt.Println("the store goes on")
+		os.Exit(0)
+	}
+	os.Exit(3) // as `lares issuer serve` does
+}
+
+// failCalls has system calls of every thread of this process fail: fsync with EIO,
+// others with ENOSPC.
+func failCalls(t *testing.T, list string) {
+	t.Helper()
+	prog := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}}
+	for f := range strings.FieldsSeq(list) {
+		nr, err := strconv.ParseUint(f, 10, 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		errno := unix.EIO
+		if nr == unix.SYS_PWRITE64 {
+			errno = unix.ENOSPC
+		}
+		prog = append(prog, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: uint32(nr)},
+			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)})
+	}
+	prog = append(prog, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW})
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	fprog := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
+	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&fprog))); errno != 0 {
+		t.Fatal(errno)
+	}
+	runtime.KeepAlive(prog)
+}
