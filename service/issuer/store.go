@@ -75,6 +75,7 @@ type Tx interface {
 	StockTx
 	HoldTx
 	RenewTx
+	AuditTx
 }
 
 // ClaimTx makes requests idempotent.
