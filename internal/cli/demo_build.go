@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/lares-drm/lares/content/film"
+	"github.com/lares-drm/lares/internal/issuerapi"
 	"github.com/lares-drm/lares/license/ident"
-	"github.com/lares-drm/lares/service/issuer"
 )
 
 // demo is a house being built and put to the test.
@@ -20,7 +20,7 @@ type demo struct {
 	listen string // address of the home server
 
 	caURL, shopURL, homeURL string
-	shop                    issuer.About
+	shop                    issuerapi.About
 	relay                   *recorder
 	sources                 map[string][32]byte // hash of each source stream, by tier
 	lent                    time.Time           // when the loan began

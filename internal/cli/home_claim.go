@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lares-drm/lares/internal/issuerapi"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/service/home"
 	"github.com/lares-drm/lares/service/issuer"
@@ -24,7 +25,7 @@ const claimTimeout = 30 * time.Second
 
 // claimed is what `home claim` prints.
 type claimed struct {
-	issuer.Redeemed
+	issuerapi.Redeemed
 	License ident.License `json:"license"`
 }
 
@@ -76,7 +77,7 @@ func claim(ctx context.Context, dir, shop string, code issuer.ClaimCode) (out cl
 	if err := askHome(ctx, dir, http.MethodGet, "/api/v1/pairwise?issuer="+url.QueryEscape(string(about.Issuer)), nil, &known); err != nil {
 		return out, err
 	}
-	if err := redeem(ctx, shop, issuer.RedeemRequest{Code: code.Text(), Domain: known.Domain}, &out.Redeemed); err != nil {
+	if err := redeem(ctx, shop, issuerapi.RedeemRequest{Code: code.Text(), Domain: known.Domain}, &out.Redeemed); err != nil {
 		return out, err
 	}
 	// One request a code: said again, it is answered with the same license.
@@ -89,7 +90,7 @@ func claim(ctx context.Context, dir, shop string, code issuer.ClaimCode) (out cl
 }
 
 // redeem shows a code to a shop.
-func redeem(ctx context.Context, shop string, in issuer.RedeemRequest, out *issuer.Redeemed) error {
+func redeem(ctx context.Context, shop string, in issuerapi.RedeemRequest, out *issuerapi.Redeemed) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err

@@ -15,11 +15,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lares-drm/lares/internal/issuerapi"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/authority"
-	"github.com/lares-drm/lares/service/issuer"
 )
 
 // Files of an issuer's folder. Source: local, docs/spec/issuer-store.md.
@@ -52,6 +52,7 @@ func newIssuerCmd(env *Env) *cobra.Command {
 		newIssuerOfferCmd(env, &dir), newIssuerClaimCmd(env, &dir), newIssuerCopiesCmd(env, &dir), newIssuerHoldsCmd(env, &dir),
 		newIssuerGrantCmd(env, &dir), newIssuerGrantsCmd(env, &dir), newIssuerRevokeCmd(env, &dir),
 		newIssuerLicensesCmd(env, &dir), newIssuerRenewCmd(env, &dir), newIssuerDBCmd(env, &dir), newIssuerSunsetCmd(env, &dir),
+		newIssuerKeyCmd(env, &dir), newIssuerAuditCmd(env, &dir),
 	)
 	return cmd
 }
@@ -238,11 +239,11 @@ func newIssuerShowCmd(env *Env, dir *string) *cobra.Command {
 				return err
 			}
 			about := struct {
-				issuer.About
+				issuerapi.About
 				CA       string `json:"ca"`
 				URL      string `json:"url,omitempty"` // while it serves
 				Delivery string `json:"delivery"`
-			}{About: issuer.About{Name: cfg.Name, Issuer: cfg.Issuer, Device: cfg.Device}, CA: cfg.CA, Delivery: filepath.Join(*dir, issuerDelivery)}
+			}{About: issuerapi.About{Name: cfg.Name, Issuer: cfg.Issuer, Device: cfg.Device}, CA: cfg.CA, Delivery: filepath.Join(*dir, issuerDelivery)}
 			if data, err := os.ReadFile(filepath.Join(*dir, urlFile)); err == nil {
 				about.URL = strings.TrimSpace(string(data))
 			}

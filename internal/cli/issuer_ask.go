@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lares-drm/lares/internal/issuerapi"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/service/issuer"
 )
@@ -24,27 +25,44 @@ const maxIssuerAnswer = 16 << 20
 
 // askIssuer exchanges one JSON document with the issuer that serves dir.
 func askIssuer(ctx context.Context, dir, method, path string, in, out any, header ...string) error {
+	data, err := fetchIssuer(ctx, dir, method, path, in, header...)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, out); err != nil {
+		return fmt.Errorf("read the issuer's answer: %w", err)
+	}
+	return nil
+}
+
+// fetchIssuer asks the issuer that serves dir with the owner's token.
+func fetchIssuer(ctx context.Context, dir, method, path string, in any, header ...string) ([]byte, error) {
 	base, err := os.ReadFile(filepath.Join(dir, urlFile))
 	if err != nil {
-		return later("the issuer of %s does not serve: lares issuer serve --dir %s", dir, dir)
+		return nil, later("the issuer of %s does not serve: lares issuer serve --dir %s", dir, dir)
 	}
 	token, err := secretFile(filepath.Join(dir, issuerToken))
 	if err != nil {
-		return fmt.Errorf("read the operator's token: %w", err)
+		return nil, fmt.Errorf("read the operator's token: %w", err)
 	}
+	return askAPI(ctx, strings.TrimSpace(string(base)), token, method, path, in, header...)
+}
+
+// askAPI sends a JSON document to an issuer's API and returns its answer.
+func askAPI(ctx context.Context, base, token, method, path string, in any, header ...string) ([]byte, error) {
 	var body io.Reader
 	if in != nil {
 		data, err := json.Marshal(in)
 		if err != nil {
-			return fmt.Errorf("encode the request: %w", err)
+			return nil, fmt.Errorf("encode the request: %w", err)
 		}
 		body = bytes.NewReader(data)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSpace(string(base))+path, body)
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(base, "/")+path, body)
 	if err != nil {
-		return fmt.Errorf("ask the issuer: %w", err)
+		return nil, fmt.Errorf("ask the issuer: %w", err)
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	req.Header.Set("Content-Type", "application/json")
@@ -53,20 +71,17 @@ func askIssuer(ctx context.Context, dir, method, path string, in, out any, heade
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return later("the issuer does not answer: %w", err)
+		return nil, later("the issuer does not answer: %w", err)
 	}
 	defer res.Body.Close() //nolint:errcheck // read only
 	data, err := io.ReadAll(io.LimitReader(res.Body, maxIssuerAnswer))
 	if err != nil {
-		return later("the issuer does not answer: %w", err)
+		return nil, later("the issuer does not answer: %w", err)
 	}
-	if res.StatusCode != http.StatusOK {
-		return issuerProblem(res.StatusCode, data)
+	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusAccepted {
+		return nil, issuerProblem(res.StatusCode, data)
 	}
-	if err := json.Unmarshal(data, out); err != nil {
-		return fmt.Errorf("read the issuer's answer: %w", err)
-	}
-	return nil
+	return data, nil
 }
 
 func issuerProblem(status int, data []byte) error {
@@ -80,7 +95,7 @@ func issuerProblem(status int, data []byte) error {
 	switch status {
 	case http.StatusServiceUnavailable:
 		return later("%s", p.Detail)
-	case http.StatusConflict, http.StatusUnauthorized:
+	case http.StatusConflict, http.StatusUnauthorized, http.StatusForbidden:
 		return refused("%s", p.Detail)
 	}
 	return fmt.Errorf("%s", p.Detail)
@@ -150,7 +165,7 @@ any other issuer. With --key the same order given twice is one grant.`,
   lares issuer grant --domain 9c1f…e2 --content the-film --kind purchase --terms "PLAY; EXPORT=clearkey" --key order-4711
   lares issuer grant --domain 9c1f…e2 --offer rent-48h --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			in := issuer.GrantRequest{Offer: offer, Kind: issuer.Kind(t.kind), Terms: t.terms, Licenses: t.licenses}
+			in := issuerapi.GrantRequest{Offer: offer, Kind: issuer.Kind(t.kind), Terms: t.terms, Licenses: t.licenses}
 			if err := in.Domain.UnmarshalText([]byte(domain)); err != nil {
 				return usage("--domain: a household's ID is 32 hexadecimal digits")
 			}
@@ -203,9 +218,9 @@ func newIssuerGrantsCmd(env *Env, dir *string) *cobra.Command {
 		Example: `  lares issuer grants
   lares issuer grants --dir ./shop --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			out := issuer.GrantPage{Grants: []issuer.Grant{}}
+			out := issuerapi.GrantPage{Grants: []issuer.Grant{}}
 			for path := "/api/v1/grants"; path != ""; {
-				var page issuer.GrantPage
+				var page issuerapi.GrantPage
 				if err := askIssuer(cmd.Context(), *dir, http.MethodGet, path, nil, &page); err != nil {
 					return err
 				}
@@ -231,10 +246,12 @@ func newIssuerGrantsCmd(env *Env, dir *string) *cobra.Command {
 }
 
 func newIssuerRevokeCmd(env *Env, dir *string) *cobra.Command {
-	var domain, grant string
+	var domain, grant, reason string
 	cmd := &cobra.Command{
 		Use:   "revoke",
 		Short: "End a grant: nothing more is issued for it; what was issued stays",
+		Long: `End a grant. Where the issuer holds its owner to the rule of two as well (lares
+issuer serve --two-persons), this proposes it, and another operator has to approve.`,
 		Example: `  lares issuer revoke --domain 9c1f…e2 --grant 07aa…31
   lares issuer revoke --dir ./shop --domain 9c1f…e2 --grant 07aa…31 --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -243,11 +260,15 @@ func newIssuerRevokeCmd(env *Env, dir *string) *cobra.Command {
 			if d.UnmarshalText([]byte(domain)) != nil || g.UnmarshalText([]byte(grant)) != nil {
 				return usage("a household's and a grant's ID are 32 hexadecimal digits each")
 			}
-			var out struct{}
-			if err := askIssuer(cmd.Context(), *dir, http.MethodPost, fmt.Sprintf("/api/v1/grants/%v/%v/revoke", d, g), out, &out); err != nil {
+			var out issuerapi.Revoked
+			if err := askIssuer(cmd.Context(), *dir, http.MethodPost, fmt.Sprintf("/api/v1/grants/%v/%v/revoke", d, g), issuerapi.Reason{Reason: reason}, &out); err != nil {
 				return err
 			}
 			return env.print(cmd, out, func(w io.Writer) error {
+				if !out.Done {
+					_, err := fmt.Fprintf(w, "Proposed as %v: another operator has to approve it until %s.\n", out.Proposal.ID, moment(out.Proposal.Expires))
+					return err
+				}
 				_, err := fmt.Fprintf(w, "Grant %v is revoked.\n", g)
 				return err
 			})
@@ -255,6 +276,7 @@ func newIssuerRevokeCmd(env *Env, dir *string) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&domain, "domain", "", "the household's pairwise ID (required)")
 	cmd.Flags().StringVar(&grant, "grant", "", "the grant's ID (required)")
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the operator who has to approve it")
 	_ = cmd.MarkFlagRequired("domain")
 	_ = cmd.MarkFlagRequired("grant")
 	return cmd
@@ -281,7 +303,7 @@ version; the film that it has is not needed for it, and stays as it is.`,
 				return usage("--until: want a time such as 2027-01-31T00:00:00Z")
 			}
 			var out issuer.Grant
-			in := issuer.RenewRequest{Until: at.UnixMilli()}
+			in := issuerapi.RenewRequest{Until: at.UnixMilli()}
 			if err := askIssuer(cmd.Context(), *dir, http.MethodPost, fmt.Sprintf("/api/v1/grants/%v/%v/renew", d, g), in, &out); err != nil {
 				return err
 			}
@@ -313,7 +335,7 @@ func newIssuerLicensesCmd(env *Env, dir *string) *cobra.Command {
 				return usage("--domain: a household's ID is 32 hexadecimal digits")
 			}
 			var out struct {
-				Licenses []issuer.LicenseRow `json:"licenses"`
+				Licenses []issuerapi.LicenseRow `json:"licenses"`
 			}
 			if err := askIssuer(cmd.Context(), *dir, http.MethodGet, "/api/v1/licenses/"+d.String(), nil, &out); err != nil {
 				return err

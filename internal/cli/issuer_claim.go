@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lares-drm/lares/internal/issuerapi"
 	"github.com/lares-drm/lares/service/issuer"
 )
 
@@ -62,7 +63,7 @@ func (o *claimOutput) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.qr, "qr", "", "write a picture (PNG) of each URL into this folder")
 }
 
-func (o *claimOutput) print(env *Env, cmd *cobra.Command, v *issuer.ClaimsView) error {
+func (o *claimOutput) print(env *Env, cmd *cobra.Command, v *issuerapi.ClaimsView) error {
 	if o.qr != "" {
 		if err := os.MkdirAll(o.qr, 0o700); err != nil {
 			return fmt.Errorf("write the pictures: %w", err)
@@ -95,7 +96,7 @@ func until(ms int64) string {
 	return ", until " + moment(ms)
 }
 
-func writeCSV(w io.Writer, v *issuer.ClaimsView) error {
+func writeCSV(w io.Writer, v *issuerapi.ClaimsView) error {
 	t := csv.NewWriter(w)
 	rows := [][]string{{"code", "url", "batch", "index", "expires"}}
 	for _, c := range v.Claims {
@@ -109,7 +110,7 @@ func writeCSV(w io.Writer, v *issuer.ClaimsView) error {
 }
 
 func newClaimNewCmd(env *Env, dir *string) *cobra.Command {
-	var in issuer.ClaimsRequest
+	var in issuerapi.ClaimsRequest
 	var out claimOutput
 	var expires, key string
 	cmd := &cobra.Command{
@@ -136,7 +137,7 @@ again while they are not redeemed (lares issuer claim resend).`,
 				header = []string{"Idempotency-Key", key}
 			}
 			in.QR = out.qr != ""
-			var v issuer.ClaimsView
+			var v issuerapi.ClaimsView
 			if err := askIssuer(cmd.Context(), *dir, http.MethodPost, "/api/v1/claims", in, &v, header...); err != nil {
 				return err
 			}
@@ -160,9 +161,9 @@ func newClaimListCmd(env *Env, dir *string) *cobra.Command {
   lares issuer claim list --dir ./shop --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			out := issuer.BatchPage{Batches: []issuer.Batch{}}
+			out := issuerapi.BatchPage{Batches: []issuer.Batch{}}
 			for path := "/api/v1/claims"; path != ""; {
-				var page issuer.BatchPage
+				var page issuerapi.BatchPage
 				if err := askIssuer(cmd.Context(), *dir, http.MethodGet, path, nil, &page); err != nil {
 					return err
 				}
@@ -192,7 +193,7 @@ func newClaimShowCmd(env *Env, dir *string) *cobra.Command {
   lares issuer claim show 7d0c5a5fd1b2… --json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var v issuer.BatchView
+			var v issuerapi.BatchView
 			if err := askIssuer(cmd.Context(), *dir, http.MethodGet, "/api/v1/claims/"+url.PathEscape(args[0]), nil, &v); err != nil {
 				return err
 			}
@@ -236,7 +237,7 @@ func newClaimResendCmd(env *Env, dir *string) *cobra.Command {
   lares issuer claim resend 7d0c5a5fd1b2… --csv`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var v issuer.ClaimsView
+			var v issuerapi.ClaimsView
 			if err := askIssuer(cmd.Context(), *dir, http.MethodPost, "/api/v1/claims/"+url.PathEscape(args[0])+"/resend", pick.body(out.qr != ""), &v); err != nil {
 				return err
 			}
@@ -257,7 +258,7 @@ func newClaimVoidCmd(env *Env, dir *string) *cobra.Command {
   lares issuer claim void 7d0c5a5fd1b2…`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var v issuer.VoidView
+			var v issuerapi.VoidView
 			if err := askIssuer(cmd.Context(), *dir, http.MethodPost, "/api/v1/claims/"+url.PathEscape(args[0])+"/void", pick.body(false), &v); err != nil {
 				return err
 			}

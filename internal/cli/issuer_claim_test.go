@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lares-drm/lares/internal/issuerapi"
 	"github.com/lares-drm/lares/service/issuer"
 )
 
@@ -52,12 +53,12 @@ func TestClaim_EndToEnd(t *testing.T) {
 	if a.code != statusRefused || !strings.Contains(a.stderr, "another house") {
 		t.Errorf("the neighbors: status %d, %s", a.code, a.stderr)
 	}
-	var grants issuer.GrantPage
+	var grants issuerapi.GrantPage
 	s.ok(s.query(t.Context(), &grants, "issuer", "grants", "--dir", s.path("shop")))
 	if len(grants.Grants) != 1 || grants.Grants[0].ID != first.Grant || grants.Grants[0].Offer != "rental-48h" {
 		t.Errorf("grants %+v", grants.Grants)
 	}
-	var batches issuer.BatchPage
+	var batches issuerapi.BatchPage
 	s.ok(s.query(t.Context(), &batches, "issuer", "claim", "list", "--dir", s.path("shop")))
 	id := batches.Batches[0].ID.String()
 	if out := s.do("issuer", "claim", "show", id, "--dir", s.path("shop")); strings.Count(out, "open") != 2 || strings.Count(out, "redeemed") != 1 {
@@ -137,7 +138,7 @@ func lendCopies(s *shopTest) {
 	}
 	s.do("home", "fetch", string(testFilm), "--issuer", s.url, "--dir", s.path("house"))
 	var issued struct {
-		Licenses []issuer.LicenseRow `json:"licenses"`
+		Licenses []issuerapi.LicenseRow `json:"licenses"`
 	}
 	s.ok(s.query(s.t.Context(), &issued, "issuer", "licenses", "--dir", s.path("shop"), "--domain", names[0]))
 	if n := len(issued.Licenses); n != 2 || issued.Licenses[1].Version != 2 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lares-drm/lares/internal/issuerapi"
 	"github.com/lares-drm/lares/service/issuer"
 )
 
@@ -54,7 +55,7 @@ func copyCmd[T any](env *Env, dir *string, use, short, path string, say func(T) 
 	cmd := &cobra.Command{
 		Use: use, Short: short, Example: example, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var in issuer.CopyRequest
+			var in issuerapi.CopyRequest
 			var err error
 			if in.Content, err = contentArg(content); err != nil {
 				return err
@@ -118,8 +119,8 @@ end is the period's. Who waited has the window's time to borrow what is kept.`,
 }
 
 // allCopies asks for all titles' copies, or for those of one.
-func allCopies(ctx context.Context, dir, content string) (issuer.StockPage, error) {
-	out := issuer.StockPage{Copies: []issuer.StockView{}}
+func allCopies(ctx context.Context, dir, content string) (issuerapi.StockPage, error) {
+	out := issuerapi.StockPage{Copies: []issuer.StockView{}}
 	query := url.Values{}
 	if content != "" {
 		id, err := contentArg(content)
@@ -129,7 +130,7 @@ func allCopies(ctx context.Context, dir, content string) (issuer.StockPage, erro
 		query.Set("content", id.String())
 	}
 	for {
-		var page issuer.StockPage
+		var page issuerapi.StockPage
 		if err := askIssuer(ctx, dir, http.MethodGet, "/api/v1/copies?"+query.Encode(), nil, &page); err != nil {
 			return out, err
 		}

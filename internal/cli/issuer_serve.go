@@ -3,15 +3,14 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,6 +18,9 @@ import (
 
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
 	"github.com/lares-drm/lares/internal/httpd"
+	"github.com/lares-drm/lares/internal/issuerapi"
+	"github.com/lares-drm/lares/internal/metrics"
+	"github.com/lares-drm/lares/internal/operator"
 	"github.com/lares-drm/lares/internal/store"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/issuer"
@@ -32,8 +34,17 @@ const (
 )
 
 type issuerFlags struct {
-	dir, listen, postgres, url string
-	speke                      spekeFlags
+	dir, listen, postgres, url, metrics string
+	twoPersons                          bool
+	speke                               spekeFlags
+}
+
+// countedEvents are the log's messages that metrics count.
+func countedEvents() []string {
+	return []string{
+		"license issued", "license granted", "request refused", "grant renewed", "license bound anew", "claim codes given out", "claim code redeemed",
+		"exchange failed", "message dropped", "license not made", "request failed", "message not served",
+	}
 }
 
 func newIssuerServeCmd(env *Env, dir *string) *cobra.Command {
@@ -60,6 +71,8 @@ trusted module the server ends with status 1: start it again.`,
 	cmd.Flags().StringVar(&f.url, "url", "", "where households reach this issuer: what claim codes' URLs begin with; default: the address served on")
 	cmd.Flags().StringVar(&f.speke.credentials, "speke", "", "file (0600) with user:password of packagers: serve them keys by SPEKE v2; default: off")
 	cmd.Flags().BoolVar(&f.speke.clear, "speke-clear", false, "give packagers keys in the clear, where TLS protects them")
+	cmd.Flags().StringVar(&f.metrics, "metrics", "", "serve figures for Prometheus on this loopback address, such as 127.0.0.1:9720; default: off")
+	cmd.Flags().BoolVar(&f.twoPersons, "two-persons", false, "the owner's token, too, revokes only together with another operator")
 	cmd.Flags().StringVar(&f.postgres, "postgres", "", "file (0600) with the connection string of a PostgreSQL database; default: SQLite in the folder")
 	return cmd
 }
@@ -86,12 +99,18 @@ func serveIssuer(ctx context.Context, env *Env, f issuerFlags) (err error) {
 	defer listener.Close() //nolint:errcheck // the server has closed it before
 	s := &issuerServer{
 		cfg: cfg, db: db, module: module, listener: listener, speke: f.speke,
-		log: slog.New(slog.NewTextHandler(env.Stderr, nil)),
 	}
+	if s.metrics, err = metrics.New(countedEvents()...); err != nil {
+		return err
+	}
+	s.log = slog.New(s.metrics.Log(slog.NewTextHandler(env.Stderr, nil)))
 	url := "http://" + reachable(listener.Addr())
 	s.public = cmp.Or(f.url, url)
-	handler, err := s.handler(ctx, env, f.dir)
+	handler, err := s.handler(ctx, env, f)
 	if err != nil {
+		return err
+	}
+	if s.figures, err = listenMetrics(ctx, f.metrics); err != nil {
 		return err
 	}
 	s.learn(ctx)
@@ -122,28 +141,26 @@ type issuerServer struct {
 	listener net.Listener
 	log      *slog.Logger
 	issuer   *issuer.Issuer
+	desk     *operator.Desk
+	metrics  *metrics.Metrics
+	figures  net.Listener // for metrics; nil: none
 	speke    spekeFlags
 	public   string // where households reach it
 }
 
-func (s *issuerServer) handler(ctx context.Context, env *Env, dir string) (http.Handler, error) {
-	text, err := os.ReadFile(filepath.Join(dir, issuerTokenHash))
-	if err != nil {
-		return nil, fmt.Errorf("read the token's hash: %w", err)
-	}
-	hash, err := hex.DecodeString(strings.TrimSpace(string(text)))
-	if err != nil || len(hash) != 32 {
-		return nil, fmt.Errorf("%s is damaged", issuerTokenHash)
-	}
-	key, err := claimKey(dir)
+func (s *issuerServer) handler(ctx context.Context, env *Env, f issuerFlags) (http.Handler, error) {
+	key, err := claimKey(f.dir)
 	if err != nil {
 		return nil, err
 	}
-	notice, err := noticeKey(dir)
+	notice, err := noticeKey(f.dir)
 	if err != nil {
 		return nil, err
 	}
-	s.issuer, err = issuer.New(ctx, issuer.Config{TREM: s.module, Store: s.db, Now: env.Now, Log: s.log, ClaimKey: key, NoticeKey: notice.point})
+	if s.desk, err = s.newDesk(env, f.dir, f.twoPersons); err != nil {
+		return nil, err
+	}
+	s.issuer, err = issuer.New(ctx, issuer.Config{TREM: s.module, Store: issuer.Audited(s.db), Now: env.Now, Log: s.log, ClaimKey: key, NoticeKey: notice.point})
 	if err != nil {
 		return nil, err
 	}
@@ -151,11 +168,48 @@ func (s *issuerServer) handler(ctx context.Context, env *Env, dir string) (http.
 	if err != nil {
 		return nil, err
 	}
-	return s.speke.withSPEKE(dir, issuer.Handler(issuer.APIConfig{
-		Issuer: s.issuer, TokenHash: [32]byte(hash), FramesPath: lrphttp.Path, Frames: lrphttp.Handler(s.issuer.Handle),
-		About: issuer.About{Name: s.cfg.Name, Issuer: s.cfg.Issuer, Device: s.cfg.Device},
+	api, err := issuerapi.New(issuerapi.Config{
+		Issuer: s.issuer, Store: s.db, Desk: s.desk, TREM: s.module, Now: env.Now, Log: s.log, FramesPath: lrphttp.Path, Frames: lrphttp.Handler(s.issuer.Handle),
+		About: issuerapi.About{Name: s.cfg.Name, Issuer: s.cfg.Issuer, Device: s.cfg.Device},
 		URL:   s.public, QR: httpd.QR, Pages: pages,
-	}), s.issuer, s.log)
+	})
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.speke.withSPEKE(f.dir, api, s.issuer, s.log)
+	if err != nil {
+		return nil, err
+	}
+	return s.metrics.Count(all), nil
+}
+
+// listenMetrics opens the second listener, for this machine only.
+func listenMetrics(ctx context.Context, address string) (net.Listener, error) {
+	if address == "" {
+		return nil, nil
+	}
+	host, _, err := net.SplitHostPort(address)
+	if ip, bad := netip.ParseAddr(host); err != nil || host != "localhost" && (bad != nil || !ip.IsLoopback()) {
+		return nil, usage("--metrics %s: figures are served on this machine only, such as 127.0.0.1:9720", address)
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("serve the figures: %w", err)
+	}
+	return l, nil
+}
+
+// serveFigures serves metrics until ctx ends.
+func (s *issuerServer) serveFigures(ctx context.Context) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", s.metrics.Handler())
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
+	stop := context.AfterFunc(ctx, func() { srv.Close() }) //nolint:errcheck // nobody waits for figures
+	defer stop()
+	if err := srv.Serve(s.figures); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the figures: %w", err)
+	}
+	return nil
 }
 
 // run serves until ctx ends, or until store or module break, which is an error.
@@ -171,6 +225,10 @@ func (s *issuerServer) run(ctx context.Context, handler http.Handler) error {
 		}
 		return nil
 	})
+	if s.figures != nil {
+		s.log.LogAttrs(ctx, slog.LevelInfo, "figures served", slog.String("url", "http://"+s.figures.Addr().String()+"/metrics"))
+		g.Go(func() error { return s.serveFigures(gctx) })
+	}
 	g.Go(func() error { return s.watch(gctx) })
 	g.Go(func() error { keepRenewed(gctx, s.module, s.cfg.CA, time.Now, s.log); return nil })
 	g.Go(func() error {
@@ -199,6 +257,9 @@ func (s *issuerServer) watch(ctx context.Context) error {
 			s.learn(ctx)
 			if err := s.issuer.Tick(ctx); err != nil && ctx.Err() == nil { // a broken store ends service above
 				s.log.LogAttrs(ctx, slog.LevelError, "copies not brought to date", slog.Any("error", err))
+			}
+			if err := s.desk.SealDays(ctx); err != nil && ctx.Err() == nil {
+				s.log.LogAttrs(ctx, slog.LevelError, "head of the log not signed", slog.Any("error", err))
 			}
 		case <-ping.C:
 			if _, err := s.module.Status(ctx); errors.Is(err, trem.ErrStream) {

@@ -14,6 +14,7 @@ import (
 	"github.com/lares-drm/lares/content/cenc"
 	"github.com/lares-drm/lares/interconnect/lrp"
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
+	"github.com/lares-drm/lares/internal/issuerapi"
 	"github.com/lares-drm/lares/internal/store"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki"
@@ -26,7 +27,7 @@ import (
 type shopTest struct {
 	*house
 	t      *testing.T
-	about  issuer.About
+	about  issuerapi.About
 	url    string
 	ca     string
 	module *trem.Client // of the home server
@@ -127,7 +128,7 @@ func (s *shopTest) grant(terms string, args ...string) issuer.Grant {
 
 func (s *shopTest) remaining(id issuer.GrantID) uint64 {
 	s.t.Helper()
-	var page issuer.GrantPage
+	var page issuerapi.GrantPage
 	s.ok(s.query(s.t.Context(), &page, "issuer", "grants", "--dir", s.path("shop")))
 	for _, g := range page.Grants {
 		if g.ID == id {
@@ -138,10 +139,10 @@ func (s *shopTest) remaining(id issuer.GrantID) uint64 {
 	return 0
 }
 
-func (s *shopTest) licenses() []issuer.LicenseRow {
+func (s *shopTest) licenses() []issuerapi.LicenseRow {
 	s.t.Helper()
 	var out struct {
-		Licenses []issuer.LicenseRow `json:"licenses"`
+		Licenses []issuerapi.LicenseRow `json:"licenses"`
 	}
 	s.ok(s.query(s.t.Context(), &out, "issuer", "licenses", "--dir", s.path("shop"), "--domain", s.domain.String()))
 	return out.Licenses

@@ -26,7 +26,7 @@ import (
 
 type packFlags struct {
 	title, id, scheme, to, out, poster, licenseURL, authority string
-	keyURL, resume                                            string
+	keyURL, resume, push, token                               string
 	subtitles                                                 []string
 	aes128                                                    bool
 	fragment, lead, rotate                                    time.Duration
@@ -46,6 +46,7 @@ type packed struct {
 	Subtitles  []string      `json:"subtitles,omitempty"` // languages
 	Chapters   int           `json:"chapters,omitempty"`
 	Notes      []string      `json:"notes,omitempty"`
+	Pushed     string        `json:"pushed,omitempty"` // URL of the issuer that has the keys
 }
 
 type packedTrack struct {
@@ -102,6 +103,8 @@ Check the certificate's SHA-256, which is printed, against the issuer's own.`,
 	cmd.Flags().BoolVar(&f.aes128, "hls-aes128", false, "also write HLS segments encrypted whole (AES-128), each tier under a further key")
 	cmd.Flags().StringVar(&f.keyURL, "key-url", "key", "where HLS players ask for a key, as the playlists name it")
 	cmd.Flags().StringVar(&f.resume, "resume", "", "file that lets an interrupted packing go on; secret until it is done")
+	cmd.Flags().StringVar(&f.push, "push", "", "URL of the issuer: give it the sealed keys when the folder is whole; needs --push-token")
+	cmd.Flags().StringVar(&f.token, "push-token", "", "file (0600) with a token of the issuer that may register titles")
 	for _, name := range []string{"title", "content", "to", "out"} {
 		_ = cmd.MarkFlagRequired(name) // the flag exists
 	}
@@ -127,6 +130,10 @@ func (f *packFlags) run(cmd *cobra.Command, env *Env, args []string) error {
 		return usage("--content %q: want 1 to %d bytes", f.id, ident.MaxOpaque)
 	}
 	cert, err := readCertificate(f.to)
+	if err != nil {
+		return err
+	}
+	push, err := f.pusher() // before the work, so that it is not in vain
 	if err != nil {
 		return err
 	}
@@ -158,6 +165,11 @@ func (f *packFlags) run(cmd *cobra.Command, env *Env, args []string) error {
 	}
 	res.Notes = append(from.notes, res.Notes...)
 	out := describePacked(f.out, res, cert)
+	if out.Pushed = f.push; f.push != "" {
+		if err := push(cmd.Context(), out.Keys); err != nil {
+			return fmt.Errorf("the folder is whole, its keys are not at the issuer (give them with: lares issuer content add --keys %s): %w", out.Keys, err)
+		}
+	}
 	return env.print(cmd, out, out.text)
 }
 
@@ -229,6 +241,9 @@ func (p *packed) text(w io.Writer) error {
 	}
 	for _, n := range p.Notes {
 		fmt.Fprintf(w, "  note: %s\n", n)
+	}
+	if p.Pushed != "" {
+		fmt.Fprintf(w, "the issuer at %s has the keys\n", p.Pushed)
 	}
 	_, err := fmt.Fprintf(w, "keys sealed in %s\n  to %s\n  SHA-256 %s\n", p.Keys, p.SealedTo, p.SHA256)
 	return err

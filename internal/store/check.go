@@ -31,6 +31,8 @@ AND NOT EXISTS (SELECT 1 FROM license_grant g WHERE g.domain_id = c.domain_id AN
 	{"loans and offers are not more than the copies", `SELECT COUNT(*) FROM stock s WHERE s.copies < (SELECT COUNT(*) FROM copy_loan l WHERE l.content_id = s.content_id)
 + (SELECT COUNT(*) FROM copy_hold h WHERE h.content_id = s.content_id AND h.offered_until > 0)`},
 	{"a loan has its grant", `SELECT COUNT(*) FROM copy_loan l WHERE NOT EXISTS (SELECT 1 FROM license_grant g WHERE g.domain_id = l.domain_id AND g.grant_id = l.grant_id)`},
+	{"the operators' log has no gap", `SELECT COUNT(*) FROM audit_entry a WHERE a.seq > 1 AND NOT EXISTS (SELECT 1 FROM audit_entry b WHERE b.seq = a.seq - 1)`},
+	{"the operators' log is as long as it was", `SELECT COUNT(*) FROM audit_last l WHERE l.seq <> (SELECT COUNT(*) FROM audit_entry)`},
 	{"who has a copy does not wait for it", `SELECT COUNT(*) FROM copy_loan l WHERE EXISTS (SELECT 1 FROM copy_hold h WHERE h.content_id = l.content_id AND h.domain_id = l.domain_id)`},
 }
 

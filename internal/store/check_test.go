@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/lares-drm/lares/internal/audit"
 	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/internal/store"
 	"github.com/lares-drm/lares/license/ident"
@@ -40,11 +41,17 @@ func busy(t *testing.T, s *store.Store) {
 		_, err4 := tx.RedeemCode(ctx, issuer.CodeRow{Hash: issuer.CodeHash{0}, Domain: d, Grant: issuer.GrantID{0x10}, RedeemedAt: 5})
 		return errors.Join(err, err2, err4, tx.SetLicense(ctx, d, ident.License{0x20}, issuer.Delivered), tx.CloseTransfer(ctx, d, ident.Transfer{Seq: 1}),
 			tx.PutStock(ctx, issuer.Stock{Content: "c", Copies: 1, Offer: "o", Period: 1, Window: 1}), tx.PutLoan(ctx, issuer.CopyLoan{Content: "c", Domain: d, Grant: issuer.GrantID{0x11}}),
-			tx.PutHold(ctx, issuer.Hold{Content: "c", Domain: ident.Domain{2}, Turn: 1}))
+			tx.PutHold(ctx, issuer.Hold{Content: "c", Domain: ident.Domain{2}, Turn: 1}), logged(ctx, tx), logged(ctx, tx))
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// logged is an operator's act.
+func logged(ctx context.Context, tx issuer.Tx) error {
+	_, err := tx.AppendAudit(ctx, audit.Entry{At: 1, Actor: "owner", Action: "offer.put", Subject: "o"})
+	return err
 }
 
 // breaks are changes to busy's database that no issuer makes, and the rule that each breaks.
@@ -62,6 +69,8 @@ var breaks = map[string]string{
 	"UPDATE claim_code SET redeemed_at = 7 WHERE idx = 1":                                                "a claim code that is not redeemed is nobody's",
 	"UPDATE copy_hold SET offered_until = 9":                                                             "loans and offers are not more than the copies",
 	"UPDATE copy_loan SET grant_id = domain_id":                                                          "a loan has its grant",
+	"UPDATE audit_entry SET seq = 9 WHERE seq = 2":                                                       "the operators' log has no gap",
+	"DELETE FROM audit_entry WHERE seq = 2":                                                              "the operators' log is as long as it was",
 	"UPDATE copy_hold SET domain_id = (SELECT domain_id FROM copy_loan)":                                 "who has a copy does not wait for it",
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/lares-drm/lares/internal/needs"
+	"github.com/lares-drm/lares/internal/operator"
 	"github.com/lares-drm/lares/internal/store"
 	"github.com/lares-drm/lares/internal/store/storetest"
 	"github.com/lares-drm/lares/license/ident"
@@ -155,6 +156,10 @@ func TestPostgres_Spec3_Suite(t *testing.T) {
 	needs.Long(t)
 	c := newCluster(t)
 	storetest.Run(t, func(t *testing.T) issuer.Store { return c.open(t) })
+	storetest.RunOperators(t, func(t *testing.T) (issuer.Store, operator.Store) {
+		s := c.open(t)
+		return s, s.Operators()
+	})
 }
 
 // A server that crashes and comes back under load loses nothing acknowledged,

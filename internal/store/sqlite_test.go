@@ -18,6 +18,7 @@ import (
 
 	"github.com/lares-drm/lares/internal/needs"
 
+	"github.com/lares-drm/lares/internal/operator"
 	"github.com/lares-drm/lares/internal/store"
 	"github.com/lares-drm/lares/internal/store/storetest"
 	"github.com/lares-drm/lares/license/ident"
@@ -36,6 +37,13 @@ func open(t *testing.T, path string) *store.Store {
 
 func TestSQLite_Spec3_Suite(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) issuer.Store { return open(t, filepath.Join(t.TempDir(), "issuer.db")) })
+}
+
+func TestSQLite_Spec8_Operators(t *testing.T) {
+	storetest.RunOperators(t, func(t *testing.T) (issuer.Store, operator.Store) {
+		s := open(t, filepath.Join(t.TempDir(), "issuer.db"))
+		return s, s.Operators()
+	})
 }
 
 func TestSQLite_Spec4_OneProcessAndPrivateFile(t *testing.T) {

@@ -12,6 +12,9 @@ import (
 	"github.com/lares-drm/lares/license/ident"
 )
 
+// pageSize is how many records are read at a time.
+const pageSize = 100
+
 // maxCodes is how many claim codes one request makes. Source: local,
 // docs/spec/claim-code.md.
 const maxCodes = 1000
@@ -23,7 +26,7 @@ var (
 	ErrCodeExpired = errors.New("issuer: the time to redeem this code is over")
 	ErrCodeVoid    = errors.New("issuer: the shop has withdrawn this code")
 	ErrGuessing    = errors.New("issuer: too many wrong codes from this address; wait a minute")
-	errNoCodes     = errors.New("issuer: no claim key: this issuer has no claim codes")
+	ErrNoCodes     = errors.New("issuer: no claim key: this issuer has no claim codes")
 )
 
 // NewCodes asks for claim codes.
@@ -43,7 +46,7 @@ type Coded struct {
 // NewCodes makes claim codes for an offer as it is now.
 func (i *Issuer) NewCodes(ctx context.Context, n NewCodes) (Batch, []Coded, error) {
 	if i.cfg.ClaimKey.b == nil {
-		return Batch{}, nil, errNoCodes
+		return Batch{}, nil, ErrNoCodes
 	}
 	b := Batch{ID: n.Batch, Codes: max(n.Codes, 1), Expires: n.Expires, Created: i.cfg.Now().UnixMilli()}
 	if b.Codes > maxCodes {
@@ -100,7 +103,7 @@ func (i *Issuer) putCodes(ctx context.Context, tx Tx, b Batch) error {
 // Codes returns a batch's codes, to send them again.
 func (i *Issuer) Codes(ctx context.Context, id BatchID) (b Batch, out []Coded, err error) {
 	if i.cfg.ClaimKey.b == nil {
-		return b, nil, errNoCodes
+		return b, nil, ErrNoCodes
 	}
 	err = i.cfg.Store.View(ctx, func(ctx context.Context, r Reader) error {
 		out = nil
@@ -119,6 +122,31 @@ func (i *Issuer) Codes(ctx context.Context, id BatchID) (b Batch, out []Coded, e
 		}
 	}
 	return b, out, err
+}
+
+// Resend returns a batch's codes that can still be redeemed, or the one of a place.
+func (i *Issuer) Resend(ctx context.Context, id BatchID, index *uint64) (b Batch, out []Coded, err error) {
+	b, all, err := i.Codes(ctx, id)
+	if err != nil {
+		return b, nil, err
+	}
+	now := i.cfg.Now().UnixMilli()
+	var why error
+	for _, c := range all {
+		if index != nil && c.Index != *index {
+			continue
+		}
+		if why = c.refusal(ident.Domain{}, now); why == nil {
+			out = append(out, c)
+		}
+	}
+	switch {
+	case index != nil && why != nil:
+		return b, nil, why
+	case index != nil && len(out) == 0:
+		return b, nil, fmt.Errorf("code %d of batch %v: %w", *index, id, ErrNotFound)
+	}
+	return b, out, nil
 }
 
 // Void withdraws the codes of a batch that are still open: that of one place,
@@ -241,8 +269,8 @@ func (i *Issuer) redeem(ctx context.Context, tx Tx, row CodeRow, g *Grant) error
 	return err
 }
 
-// batchOf is the batch of an idempotency key.
-func batchOf(key string) BatchID {
+// BatchOf is the batch of an idempotency key.
+func BatchOf(key string) BatchID {
 	sum := sha256.Sum256([]byte("lares/1/claim batch " + key))
 	return BatchID(sum[:16])
 }

@@ -20,10 +20,10 @@ import (
 func TestHTTP_Spec6_AFloodFromOneNetworkLeavesRoomForOthers(t *testing.T) {
 	s := newShop(t)
 	release, inside := make(chan struct{}), make(chan struct{}, 1000)
-	h := issuer.Handler(issuer.APIConfig{Issuer: s.Issuer, FramesPath: "/lrp/v1/frames", Frames: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+	h := apiWith(s, s.store, s.store.Operators(), http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		inside <- struct{}{}
 		<-release
-	})})
+	}))
 	ask := func(from, path string) *httptest.ResponseRecorder {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, nil)
 		if path == "/healthz" {
@@ -121,7 +121,7 @@ func TestHTTP_Spec6_ADatabaseThatDoesNotAnswer(t *testing.T) {
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/v1/offers", nil)
 	r.Header.Set("Authorization", "Bearer "+token)
 	w := httptest.NewRecorder()
-	api(&broken).ServeHTTP(w, r)
+	apiOn(&broken, away{s.store}, s.store.Operators()).ServeHTTP(w, r)
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), `"busy"`) {
 		t.Errorf("the operator: status %d, %q, %s", w.Code, w.Header().Get("Retry-After"), w.Body)
 	}

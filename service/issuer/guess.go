@@ -16,15 +16,16 @@ const (
 	guessSources = 4096             // networks that are remembered
 )
 
-// guesses counts wrong claim codes by the network that they came from: an IPv4
-// address, or the 64 bits of IPv6 that a household is given. The zero value is
-// ready. Right codes cost nothing.
+// guesses counts wrong claim codes by the network that they came from. The zero
+// value is ready. Right codes cost nothing.
 type guesses struct {
 	mu   sync.Mutex
 	free map[netip.Prefix]time.Time // guarded by mu: when all was forgiven, or will be
 }
 
-func network(a netip.Addr) netip.Prefix {
+// Network is what an address is counted by: an IPv4 address, or the 64 bits of IPv6
+// that a household is given.
+func Network(a netip.Addr) netip.Prefix {
 	a = a.Unmap().WithZone("")
 	bits := a.BitLen()
 	if a.Is6() {
@@ -38,7 +39,7 @@ func network(a netip.Addr) netip.Prefix {
 func (g *guesses) may(a netip.Addr, now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.free[network(a)].Sub(now) <= (guessBurst-1)*guessEvery
+	return g.free[Network(a)].Sub(now) <= (guessBurst-1)*guessEvery
 }
 
 // wrong notes a wrong code.
@@ -48,7 +49,7 @@ func (g *guesses) wrong(a netip.Addr, now time.Time) {
 	if g.free == nil {
 		g.free = map[netip.Prefix]time.Time{}
 	}
-	p := network(a)
+	p := Network(a)
 	if _, known := g.free[p]; !known && len(g.free) >= guessSources {
 		g.forget(now)
 	}

@@ -10,20 +10,40 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/lares-drm/lares/internal/issuerapi"
+	"github.com/lares-drm/lares/internal/operator"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/service/issuer"
 )
 
 const token = "the admin token"
 
-func api(s *shop) http.Handler {
-	return issuer.Handler(issuer.APIConfig{
-		Issuer: s.Issuer, TokenHash: sha256.Sum256([]byte(token)), FramesPath: "/lrp/v1/frames",
-		Frames: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }),
-		About:  issuer.About{Name: "A shop", Issuer: "shop", Device: s.Device()}, URL: "https://shop.example/",
+func api(s *shop) http.Handler { return apiOn(s, s.store, s.store.Operators()) }
+
+func apiOn(s *shop, st issuer.Store, ops operator.Store) http.Handler {
+	s.t.Helper()
+	return apiWith(s, st, ops, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }))
+}
+
+func apiWith(s *shop, st issuer.Store, ops operator.Store, frames http.Handler) http.Handler {
+	s.t.Helper()
+	now := func() time.Time { return s.now }
+	desk, err := operator.NewDesk(operator.Config{Store: ops, Now: now, OwnerHash: sha256.Sum256([]byte(token))})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	h, err := issuerapi.New(issuerapi.Config{
+		Issuer: s.Issuer, Store: st, Desk: desk, TREM: s.trem, Now: now, FramesPath: "/lrp/v1/frames",
+		Frames: frames,
+		About:  issuerapi.About{Name: "A shop", Issuer: "shop", Device: s.Device()}, URL: "https://shop.example/",
 		QR: func(url string) ([]byte, error) { return []byte("picture of " + url), nil },
 	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return h
 }
 
 // call makes a request with the admin token and decodes a JSON answer.
@@ -102,7 +122,7 @@ func TestHTTP_Spec6_FromKeysToALicense(t *testing.T) {
 		t.Errorf("licenses: %v", out)
 	}
 	id, _ := first["id"].(string)
-	if status, _ := call(t, h, "POST", "/api/v1/grants/"+house.String()+"/"+id+"/revoke", nil); status != 200 {
+	if status, _ := call(t, h, "POST", "/api/v1/grants/"+house.String()+"/"+id+"/revoke", struct{}{}); status != 200 {
 		t.Errorf("revoke: %d", status)
 	}
 	ev.Request = ident.Request{2}
@@ -168,8 +188,8 @@ func TestHTTP_Spec6_Problems(t *testing.T) {
 		{"offer and terms", "/api/v1/grants", map[string]any{"domain": house, "offer": "x", "terms": rental}, 422, "invalid"},
 		{"foreign keys", "/api/v1/contents", map[string]any{"keys": []byte("zzz")}, 422, "rejected"},
 		{"too large", "/api/v1/contents", map[string]any{"keys": make([]byte, 300<<10)}, 413, "too_large"},
-		{"unknown grant", "/api/v1/grants/" + house.String() + "/" + house.String() + "/revoke", nil, 404, "not_found"},
-		{"bad grant ID", "/api/v1/grants/" + house.String() + "/1/revoke", nil, 422, "invalid"},
+		{"unknown grant", "/api/v1/grants/" + house.String() + "/" + house.String() + "/revoke", struct{}{}, 404, "not_found"},
+		{"bad grant ID", "/api/v1/grants/" + house.String() + "/1/revoke", struct{}{}, 422, "invalid"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if status, out := call(t, h, "POST", tc.path, tc.in); status != tc.status || out["code"] != tc.code {
@@ -197,7 +217,7 @@ func TestHTTP_Spec6_InternalErrorsStayInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Issuer = i
-	status, out := call(t, api(s), "GET", "/api/v1/grants", nil)
+	status, out := call(t, apiOn(s, brokenStore{}, s.store.Operators()), "GET", "/api/v1/grants", nil)
 	if status != 500 || strings.Contains(out["detail"].(string), "disk") {
 		t.Errorf("%d %v", status, out)
 	}

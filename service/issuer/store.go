@@ -96,6 +96,7 @@ type Tx interface {
 	StockTx
 	HoldTx
 	RenewTx
+	AuditTx
 }
 
 // ClaimTx makes requests idempotent.

@@ -1,4 +1,4 @@
-package issuer
+package issuerapi
 
 import (
 	"math/rand/v2"
@@ -6,9 +6,11 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+
+	"github.com/lares-drm/lares/service/issuer"
 )
 
-// Limits of what is served at once. Source: local, docs/spec/issuer-store.md section 6.
+// Limits of what is served at once. Source: local, docs/spec/issuer-api.md section 7.
 const (
 	maxServed     = 512 // requests in all
 	maxServedFrom = 16  // of one network, other than this machine
@@ -27,7 +29,7 @@ type gate struct {
 func (g *gate) enter(a netip.Addr) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	p := network(a)
+	p := issuer.Network(a)
 	if g.all >= maxServed || !a.IsLoopback() && g.from[p] >= maxServedFrom {
 		return false
 	}
@@ -42,7 +44,7 @@ func (g *gate) enter(a netip.Addr) bool {
 func (g *gate) leave(a netip.Addr) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	p := network(a)
+	p := issuer.Network(a)
 	g.all--
 	if g.from[p]--; g.from[p] == 0 {
 		delete(g.from, p)
@@ -52,9 +54,10 @@ func (g *gate) leave(a netip.Addr) {
 // guard turns away who finds the gate closed, before the body is read.
 func (g *gate) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a := Caller(r)
+		a := issuer.Caller(r)
 		if !g.enter(a) {
-			later(w, "busy", "too many requests at once; come again")
+			w.Header().Set("Retry-After", soon())
+			writeProblem(w, newProblem(http.StatusServiceUnavailable, "busy", "too many requests at once; come again"))
 			return
 		}
 		defer g.leave(a)
@@ -62,8 +65,7 @@ func (g *gate) guard(next http.Handler) http.Handler {
 	})
 }
 
-// later says after how many seconds to come again, not to all the same.
-func later(w http.ResponseWriter, code, detail string) {
-	w.Header().Set("Retry-After", strconv.Itoa(laterSeconds+rand.IntN(laterSeconds+1))) //nolint:gosec // a pause is no secret
-	problem(w, http.StatusServiceUnavailable, code, detail)
+// soon is after how many seconds to come again, not to all the same.
+func soon() string {
+	return strconv.Itoa(laterSeconds + rand.IntN(laterSeconds+1)) //nolint:gosec // a pause is no secret
 }
