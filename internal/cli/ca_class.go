@@ -207,7 +207,7 @@ func changeAuthority(cmd *cobra.Command, env *Env, dir, what string, do func(*au
 		out.Epoch = a.State().Epoch().Number
 		return nil
 	})
-	if errors.Is(err, revocation.ErrFinal) || errors.Is(err, authority.ErrNoClass) || errors.Is(err, revocation.ErrNoClass) {
+	if errors.Is(err, revocation.ErrFinal) || errors.Is(err, authority.ErrNoClass) || errors.Is(err, authority.ErrCompromise) || errors.Is(err, revocation.ErrNoClass) {
 		return refused("%w", err)
 	}
 	if err != nil {

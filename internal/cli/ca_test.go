@@ -13,11 +13,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/pki/authority"
 	"github.com/lares-drm/lares/security/revocation"
 	"github.com/lares-drm/lares/security/revocation/crl"
 	service "github.com/lares-drm/lares/service/authority"
@@ -154,6 +156,34 @@ func TestCA_CeremonyClassIssueRevokeShow(t *testing.T) {
 		if _, _, code := c.run("", bad...); code != statusUsage {
 			t.Errorf("%v: status %d, want usage", bad, code)
 		}
+	}
+}
+
+// TestCA_StolenKeyOfAnIssuer names the epoch since which others had a shop's key.
+func TestCA_StolenKeyOfAnIssuer(t *testing.T) {
+	c := newCATest(t)
+	var shown caAnswer
+	c.ok(&shown, "ceremony")
+	var issued issueAnswer
+	c.ok(&issued, "issue", "--role", "license-issuer", "--issuer", "shop.example", "--signing", c.csr("s", true), "--delivery", c.csr("d", false), "--out", filepath.Join(t.TempDir(), "shop.pem"))
+	c.ok(&shown, "publish")
+	stolen := []string{"revoke", "--class", "2", "--index", "0", "--issuer", "shop.example", "--compromised-since"}
+	for status, args := range map[int][]string{
+		statusUsage:   {"revoke", "--class", "2", "--index", "0", "--issuer", "shop.example"},
+		statusRefused: append(slices.Clone(stolen), "9"),
+	} {
+		if _, errs, code := c.run("", args...); code != status {
+			t.Errorf("%v: status %d, want %d: %s", args, code, status, errs)
+		}
+	}
+	var done revokeAnswer
+	c.ok(&done, append(slices.Clone(stolen), "2")...)
+	a, err := authority.Open(authority.OSDir(c.dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if since, ok := a.State().Compromised(pki.Member{Class: 2}); !ok || since != 2 || done.Epoch != 3 {
+		t.Errorf("since %d, %v, as of epoch %d", since, ok, done.Epoch)
 	}
 }
 

@@ -158,7 +158,32 @@ func (b *Builder) SetIssuer(id ident.Issuer, lastSeen time.Time, sunset bool) er
 	if !ok {
 		b.next.issuers = slices.Insert(b.next.issuers, i, l)
 	}
+	l.Compromised = b.next.issuers[i].Compromised
 	b.next.issuers[i] = l
+	return nil
+}
+
+// Compromise revokes a member that signs for an issuer, whose key others had
+// since an epoch (as licenses write it): what was accepted before that stands.
+// The epoch can be set to an earlier one, never to a later one.
+func (b *Builder) Compromise(id ident.Issuer, m pki.Member, since uint64) error {
+	i, ok := slices.BinarySearchFunc(b.next.issuers, id, func(a IssuerLeaf, id ident.Issuer) int { return strings.Compare(string(a.ID), string(id)) })
+	if !ok {
+		return fmt.Errorf("%w: the state has no issuer %v", ErrMalformed, id)
+	}
+	list := slices.Clone(b.next.issuers[i].Compromised)
+	at, ok := slices.BinarySearchFunc(list, m, func(c Compromise, m pki.Member) int { return compareMembers(c.Member, m) })
+	if !ok {
+		list = slices.Insert(list, at, Compromise{Member: m, Since: since})
+	}
+	list[at].Since = min(list[at].Since, since)
+	if !soundCompromises(list) {
+		return fmt.Errorf("%w: epoch %d, or more than %d keys of one issuer", ErrMalformed, since, MaxCompromised)
+	}
+	if err := b.RevokeDevice(m.Class, m.Index); err != nil {
+		return err
+	}
+	b.next.issuers[i].Compromised = list
 	return nil
 }
 

@@ -40,7 +40,7 @@ type stretch struct{ first, last uint64 }
 func (s *State) Delta(from *State) ([]byte, error) {
 	d := &delta{}
 	for i := range s.issuers {
-		if old, ok := from.Issuer(s.issuers[i].ID); !ok || old.LastSeen != s.issuers[i].LastSeen || old.Sunset != s.issuers[i].Sunset {
+		if old, ok := from.Issuer(s.issuers[i].ID); !ok || !old.same(&s.issuers[i]) {
 			d.issuers = append(d.issuers, s.issuers[i])
 		}
 	}

@@ -1,8 +1,10 @@
 package revocation
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license/ident"
@@ -161,29 +163,88 @@ type IssuerLeaf struct {
 	Next     ident.Issuer // the next issuer ID of the state; of the last leaf, the first one
 	LastSeen int64        // Unix ms: when the authority last heard from it
 	Sunset   bool         // it has given notice that its service ends
+
+	// Compromised says of keys of this issuer that are revoked since when others
+	// had them, by class and index. It is nil of most.
+	Compromised []Compromise
 }
+
+// MaxCompromised is how many compromised keys of one issuer a state names.
+// Source: local, docs/spec/revocation.md.
+const MaxCompromised = 64
+
+// Compromise says since when a key that is revoked was in others' hands: what
+// was signed with it and accepted before that epoch stands.
+type Compromise struct {
+	Member pki.Member
+	Since  uint64 // epoch, as licenses write it (docs/spec/sltp.md); not 0
+}
+
+// maxEpoch is the last epoch as licenses write it. Source: docs/spec/sltp.md.
+const maxEpoch = 1<<63 - 1
+
+func compareMembers(a, b pki.Member) int {
+	return cmp.Or(cmp.Compare(a.Class, b.Class), cmp.Compare(a.Index, b.Index))
+}
+
+// soundCompromises checks that a list is ascending, and its epochs can be.
+func soundCompromises(list []Compromise) bool {
+	for i, c := range list {
+		if c.Since == 0 || c.Since > maxEpoch || i > 0 && compareMembers(list[i-1].Member, c.Member) >= 0 {
+			return false
+		}
+	}
+	return len(list) <= MaxCompromised
+}
+
+// same reports whether two leaves say the same of one issuer.
+func (l *IssuerLeaf) same(o *IssuerLeaf) bool {
+	return l.ID == o.ID && l.LastSeen == o.LastSeen && l.Sunset == o.Sunset && slices.Equal(l.Compromised, o.Compromised)
+}
+
+// Flags of an issuer leaf. Source: local, docs/spec/revocation.md.
+const (
+	issuerSunset      = 1
+	issuerCompromised = 2
+)
 
 // Encode returns the leaf's bytes.
 func (l *IssuerLeaf) Encode() []byte {
 	b := []byte{leafIssuer, 0}
 	if l.Sunset {
-		b[1] = 1
+		b[1] = issuerSunset
 	}
-	b = append(append(b, byte(len(l.ID))), l.ID...)             //nolint:gosec // at most ident.MaxOpaque
-	b = append(append(b, byte(len(l.Next))), l.Next...)         //nolint:gosec // as above
-	return binary.BigEndian.AppendUint64(b, uint64(l.LastSeen)) //nolint:gosec // not negative
+	b = append(append(b, byte(len(l.ID))), l.ID...)          //nolint:gosec // at most ident.MaxOpaque
+	b = append(append(b, byte(len(l.Next))), l.Next...)      //nolint:gosec // as above
+	b = binary.BigEndian.AppendUint64(b, uint64(l.LastSeen)) //nolint:gosec // not negative
+	if len(l.Compromised) == 0 {
+		return b
+	}
+	b[1] |= issuerCompromised
+	b = append(b, byte(len(l.Compromised))) //nolint:gosec // at most MaxCompromised
+	for _, c := range l.Compromised {
+		b = binary.BigEndian.AppendUint32(b, uint32(c.Member.Class))
+		b = binary.BigEndian.AppendUint32(b, c.Member.Index)
+		b = binary.BigEndian.AppendUint64(b, c.Since)
+	}
+	return b
 }
 
 // ParseIssuerLeaf reads the leaf of an issuer.
 func ParseIssuerLeaf(data []byte) (*IssuerLeaf, error) {
 	r := wire.NewReader(data)
 	kind, flags := r.U8(), r.U8()
-	l := &IssuerLeaf{Sunset: flags == 1}
+	l := &IssuerLeaf{Sunset: flags&issuerSunset != 0}
 	l.ID = ident.Issuer(r.Bytes(int(r.U8())))
 	l.Next = ident.Issuer(r.Bytes(int(r.U8())))
 	seen := r.U64()
 	l.LastSeen = int64(seen) //nolint:gosec // checked below
-	if r.End() != nil || kind != leafIssuer || flags > 1 || !validIssuer(l.ID) || !validIssuer(l.Next) || seen > maxTime {
+	if flags&issuerCompromised != 0 {
+		for range r.U8() {
+			l.Compromised = append(l.Compromised, Compromise{Member: pki.Member{Class: pki.Class(r.U32()), Index: r.U32()}, Since: r.U64()})
+		}
+	}
+	if r.End() != nil || kind != leafIssuer || flags > issuerSunset|issuerCompromised || (flags&issuerCompromised != 0) != (len(l.Compromised) > 0) || !soundCompromises(l.Compromised) || !validIssuer(l.ID) || !validIssuer(l.Next) || seen > maxTime {
 		return nil, fmt.Errorf("%w: issuer leaf", ErrMalformed)
 	}
 	return l, nil

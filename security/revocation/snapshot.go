@@ -232,4 +232,10 @@ func (l *IssuerLeaf) write(w *bitWriter) {
 	}
 	w.flag(l.Sunset)
 	w.bits(uint64(l.LastSeen), 53) //nolint:gosec // at most maxTime
+	w.gamma(uint64(len(l.Compromised)) + 1)
+	for _, c := range l.Compromised {
+		w.bits(uint64(c.Member.Class), 32)
+		w.bits(uint64(c.Member.Index), 32)
+		w.bits(c.Since, 63)
+	}
 }

@@ -144,5 +144,12 @@ func readIssuer(r *bitReader) (l IssuerLeaf, ok bool) {
 	l.ID = ident.Issuer(id)
 	l.Sunset = r.bit()
 	l.LastSeen = int64(r.bits(53)) //nolint:gosec // 53 bits
-	return l, !r.bad && validIssuer(l.ID)
+	for range r.gamma(MaxCompromised+1) - 1 {
+		if r.bad {
+			break
+		}
+		c := Compromise{Member: pki.Member{Class: pki.Class(r.bits(32)), Index: uint32(r.bits(32))}, Since: r.bits(63)} //nolint:gosec // 32 bits
+		l.Compromised = append(l.Compromised, c)
+	}
+	return l, !r.bad && validIssuer(l.ID) && soundCompromises(l.Compromised)
 }

@@ -152,7 +152,7 @@ func TestPKI_2_LimitsOnThePage(t *testing.T) {
 	must(t, err)
 	for what, n := range map[string]int{
 		"page": MaxPage, "snapshot": MaxSnapshot, "delta": MaxDelta, "pages of a delta": maxDeltaPages, "proof": MaxProof, "staple": MaxStaple,
-		"leaves": MaxLeaves, "head": HeadLen, "classes of a proof": maxProofClasses, "pages of a class of a proof": maxProofPages, "escape": escape,
+		"leaves": MaxLeaves, "compromised keys of an issuer": MaxCompromised, "head": HeadLen, "classes of a proof": maxProofClasses, "pages of a class of a proof": maxProofPages, "escape": escape,
 		"change of the signer": MaxSignerChange, "claim": MaxClaim, "greatest k": maxRice, "worth of a form": formWorth,
 	} {
 		if !bytes.Contains(md, fmt.Appendf(nil, "| %s | %d |", what, n)) {

@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sort"
@@ -60,6 +61,8 @@ type State struct {
 	issuers []IssuerLeaf // by ID
 	trusted Trusted
 	revoked error // the refusal that is needed most, made once
+
+	compromised []Compromise // of all issuers, by member; nil in most
 }
 
 var _ pki.Status = (*State)(nil)
@@ -131,6 +134,19 @@ func (s *State) Issuer(id ident.Issuer) (IssuerLeaf, bool) {
 	return s.issuers[i], true
 }
 
+// Compromised is since which epoch others had the key of a member that is
+// revoked for that; false of all others.
+func (s *State) Compromised(m pki.Member) (since uint64, ok bool) {
+	i, ok := slices.BinarySearchFunc(s.compromised, m, func(c Compromise, m pki.Member) int { return compareMembers(c.Member, m) })
+	if !ok {
+		return 0, false
+	}
+	return s.compromised[i].Since, true
+}
+
+// AnyCompromised reports whether the state names any such key.
+func (s *State) AnyCompromised() bool { return len(s.compromised) > 0 }
+
 func (s *State) row(class pki.Class) *row {
 	i, ok := s.find(class)
 	if !ok {
@@ -174,6 +190,20 @@ func (s *State) seal() {
 	for i := range s.issuers {
 		s.issuers[i].Next = s.issuers[(i+1)%len(s.issuers)].ID
 	}
+	s.sealCompromised()
+}
+
+// sealCompromised lists the compromised keys of all issuers. Of one that two of
+// them name the earlier epoch counts.
+func (s *State) sealCompromised() {
+	s.compromised = nil
+	for i := range s.issuers {
+		s.compromised = append(s.compromised, s.issuers[i].Compromised...)
+	}
+	slices.SortFunc(s.compromised, func(a, b Compromise) int {
+		return cmp.Or(compareMembers(a.Member, b.Member), cmp.Compare(a.Since, b.Since))
+	})
+	s.compromised = slices.CompactFunc(s.compromised, func(a, b Compromise) bool { return a.Member == b.Member })
 }
 
 // leafHashes are the tree's leaves: classes by ID, then issuers by ID.

@@ -57,6 +57,8 @@ type (
 		ID       string `json:"id"`
 		LastSeen int64  `json:"last_seen"`
 		Sunset   bool   `json:"sunset"`
+
+		Compromised [][3]uint64 `json:"compromised"` // class, index, epoch
 	}
 	proofVector struct {
 		Name     string   `json:"name"`
@@ -133,6 +135,11 @@ func vectorStates(t *testing.T) (all []*State, names []string) {
 		must(t, b.SetIssuer("shop.example", at.Add(2*time.Hour), true))
 		scatter(4099, 8*PageSize, 9*PageSize, 3)
 	})
+	step("three keys of an issuer were stolen", func() {
+		must(t, b.Compromise("shop.example", pki.Member{Class: 2, Index: 300}, 4))
+		must(t, b.Compromise("shop.example", pki.Member{Class: 2, Index: 7}, 9))
+		must(t, b.Compromise("shop.example", pki.Member{Class: 3, Index: 1}, maxEpoch))
+	})
 	return all, names
 }
 
@@ -150,7 +157,11 @@ func makeVectors(t *testing.T) *vectors {
 			x.Delta = hexOf(d)
 		}
 		for _, l := range s.issuers {
-			x.Issuers = append(x.Issuers, issuerVector{string(l.ID), l.LastSeen, l.Sunset})
+			compromised := [][3]uint64{}
+			for _, c := range l.Compromised {
+				compromised = append(compromised, [3]uint64{uint64(c.Member.Class), uint64(c.Member.Index), c.Since})
+			}
+			x.Issuers = append(x.Issuers, issuerVector{string(l.ID), l.LastSeen, l.Sunset, compromised})
 		}
 		v.States = append(v.States, x)
 	}

@@ -8,6 +8,7 @@ from lares_cbor import Malformed
 MAX_CLASS = (1 << 32) - 2
 MAX_BLOCKS = (1 << 16) - 1
 MAX_LEAVES = 1 << 20
+MAX_COMPROMISED = 64
 WORTH = 16
 NO_CRL = bytes(32)
 
@@ -28,8 +29,9 @@ class Class:
 
 
 class Issuer:
-    def __init__(self, name, seen, sunset):
+    def __init__(self, name, seen, sunset, compromised):
         self.name, self.seen, self.sunset = name, seen, sunset
+        self.compromised = compromised  # (class, index, epoch), ascending
 
 
 class State:
@@ -65,7 +67,13 @@ def class_leaf(c, following):
 
 
 def issuer_leaf(i, following):
-    return (bytes([2, int(i.sunset), len(i.name)]) + i.name + bytes([len(following)]) + following + i.seen.to_bytes(8, "big"))
+    flags = int(i.sunset) | (2 if i.compromised else 0)
+    out = bytes([2, flags, len(i.name)]) + i.name + bytes([len(following)]) + following + i.seen.to_bytes(8, "big")
+    if i.compromised:
+        out += bytes([len(i.compromised)])
+    for number, index, epoch in i.compromised:
+        out += number.to_bytes(4, "big") + index.to_bytes(4, "big") + epoch.to_bytes(8, "big")
+    return out
 
 
 def leaves(state):
@@ -119,6 +127,11 @@ def write_issuer(w, i):
         w.bits(byte, 8)
     w.bits(int(i.sunset), 1)
     w.bits(i.seen, 53)
+    w.gamma(len(i.compromised) + 1)
+    for number, index, epoch in i.compromised:
+        w.bits(number, 32)
+        w.bits(index, 32)
+        w.bits(epoch, 63)
 
 
 def read_issuers(r, count, into):
@@ -128,7 +141,12 @@ def read_issuers(r, count, into):
         sunset = bool(r.bit())
         if not 1 <= len(name) <= 64 or name <= last:
             raise Malformed("issuer")
-        into[name] = Issuer(name, r.bits(53), sunset)
+        seen = r.bits(53)
+        compromised = [(r.bits(32), r.bits(32), r.bits(63)) for _ in range(r.gamma(MAX_COMPROMISED + 1) - 1)]
+        members = [c[:2] for c in compromised]
+        if members != sorted(set(members)) or any(epoch == 0 for _, _, epoch in compromised):
+            raise Malformed("compromised keys of an issuer")
+        into[name] = Issuer(name, seen, sunset, compromised)
         last = name
 
 

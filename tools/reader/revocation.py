@@ -28,7 +28,7 @@ def described(state):
         "crl": "" if c.crl == rsl.NO_CRL else c.crl.hex(), "revoked_count": len(c.members), "first_revoked": c.members[:8],
         "revoked_sha256": rsl.sha(b"".join(at.to_bytes(4, "big") for at in c.members)).hex(),
     } for _, c in sorted(state.classes.items())]
-    issuers = [{"id": i.name.decode(), "last_seen": i.seen, "sunset": i.sunset} for _, i in sorted(state.issuers.items())]
+    issuers = [{"id": i.name.decode(), "last_seen": i.seen, "sunset": i.sunset, "compromised": [list(c) for c in i.compromised]} for _, i in sorted(state.issuers.items())]
     return classes, issuers
 
 

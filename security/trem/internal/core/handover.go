@@ -238,6 +238,9 @@ func (c *Core) move(h *handover) (transfer.Message, ident.Transfer, error) {
 // escrow here.
 func (c *Core) leave(h *handover, op transfer.Op, links [][]byte, goes, next license.State) (transfer.Message, ident.Transfer, error) {
 	bundle, err := h.inst.bundle(h.inst.leaf())
+	if err == nil {
+		links, err = h.inst.vouched(links)
+	}
 	if err != nil {
 		return nil, ident.Transfer{}, err
 	}
@@ -358,7 +361,9 @@ func (c *Core) derive(h *handover, d license.Derivation) (chain [][]byte, bundle
 	if err != nil {
 		return nil, nil, rejected(err)
 	}
-	chain, err = c.addressed(h, append([][]byte{link}, h.inst.links...))
+	if chain, err = c.addressed(h, append([][]byte{link}, h.inst.links...)); err == nil {
+		chain, err = h.inst.vouched(chain)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

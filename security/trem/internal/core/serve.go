@@ -72,6 +72,9 @@ func (c *Core) answer(ev sltp.EventRequest, r Reading) (body sltp.Body, code slt
 		return nil, 0, err
 	}
 	links, err := c.address(best.links, m, r)
+	if err == nil {
+		links, err = best.vouched(links)
+	}
 	if err != nil {
 		return nil, 0, err
 	}
@@ -161,6 +164,9 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 		return nil, 0, err
 	}
 	links, err := c.address(append([][]byte{link}, parent.links...), c.members[ev.Peer.ID()], r)
+	if err == nil {
+		links, err = parent.vouched(links)
+	}
 	if err != nil {
 		return nil, 0, err
 	}

@@ -27,7 +27,7 @@ func (c *Core) input(inst *instance, in trem.Ask, r Reading) license.Input {
 		State: inst.state,
 		Clock: now,
 		Env: license.Env{
-			Accepted: true, AcceptedEpoch: inst.epoch, Device: c.self, Domains: domains, Keys: inst.kids(),
+			Accepted: true, AcceptedEpoch: inst.epoch, CompromisedEpoch: c.compromised(inst), Device: c.self, Domains: domains, Keys: inst.kids(),
 			RevEpoch: c.epoch(), StatusAge: c.statusAge(r), Level: c.level(), Anchor: uint8(c.peer.Anchor()), Outputs: others,
 			SunsetAt: c.sunsetAt(inst, now.Est),
 		},

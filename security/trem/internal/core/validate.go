@@ -21,7 +21,9 @@ type instance struct {
 	chain []*license.License // leaf first
 	keys  map[ident.Key]cenc.ContentKey
 	state license.State
-	epoch uint64 // newest revocation epoch when it was accepted
+	epoch uint64 // newest revocation epoch when it was accepted first, here or where it comes from
+
+	signer *pki.Member // of the root license; nil before it was asked for
 }
 
 func (i *instance) leaf() *license.License { return i.chain[0] }
@@ -51,8 +53,10 @@ func (c *Core) accept(links [][]byte, bundle []byte, from party, r Reading) (*in
 	if need := inst.root().Info().RevMinEpoch; need > c.epoch() {
 		return nil, fmt.Errorf("revocation: the license needs epoch %d, this module knows %d", need, c.epoch())
 	}
-	inst.epoch = c.epoch()
-	return inst, inst.open(bundle, c.cfg.Memory)
+	if inst.epoch == 0 {
+		inst.epoch = c.epoch()
+	}
+	return inst, errors.Join(inst.settle(), inst.open(bundle, c.cfg.Memory))
 }
 
 func (c *Core) parseChain(links [][]byte, from party, r Reading) (*instance, []*pki.Peer, error) {
@@ -61,16 +65,20 @@ func (c *Core) parseChain(links [][]byte, from party, r Reading) (*instance, []*
 	}
 	inst := &instance{links: links}
 	var signers []*pki.Peer
-	for _, data := range links {
+	for n, data := range links {
 		l, lic, err := parseLink(data)
 		if err != nil {
 			return nil, nil, err
 		}
-		at, err := signerTime(l.Signer, lic.Info().IssuedAt, from.peer.Role() != pki.LicenseIssuer, c.certTime(r))
+		at, err := signerTime(l.Signer, lic.Info().IssuedAt, handedOver(from), c.certTime(r))
 		if err != nil {
 			return nil, nil, fmt.Errorf("license signer: %w", err)
 		}
-		peer, err := c.verifier.Verify(l.Signer, at)
+		judge := c.verifier
+		if n == len(links)-1 && handedOver(from) {
+			judge, inst.epoch = c.rootVerifier(l.Accepted, from), l.Accepted
+		}
+		peer, err := judge.Verify(l.Signer, at)
 		if err != nil {
 			return nil, nil, fmt.Errorf("license signer: %w", err)
 		}
@@ -290,7 +298,7 @@ func (c *Core) holdStateless(links [][]byte, bundle []byte, from party, r Readin
 	if err := c.takeOver(inst, r); err != nil {
 		return nil, err
 	}
-	install, err := newRecord(kindLicense, licenseRecord{Chain: links, Bundle: bundle, Epoch: c.epoch()})
+	install, err := newRecord(kindLicense, licenseRecord{Chain: inst.links, Bundle: bundle, Epoch: inst.epoch})
 	if err != nil {
 		return nil, err
 	}
@@ -417,7 +425,7 @@ func (c *Core) restore(links [][]byte, bundle []byte, epoch uint64, state licens
 		}
 		inst.chain = append(inst.chain, lic)
 	}
-	if err := inst.open(bundle, c.cfg.Memory); err != nil {
+	if err := errors.Join(inst.settle(), inst.open(bundle, c.cfg.Memory)); err != nil {
 		return err
 	}
 	c.hold(inst)
