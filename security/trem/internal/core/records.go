@@ -24,7 +24,11 @@ const (
 	kindGone       = 0x0d // a loan is over here
 	kindLost       = 0x0f // a destination is reported lost
 	kindBack       = 0x1d // what was set aside for a device is given back
-	kindDwell      = 0x1e // a device of the house has a child without a count
+	kindDwell      = 0x1e // of earlier builds: a device of the house has a child without a count
+	kindAside      = 0x29 // a device of the house has this child
+	kindWant       = 0x2a // a device waits for what others have
+	kindWanted     = 0x2b // what a device has answered of that
+	kindSeen       = 0x28 // until when the newest membership of a member holds
 	kindRuling     = 0x1c // the arbiter's RELEASE, to be passed on
 	kindPairwise   = 0x0e // an issuer's name for the house, learned from a fellow member
 	kindForeign    = 0x40 // and above: transfer records
