@@ -34,6 +34,16 @@ func (l *License) Give(s State, x Share) (State, error) {
 	return s, nil
 }
 
+// Left is what of a counted license can go to a child, or back to what it is a
+// part of.
+func (l *License) Left(s State) Share {
+	out := Share{MS: l.accLeft(&s)}
+	if n := l.playCount(); n != 0 {
+		out.Plays = s.free(n)
+	}
+	return out
+}
+
 // accLeft is what is left of the accumulated time of the license, in ms.
 func (l *License) accLeft(s *State) int64 {
 	for i := range l.units.Usage {

@@ -203,3 +203,27 @@ func TestLicense_3_TransferCooldown(t *testing.T) {
 		}
 	}
 }
+
+// TestEvaluator_E4_LeftToGive: a play that is begun and not charged does not go away.
+func TestEvaluator_E4_LeftToGive(t *testing.T) {
+	counted := derivation{text: "PLAY; PLAY_COUNT=3"}.parent(t)
+	timed := derivation{text: "PLAY; ACCUMULATED=1h"}.parent(t)
+	free := derivation{text: "PLAY"}.parent(t)
+	one := map[permission.Permission]uint64{permission.Play: 1}
+	for _, tc := range []struct {
+		name string
+		lic  *license.License
+		s    license.State
+		want license.Share
+	}{
+		{"all", counted, license.State{}, license.Share{Plays: 3}},
+		{"one consumed, one begun", counted, license.State{Consumed: one, OpenPlay: &license.OpenPlay{ID: 1}}, license.Share{Plays: 1}},
+		{"one given", counted, license.State{Given: one}, license.Share{Plays: 2}},
+		{"time", timed, license.State{Acc: minute, GivenMS: 2 * minute}, license.Share{MS: 57 * minute}},
+		{"not counted", free, license.State{}, license.Share{}},
+	} {
+		if got := tc.lic.Left(tc.s); got != tc.want {
+			t.Errorf("%s: %+v, want %+v", tc.name, got, tc.want)
+		}
+	}
+}

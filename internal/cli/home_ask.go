@@ -220,12 +220,14 @@ failure: the shop gives the same again and counts nothing twice.`,
 }
 
 func newHomePairCmd(env *Env, dir *string) *cobra.Command {
-	return &cobra.Command{
+	var idle bool
+	cmd := &cobra.Command{
 		Use:   "pair [CODE]",
 		Short: "List the devices that ask to join, or admit the one that shows CODE",
 		Args:  cobra.MaximumNArgs(1),
 		Example: `  lares home pair             # who is asking?
-  lares home pair 7KQ2-M4XD   # admit the device that shows this code`,
+  lares home pair 7KQ2-M4XD   # admit the device that shows this code
+  lares home pair 7KQ2-M4XD --idle   # in a full house: in the place of the device that was not seen for the longest time`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return listPairings(cmd, env, *dir)
@@ -234,7 +236,7 @@ func newHomePairCmd(env *Env, dir *string) *cobra.Command {
 				ID   ident.Device `json:"id"`
 				Name string       `json:"name"`
 			}
-			if err := askHome(cmd.Context(), *dir, http.MethodPost, "/api/v1/pairings/approve", httpd.ApproveRequest{Code: args[0]}, &got); err != nil {
+			if err := askHome(cmd.Context(), *dir, http.MethodPost, "/api/v1/pairings/approve", httpd.ApproveRequest{Code: args[0], Idle: idle}, &got); err != nil {
 				return err
 			}
 			return env.print(cmd, got, func(w io.Writer) error {
@@ -243,6 +245,8 @@ func newHomePairCmd(env *Env, dir *string) *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&idle, "idle", false, "where the house is full, give it the place of the device that was not seen for the longest time, and not for 30 days")
+	return cmd
 }
 
 func listPairings(cmd *cobra.Command, env *Env, dir string) error {

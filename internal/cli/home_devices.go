@@ -7,13 +7,18 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/service/home"
 )
 
 func newHomeDevicesCmd(env *Env, dir *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "devices",
-		Short: "List the devices of the house",
+		Short: "List the devices of the house, and what is set aside for them",
+		Long: `List the devices of the house: since when they belong to it, which were not seen for
+30 days, and how many plays are set aside where. A device says how many of them it has
+used when it gives the rest back: by itself, half of what it has left, when it meets the
+house and another device has asked for more.`,
 		Example: `  lares home devices
   lares home devices --json`,
 		Args: cobra.NoArgs,
@@ -29,6 +34,12 @@ func newHomeDevicesCmd(env *Env, dir *string) *cobra.Command {
 				}
 				for _, d := range list {
 					p.line("%-24s since %s  %v", d.Name, d.Since.Local().Format("2 Jan 2006"), d.ID)
+					if d.Lapsed {
+						p.line("  not seen since %s: what it holds plays on, and it gets nothing more before it meets the house", d.Seen.Local().Format("2 Jan 2006"))
+					}
+					for _, a := range d.Aside {
+						p.line("  %s", httpd.AsideWords(a, d.Lapsed))
+					}
 				}
 				return p.err
 			})
@@ -36,9 +47,9 @@ func newHomeDevicesCmd(env *Env, dir *string) *cobra.Command {
 	}
 }
 
-func houseDevices(cmd *cobra.Command, dir string) ([]home.Device, error) {
+func houseDevices(cmd *cobra.Command, dir string) ([]home.Listed, error) {
 	var got struct {
-		Devices []home.Device `json:"devices"`
+		Devices []home.Listed `json:"devices"`
 	}
 	err := askHome(cmd.Context(), dir, http.MethodGet, "/api/v1/devices", nil, &got)
 	return got.Devices, err
@@ -60,7 +71,7 @@ itself (lares device leave): then what was set aside there comes back.`,
 			if err != nil {
 				return err
 			}
-			var hit []home.Device
+			var hit []home.Listed
 			for _, d := range list {
 				if d.Name == args[0] || d.ID.String() == args[0] {
 					hit = append(hit, d)

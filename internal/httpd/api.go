@@ -278,8 +278,13 @@ func (s *server) apiStop(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (s *server) apiDevices(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, map[string]any{"devices": append([]home.Device{}, s.Home.Devices()...)})
+func (s *server) apiDevices(w http.ResponseWriter, r *http.Request) {
+	list, err := s.Home.Roll(r.Context())
+	if err != nil {
+		s.answer(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"devices": list})
 }
 
 func (s *server) apiRemove(w http.ResponseWriter, r *http.Request) {
@@ -322,6 +327,7 @@ func (s *server) apiPairings(w http.ResponseWriter, _ *http.Request) {
 // ApproveRequest is the body of POST /api/v1/pairings/{id}/approve.
 type ApproveRequest struct {
 	Code string `json:"code"`
+	Idle bool   `json:"idle,omitempty"` // in a full house it gets the place of the device that was not seen for the longest time
 }
 
 func (s *server) apiApprove(w http.ResponseWriter, r *http.Request) {
@@ -329,7 +335,11 @@ func (s *server) apiApprove(w http.ResponseWriter, r *http.Request) {
 	if !readJSON(w, r, maxBody, &in) {
 		return
 	}
-	d, err := s.Home.Approve(r.Context(), r.PathValue("id"), in.Code)
+	approve := s.Home.Approve
+	if in.Idle {
+		approve = s.Home.ApproveInPlace
+	}
+	d, err := approve(r.Context(), r.PathValue("id"), in.Code)
 	if err != nil {
 		s.answer(w, r, err)
 		return

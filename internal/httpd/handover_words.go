@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/service/home"
 )
 
 // TransferWords says what a transfer waits for. peer is the other side's name,
@@ -49,4 +50,20 @@ func upper(s string) string {
 		return s
 	}
 	return string(s[0]-'a'+'A') + s[1:]
+}
+
+// AsideWords says how much of a title is set aside for a device; of one that was not
+// seen for 30 days, that it counts as used.
+func AsideWords(a home.Aside, lapsed bool) string {
+	title, what := a.Title, count(a.Plays, "play", "plays")
+	if title == "" {
+		title = "a title that is not in the library"
+	}
+	if a.Plays == 0 {
+		what = span(a.MS) + " of play"
+	}
+	if what += " of " + title + " set aside for it"; lapsed {
+		return what + "; it counts as used as long as the device is not back"
+	}
+	return what
 }

@@ -378,3 +378,33 @@ func TestHTTP_LibraryIsAddedToByFolder(t *testing.T) {
 		t.Errorf("poster: %d %s", res.StatusCode, res.Header.Get("Content-Type"))
 	}
 }
+
+// What is set aside for a device, and since when it was not seen, stands in the list
+// and on the page; the owner's word for the place of an idle one reaches the module.
+func TestHTTP_DevicesSayWhatIsSetAside(t *testing.T) {
+	srv, h, module := house(t, cenc.SchemeCENC)
+	idle := make(chan bool, 1)
+	module.OnAdmit = func(c trem.Candidate) (trem.Admission, error) {
+		idle <- c.Idle
+		return trem.Admission{Membership: []byte("membership"), Manager: [][]byte{module.State.Leaf}}, nil
+	}
+	done, shown := pair(t, srv.URL, "Tablet")
+	if res, data := get(t, "POST", srv.URL+"/api/v1/pairings/approve", httpd.ApproveRequest{Code: shown, Idle: true}); res.StatusCode != http.StatusOK {
+		t.Fatalf("approve: %d %s", res.StatusCode, data)
+	}
+	if err := <-done; err != nil || !<-idle {
+		t.Errorf("join: %v; the module has not heard of the owner's word", err)
+	}
+	module.Roll = []trem.Member{{Device: h.Devices()[0].ID, Seen: 1_790_000_000_000, Lapsed: true, Aside: []trem.Aside{{Content: filmPath, Plays: 3}}}}
+	var got struct{ Devices []home.Listed }
+	_, data := get(t, "GET", srv.URL+"/api/v1/devices", nil)
+	if err := json.Unmarshal(data, &got); err != nil || len(got.Devices) != 1 || !got.Devices[0].Lapsed || len(got.Devices[0].Aside) != 1 || got.Devices[0].Aside[0].Plays != 3 {
+		t.Errorf("%s (%v)", data, err)
+	}
+	_, body := get(t, "GET", srv.URL+"/devices", nil)
+	for _, want := range []string{"not seen since", "3 plays of " + h.Titles()[0].Manifest.Title + " set aside for it", "counts as used"} {
+		if !strings.Contains(string(body), want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+}

@@ -21,7 +21,7 @@ const posterColors = 6
 
 func (s *server) parsePages() error {
 	base, err := template.New("layout.html").Funcs(template.FuncMap{
-		"tier": tierWords, "stamp": stamp, "kind": KindOf, "length": length,
+		"tier": tierWords, "stamp": stamp, "kind": KindOf, "length": length, "aside": AsideWords,
 		"path":  func(c fmt.Stringer) string { return url.PathEscape(c.String()) },
 		"color": func(c fmt.Stringer) string { return colorOf(c.String()) }, "initial": initial,
 		"lines": func(l []string) string { return strings.Join(l, "\n") },
@@ -125,11 +125,16 @@ func (s *server) pageWatch(w http.ResponseWriter, r *http.Request) {
 
 type devicesView struct {
 	Pairings []PairingView
-	Devices  []home.Device
+	Devices  []home.Listed
 }
 
 func (s *server) pageDevices(w http.ResponseWriter, r *http.Request) {
-	s.render(w, r, http.StatusOK, "devices", "Devices", devicesView{s.pairingViews(), s.Home.Devices()})
+	list, err := s.Home.Roll(r.Context())
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	s.render(w, r, http.StatusOK, "devices", "Devices", devicesView{s.pairingViews(), list})
 }
 
 func (s *server) pageSessions(w http.ResponseWriter, r *http.Request) {

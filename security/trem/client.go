@@ -310,6 +310,11 @@ func (c *Client) Pairwise(ctx context.Context, issuer ident.Issuer) (ident.Domai
 	return call[ident.Domain](ctx, c, CmdPairwise, issuer)
 }
 
+// Members lists the devices of the house.
+func (c *Client) Members(ctx context.Context) ([]Member, error) {
+	return call[[]Member](ctx, c, CmdMembers, None{})
+}
+
 // Admit signs a device's membership. The owner's approval comes before it.
 func (c *Client) Admit(ctx context.Context, d Candidate) (Admission, error) {
 	return call[Admission](ctx, c, CmdAdmit, d)

@@ -52,6 +52,8 @@ const (
 	CmdLink  Command = 36 // sign who is behind a link of its courier
 	CmdLeave Command = 37 // leave the house
 
+	CmdMembers Command = 52 // home server: who is of the house, and what is set aside there
+
 	CmdBuffer Command = 39 // memory that host and module have in common
 )
 

@@ -280,6 +280,29 @@ type LinkKey struct {
 type Candidate struct {
 	Chain    [][]byte `cbor:"1,keyasint"` // leaf first
 	Hardware []byte   `cbor:"2,keyasint"` // machine ID or EK, hashed by the module with the domain secret
+
+	// Idle: in a full house it takes the place of the member that was not seen for the
+	// longest time, if there is one whose membership is over. The owner approved that too.
+	Idle bool `cbor:"3,keyasint,omitempty"`
+}
+
+// Member is a device of the house, as its server's module knows it.
+type Member struct {
+	Device ident.Device `cbor:"1,keyasint" json:"device"`
+	Index  uint64       `cbor:"2,keyasint" json:"index"`
+	Seen   int64        `cbor:"3,keyasint" json:"seen,omitempty"`             // Unix ms, to the hour; 0: not since the module knows of such things
+	Until  int64        `cbor:"4,keyasint" json:"until,omitempty"`            // Unix ms: the end of its membership
+	Lapsed bool         `cbor:"5,keyasint,omitempty" json:"lapsed,omitempty"` // it is over; what is set aside there counts as used
+	Aside  []Aside      `cbor:"6,keyasint,omitempty" json:"aside,omitempty"`
+}
+
+// Aside is what a device may have of a license of its house that is counted. It says
+// what is used of it when it gives it back.
+type Aside struct {
+	License ident.License `cbor:"1,keyasint" json:"license"` // of the house
+	Content ident.Content `cbor:"2,keyasint,omitzero" json:"content,omitempty"`
+	Plays   uint64        `cbor:"3,keyasint,omitempty" json:"plays,omitempty"`
+	MS      int64         `cbor:"4,keyasint,omitempty" json:"ms,omitempty"`
 }
 
 // Admission makes a device a member: Membership is the signed object and

@@ -75,7 +75,7 @@ func TestTREM_Vectors_Requests(t *testing.T) {
 	film := trem.Ask{Content: "lares-film", Action: permission.Play, Output: trem.OutputInternal}
 	link := trem.Ask{Content: "lares-film", Action: permission.Play, Tier: 3, Output: trem.OutputLink, Confirm: true, FromMS: 90_000, Again: true}
 	want := map[string]any{
-		"STATUS": trem.None{}, "REQUEST": trem.None{}, "NONCE": trem.None{}, "LICENSES": trem.None{},
+		"STATUS": trem.None{}, "MEMBERS": trem.None{}, "REQUEST": trem.None{}, "NONCE": trem.None{}, "LICENSES": trem.None{},
 		"ENROLL":                              trem.Enrollment{Chain: [][]byte{[]byte("leaf"), []byte("ca")}, Delivery: []byte("delivery"), Roots: [][]byte{[]byte("root")}},
 		"LEARN, time":                         trem.Learned{Time: []byte("token"), TimeChain: [][]byte{[]byte("signer")}},
 		"LEARN, delta":                        trem.Learned{Head: []byte("head"), HeadChain: [][]byte{[]byte("signer")}, Delta: []byte("delta")},

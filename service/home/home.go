@@ -54,6 +54,7 @@ type (
 	Household interface {
 		Admit(ctx context.Context, d trem.Candidate) (trem.Admission, error)
 		Remove(ctx context.Context, d ident.Device) error
+		Members(ctx context.Context) ([]trem.Member, error)
 		Pairwise(ctx context.Context, issuer ident.Issuer) (ident.Domain, error)
 	}
 	// Postman takes and writes letters between modules.

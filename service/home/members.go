@@ -141,8 +141,8 @@ func (m *members) find(id string) *Pairing {
 // it for the device to fetch. It may run again after a crash.
 func (h *Home) admit(ctx context.Context, p Pairing) error {
 	_ = h.Learn(ctx) // the device may be newer than what the house knows; an authority that is away is noted in Health
-	a, err := h.cfg.Module.Admit(ctx, trem.Candidate{Chain: p.Chain, Hardware: p.Hardware})
-	if err == nil && a.Replaced != (ident.Device{}) { // the same machine, installed anew
+	a, err := h.cfg.Module.Admit(ctx, trem.Candidate{Chain: p.Chain, Hardware: p.Hardware, Idle: p.Idle})
+	if err == nil && a.Replaced != (ident.Device{}) { // the same machine, installed anew, or one that was not seen for long
 		err = h.departed(ctx, a.Replaced)
 	}
 	m := h.members

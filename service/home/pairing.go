@@ -78,6 +78,7 @@ type Pairing struct {
 	Tries     int          `json:"tries"` // wrong codes so far
 	Expires   time.Time    `json:"expires"`
 	Admission *Admission   `json:"admission,omitempty"`
+	Idle      bool         `json:"idle,omitempty"` // in a full house it gets the place of the device that was not seen for the longest time
 }
 
 // PairingOffer is what a device sends first.
@@ -257,10 +258,20 @@ func (h *Home) Pending() []Pairing {
 // pairing counts. A wrong code counts against every pairing that it could have
 // meant; after PairingTries they are refused.
 func (h *Home) Approve(ctx context.Context, id, typed string) (Device, error) {
+	return h.approve(ctx, id, typed, false)
+}
+
+// ApproveInPlace is Approve, and the owner agrees that in a full house the device that
+// was not seen for the longest time, and not for 30 days, gives its place.
+func (h *Home) ApproveInPlace(ctx context.Context, id, typed string) (Device, error) {
+	return h.approve(ctx, id, typed, true)
+}
+
+func (h *Home) approve(ctx context.Context, id, typed string, idle bool) (Device, error) {
 	m := h.members
 	m.approve.Lock()
 	defer m.approve.Unlock()
-	p, err := h.allow(id, NormalCode(typed))
+	p, err := h.allow(id, NormalCode(typed), idle)
 	if err != nil {
 		return Device{}, err
 	}
@@ -272,7 +283,7 @@ func (h *Home) Approve(ctx context.Context, id, typed string) (Device, error) {
 }
 
 // allow notes the owner's approval durably, before the module is asked.
-func (h *Home) allow(id, code string) (Pairing, error) {
+func (h *Home) allow(id, code string, idle bool) (Pairing, error) {
 	m := h.members
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -283,7 +294,7 @@ func (h *Home) allow(id, code string) (Pairing, error) {
 		}
 		if code != "" && subtle.ConstantTimeCompare([]byte(p.Code), []byte(code)) == 1 {
 			q := *p
-			q.State = PairingAllowed
+			q.State, q.Idle = PairingAllowed, idle
 			return q, m.put(&q)
 		}
 		tried = append(tried, p)

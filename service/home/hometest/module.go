@@ -56,6 +56,7 @@ type Module struct {
 	Learned  []trem.Learned // guarded by Lock
 	Ended    []uint64       // guarded by Lock
 	Removed  []ident.Device // guarded by Lock
+	Roll     []trem.Member  // guarded by Lock
 }
 
 type session struct {
@@ -263,6 +264,13 @@ func (m *Module) Admit(_ context.Context, c trem.Candidate) (trem.Admission, err
 		return m.OnAdmit(c)
 	}
 	return trem.Admission{Membership: []byte("membership"), Manager: [][]byte{m.State.Leaf}}, nil
+}
+
+// Members returns Roll.
+func (m *Module) Members(context.Context) ([]trem.Member, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.Roll, nil
 }
 
 // Remove notes the device.

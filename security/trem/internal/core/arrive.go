@@ -217,7 +217,7 @@ func (c *Core) effect(res transfer.Outcome, r Reading) ([]vault.Record, error) {
 		return nil, err
 	}
 	if b.Op == transfer.OpAllowance && res.Committed {
-		return c.dwells(res.TID, lic, parent)
+		return c.setAsideHere(res.TID, lic, parent)
 	}
 	inst := c.successor(parent)
 	if inst == nil {
@@ -258,6 +258,11 @@ func (c *Core) moved(res transfer.Outcome, lic *license.License) ([]vault.Record
 	if res.Committed {
 		info := lic.Info()
 		away := awayRecord{Hash: lic.Hash(), License: info.ID, Content: info.Content, TID: res.TID}
+		if issuer := lic.Info().Issuer; c.domain != nil { // the name goes on in the members' memberships
+			if err := c.keepName(pairwiseRecord{House: c.domain.ID, Issuer: issuer, Domain: c.domain.pairwise(issuer)}); err != nil {
+				return nil, err
+			}
+		}
 		rec, err := newRecord(kindAway, away)
 		delete(c.held, away.Hash)
 		c.away[away.Hash] = away

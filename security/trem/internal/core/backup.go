@@ -246,7 +246,7 @@ func (c *Core) payloadRecovery(cmd trem.Command, body, payload []byte, r Reading
 			return out, nil, err
 		})
 	default:
-		return with2(body, func(in trem.RestoreOrder) (any, []byte, error) { return c.restoreHouse(in, payload) })
+		return with2(body, func(in trem.RestoreOrder) (any, []byte, error) { return c.restoreHouse(in, payload, r) })
 	}
 }
 

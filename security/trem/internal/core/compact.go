@@ -28,6 +28,9 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	}
 	for _, m := range slices.SortedFunc(maps.Values(c.members), func(a, b memberRecord) int { return cmp.Compare(a.Index, b.Index) }) {
 		s.add(kindMember, m)
+		if until := c.until[m.Device]; until != 0 && !m.Removed {
+			s.add(kindSeen, seenRecord{Device: m.Device, Until: until})
+		}
 	}
 	if c.membership != nil {
 		s.add(kindMembership, membershipRecord{Membership: c.membershipBytes, Manager: c.manager})
@@ -51,9 +54,7 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	for name, id := range c.told {
 		s.add(kindPairwise, pairwiseRecord{House: name.house, Issuer: name.issuer, Domain: id})
 	}
-	for _, rec := range c.dwell {
-		s.add(kindDwell, rec)
-	}
+	c.snapshotAside(&s)
 	for _, rec := range c.exports {
 		s.add(kindExported, rec)
 	}

@@ -73,9 +73,12 @@ type Core struct {
 	arbiter  *transfer.Arbiter
 	reports  map[ident.Transfer]lostRecord  // of lost destinations, at the house's server
 	rulings  map[ident.Transfer][]byte      // RELEASE of what left here, as the letters that carry it on
-	dwell    map[ident.License]dwellRecord  // children without a count that devices of the house have
-	backs    map[ident.Transfer]backRecord  // what was given back, and not taken yet; at a home server what was taken
+	aside    map[ident.License]asideRecord  // children that devices of the house have
+	want     map[wantName]wantRecord        // who could not be given enough, at the house's server
+	answered map[ident.Transfer]uint64      // what this device has answered of what others want
+	until    map[ident.Device]int64         // manager: when the newest membership of each member ends, Unix ms
 	exports  map[ident.Request]exportRecord // what was handed to other systems
+	backs    map[ident.Transfer]backRecord  // what was given back, and not taken yet; at a home server what was taken
 	recalled map[ident.Transfer]bool        // loans that their lenders want back; not durable, a recall is repeated
 	heard    int64                          // the newest signed statement of time since the start, Unix ms; 0 without one
 	contents map[ident.Content]*content
@@ -115,7 +118,7 @@ func Open(cfg Config, now Reading) (*Core, error) {
 		clock:   clock{Lo: cfg.BuildMS, Boot: now.Boot, BootID: now.BootID},
 		members: map[ident.Device]memberRecord{}, held: map[[32]byte]*instance{}, came: map[ident.Transfer][32]byte{},
 		away: map[[32]byte]awayRecord{}, peers: map[ident.Device]peerRecord{}, recalled: map[ident.Transfer]bool{},
-		told: map[pairName]ident.Domain{}, arbiter: transfer.NewArbiter(), rulings: map[ident.Transfer][]byte{}, backs: map[ident.Transfer]backRecord{}, dwell: map[ident.License]dwellRecord{}, reports: map[ident.Transfer]lostRecord{}, exports: map[ident.Request]exportRecord{}, contents: map[ident.Content]*content{},
+		told: map[pairName]ident.Domain{}, until: map[ident.Device]int64{}, arbiter: transfer.NewArbiter(), rulings: map[ident.Transfer][]byte{}, backs: map[ident.Transfer]backRecord{}, aside: map[ident.License]asideRecord{}, want: map[wantName]wantRecord{}, answered: map[ident.Transfer]uint64{}, reports: map[ident.Transfer]lostRecord{}, exports: map[ident.Request]exportRecord{}, contents: map[ident.Content]*content{},
 		asked: map[sltp.Handle]*asked{}, sessions: map[uint64]*session{},
 		dest: transfer.NewDestination(ident.DeviceOf(spki)),
 	}
@@ -235,7 +238,15 @@ func (c *Core) replay(r vault.Record) error {
 	case kindExported:
 		return replayed(r.Body, func(rec exportRecord) { c.exports[rec.Request] = rec })
 	case kindDwell:
-		return replayed(r.Body, func(rec dwellRecord) { c.dwell[rec.Child] = rec })
+		return replayed(r.Body, func(rec dwellRecord) { c.aside[rec.Child] = rec.aside() })
+	case kindAside:
+		return replayed(r.Body, func(rec asideRecord) { c.aside[rec.Child] = rec })
+	case kindWant:
+		return replayed(r.Body, c.notes)
+	case kindWanted:
+		return replayed(r.Body, func(rec wantedRecord) { c.answered[rec.TID] = rec.Total })
+	case kindSeen:
+		return replayed(r.Body, func(rec seenRecord) { c.until[rec.Device] = rec.Until })
 	case kindRuling:
 		return replayed(r.Body, func(rec rulingRecord) { c.rulings[rec.TID] = rec.Letter })
 	case kindLost:

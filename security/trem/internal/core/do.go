@@ -75,6 +75,8 @@ func (c *Core) plain(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in trem.Admission) (any, error) { return trem.None{}, c.join(in, r) })
 	case trem.CmdRemove:
 		return with(body, func(in ident.Device) (any, error) { return trem.None{}, c.remove(in) })
+	case trem.CmdMembers:
+		return c.roll(r)
 	case trem.CmdKeys:
 		return with(body, func(in []byte) (any, error) { return c.registerKeys(in) })
 	case trem.CmdCode, trem.CmdRestored, trem.CmdFollow, trem.CmdKept, trem.CmdHear, trem.CmdRelayTime:

@@ -90,15 +90,19 @@ func (c *Core) admit(in trem.Candidate, r Reading) (trem.Admission, error) {
 	if err != nil {
 		return trem.Admission{}, rejected(err)
 	}
-	member, replaced, err := c.enlist(peer.ID(), in.Hardware)
+	member, replaced, err := c.enlist(peer.ID(), in, r)
 	if err != nil {
+		return trem.Admission{}, err
+	}
+	if _, err := c.sees(member.Device, r); err != nil {
 		return trem.Admission{}, err
 	}
 	signed, err := c.membershipOf(member, r)
 	return trem.Admission{Membership: signed, Manager: c.identity.Chain, Replaced: replaced}, err
 }
 
-// membershipOf signs a member's membership as of now.
+// membershipOf signs a member's membership, which holds until 30 days after the
+// member was seen last.
 func (c *Core) membershipOf(member memberRecord, r Reading) ([]byte, error) {
 	return c.signMembership(member, c.issuersSeen(), r)
 }
@@ -107,7 +111,7 @@ func (c *Core) signMembership(member memberRecord, pairwise map[ident.Issuer]ide
 	x := wire.X5T(c.identity.Chain[0])
 	payload, err := wire.Marshal(Membership{
 		Domain: c.domain.ID, Generation: c.domain.Generation, Device: member.Device, Hardware: member.Hardware,
-		NotAfter: c.clock.judge(r).Est + membershipLife, Index: member.Index, Manager: x[:], Pairwise: pairwise, Recovery: c.recoveryKey(),
+		NotAfter: c.endOf(member, r), Index: member.Index, Manager: x[:], Pairwise: pairwise, Recovery: c.recoveryKey(),
 	})
 	if err != nil {
 		return nil, err
@@ -115,10 +119,20 @@ func (c *Core) signMembership(member memberRecord, pairwise map[ident.Issuer]ide
 	return wire.NewSign1(c.signer, c.identity.Chain[0], objectMembership, payload)
 }
 
+// endOf is when a member's membership ends. Of one that an earlier build admitted
+// nothing is noted before it is seen.
+func (c *Core) endOf(m memberRecord, r Reading) int64 {
+	if until := c.until[m.Device]; until != 0 {
+		return until
+	}
+	return c.clock.judge(r).Est + membershipLife
+}
+
 // enlist makes a device a member. Hardware that was installed anew comes with a new
 // key and takes the place of what it was: the old one is put out in the same step, so
-// one machine never has two places.
-func (c *Core) enlist(id ident.Device, mark []byte) (m memberRecord, replaced ident.Device, err error) {
+// one machine never has two places. In a full house a new device may take the place
+// of the one that was not seen for the longest time, if the owner approves that.
+func (c *Core) enlist(id ident.Device, in trem.Candidate, r Reading) (m memberRecord, replaced ident.Device, err error) {
 	if m, ok := c.members[id]; ok && (!m.Removed || m.Index != 0) {
 		if m.Removed {
 			return m, replaced, &trem.Error{Code: trem.CodeRejected, Text: "this device was removed from the house; pair it again after a reset"}
@@ -126,14 +140,19 @@ func (c *Core) enlist(id ident.Device, mark []byte) (m memberRecord, replaced id
 		return m, replaced, nil
 	}
 	d := *c.domain
-	m = memberRecord{Device: id, Index: d.Next, Hardware: d.hardware(mark)}
+	m = memberRecord{Device: id, Index: d.Next, Hardware: d.hardware(in.Hardware)}
 	d.Next++
 	old, again := c.sameHardware(m.Hardware)
-	if again = again && len(mark) > 0; again {
+	again = again && len(in.Hardware) > 0
+	if !again && c.living() >= maxMembers {
+		if old, again = c.idlest(r); !again || !in.Idle {
+			return memberRecord{}, replaced, c.full(r)
+		}
+		old.Index = 0 // as one that left: it may be paired again
+	}
+	if again {
 		old.Removed, replaced = true, old.Device
 		d.Generation++
-	} else if c.living() >= maxMembers {
-		return memberRecord{}, replaced, &trem.Error{Code: trem.CodeRejected, Text: fmt.Sprintf("a house has at most %d devices; remove one that is not used any more", maxMembers)}
 	}
 	var recs log
 	recs.add(kindDomain, d)
@@ -207,9 +226,15 @@ func (c *Core) remove(id ident.Device) error {
 	return nil
 }
 
-// issuersSeen maps the issuers of the held root licenses to their pairwise IDs.
+// issuersSeen maps the issuers of the held root licenses, and of those that moved to
+// a device of the house, to their pairwise IDs.
 func (c *Core) issuersSeen() map[ident.Issuer]ident.Domain {
 	seen := map[ident.Issuer]ident.Domain{}
+	for name, id := range c.told {
+		if name.house == c.domain.ID {
+			seen[name.issuer] = id
+		}
+	}
 	for _, inst := range c.held {
 		seen[inst.root().Info().Issuer] = c.domain.pairwise(inst.root().Info().Issuer)
 	}
@@ -230,6 +255,11 @@ func (c *Core) join(in trem.Admission, r Reading) error {
 	}
 	if old := c.membership; old != nil && old.Domain == m.Domain && old.Generation > m.Generation {
 		return rejected(fmt.Errorf("membership: generation %d is older than the known %d", m.Generation, old.Generation))
+	}
+	if c.membership != nil {
+		if err := c.keepNames(m); err != nil {
+			return err
+		}
 	}
 	if err := c.commit(kindMembership, membershipRecord{Membership: in.Membership, Manager: in.Manager}); err != nil {
 		return err

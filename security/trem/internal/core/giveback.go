@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,17 +22,22 @@ const (
 	objectTakenBack = wire.Object("taken-back")
 )
 
-// givenBack is a device's word that what was set aside for it is destroyed.
+// givenBack is a device's word of how much of what was set aside for it was and may
+// yet be used there: all the rest, since it came, is the house's again.
 // Source: local layout, docs/spec/transfer.md.
 type givenBack struct {
 	License []byte         `cbor:"1,keyasint"` // that the house's server had signed
 	Spent   uint64         `cbor:"2,keyasint"` // as license.Spent says it
 	TID     ident.Transfer `cbor:"3,keyasint"` // the ALLOWANCE that it came by: the same child may come again
+
+	// Kept is what the device keeps of it, counted as Spent is. 0: it is destroyed there.
+	Kept uint64 `cbor:"4,keyasint,omitempty"`
 }
 
 // takenBack answers it.
 type takenBack struct {
-	TID ident.Transfer `cbor:"1,keyasint"`
+	TID  ident.Transfer `cbor:"1,keyasint"`
+	Kept uint64         `cbor:"2,keyasint,omitempty"` // which of its words is answered
 }
 
 var giveBackLimit = wire.Limit{Bytes: 16 << 10, Items: 8, Depth: 4}
@@ -65,11 +71,7 @@ func (c *Core) yield(id ident.License, r Reading) (trem.Handed, error) {
 	if err := c.quiet(inst, r); err != nil {
 		return trem.Handed{}, err
 	}
-	payload, err := wire.Marshal(givenBack{License: inst.leaf().Bytes(), Spent: inst.leaf().Spent(inst.state), TID: tid})
-	if err != nil {
-		return trem.Handed{}, err
-	}
-	object, err := wire.NewSign1(c.signer, c.identity.Chain[0], objectGivenBack, payload)
+	object, err := c.signGivenBack(inst, givenBack{TID: tid})
 	if err != nil {
 		return trem.Handed{}, err
 	}
@@ -87,6 +89,27 @@ func (c *Core) yield(id ident.License, r Reading) (trem.Handed, error) {
 	delete(c.held, inst.leaf().Hash())
 	c.backs[tid] = backRecord{TID: tid, Object: object}
 	return c.yielded(trem.Handed{}, r)
+}
+
+// signGivenBack signs what of an allowance was used here, and g.
+func (c *Core) signGivenBack(inst *instance, g givenBack) ([]byte, error) {
+	g.License, g.Spent = inst.leaf().Bytes(), inst.leaf().Spent(inst.state)
+	payload, err := wire.Marshal(g)
+	if err != nil {
+		return nil, err
+	}
+	return wire.NewSign1(c.signer, c.identity.Chain[0], objectGivenBack, payload)
+}
+
+// keptBy is what a device's own given-back says that it keeps.
+func keptBy(object []byte) (uint64, error) {
+	sig, err := wire.ParseSign1(object, objectGivenBack, giveBackLimit)
+	if err != nil {
+		return 0, err
+	}
+	var g givenBack
+	err = wire.Unmarshal(sig.Payload, &g, giveBackLimit)
+	return g.Kept, err
 }
 
 // cameBy is the transfer that an instance came by: the newest, where the same
@@ -126,12 +149,17 @@ func (c *Core) yielded(out trem.Handed, r Reading) (trem.Handed, error) {
 		if err != nil {
 			return out, err
 		}
+		if l.Says, err = keptBy(c.backs[tid].Object); err != nil {
+			return out, err
+		}
 		out.Letters = append(out.Letters, l)
 	}
 	return out, nil
 }
 
-// takeBack credits what a device has given back, once.
+// takeBack credits what a device has given back: of each ALLOWANCE what is back in
+// all, less what was credited before. So a word that comes twice, or after a later
+// one, credits nothing.
 func (c *Core) takeBack(sig *wire.Sign1, from *pki.Peer) (trem.Handed, error) {
 	child, g, err := c.allowanceOf(sig, from)
 	if err != nil {
@@ -139,31 +167,11 @@ func (c *Core) takeBack(sig *wire.Sign1, from *pki.Peer) (trem.Handed, error) {
 	}
 	id := child.Info().ID
 	if _, done := c.backs[g.TID]; !done {
-		inst := c.held[child.Info().Parent.Hash]
-		if inst == nil {
-			return trem.Handed{}, rejected(fmt.Errorf("given back: what it is a part of is not here any more"))
-		}
-		next, err := inst.state.Settle(child.Whole(), g.Spent)
-		if err != nil {
-			return trem.Handed{}, rejected(err)
-		}
-		paid := *inst
-		paid.state = next
-		state, err := paid.record()
-		if err != nil {
+		if err := c.credit(child, g); err != nil {
 			return trem.Handed{}, err
 		}
-		back, err := newRecord(kindBack, backRecord{TID: g.TID, Over: true})
-		if err != nil {
-			return trem.Handed{}, err
-		}
-		if err := c.write(true, state, back); err != nil {
-			return trem.Handed{}, err
-		}
-		inst.state = next
-		c.taken(backRecord{TID: g.TID, Over: true})
 	}
-	payload, err := wire.Marshal(takenBack{TID: g.TID})
+	payload, err := wire.Marshal(takenBack{TID: g.TID, Kept: g.Kept})
 	if err != nil {
 		return trem.Handed{}, err
 	}
@@ -172,7 +180,55 @@ func (c *Core) takeBack(sig *wire.Sign1, from *pki.Peer) (trem.Handed, error) {
 		return trem.Handed{}, err
 	}
 	l, err := c.letter(from.ID(), topic(g.TID, "taken"), object)
+	l.Says = g.Kept
 	return trem.Handed{Letters: []trem.Letter{l}, Events: []trem.Event{{Kind: trem.EventLoanOver, Peer: from.ID(), License: id}}}, err
+}
+
+// credit makes what is back the license's again, durably.
+func (c *Core) credit(child *license.License, g givenBack) error {
+	out, known := c.aside[child.Info().ID]
+	if share := child.Whole(); !known || out.TID != g.TID {
+		out = asideRecord{TID: g.TID, Child: child.Info().ID, Plays: share.Plays, MS: share.MS}
+	}
+	inst := c.held[child.Info().Parent.Hash]
+	if inst == nil && out.Parent != (ident.License{}) {
+		inst = c.byID(out.Parent) // it was renewed since
+	}
+	if inst == nil {
+		return rejected(fmt.Errorf("given back: what it is a part of is not here any more"))
+	}
+	out.Parent = inst.leaf().Info().ID
+	paid, recs := *inst, log{}
+	var err error
+	if g.Kept == 0 {
+		paid.state, err = inst.state.Settle(out.out(), g.Spent)
+		recs.add(kindBack, backRecord{TID: g.TID, Over: true})
+	} else {
+		whole := amount(child.Whole())
+		if g.Kept > whole || g.Spent > whole-g.Kept || !divides(child.Whole()) {
+			return rejected(fmt.Errorf("given back: more than was set aside"))
+		}
+		back := max(whole-g.Kept-g.Spent, out.Back)
+		paid.state, err = inst.state.TakeBack(portion(child.Whole(), back-out.Back))
+		out.Back = back
+		recs.add(kindAside, out)
+	}
+	if err != nil {
+		return rejected(err)
+	}
+	state, err := paid.record()
+	if err = cmp.Or(err, recs.err); err != nil {
+		return err
+	}
+	if err := c.write(true, append([]vault.Record{state}, recs.recs...)...); err != nil {
+		return err
+	}
+	if inst.state = paid.state; g.Kept == 0 {
+		c.taken(backRecord{TID: g.TID, Over: true})
+	} else {
+		c.aside[out.Child] = out
+	}
+	return nil
 }
 
 // allowanceOf reads what a device gives back: a license that this module had
@@ -208,54 +264,15 @@ func (c *Core) took(sig *wire.Sign1, from *pki.Peer) error {
 	if !ok || rec.Over {
 		return nil
 	}
+	if kept, err := keptBy(rec.Object); err != nil || kept != t.Kept {
+		return err // it has said another thing since
+	}
 	rec.Object, rec.Over = nil, true
 	if err := c.commit(kindBack, rec); err != nil {
 		return err
 	}
 	c.backs[t.TID] = rec
 	return nil
-}
-
-// dwellRecord is a child without a count that a device of the house has: the
-// license it is of does not leave the house before it is given back.
-type dwellRecord struct {
-	_      struct{}       `cbor:",toarray"`
-	TID    ident.Transfer // the ALLOWANCE that it went by, the newest
-	Child  ident.License
-	Parent ident.License
-}
-
-// dwells notes a child that counts nothing. One that counts is accounted for in
-// its parent's state; with this one a device plays on whatever becomes of that.
-func (c *Core) dwells(tid ident.Transfer, child, parent *license.License) ([]vault.Record, error) {
-	if child.Whole() != (license.Share{}) {
-		return nil, nil
-	}
-	rec := dwellRecord{TID: tid, Child: child.Info().ID, Parent: parent.Info().ID}
-	c.dwell[rec.Child] = rec
-	out, err := newRecord(kindDwell, rec)
-	return []vault.Record{out}, err
-}
-
-// taken notes at a home server that a child is back: the one of this transfer,
-// not one that went since.
-func (c *Core) taken(rec backRecord) {
-	c.backs[rec.TID] = rec
-	for id, d := range c.dwell {
-		if d.TID == rec.TID {
-			delete(c.dwell, id)
-		}
-	}
-}
-
-// dwelling is how many devices of the house have a child of a license that counts nothing.
-func (c *Core) dwelling(inst *instance) (n int) {
-	for _, rec := range c.dwell {
-		if rec.Parent == inst.leaf().Info().ID {
-			n++
-		}
-	}
-	return n
 }
 
 // returnFirst refuses to let a license leave the house that its devices have.

@@ -55,7 +55,10 @@ func (c *Core) handOver(in trem.HandOver, r Reading) (trem.Handed, error) {
 	if peer.ID() == c.self {
 		return trem.Handed{}, rejected(fmt.Errorf("hand-over: it is here already"))
 	}
-	h := &handover{order: in, peer: peer, fellow: c.fellow(peer, in.To.Membership), r: r}
+	if m, ok := c.members[peer.ID()]; ok && !m.Removed && c.lapsed(m.Device, r) {
+		return trem.Handed{}, stateError("that device was not seen since " + dayOf(c.until[m.Device]-membershipLife) + ": it has to meet the house first")
+	}
+	h := &handover{order: in, peer: peer, fellow: c.fellow(peer, in.To.Membership, r), r: r}
 	m, tid, err := c.give(h)
 	if err != nil {
 		return trem.Handed{}, err
@@ -66,7 +69,7 @@ func (c *Core) handOver(in trem.HandOver, r Reading) (trem.Handed, error) {
 
 // fellow reports whether peer belongs to the house that this module manages or
 // is a member of.
-func (c *Core) fellow(peer *pki.Peer, membership []byte) bool {
+func (c *Core) fellow(peer *pki.Peer, membership []byte, r Reading) bool {
 	switch {
 	case c.domain != nil:
 		m, ok := c.members[peer.ID()]
@@ -77,12 +80,13 @@ func (c *Core) fellow(peer *pki.Peer, membership []byte) bool {
 	if x := peer.X5T(); slices.Equal(x[:], c.membership.Manager) {
 		return true
 	}
-	_, err := c.isFellow(peer, membership)
+	_, err := c.isFellow(peer, membership, r)
 	return err == nil
 }
 
-// isFellow checks the membership that a device of this module's house shows.
-func (c *Core) isFellow(peer *pki.Peer, membership []byte) (*Membership, error) {
+// isFellow checks the membership that a device of this module's house shows, and
+// that it is not over: for the manager by its own list, which knows of renewals.
+func (c *Core) isFellow(peer *pki.Peer, membership []byte, r Reading) (*Membership, error) {
 	var manager any
 	var domain ident.Domain
 	var generation uint64
@@ -91,6 +95,8 @@ func (c *Core) isFellow(peer *pki.Peer, membership []byte) (*Membership, error) 
 		manager, domain, generation = c.signer.Public(), c.domain.ID, c.domain.Generation
 		if m, ok := c.members[peer.ID()]; !ok || m.Removed {
 			return nil, fmt.Errorf("membership: %v is not of this house", peer.ID())
+		} else if c.lapsed(m.Device, r) {
+			return nil, fmt.Errorf("membership: %v was not seen since %s", peer.ID(), dayOf(c.until[m.Device]-membershipLife))
 		}
 	case c.membership != nil:
 		pub, err := c.managerKey()
@@ -107,6 +113,9 @@ func (c *Core) isFellow(peer *pki.Peer, membership []byte) (*Membership, error) 
 	}
 	if m.Device != peer.ID() || m.Domain != domain || m.Generation < generation {
 		return nil, fmt.Errorf("membership: not of this house, or of an older generation")
+	}
+	if c.domain == nil && c.clock.judge(r).Est >= m.NotAfter {
+		return nil, fmt.Errorf("membership: of %v, has lapsed", peer.ID())
 	}
 	return m, nil
 }
@@ -125,6 +134,9 @@ func (c *Core) give(h *handover) (transfer.Message, ident.Transfer, error) {
 		return nil, ident.Transfer{}, &trem.RefusalError{Decision: d}
 	}
 	h.inst = inst
+	if err := c.unseen(h.r); err != nil && inst.root().Info().Subject.Kind == license.SubjectDomain {
+		return nil, ident.Transfer{}, err
+	}
 	if c.unclosed(inst) {
 		return nil, ident.Transfer{}, stateError("this license has not been confirmed by where it came from")
 	}

@@ -29,7 +29,7 @@ type countedRecord struct {
 func counts(kind uint8) bool {
 	switch kind {
 	case kindIdentity, kindClock, kindRevocation, kindMembership, kindLicense, kindPeer, kindPairwise,
-		kindToken, kindIssuerTime, kindPast, kindWitnessed, kindSetBack, kindTwoHeads, kindFound, kindCounted, kindNotice, kindSunset:
+		kindToken, kindIssuerTime, kindPast, kindWitnessed, kindSetBack, kindTwoHeads, kindFound, kindCounted, kindNotice, kindSunset, kindSeen, kindWant:
 		return false
 	}
 	return true

@@ -104,6 +104,12 @@ func (c *Core) post(letter []byte, r Reading) (trem.Handed, error) {
 	if sig, err := wire.ParseSign1(s.Object, objectLeft, leftLimit); err == nil {
 		return c.depart(sig, peer)
 	}
+	if sig, err := wire.ParseSign1(s.Object, objectHere, hereLimit); err == nil {
+		return c.isHere(sig, peer, r)
+	}
+	if _, err := wire.ParseSign1(s.Object, objectMembership, membershipLimit()); err == nil {
+		return trem.Handed{}, c.renewedByLetter(s.Object, peer, r)
+	}
 	if _, _, err := parseLost(s.Object); err == nil {
 		return c.arbitrate(s.Object, peer, r)
 	}

@@ -96,7 +96,7 @@ func (c *Core) renewLoan(in trem.Renewal, r Reading) (trem.Handed, error) {
 		return trem.Handed{}, err
 	}
 	before.Phase, before.Loan = license.Held, nil
-	h := &handover{order: trem.HandOver{Op: trem.OpLend, ForMS: in.ForMS}, peer: peer, inst: inst, r: r, fellow: c.fellow(peer, linkMembership(lent.Chain[0]))}
+	h := &handover{order: trem.HandOver{Op: trem.OpLend, ForMS: in.ForMS}, peer: peer, inst: inst, r: r, fellow: c.fellow(peer, linkMembership(lent.Chain[0]), r)}
 	eval := c.input(inst, trem.Ask{Action: permission.Lend, Confirm: true}, r)
 	eval.State, eval.Request.Dest, eval.Request.For = before, c.destOf(h, inst), in.ForMS
 	if d := inst.leaf().Evaluate(eval); !d.Allow {

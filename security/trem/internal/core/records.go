@@ -24,7 +24,11 @@ const (
 	kindGone       = 0x0d // a loan is over here
 	kindLost       = 0x0f // a destination is reported lost
 	kindBack       = 0x1d // what was set aside for a device is given back
-	kindDwell      = 0x1e // a device of the house has a child without a count
+	kindDwell      = 0x1e // of earlier builds: a device of the house has a child without a count
+	kindAside      = 0x2d // a device of the house has this child
+	kindWant       = 0x2e // a device waits for what others have
+	kindWanted     = 0x2f // what a device has answered of that
+	kindSeen       = 0x2c // until when the newest membership of a member holds
 	kindRuling     = 0x1c // the arbiter's RELEASE, to be passed on
 	kindExported   = 0x22 // what a request for another system was answered with
 	kindPairwise   = 0x0e // an issuer's name for the house, learned from a fellow member

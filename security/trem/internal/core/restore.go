@@ -35,7 +35,7 @@ type opened struct {
 
 // restoreHouse makes this module the manager of the house of a backup. All of it
 // is one batch: a crash leaves the new house, or the restored one.
-func (c *Core) restoreHouse(in trem.RestoreOrder, data []byte) (trem.Restored, []byte, error) {
+func (c *Core) restoreHouse(in trem.RestoreOrder, data []byte, r Reading) (trem.Restored, []byte, error) {
 	if err := c.need(pki.HomeServer); err != nil {
 		return trem.Restored{}, nil, err
 	}
@@ -51,7 +51,7 @@ func (c *Core) restoreHouse(in trem.RestoreOrder, data []byte) (trem.Restored, [
 	if c.backups.restored != nil {
 		out, err = c.restoreAgain(b, in.Above)
 	} else {
-		out, err = c.restoreFirst(b, in.Above)
+		out, err = c.restoreFirst(b, in.Above, c.clock.judge(r).Est+membershipLife)
 	}
 	return out, b.host, rejected(err)
 }
@@ -108,8 +108,9 @@ func (b *opened) read(parts map[recovery.Kind][]byte) error {
 	return nil
 }
 
-// restoreFirst takes the house over.
-func (c *Core) restoreFirst(b *opened, above uint64) (trem.Restored, error) {
+// restoreFirst takes the house over. Nobody knows which members were seen since the
+// backup was made: each has its place until then, as if it had just been.
+func (c *Core) restoreFirst(b *opened, above uint64, until int64) (trem.Restored, error) {
 	switch {
 	case b.header.Manager == c.self:
 		return trem.Restored{}, fmt.Errorf("backup: this very home server made it; there is nothing to restore here")
@@ -130,6 +131,7 @@ func (c *Core) restoreFirst(b *opened, above uint64) (trem.Restored, error) {
 	s.add(kindDomain, d)
 	for _, m := range b.house.Members {
 		s.add(kindMember, m)
+		s.add(kindSeen, seenRecord{Device: m.Device, Until: until})
 	}
 	s.add(kindRecovery, key)
 	s.add(kindRestored, rec)
@@ -144,7 +146,7 @@ func (c *Core) restoreFirst(b *opened, above uint64) (trem.Restored, error) {
 	}
 	c.domain, c.backups.key, c.backups.restored = &d, &key, &rec
 	for _, m := range b.house.Members {
-		c.members[m.Device] = m
+		c.members[m.Device], c.until[m.Device] = m, until
 	}
 	for _, inst := range back {
 		c.hold(inst)

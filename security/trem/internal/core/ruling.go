@@ -22,6 +22,10 @@ func (c *Core) fromManager(s sheet, peer *pki.Peer, r Reading) (out trem.Handed,
 	if sig, err := wire.ParseSign1(s.Object, objectTakenBack, giveBackLimit); err == nil {
 		return out, true, c.took(sig, peer)
 	}
+	if sig, err := wire.ParseSign1(s.Object, objectWanted, giveBackLimit); err == nil {
+		out, err = c.offer(sig, peer, r)
+		return out, true, err
+	}
 	if sig, err := wire.ParseSign1(s.Object, objectNotice, lostLimit); err == nil {
 		out, err = c.noticed(sig, peer)
 		return out, true, err

@@ -38,6 +38,9 @@ func (c *Core) answer(ev sltp.EventRequest, r Reading) (body sltp.Body, code slt
 	if c.domain == nil || ev.Peer.Role() != pki.Device || !ok || m.Removed || c.isSuperseded() {
 		return nil, sltp.ErrorNotMember, nil
 	}
+	if _, err := c.sees(m.Device, r); err != nil {
+		return nil, 0, err
+	}
 	if old, err := c.repeat(ev.Peer.ID(), ev.Request.ReqID); old != nil || err != nil {
 		return old, 0, err
 	}
@@ -145,7 +148,11 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 	if !c.isKept(ev.Peer, ev.Request.Head) {
 		return nil, sltp.ErrorTryLater, nil
 	}
-	share, index := parent.leaf().DefaultShare(parent.state, n), parent.state.NextIndex
+	share, err := c.share(parent, ev.Peer.ID(), n, r)
+	if err != nil {
+		return nil, 0, err
+	}
+	index := parent.state.NextIndex
 	if share == (license.Share{}) { // not counted: each device has one child, always the same, so its interval begins once
 		index = c.members[ev.Peer.ID()].Index
 	}

@@ -59,8 +59,10 @@ func signed(t *testing.T, name wire.Object, v any) []byte {
 func TestTransfer_GiveBackWorkedExamples(t *testing.T) {
 	tid := ident.Transfer{Src: ident.Device(repeat(1, 16)), Dst: ident.Device(repeat(2, 16)), Incarnation: ident.Incarnation(repeat(3, 8)), Seq: 1}
 	for name, got := range map[string][]byte{
-		"given-back": signed(t, objectGivenBack, givenBack{License: []byte{0xa1, 0}, Spent: 1, TID: tid}),
-		"taken-back": signed(t, objectTakenBack, takenBack{TID: tid}),
+		"given-back":      signed(t, objectGivenBack, givenBack{License: []byte{0xa1, 0}, Spent: 1, TID: tid}),
+		"taken-back":      signed(t, objectTakenBack, takenBack{TID: tid}),
+		"given-back-some": signed(t, objectGivenBack, givenBack{License: []byte{0xa1, 0}, Spent: 1, TID: tid, Kept: 3}),
+		"wanted":          signed(t, objectWanted, wanted{TID: tid, Total: 4}),
 	} {
 		if want := named(t, "transfer.md", name); !bytes.Equal(got, want) {
 			t.Errorf("%s is %x, the page says %x", name, got, want)
@@ -96,5 +98,31 @@ func TestChain_GivenAwayWorkedExample(t *testing.T) {
 	got, _, err := parseRebinding(back.Transfers[0])
 	if d := cmp.Diff(record, got); err != nil || d != "" {
 		t.Errorf("the record: %v\n%s", err, d)
+	}
+}
+
+// TestMembership_HereWorkedExample holds a member's word that it is there against
+// the page.
+func TestMembership_HereWorkedExample(t *testing.T) {
+	got := signed(t, objectHere, here{Domain: ident.Domain(repeat(1, 16)), Device: ident.Device(repeat(2, 16)), At: 1798761600000})
+	if want := named(t, "membership.md", "here"); !bytes.Equal(got, want) {
+		t.Errorf("here is %x, the page says %x", got, want)
+	}
+}
+
+// TestTransfer_DwellOfAnEarlierBuild: what an earlier build has noted of children that
+// count nothing still holds their license in the house.
+func TestTransfer_DwellOfAnEarlierBuild(t *testing.T) {
+	old := dwellRecord{TID: ident.Transfer{Src: ident.Device(repeat(1, 16)), Seq: 7}, Child: ident.License{2}, Parent: ident.License{3}}
+	rec, err := newRecord(kindDwell, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Core{aside: map[ident.License]asideRecord{}}
+	if err := c.replay(rec); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := c.aside[old.Child], (asideRecord{TID: old.TID, Child: old.Child, Parent: old.Parent}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }

@@ -205,7 +205,7 @@ func (c *Core) learnRelayed(in *trem.RelayedTime, r Reading) error {
 	if err != nil {
 		return err
 	}
-	if err := c.isHousehold(peer, in.Membership); err != nil {
+	if err := c.isHousehold(peer, in.Membership, r); err != nil {
 		return err
 	}
 	at, elapsed, err := revocation.VerifyTimeRelay(in.Relay, peer, in.TimeSigner, c.verifier, c.sent.value)
@@ -230,7 +230,7 @@ func (c *Core) learnRelayed(in *trem.RelayedTime, r Reading) error {
 
 // isHousehold reports whether a peer is the manager of this module's house, or a
 // member of it.
-func (c *Core) isHousehold(peer *pki.Peer, membership []byte) error {
+func (c *Core) isHousehold(peer *pki.Peer, membership []byte, r Reading) error {
 	if c.membership != nil && len(membership) == 0 {
 		pub, err := c.managerKey()
 		if err != nil {
@@ -241,7 +241,7 @@ func (c *Core) isHousehold(peer *pki.Peer, membership []byte) error {
 		}
 		return nil
 	}
-	_, err := c.isFellow(peer, membership)
+	_, err := c.isFellow(peer, membership, r)
 	return err
 }
 

@@ -108,7 +108,7 @@ func (c *Core) mayGive(link []byte, inst *instance, from party, r Reading) error
 	case from.op == opLend, from.op == transfer.OpTransfer && from.peer.Role() == pki.HomeServer:
 		return nil
 	case from.op == transfer.OpMove, from.op == transfer.OpCopy:
-		return c.meet(from.peer, linkMembership(link), inst.leaf().Info().Issuer)
+		return c.meet(from.peer, linkMembership(link), inst.leaf().Info().Issuer, r)
 	}
 	return fmt.Errorf("license: it does not come from this house's server")
 }
@@ -138,67 +138,6 @@ func (c *Core) ours(inst *instance, signers []*pki.Peer, from party) error {
 func x5tOf(p *pki.Peer) []byte {
 	x := p.X5T()
 	return x[:]
-}
-
-// pairwise is the domain that this module shows to an issuer.
-func (c *Core) pairwise(issuer ident.Issuer) (ident.Domain, uint64, bool) {
-	if c.domain != nil {
-		return c.domain.pairwise(issuer), c.domain.Generation, true
-	}
-	if c.membership == nil {
-		return ident.Domain{}, 0, false
-	}
-	id, ok := c.membership.Pairwise[issuer]
-	if !ok {
-		id, ok = c.told[pairName{c.membership.Domain, issuer}]
-	}
-	return id, c.membership.Generation, ok
-}
-
-// meet checks the membership of a fellow member, and learns from it the name by
-// which an issuer knows the house: its server has signed it for both.
-func (c *Core) meet(peer *pki.Peer, membership []byte, issuer ident.Issuer) error {
-	m, err := c.isFellow(peer, membership)
-	if err != nil || c.membership == nil {
-		return err
-	}
-	_, _, known := c.pairwise(issuer)
-	id, tells := m.Pairwise[issuer]
-	if known || !tells {
-		return nil
-	}
-	rec := pairwiseRecord{House: m.Domain, Issuer: issuer, Domain: id}
-	data, err := newRecord(kindPairwise, rec)
-	if err != nil {
-		return err
-	}
-	c.along(true, data)
-	c.told[rec.name()] = id
-	return nil
-}
-
-// pairwiseRecord is the name by which an issuer knows a house, as a fellow
-// member's membership says it.
-type pairwiseRecord struct {
-	_      struct{} `cbor:",toarray"`
-	House  ident.Domain
-	Issuer ident.Issuer
-	Domain ident.Domain
-}
-
-type pairName struct {
-	house  ident.Domain
-	issuer ident.Issuer
-}
-
-func (r pairwiseRecord) name() pairName { return pairName{r.House, r.Issuer} }
-
-func (c *Core) pairwiseFor(issuer ident.Issuer) (ident.Domain, error) {
-	id, _, ok := c.pairwise(issuer)
-	if !ok {
-		return id, stateError("this module has no domain for that issuer")
-	}
-	return id, nil
 }
 
 // open takes the keys of a bundle that belongs to the leaf license. They rest in mem.
@@ -259,21 +198,33 @@ func (c *Core) renewed(link []byte, from *pki.Peer, r Reading) error {
 	if err != nil {
 		return err
 	}
+	return c.renewWith(m, l.Membership, from)
+}
+
+// renewWith takes a membership of this module, whose signature was checked, in the
+// place of the one that it has.
+func (c *Core) renewWith(m *Membership, data []byte, from *pki.Peer) error {
+	if c.membership == nil {
+		return fmt.Errorf("membership: this module is in no house")
+	}
 	if m.Domain != c.membership.Domain || m.Generation < c.membership.Generation {
 		return fmt.Errorf("membership: the renewal is of another house or an older generation")
 	}
 	if err := c.isManager(from, m.Generation); err != nil {
 		return err
 	}
-	if bytes.Equal(l.Membership, c.membershipBytes) {
-		return nil
+	if bytes.Equal(data, c.membershipBytes) || m.Generation == c.membership.Generation && m.NotAfter < c.membership.NotAfter {
+		return nil // it is here, or a newer one is
 	}
-	rec, err := newRecord(kindMembership, membershipRecord{Membership: l.Membership, Manager: from.Chain()})
+	if err := c.keepNames(m); err != nil {
+		return err
+	}
+	rec, err := newRecord(kindMembership, membershipRecord{Membership: data, Manager: from.Chain()})
 	if err != nil {
 		return err
 	}
 	c.along(true, rec)
-	c.membership, c.membershipBytes, c.manager = m, l.Membership, from.Chain()
+	c.membership, c.membershipBytes, c.manager = m, data, from.Chain()
 	return nil
 }
 

@@ -57,6 +57,12 @@ func (c *Core) letters(r Reading) (trem.Handed, error) {
 	if out, err = c.leftLetters(out); err != nil {
 		return out, err
 	}
+	if out, err = c.hereLetters(out, r); err != nil {
+		return out, err
+	}
+	if out, err = c.wantedLetters(out, r); err != nil {
+		return out, err
+	}
 	for i := range out.Letters[n:] {
 		out.Letters[n+i].Again = true
 	}
