@@ -17,12 +17,20 @@ type EndpointConfig struct {
 	Renew Renew // nil: it renews no certificates
 
 	Known   func(Addr) bool // whose proofs are taken on links; nil: nobody's
+	Prove   Prover          // nil: its HELLO is never signed
 	Auth    *AuthKey        // nil: no AUTH frames; its holder gets what they carry by Account
 	Account func(src Addr, a Account) error
 	Epoch   func() uint64                                // that it claims and can show by Gossip; nil: that of Hello
 	Gossip  func(src Addr, g Gossip) ([]Gossip, error)   // nil: it passes no revocation state on
 	Content func(src Addr, c Content) ([]Content, error) // nil: it names no places of content
 }
+
+// Prover makes a module's proof for a link: see Hello.Sign.
+type Prover func(link LinkID, relay Addr, hello [32]byte) (Proof, error)
+
+// maxSigned is how many answers to HELLO are signed in a second; those above come
+// without a proof, and who needs one asks again. Source: local, docs/spec/lrp.md section 8.
+const maxSigned = 8
 
 // Renew answers the body of a RENEW frame that src sent: the work of an
 // authority (docs/spec/authority-api.md). An error is as one of Serve.
@@ -35,6 +43,9 @@ type Endpoint struct {
 	mu    sync.Mutex
 	table *table // guarded by mu
 	links *Links // guarded by mu
+
+	second int64 // guarded by mu; of the newest signed answer, Unix s
+	signed int   // guarded by mu; in that second
 }
 
 // DefaultHello is what this package serves over a binding.
@@ -134,16 +145,10 @@ func (e *Endpoint) Close(link LinkID) {
 // greet answers a HELLO. One without a proof is told the name of a link to prove
 // itself on; one with a proof that does not hold is refused.
 func (e *Endpoint) greet(link LinkID, f Frame, now time.Time) Frame {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	offer, err := ParseHello(f.Body)
-	if err == nil && offer.Proof != nil {
-		src, err := e.links.Prove(link, f.Body, now, e.cfg.Known)
-		if err != nil || src != f.Src {
-			return ErrorFrame(f, CodeUnproven, 0)
-		}
-	} else {
-		link = e.links.Open(now)
+	link, sign, ok := e.admit(link, f, offer, now)
+	if err == nil && !ok {
+		return ErrorFrame(f, CodeUnproven, 0)
 	}
 	mine := e.cfg.Hello
 	mine.Link = link[:]
@@ -151,13 +156,50 @@ func (e *Endpoint) greet(link LinkID, f Frame, now time.Time) Frame {
 		mine.Epoch = e.cfg.Epoch()
 	}
 	body, _, err := mine.Answer(f.Body)
+	if err == nil && sign {
+		body, err = prove(body, LinkID(offer.Link), e.cfg.Self, e.cfg.Prove)
+	}
 	switch {
 	case errors.Is(err, ErrVersion):
 		return ErrorFrame(f, CodeVersion, 0)
+	case errors.Is(err, errModule):
+		return ErrorFrame(f, CodeInternal, 0)
 	case err != nil:
 		return ErrorFrame(f, CodeMalformed, 0)
 	}
 	return reply(f, TypeHello, body)
+}
+
+// admit takes the proof of an offer, or names a link, and says whether the answer
+// is to be signed. It is not ok where the proof does not hold.
+func (e *Endpoint) admit(link LinkID, f Frame, offer Hello, now time.Time) (_ LinkID, sign, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if offer.Proof != nil {
+		src, err := e.links.Prove(link, f.Body, now, e.cfg.Known)
+		return link, false, err == nil && src == f.Src
+	}
+	if e.cfg.Prove == nil || offer.Link == nil {
+		return e.links.Open(now), false, true
+	}
+	if second := now.Unix(); second != e.second {
+		e.second, e.signed = second, 0
+	}
+	e.signed++
+	return e.links.Open(now), e.signed <= maxSigned, true
+}
+
+// prove signs an answer's body over the name that its offer gave.
+func prove(body []byte, link LinkID, self Addr, by Prover) ([]byte, error) {
+	h, err := ParseHello(body)
+	if err != nil {
+		return nil, err
+	}
+	out, err := h.Sign(link, self, by)
+	if err != nil {
+		return nil, errModule // whatever it is, it is not the asker's fault
+	}
+	return out, nil
 }
 
 func (e *Endpoint) resume(f Frame, now time.Time) []Frame {

@@ -2,6 +2,7 @@ package lrp
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -74,6 +75,29 @@ func Introduce(ctx context.Context, who Introduction, now time.Time, carry func(
 	}
 	_, err = greeted(ctx, tx, link, signed, carry)
 	return link, agreed, err
+}
+
+// Recognize says HELLO to a module and returns what that answers, if the module
+// itself has signed it: what couriers on the way say of it counts for nothing.
+func Recognize(ctx context.Context, self, relay Addr, hello Hello, now time.Time, carry func(context.Context, LinkID, Frame) ([]Frame, error)) (Hello, error) {
+	var name LinkID
+	rand.Read(name[:]) // never returns an error
+	hello.Link = name[:]
+	offer, err := hello.Encode()
+	if err != nil {
+		return Hello{}, err
+	}
+	body, err := greeted(ctx, NewTransaction(relay, self, now, Life), LinkID{}, offer, carry)
+	if err != nil {
+		return Hello{}, err
+	}
+	if _, err := hello.Accept(offer, body); err != nil {
+		return Hello{}, err
+	}
+	if by, err := SignedBy(body, name, relay); err != nil || by != relay {
+		return Hello{}, errors.Join(fmt.Errorf("%w: it is not signed by the module that was asked", ErrProof), err)
+	}
+	return ParseHello(body)
 }
 
 // greeted says one HELLO and returns the body of the answer.

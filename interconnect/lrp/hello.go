@@ -46,6 +46,9 @@ type Hello struct {
 	Proof []byte `cbor:"18,keyasint,omitempty"`
 	// Seal is the sender's key for AUTH: a point of P-256, uncompressed.
 	Seal []byte `cbor:"20,keyasint,omitempty"`
+	// TLS is SHA-256 of the certificate of the household's CA, DER: what an answerer
+	// that proves itself says for its TLS.
+	TLS []byte `cbor:"22,keyasint,omitempty"`
 	// Other holds what later versions added under even keys of 16 and above,
 	// byte for byte. Odd ones are critical and refused.
 	Other map[uint64]wire.RawMessage `cbor:"-"`
@@ -61,6 +64,7 @@ const (
 	keyLink  = 16
 	keyProof = 18
 	keySeal  = 20
+	keyTLS   = 22
 )
 
 // helloLimit bounds a HELLO body.
@@ -93,7 +97,7 @@ func ParseHello(body []byte) (Hello, error) {
 	other := map[uint64]wire.RawMessage{}
 	for k, v := range all {
 		switch {
-		case k < 16 || k == keyLink || k == keyProof || k == keySeal:
+		case k < 16 || named(k):
 			continue
 		case k%2 == 1:
 			return Hello{}, fmt.Errorf("%w: unknown critical key %d", ErrFrame, k)
@@ -118,6 +122,9 @@ func ParseHello(body []byte) (Hello, error) {
 	return h, h.check()
 }
 
+// named reports whether a key of 16 and above has a field here.
+func named(k uint64) bool { return k == keyLink || k == keyProof || k == keySeal || k == keyTLS }
+
 func (h Hello) check() error {
 	if len(h.Versions) == 0 || !slices.IsSorted(h.Versions) || len(slices.Compact(slices.Clone(h.Versions))) != len(h.Versions) {
 		return fmt.Errorf("%w: versions are not ascending", ErrFrame)
@@ -128,11 +135,11 @@ func (h Hello) check() error {
 	if h.Offer != nil && (len(h.Offer) != sha256.Size || len(h.Versions) != 1) {
 		return fmt.Errorf("%w: answer without one version or the offer's hash", ErrFrame)
 	}
-	if h.Link != nil && len(h.Link) != len(LinkID{}) || h.Seal != nil && len(h.Seal) != sealKeyLen || len(h.Proof) > maxProof {
-		return fmt.Errorf("%w: link, proof or key of another length", ErrFrame)
+	if h.Link != nil && len(h.Link) != len(LinkID{}) || h.Seal != nil && len(h.Seal) != sealKeyLen || len(h.Proof) > maxProof || h.TLS != nil && len(h.TLS) != sha256.Size {
+		return fmt.Errorf("%w: link, proof, key or hash of another length", ErrFrame)
 	}
 	for k := range h.Other {
-		if k < 16 || k%2 == 1 || k == keyLink || k == keyProof || k == keySeal {
+		if k < 16 || k%2 == 1 || named(k) {
 			return fmt.Errorf("%w: extension under key %d", ErrFrame, k)
 		}
 	}
@@ -164,7 +171,7 @@ func (h Hello) Answer(offer []byte) (body []byte, a Agreement, err error) {
 	sum := sha256.Sum256(offer)
 	body, err = Hello{
 		Versions: []uint64{a.Version}, Protocols: a.Protocols, Bindings: a.Bindings, Limits: a.Limits, Epoch: h.Epoch, Offer: sum[:],
-		Link: h.Link, Seal: h.Seal,
+		Link: h.Link, Seal: h.Seal, TLS: h.TLS,
 	}.Encode()
 	return body, a, err
 }

@@ -102,13 +102,13 @@ func TestHello_Spec3_AnswerEchoesTheOffer(t *testing.T) {
 
 func TestHello_Spec3_ExtensionKeys(t *testing.T) {
 	h := hello(1)
-	h.Other = map[uint64]wire.RawMessage{22: {0x18, 0x2a}}
+	h.Other = map[uint64]wire.RawMessage{24: {0x18, 0x2a}}
 	b := encode(t, h)
 	got, err := lrp.ParseHello(b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(got.Other[22], []byte{0x18, 0x2a}) || !bytes.Equal(encode(t, got), b) {
+	if !bytes.Equal(got.Other[24], []byte{0x18, 0x2a}) || !bytes.Equal(encode(t, got), b) {
 		t.Errorf("the extension is not kept: %x", got.Other)
 	}
 	if _, _, err := hello(1).Answer(b); err != nil {
@@ -118,7 +118,7 @@ func TestHello_Spec3_ExtensionKeys(t *testing.T) {
 	if err := wire.Unmarshal(b, &all, wire.Limit{}); err != nil {
 		t.Fatal(err)
 	}
-	all[17] = all[22]
+	all[17] = all[24]
 	critical, err := wire.Marshal(all)
 	if err != nil {
 		t.Fatal(err)

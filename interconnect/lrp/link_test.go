@@ -1,6 +1,8 @@
 package lrp_test
 
 import (
+	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -214,3 +216,53 @@ func TestAddr_Spec1_BlindAddressesCannotBeCompared(t *testing.T) {
 		t.Errorf("blinded %v and %v of %v", a, b, lrp.AddrOf(spki))
 	}
 }
+
+// An answer is signed by the module that was asked, over the name that was offered:
+// a courier that answers in its place, or changes a byte, is not believed.
+func TestLink_Spec8_AnAnswerProvesItsModule(t *testing.T) {
+	house, courier := newParty(t), newParty(t)
+	sum := bytes.Repeat([]byte{7}, 32)
+	endpoint := func(p party, self lrp.Addr) *lrp.Endpoint {
+		hello := lrp.DefaultHello("http")
+		hello.TLS = sum
+		e, err := lrp.NewEndpoint(lrp.EndpointConfig{Self: self, Hello: hello, Prove: p.sign})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	ask := func(e *lrp.Endpoint, change func(*lrp.Frame)) (lrp.Hello, error) {
+		return lrp.Recognize(t.Context(), lrp.Addr{1}, house.addr, lrp.DefaultHello("http"), start, func(_ context.Context, _ lrp.LinkID, f lrp.Frame) ([]lrp.Frame, error) {
+			out := e.Handle(f, start, nil)
+			for i := range out {
+				change(&out[i])
+			}
+			return out, nil
+		})
+	}
+	same := func(*lrp.Frame) {}
+	e := endpoint(house, house.addr)
+	if h, err := ask(e, same); err != nil || !bytes.Equal(h.TLS, sum) {
+		t.Errorf("the house: %x, %v", h.TLS, err)
+	}
+	other := func(f *lrp.Frame) { f.Body = bytes.Replace(f.Body, sum, bytes.Repeat([]byte{8}, 32), 1) }
+	for what, err := range map[string]error{
+		"a courier":      second(ask(endpoint(courier, house.addr), same)),
+		"a changed byte": second(ask(e, other)),
+	} {
+		if !errors.Is(err, lrp.ErrProof) {
+			t.Errorf("%s is believed: %v", what, err)
+		}
+	}
+	signed := 0
+	for range 20 { // who makes a module sign for ever is answered without a proof
+		if _, err := ask(e, same); err == nil {
+			signed++
+		}
+	}
+	if signed > 8 {
+		t.Errorf("%d signatures in a second", signed)
+	}
+}
+
+func second(_ lrp.Hello, err error) error { return err }

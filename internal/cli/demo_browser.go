@@ -95,7 +95,7 @@ func (s *watched) compare(ctx context.Context, d *demo) error {
 	if err != nil {
 		return err
 	}
-	head, err := fetch(ctx, s.base+"/"+t.Name+"/init")
+	head, err := fetch(ctx, http.DefaultClient, s.base+"/"+t.Name+"/init")
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (s *watched) compare(ctx context.Context, d *demo) error {
 	}
 	for i := range t.Segments {
 		s.segment = fmt.Sprintf("%s/%s/%d", s.base, t.Name, i)
-		seg, err := fetch(ctx, s.segment)
+		seg, err := fetch(ctx, http.DefaultClient, s.segment)
 		if err != nil {
 			return err
 		}

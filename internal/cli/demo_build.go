@@ -228,12 +228,15 @@ func (d *demo) makeDevices(ctx context.Context) error {
 }
 
 // pair runs the device's side and the owner's side of one pairing.
-func (d *demo) pair(ctx context.Context, name string) error {
+func (d *demo) pair(ctx context.Context, name string) error { return d.pairAt(ctx, name, d.homeURL) }
+
+// pairAt pairs a device that reaches the house at a URL.
+func (d *demo) pairAt(ctx context.Context, name, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, startGrace)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		_, err := d.must(ctx, "device", "pair", "--dir", d.path(name), "--home", d.homeURL, "--name", name)
+		_, err := d.must(ctx, "device", "pair", "--dir", d.path(name), "--home", url, "--name", name)
 		done <- err
 	}()
 	for {

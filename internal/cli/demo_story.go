@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -200,7 +201,7 @@ type titleSeen struct {
 }
 
 func (d *demo) library(ctx context.Context) ([]titleSeen, error) {
-	data, err := fetch(ctx, d.homeURL+"/api/v1/library")
+	data, err := fetch(ctx, http.DefaultClient, d.homeURL+"/api/v1/library")
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -53,7 +54,7 @@ func (d *demo) proveWalls(ctx context.Context) (string, error) {
 
 // homeModule is what the house's server says of its module.
 func (d *demo) homeModule(ctx context.Context) (trem.Status, error) {
-	data, err := fetch(ctx, d.homeURL+"/api/v1/status")
+	data, err := fetch(ctx, http.DefaultClient, d.homeURL+"/api/v1/status")
 	if err != nil {
 		return trem.Status{}, err
 	}

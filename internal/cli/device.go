@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -50,6 +51,7 @@ func defaultDir(kind string) string {
 type deviceConfig struct {
 	Home   string       `json:"home"`           // URL
 	Server ident.Device `json:"server"`         // the home server's ID
+	CA     []byte       `json:"ca,omitempty"`   // of the house's TLS, DER; Home is https then
 	Asked  []wish       `json:"asked,omitzero"` // of this house, without a final answer yet
 
 	Read uint64               `json:"read,omitzero"` // number of the newest letter that was taken
@@ -64,6 +66,8 @@ type device struct {
 	cfg  deviceConfig
 	trem *trem.Client
 	link *lrphttp.Client // to its house; made when it is needed
+
+	client *http.Client // likewise
 }
 
 // withDevice opens the device of a folder for one command.

@@ -86,6 +86,7 @@ type download struct {
 	from string // address of the title's files
 	told time.Time
 	env  *Env
+	web  *http.Client // reaches from
 }
 
 func (d *device) download(ctx context.Context, env *Env, id ident.Content, dir string) (downloaded, error) {
@@ -100,7 +101,7 @@ func (d *device) download(ctx context.Context, env *Env, id ident.Content, dir s
 	if dir == "" {
 		dir = d.contentDir(id)
 	}
-	run := &download{downloaded: downloaded{Content: id, Dir: dir}, env: env, from: strings.TrimSuffix(d.cfg.Home, "/") + "/content/" + url.PathEscape(id.String()) + "/"}
+	run := &download{downloaded: downloaded{Content: id, Dir: dir}, env: env, web: d.web(), from: strings.TrimSuffix(d.cfg.Home, "/") + "/content/" + url.PathEscape(id.String()) + "/"}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return downloaded{}, fmt.Errorf("make the folder: %w", err)
 	}
@@ -233,7 +234,7 @@ func (r *download) rest(ctx context.Context, root *os.Root, part string, f conte
 	if info.Size() > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", info.Size()))
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := r.web.Do(req)
 	if err != nil {
 		return 0, later("the house does not answer: %w", err)
 	}

@@ -20,6 +20,7 @@ import (
 type files struct {
 	dir string // or
 	url string
+	web *http.Client // with url
 	id  ident.Content
 }
 
@@ -30,7 +31,7 @@ func (d *device) files(id ident.Content, dir string) (*files, error) {
 	if dir == "" && d.cfg.Home == "" {
 		return nil, errors.New("this device belongs to no house yet: pair it (lares device pair), or name a folder with --content")
 	}
-	return &files{dir: dir, url: d.cfg.Home, id: id}, nil
+	return &files{dir: dir, url: d.cfg.Home, web: d.web(), id: id}, nil
 }
 
 // playFiles are files for playing: of the named folder, else of what this device
@@ -129,7 +130,7 @@ func (f *files) load(ctx context.Context, name string) ([]byte, error) {
 
 func (f *files) open(ctx context.Context, name string) (io.ReadCloser, error) {
 	if f.dir == "" {
-		return get(ctx, strings.TrimSuffix(f.url, "/")+"/content/"+url.PathEscape(f.id.String())+"/"+name)
+		return get(ctx, f.web, strings.TrimSuffix(f.url, "/")+"/content/"+url.PathEscape(f.id.String())+"/"+name)
 	}
 	return f.openFile(name)
 }
@@ -144,12 +145,12 @@ func (f *files) openFile(name string) (*os.File, error) {
 }
 
 // get opens a file over HTTP.
-func get(ctx context.Context, from string) (io.ReadCloser, error) {
+func get(ctx context.Context, web *http.Client, from string) (io.ReadCloser, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
 		return nil, err
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := web.Do(req)
 	if err != nil {
 		return nil, later("the house does not answer: %w", err)
 	}
@@ -160,8 +161,8 @@ func get(ctx context.Context, from string) (io.ReadCloser, error) {
 }
 
 // fetch gets one small file over HTTP.
-func fetch(ctx context.Context, from string) ([]byte, error) {
-	in, err := get(ctx, from)
+func fetch(ctx context.Context, web *http.Client, from string) ([]byte, error) {
+	in, err := get(ctx, web, from)
 	if err != nil {
 		return nil, err
 	}

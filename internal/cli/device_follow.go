@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+	"net/http"
 
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
@@ -21,8 +21,8 @@ func (d *device) follow(ctx context.Context) error {
 	if err != nil || st.Domain == (ident.Domain{}) || d.cfg.Home == "" {
 		return err
 	}
-	path := strings.TrimSuffix(d.cfg.Home, "/") + home.RestorePath
-	data, err := fetch(ctx, path+"/"+st.Domain.String())
+	path := d.plain() + home.RestorePath // a restored house may have another CA, and what it says is signed
+	data, err := fetch(ctx, http.DefaultClient, path+"/"+st.Domain.String())
 	if err != nil {
 		return nil //nolint:nilerr // see above
 	}

@@ -90,7 +90,7 @@ func (d *device) catchUp(ctx context.Context, now func() time.Time) error {
 	if err != nil || len(st.Roots) == 0 {
 		return err
 	}
-	house := &lrphttp.Client{URL: d.cfg.Home}
+	house := &lrphttp.Client{URL: d.cfg.Home, HTTP: d.web()}
 	tx := lrp.NewTransaction(lrp.Addr(d.cfg.Server), lrp.Addr(st.Device), now(), lrp.Life)
 	hello := lrp.DefaultHello("http", "file", "unix")
 	hello.Epoch = st.Epoch

@@ -160,7 +160,7 @@ func (k *logKeeper) exchange(ctx context.Context) error {
 	if err := home.SendLog(ctx, k.d.trem, k.offer(ctx, k.self), k.put(ctx, k.self)); err != nil {
 		return err
 	}
-	data, err := fetch(ctx, k.url)
+	data, err := fetch(ctx, k.d.web(), k.url)
 	if err != nil {
 		return err
 	}
@@ -211,7 +211,7 @@ func (k *logKeeper) share(ctx context.Context, id ident.Device) error {
 
 // at lists the copies of a module's log at the house.
 func (k *logKeeper) at(ctx context.Context, id ident.Device) (out home.LogsOf, err error) {
-	data, err := fetch(ctx, k.url+"/"+id.String())
+	data, err := fetch(ctx, k.d.web(), k.url+"/"+id.String())
 	if err != nil {
 		return out, err
 	}
@@ -234,7 +234,7 @@ func (k *logKeeper) fetch(ctx context.Context, id ident.Device, c home.LogCopy) 
 		return err
 	}
 	for _, sum := range missing {
-		data, err := fetch(ctx, k.url+"/"+id.String()+"/"+sum.String())
+		data, err := fetch(ctx, k.d.web(), k.url+"/"+id.String()+"/"+sum.String())
 		if err != nil {
 			return err
 		}

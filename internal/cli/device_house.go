@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -62,7 +63,9 @@ func newDevicePairCmd(env *Env, dir *string) *cobra.Command {
 		Short: "Join a house: shows a code that its owner approves",
 		Long: `Ask a home server to admit this device. Both show the same code; the owner
 compares and approves it at the house. The code holds for ten minutes and is
-bound to both sides' keys.`,
+bound to both sides' keys. From then on the device speaks to the house by HTTPS, under
+the CA that the house's secure player signs for; on this machine only when the
+address says https.`,
 		Example: `  lares device pair --home http://home.local:7710
   lares device pair --home http://127.0.0.1:7710 --name "Living room" --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -72,7 +75,7 @@ bound to both sides' keys.`,
 					return err
 				}
 				return env.print(cmd, d.cfg, func(w io.Writer) error {
-					_, err := fmt.Fprintf(w, "This device belongs to the house at %s.\n", url)
+					_, err := fmt.Fprintf(w, "This device belongs to the house at %s.\n", d.cfg.Home)
 					return err
 				})
 			})
@@ -85,6 +88,8 @@ bound to both sides' keys.`,
 }
 
 func (d *device) pair(ctx context.Context, env *Env, name string) error {
+	asked := strings.HasPrefix(d.cfg.Home, "https://")
+	d.cfg.Home, d.cfg.CA, d.client, d.link = d.plain(), nil, nil, nil // whose CA it is, is known when the device is paired
 	if err := d.renew(ctx); err != nil {
 		return err
 	}
@@ -121,6 +126,9 @@ func (d *device) pair(ctx context.Context, env *Env, name string) error {
 	if d.cfg.Server != server { // what another house was asked for, this one does not owe
 		d.cfg.Server, d.cfg.Asked, d.cfg.Read, d.cfg.Sent, d.cfg.Asks = server, nil, 0, nil, nil
 	}
+	if err := d.secure(ctx, asked); err != nil {
+		return err
+	}
 	return d.save()
 }
 
@@ -138,19 +146,24 @@ func machineMark(dir string) ([]byte, error) {
 	return id, os.WriteFile(file, id, 0o600)
 }
 
+// renewTimeout bounds each question of renew. Source: local.
+const renewTimeout = 30 * time.Second
+
 // renew brings revocation state and time from the house to this device's
 // module. A house that is away is no error here: the module knows what it knows.
 func (d *device) renew(ctx context.Context) error {
 	if err := d.catchUp(ctx, time.Now); err != nil {
 		return err
 	}
-	err := learn(ctx, d.trem, d.cfg.Home)
+	web := *d.web()
+	web.Timeout = renewTimeout
+	err := learn(ctx, d.trem, &web, d.cfg.Home)
 	var e *trem.Error
 	if errors.As(err, &e) && e.Code == trem.CodeRejected {
 		return err
 	}
 	if err == nil { // the house is there, and its authority behind it, perhaps
-		_, err = renewCertificate(ctx, d.trem, d.cfg.Home, time.Now())
+		_, err = renewCertificate(ctx, d.trem, &web, d.cfg.Home, time.Now())
 		if errors.As(err, &e) && e.Code == trem.CodeRejected {
 			return err
 		}

@@ -15,7 +15,7 @@ import (
 // for: for its letters, and for copies of logs.
 func (d *device) house(self ident.Device) *lrphttp.Client {
 	if d.link == nil {
-		d.link = &lrphttp.Client{URL: d.cfg.Home, Who: introduction(d.trem, self, d.cfg.Server), Now: time.Now}
+		d.link = &lrphttp.Client{URL: d.cfg.Home, HTTP: d.web(), Who: introduction(d.trem, self, d.cfg.Server), Now: time.Now}
 	}
 	return d.link
 }
@@ -25,9 +25,16 @@ func introduction(module *trem.Client, self, relay ident.Device) *lrp.Introducti
 	return &lrp.Introduction{
 		Self: lrp.Addr(self), Relay: lrp.Addr(relay), Hello: lrp.DefaultHello("http", "file", "unix"),
 		Sign: func(ctx context.Context, link lrp.LinkID, to lrp.Addr, hello [32]byte) (lrp.Proof, error) {
-			p, err := module.ProveLink(ctx, trem.LinkOrder{Link: link, Relay: ident.Device(to), Hello: hello})
-			return lrp.Proof{Leaf: p.Leaf, Statement: p.Statement}, err
+			return prover(ctx, module)(link, to, hello)
 		},
+	}
+}
+
+// prover makes the proofs of a module, inside of it.
+func prover(ctx context.Context, module *trem.Client) lrp.Prover {
+	return func(link lrp.LinkID, to lrp.Addr, hello [32]byte) (lrp.Proof, error) {
+		p, err := module.ProveLink(ctx, trem.LinkOrder{Link: link, Relay: ident.Device(to), Hello: hello})
+		return lrp.Proof{Leaf: p.Leaf, Statement: p.Statement}, err
 	}
 }
 
@@ -44,7 +51,7 @@ func (d *device) linked(ctx context.Context, self ident.Device, make func() (*ht
 			return nil, err
 		}
 		req.Header.Set(lrphttp.LinkHeader, link.Header())
-		res, err := http.DefaultClient.Do(req)
+		res, err := d.web().Do(req)
 		if err != nil {
 			return nil, later("the house does not answer: %w", err)
 		}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/x509"
@@ -8,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/lares-drm/lares/license/ident"
@@ -36,14 +38,15 @@ func enroll(ctx context.Context, module *trem.Client, ca string, role pki.Role, 
 	if err := module.Enroll(ctx, e); err != nil {
 		return fmt.Errorf("store the certificate: %w", err)
 	}
-	return learn(ctx, module, ca)
+	return learn(ctx, module, nil, ca)
 }
 
 // learn gives a module the newest time and revocation state of an authority.
-func learn(ctx context.Context, module *trem.Client, from string) error {
-	a := authorityOf(from)
+// web reaches it; nil is a client of the authority's own.
+func learn(ctx context.Context, module *trem.Client, web *http.Client, from string) error {
+	a := &authority.Client{URL: from, HTTP: web}
 	err := learnTime(ctx, module, a)
-	if errors.Is(err, authority.ErrAway) && relayedTime(ctx, module, from) == nil {
+	if errors.Is(err, authority.ErrAway) && relayedTime(ctx, module, web, from) == nil {
 		err = nil
 	}
 	return errors.Join(err, learnState(ctx, module, a))
@@ -63,12 +66,12 @@ func learnTime(ctx context.Context, module *trem.Client, a *authority.Client) er
 
 // relayedTime asks a house for the time that its own module knows, when the
 // authority behind it is away.
-func relayedTime(ctx context.Context, module *trem.Client, from string) error {
+func relayedTime(ctx context.Context, module *trem.Client, web *http.Client, from string) error {
 	nonce, err := module.Nonce(ctx)
 	if err != nil {
 		return err
 	}
-	data, err := fetch(ctx, strings.TrimSuffix(from, "/")+home.PathRelayedTime+"?nonce="+hex.EncodeToString(nonce))
+	data, err := fetch(ctx, cmp.Or(web, http.DefaultClient), strings.TrimSuffix(from, "/")+home.PathRelayedTime+"?nonce="+hex.EncodeToString(nonce))
 	if err != nil {
 		return err
 	}

@@ -144,7 +144,7 @@ func serveHome(ctx context.Context, env *Env, f homeFlags) (err error) {
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	log := slog.New(slog.NewTextHandler(env.Stderr, nil))
-	h, handler, err := buildHome(ctx, env, f, module, log)
+	h, handler, secret, err := buildHome(ctx, env, f, module, log)
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func serveHome(ctx context.Context, env *Env, f homeFlags) (err error) {
 		g.Go(func() error { keepRenewed(gctx, module, f.ca, env.Now, log); return nil })
 	}
 	g.Go(func() error {
-		if err := srv.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := serveBoth(srv, listener, secret.Config()); err != nil {
 			return fmt.Errorf("serve the house: %w", err)
 		}
 		return nil
@@ -187,34 +187,39 @@ func serveHome(ctx context.Context, env *Env, f homeFlags) (err error) {
 	return g.Wait()
 }
 
-func buildHome(ctx context.Context, env *Env, f homeFlags, module *trem.Client, log *slog.Logger) (*home.Home, http.Handler, error) {
+func buildHome(ctx context.Context, env *Env, f homeFlags, module *trem.Client, log *slog.Logger) (*home.Home, http.Handler, *home.TLS, error) {
 	st, err := module.Status(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if len(st.Leaf) == 0 {
-		return nil, nil, fmt.Errorf("this house is not founded yet: lares home init --dir %s", f.dir)
+		return nil, nil, nil, fmt.Errorf("this house is not founded yet: lares home init --dir %s", f.dir)
 	}
 	leaf, err := x509.ParseCertificate(st.Leaf)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the house's certificate: %w", err)
+		return nil, nil, nil, fmt.Errorf("read the house's certificate: %w", err)
 	}
-	cfg := home.Config{Dir: f.dir, Module: module, Courier: courier(module, leaf.RawSubjectPublicKeyInfo, env.Now), Now: env.Now, Log: log}
+	secret, err := home.OpenTLS(f.dir, st.Device, env.Now)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	long := context.WithoutCancel(ctx)
+	cfg := home.Config{TLS: secret, Prove: prover(long, module), Dir: f.dir, Module: module, Courier: courier(module, leaf.RawSubjectPublicKeyInfo, env.Now), Now: env.Now, Log: log}
 	cfg.Frames = func(ctx context.Context, url string, f lrp.Frame) ([]lrp.Frame, error) {
 		return (&lrphttp.Client{URL: url}).Exchange(ctx, f)
 	}
 	if f.ca != "" {
 		cfg.Authority = authorityOf(f.ca)
 		if cfg.Relay, err = home.NewRelay(f.dir, f.ca, nil, env.Now); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
 	h, err := home.New(cfg)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	handler, err := httpd.New(httpd.Config{Home: h, Frames: &lrphttp.Server{Frames: passRenewals(h.FrameBy, f.ca, env.Now), Wait: h.Wait}, Relay: cfg.Relay, Play: playFiles(), Hosts: f.hosts, Log: log})
-	return h, handler, err
+	handler, err := httpd.New(httpd.Config{Home: h, Frames: &lrphttp.Server{Frames: passRenewals(h.FrameBy, f.ca, env.Now), Wait: h.Wait}, TLS: secret, Relay: cfg.Relay, Play: playFiles(), Hosts: f.hosts, Log: log})
+	return h, handler, secret, err
 }
 
 // playFiles is the folder play beside this program, which `make build` fills

@@ -112,7 +112,7 @@ func initIssuer(ctx context.Context, dir string, cfg *issuerConfig, voucher stri
 	if err != nil {
 		return err
 	}
-	if err := learn(ctx, module, cfg.CA); err != nil {
+	if err := learn(ctx, module, nil, cfg.CA); err != nil {
 		return authorityError(err)
 	}
 	if err := makeToken(dir); err != nil {

@@ -272,7 +272,7 @@ func (s *issuerServer) watch(ctx context.Context) error {
 // learn visits the authority. One that is away is no error: the module knows
 // what it knows, and grants wait until it knows something.
 func (s *issuerServer) learn(ctx context.Context) {
-	if err := learn(ctx, s.module, s.cfg.CA); err != nil && ctx.Err() == nil {
+	if err := learn(ctx, s.module, nil, s.cfg.CA); err != nil && ctx.Err() == nil {
 		s.log.LogAttrs(ctx, slog.LevelWarn, "authority not heard", slog.Any("error", err))
 	}
 }

@@ -392,6 +392,11 @@ func TestLRP_RealHosts(t *testing.T) {
 	if out, err := n.in(n.hosts["car"].pid, "ip", "route", "get", shopAddr).CombinedOutput(); err == nil {
 		t.Fatalf("the car reaches the shop by itself: %s", out)
 	}
+	for _, name := range []string{"phone", "car"} { // in the house's network they speak TLS
+		if data, err := os.ReadFile(filepath.Join(n.path(name), "device.json")); err != nil || !strings.Contains(string(data), `"https://`) {
+			t.Errorf("%s has not pinned its house (%v)", name, err)
+		}
+	}
 	const grants, each = 4, 6
 	for range grants {
 		n.must("shop", "issuer", "grant", "--dir", n.path("shop"), "--domain", house.ID, "--content", string(bought),

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,12 +58,12 @@ func due(st *trem.Status, root []byte, now time.Time) (string, error) {
 // renewCertificate renews a module's certificates over the license relay when
 // they are due; url is the authority's, or that of a home server that passes
 // the frame on. It returns why it did, or "".
-func renewCertificate(ctx context.Context, module *trem.Client, url string, now time.Time) (string, error) {
+func renewCertificate(ctx context.Context, module *trem.Client, web *http.Client, url string, now time.Time) (string, error) {
 	st, err := module.Status(ctx)
 	if err != nil || len(st.Chain) == 0 {
 		return "", err
 	}
-	trust, err := authorityOf(url).Trust(ctx)
+	trust, err := (&authority.Client{URL: url, HTTP: web}).Trust(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -77,7 +78,7 @@ func renewCertificate(ctx context.Context, module *trem.Client, url string, now 
 	if err != nil {
 		return "", err
 	}
-	e, err := authority.Renew(ctx, (&lrphttp.Client{URL: url}).Exchange, trust.Roots[0], st.Device, st.Chain, req, now)
+	e, err := authority.Renew(ctx, (&lrphttp.Client{URL: url, HTTP: web}).Exchange, trust.Roots[0], st.Device, st.Chain, req, now)
 	if errors.Is(err, authority.ErrNotDue) {
 		return "", nil
 	}
@@ -95,7 +96,7 @@ func keepRenewed(ctx context.Context, module *trem.Client, url string, now func(
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
 	for {
-		why, err := renewCertificate(ctx, module, url, now())
+		why, err := renewCertificate(ctx, module, nil, url, now())
 		switch {
 		case err != nil && ctx.Err() == nil:
 			log.LogAttrs(ctx, slog.LevelWarn, "certificate not renewed", slog.Any("error", err))
@@ -152,10 +153,10 @@ house; this is for a module that none of them runs.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, stop()) }()
-			if err := learn(cmd.Context(), module, url); err != nil {
+			if err := learn(cmd.Context(), module, nil, url); err != nil {
 				return err
 			}
-			why, err := renewCertificate(cmd.Context(), module, url, env.Now())
+			why, err := renewCertificate(cmd.Context(), module, nil, url, env.Now())
 			switch {
 			case errors.Is(err, authority.ErrAway), errors.Is(err, authority.ErrBusy):
 				return later("%w", err)

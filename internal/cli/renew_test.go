@@ -33,7 +33,7 @@ func TestTREM_RenewsAfterARotation(t *testing.T) {
 	module, stop, err := startTREM(h.path("device"))
 	s.ok(err)
 	s.ok(enroll(t.Context(), module, url, pki.Device, s.voucher("--role", "device")))
-	if why, err := renewCertificate(t.Context(), module, home, time.Now()); why != "" || err != nil {
+	if why, err := renewCertificate(t.Context(), module, nil, home, time.Now()); why != "" || err != nil {
 		t.Errorf("not due: %q, %v", why, err)
 	}
 	before, err := module.Status(t.Context())

@@ -39,6 +39,7 @@ type Config struct {
 	Home   *home.Home   // required
 	Frames http.Handler // required: serves /lrp/v1/frames
 	Play   fs.FS        // nil: no page "Try to lose a film"; play.wasm and wasm_exec.js
+	TLS    *home.TLS    // nil: there is no CA of the house to be had
 	Relay  *home.Relay  // nil: devices get no statements of the authority here
 	Hosts  []string     // host names, besides loopback ones, under which the owner's pages answer
 	Log    *slog.Logger // nil: no log
@@ -145,6 +146,12 @@ func (s *server) deviceRoutes(m *http.ServeMux) {
 	m.HandleFunc("POST "+home.PairPath, s.pairOpen)
 	m.HandleFunc("POST "+home.PairPath+"/{id}/nonce", s.pairReveal)
 	m.HandleFunc("GET "+home.PairPath+"/{id}", s.pairAnswer)
+	if s.TLS != nil {
+		m.HandleFunc("GET "+home.PathTLS, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/pkix-cert")
+			w.Write(s.TLS.CA()) //nolint:errcheck // the client is gone
+		})
+	}
 	s.restoreRoutes(m)
 	m.HandleFunc("GET "+home.PathRecipients+"/{name}", s.recipient)
 	m.HandleFunc("GET "+home.PathLetters+"/{device}", s.letters)

@@ -180,7 +180,11 @@ func (h *Home) endpoint(ctx context.Context) (*lrp.Endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := lrp.EndpointConfig{Self: lrp.Addr(st.Device), Known: h.knows}
+	cfg := lrp.EndpointConfig{Self: lrp.Addr(st.Device), Known: h.knows, Prove: h.cfg.Prove, Hello: lrp.DefaultHello("http")}
+	if h.cfg.TLS != nil && cfg.Prove != nil {
+		sum := h.cfg.TLS.CASum()
+		cfg.Hello.TLS = sum[:]
+	}
 	if h.cfg.Relay != nil {
 		long := context.WithoutCancel(ctx) // the endpoint outlives the first frame
 		cfg.Epoch = h.cfg.Relay.Epoch

@@ -106,6 +106,8 @@ type Config struct {
 	Frames     Frames           // nil: nothing is handed over to other houses
 	Authority  Authority        // nil: nothing is learned
 	Relay      *Relay           // nil: devices get no safety list from here
+	TLS        *TLS             // nil: devices are not told how to recognize the house's TLS
+	Prove      lrp.Prover       // the module's proof of who answers a HELLO; nil: none
 	Now        func() time.Time // required
 	Log        *slog.Logger     // nil: no log
 	LearnEvery time.Duration    // between two visits to the authority; default 1 minute
