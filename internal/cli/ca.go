@@ -28,7 +28,7 @@ puts them into a token or a TPM: whoever reads it is the authority. The commands
 	cmd.PersistentFlags().StringVar(&dir, "dir", defaultDir("ca"), "the authority's folder")
 	cmd.AddCommand(
 		newCACeremonyCmd(env, &dir), newCAServeCmd(env, &dir), newCAVoucherCmd(env, &dir), newCAIssueCmd(env, &dir), newCABulkCmd(env, &dir),
-		newCAClassCmd(env, &dir), newCARevokeCmd(env, &dir), newCATimeResetCmd(env, &dir), newCAPublishCmd(env, &dir), newCACRLCmd(env, &dir), newCARootCmd(env, &dir), newCAShowCmd(env, &dir), newCASunsetCmd(env, &dir), newCASimulateCmd(env),
+		newCAClassCmd(env, &dir), newCARevokeCmd(env, &dir), newCATimeResetCmd(env, &dir), newCAPublishCmd(env, &dir), newCACRLCmd(env, &dir), newCARootCmd(env, &dir), newCASignerCmd(env, &dir), newCAShowCmd(env, &dir), newCASunsetCmd(env, &dir), newCASimulateCmd(env),
 	)
 	return cmd
 }

@@ -200,8 +200,9 @@ func (f *issueFlags) write(cmd *cobra.Command, env *Env, c *authority.Certified)
 // caAnswer is what 'ca show' says.
 type caAnswer struct {
 	Name       string                `json:"name"`
-	Root       string                `json:"root_sha256"` // of the root certificate that signs, hexadecimal
-	Rotations  int                   `json:"rotations"`   // roots before it
+	Root       string                `json:"root_sha256"`                // of the root certificate that signs, hexadecimal
+	Rotations  int                   `json:"rotations"`                  // roots before it
+	Signer     uint64                `json:"signer_generation,omitzero"` // state signers before the one that signs
 	Epoch      uint64                `json:"epoch"`
 	IssuedAt   time.Time             `json:"issued_at"`
 	NextUpdate time.Time             `json:"next_update"`
@@ -225,7 +226,7 @@ func showCA(cmd *cobra.Command, env *Env, a *authority.Authority) error {
 	head := a.State().Head()
 	sum := sha256.Sum256(a.Trust().Roots[0])
 	out := caAnswer{
-		Name: a.Name(), Root: hex.EncodeToString(sum[:]), Rotations: len(a.Trust().Rotations), Epoch: head.Epoch.Number,
+		Name: a.Name(), Root: hex.EncodeToString(sum[:]), Rotations: len(a.Trust().Rotations), Signer: a.Generation(), Epoch: head.Epoch.Number,
 		IssuedAt: time.UnixMilli(head.IssuedAt).UTC(), NextUpdate: time.UnixMilli(head.NextUpdate).UTC(), Classes: a.Classes(),
 	}
 	return env.print(cmd, out, func(w io.Writer) error {
@@ -234,6 +235,9 @@ func showCA(cmd *cobra.Command, env *Env, a *authority.Authority) error {
 		p.line("root          SHA-256 %s", out.Root)
 		if out.Rotations > 0 {
 			p.line("              the %d. root of the domain", out.Rotations+1)
+		}
+		if out.Signer > 0 {
+			p.line("state signer  the %d. of the domain", out.Signer+1)
 		}
 		p.line("epoch         %d, issued %s, next update %s", out.Epoch, moment(head.IssuedAt), moment(head.NextUpdate))
 		for _, c := range out.Classes {

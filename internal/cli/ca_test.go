@@ -187,6 +187,31 @@ func TestCA_StolenKeyOfAnIssuer(t *testing.T) {
 	}
 }
 
+// TestCA_SignerChanges: the lost key of the state signer is not needed, the root's is.
+func TestCA_SignerChanges(t *testing.T) {
+	c := newCATest(t)
+	var first, next caAnswer
+	c.ok(&first, "ceremony")
+	if err := os.Remove(filepath.Join(c.dir, "key-state-signer.pem")); err != nil {
+		t.Fatal(err)
+	}
+	c.ok(&next, "signer", "change")
+	if next.Signer != 1 || next.Epoch != first.Epoch+1 || next.Root != first.Root {
+		t.Errorf("%+v after %+v", next, first)
+	}
+	c.ok(&next, "publish")
+	if err := os.Remove(filepath.Join(c.dir, "key-0.pem")); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, code := c.run("", "signer", "change"); code != statusRefused || !strings.Contains(errs, "bring the root's key file back") {
+		t.Errorf("without the root's key: status %d: %s", code, errs)
+	}
+	c.ok(&next, "publish") // nothing has changed
+	if next.Signer != 1 {
+		t.Errorf("%+v", next)
+	}
+}
+
 // TestCA_RootRotates: with a spare root the old key is not needed, without one it is.
 func TestCA_RootRotates(t *testing.T) {
 	c := newCATest(t)

@@ -14,6 +14,7 @@ import (
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/revocation"
+	"github.com/lares-drm/lares/security/sltp"
 	"github.com/lares-drm/lares/security/trem"
 )
 
@@ -28,7 +29,11 @@ func (d *device) inquiry(st trem.Status, claimed uint64) (*lrp.Inquiry, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := lrp.InquiryConfig{Known: st.Epoch, Claimed: claimed, Max: revocation.MaxSnapshot, Judge: func(head []byte) (uint64, error) {
+	known, err := knownEpoch(st)
+	if err != nil {
+		return nil, err
+	}
+	cfg := lrp.InquiryConfig{Known: known, Claimed: claimed, Max: revocation.MaxSnapshot, Judge: func(head []byte) (uint64, error) {
 		c, err := revocation.ParseClaim(head)
 		if err != nil {
 			return 0, err
@@ -37,7 +42,7 @@ func (d *device) inquiry(st trem.Status, claimed uint64) (*lrp.Inquiry, error) {
 		if err != nil {
 			return 0, err
 		}
-		return h.Epoch.Number, nil
+		return sltp.EpochToWire(h.Epoch)
 	}}
 	data, err := os.ReadFile(filepath.Join(d.dir, inquiryFile))
 	if errors.Is(err, os.ErrNotExist) {
@@ -47,6 +52,11 @@ func (d *device) inquiry(st trem.Status, claimed uint64) (*lrp.Inquiry, error) {
 		return nil, fmt.Errorf("read the inquiry: %w", err)
 	}
 	return lrp.Resume(cfg, data), nil
+}
+
+// knownEpoch is the epoch that a module has, as HELLO and GOSSIP write it.
+func knownEpoch(st trem.Status) (uint64, error) {
+	return sltp.EpochToWire(pki.Epoch{Generation: st.Signer, Number: st.Epoch})
 }
 
 // keepInquiry writes what an inquiry has come to; nil: it is over.
@@ -92,10 +102,14 @@ func (d *device) catchUp(ctx context.Context, now func() time.Time) error {
 	}
 	house := &lrphttp.Client{URL: d.cfg.Home, HTTP: d.web()}
 	tx := lrp.NewTransaction(lrp.Addr(d.cfg.Server), lrp.Addr(st.Device), now(), lrp.Life)
+	known, err := knownEpoch(st)
+	if err != nil {
+		return err
+	}
 	hello := lrp.DefaultHello("http", "file", "unix")
-	hello.Epoch = st.Epoch
+	hello.Epoch = known
 	got, err := lrp.Hail(ctx, house, tx, hello)
-	if err != nil || got.Epoch <= st.Epoch {
+	if err != nil || got.Epoch <= known {
 		return nil //nolint:nilerr // see above
 	}
 	q, err := d.inquiry(st, got.Epoch)
@@ -128,7 +142,7 @@ func (d *device) carryInquiry(ctx context.Context, env *Env, c *file.Client, st 
 		var no error
 		if no, err = d.take(ctx, f); err == nil && no == nil {
 			q.Learned()
-			epoch = f.Epoch
+			epoch = f.Epoch & (1<<40 - 1) // its number, without the signer's generation
 		} else if err == nil {
 			err = q.Rejected(no)
 		}

@@ -202,6 +202,23 @@ func TestGossip_DeviceCatchesUpOverTheRelay(t *testing.T) {
 			t.Errorf("%s asks again: %d questions", name, way.gossip.Load()-before)
 		}
 	}
+	// The state signer is changed: house and device take the next generation, each in its way.
+	if _, err := d.must(t.Context(), "ca", "signer", "change", "--dir", d.path("ca")); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.stop("home"); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.again("home"); err != nil {
+		t.Fatal(err)
+	}
+	if a := transfers("tablet"); a.code != statusDone {
+		t.Errorf("after the change: status %d: %s", a.code, a.stderr)
+	}
+	var st trem.Status
+	if err := d.query(t.Context(), &st, "trem", "status", "--dir", d.path("tablet", "trem")); err != nil || st.Signer != 1 || st.Epoch != d.published(t) {
+		t.Errorf("epoch %d of signer %d, %v", st.Epoch, st.Signer, err)
+	}
 }
 
 // TestGossip_DeviceCatchesUpByStick: a device without a network asks by a folder.

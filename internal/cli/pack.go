@@ -196,7 +196,7 @@ func carriedState(ctx context.Context, url string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask for the revocation state: %w", err)
 	}
-	return revocation.Offer{Head: l.Head, Chain: l.HeadChain, Snapshot: l.Snapshot}.Encode()
+	return revocation.Offer{Head: l.Head, Chain: l.HeadChain, Snapshot: l.Snapshot, Change: l.Change}.Encode()
 }
 
 func describePacked(dir string, res *packager.Result, cert *x509.Certificate) *packed {

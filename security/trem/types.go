@@ -28,11 +28,12 @@ type Status struct {
 	Class       uint32            `cbor:"18,keyasint" json:"class"`                     // of its certificate; 0 before enrollment
 	Index       uint32            `cbor:"19,keyasint" json:"index"`
 	Keystore    KeystoreStatus    `cbor:"20,keyasint" json:"keystore"`
-	SetBack     bool              `cbor:"30,keyasint,omitempty" json:"set_back,omitempty"` // a witness has a newer state of this module: counted rights wait
-	Twins       []ident.Device    `cbor:"31,keyasint,omitempty" json:"twins,omitempty"`    // peers that exist twice
-	Outputs     []Connector       `cbor:"32,keyasint,omitempty" json:"outputs,omitempty"`  // none where the kernel tells of none
-	StateAt     int64             `cbor:"40,keyasint,omitempty" json:"state_at,omitempty"` // when the newest revocation state was issued, Unix ms
-	Until       int64             `cbor:"41,keyasint,omitempty" json:"until,omitempty"`    // first end of validity in its chain, Unix ms; 0 before enrollment
+	SetBack     bool              `cbor:"30,keyasint,omitempty" json:"set_back,omitempty"`          // a witness has a newer state of this module: counted rights wait
+	Twins       []ident.Device    `cbor:"31,keyasint,omitempty" json:"twins,omitempty"`             // peers that exist twice
+	Outputs     []Connector       `cbor:"32,keyasint,omitempty" json:"outputs,omitempty"`           // none where the kernel tells of none
+	StateAt     int64             `cbor:"40,keyasint,omitempty" json:"state_at,omitempty"`          // when the newest revocation state was issued, Unix ms
+	Until       int64             `cbor:"41,keyasint,omitempty" json:"until,omitempty"`             // first end of validity in its chain, Unix ms; 0 before enrollment
+	Signer      uint64            `cbor:"42,keyasint,omitempty" json:"signer_generation,omitempty"` // of the signer of Epoch: how often another one took its place
 }
 
 // Connector is an output of the machine that the module reads from the kernel.

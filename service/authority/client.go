@@ -103,7 +103,7 @@ func (c *Client) State(ctx context.Context, have uint64) (trem.Learned, error) {
 	if err != nil {
 		return trem.Learned{}, err
 	}
-	l := trem.Learned{Head: head, HeadChain: t.StateSigner, Rotations: t.Rotations, Notices: c.notices(ctx)}
+	l := trem.Learned{Head: head, HeadChain: t.StateSigner, Change: t.Change, Rotations: t.Rotations, Notices: c.notices(ctx)}
 	if 0 < have && have < h.Epoch.Number {
 		if l.Delta, err = c.Delta(ctx, have, h.Epoch.Number); err == nil {
 			return l, nil

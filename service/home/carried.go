@@ -48,7 +48,7 @@ func (h *Home) learnFrom(ctx context.Context, folder string) error {
 	if err != nil {
 		return err
 	}
-	return h.cfg.Module.Learn(ctx, trem.Learned{Head: o.Head, HeadChain: o.Chain, Snapshot: o.Snapshot})
+	return h.cfg.Module.Learn(ctx, trem.Learned{Head: o.Head, HeadChain: o.Chain, Snapshot: o.Snapshot, Change: o.Change})
 }
 
 // unread are the titles whose state was not given to the module since the start.

@@ -10,13 +10,20 @@ import (
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/security/pki/authority"
 	"github.com/lares-drm/lares/security/revocation"
+	"github.com/lares-drm/lares/security/sltp"
 )
 
-// Epoch is the epoch of the state that is kept, and can be shown; 0 before the first.
+// Epoch is the epoch of the state that is kept, and can be shown, as HELLO writes
+// it; 0 before the first.
 func (r *Relay) Epoch() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.newest()
+	h, err := revocation.ParseHead(r.kept[PathHead].Body)
+	if err != nil {
+		return 0
+	}
+	epoch, _ := sltp.EpochToWire(h.Epoch) // a head with another epoch does not verify anywhere
+	return epoch
 }
 
 // Gossip answers a question for the revocation state with pieces of what is kept:
@@ -34,11 +41,15 @@ func (r *Relay) Gossip(ctx context.Context, ask lrp.Gossip) ([]lrp.Gossip, error
 	if err != nil {
 		return nil, fmt.Errorf("read the kept head: %w", err)
 	}
+	epoch, err := sltp.EpochToWire(h.Epoch)
+	if err != nil {
+		return nil, fmt.Errorf("read the kept head: %w", err)
+	}
 	whole, err := r.gossip(ctx, ask, head.Body, h.Epoch.Number)
 	if err != nil {
 		return nil, err
 	}
-	return ask.Pieces(h.Epoch.Number, whole), nil
+	return ask.Pieces(epoch, whole), nil
 }
 
 // gossip is the whole that is asked for; nil where there is none.
@@ -47,7 +58,11 @@ func (r *Relay) gossip(ctx context.Context, ask lrp.Gossip, head []byte, epoch u
 	case lrp.GossipHead:
 		return r.claim(ctx, head)
 	case lrp.GossipDelta:
-		c, err := r.Delta(ctx, strconv.FormatUint(ask.Epoch, 10), strconv.FormatUint(epoch, 10))
+		from, err := sltp.EpochFromWire(ask.Epoch)
+		if err != nil {
+			return nil, nil //nolint:nilerr // nobody has that: the whole does
+		}
+		c, err := r.Delta(ctx, strconv.FormatUint(from.Number, 10), strconv.FormatUint(epoch, 10))
 		if errors.Is(err, ErrAway) || errors.Is(err, ErrUnknown) { // then the whole does
 			return nil, nil
 		}
@@ -70,7 +85,7 @@ func (r *Relay) claim(ctx context.Context, head []byte) ([]byte, error) {
 	if err := wire.Unmarshal(c.Body, &t, wire.Limit{Bytes: maxTrust, Items: 64, Depth: 3}); err != nil {
 		return nil, fmt.Errorf("read the kept trust: %w", err)
 	}
-	return revocation.NewClaim(head, t.StateSigner, nil, t.Rotations).Encode()
+	return revocation.NewClaim(head, t.StateSigner, t.Change, t.Rotations).Encode()
 }
 
 // maxTrust bounds the authority's answer to PathTrust, in bytes. Source: docs/spec/authority-api.md.

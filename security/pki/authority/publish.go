@@ -24,6 +24,35 @@ type epoch struct {
 	Chain    [][]byte // the state signer's, then
 }
 
+// changedEpoch is an epoch of a signer that a change named: the layout of an
+// epoch, and the change.
+type changedEpoch struct {
+	_        struct{} `cbor:",toarray"`
+	Number   uint64
+	Head     []byte
+	Snapshot []byte
+	Chain    [][]byte
+	Change   []byte
+}
+
+func (e *changedEpoch) encode() ([]byte, error) {
+	if len(e.Change) == 0 {
+		return wire.Marshal(epoch{Number: e.Number, Head: e.Head, Snapshot: e.Snapshot, Chain: e.Chain})
+	}
+	return wire.Marshal(e)
+}
+
+func (e *changedEpoch) decode(data []byte) error {
+	lim := wire.Limit{Bytes: revocation.MaxSnapshot + 1<<14, Items: 9, Depth: 3}
+	if len(data) > 0 && data[0] == 0x85 { // an array of five
+		return wire.Unmarshal(data, e, lim)
+	}
+	var old epoch
+	err := wire.Unmarshal(data, &old, lim)
+	*e = changedEpoch{Number: old.Number, Head: old.Head, Snapshot: old.Snapshot, Chain: old.Chain}
+	return err
+}
+
 func epochFile(number uint64) string {
 	return "epoch-" + strconv.FormatUint(number%epochSlots, 10) + ".cbor"
 }
@@ -32,13 +61,13 @@ func epochFile(number uint64) string {
 // new epoch. It is durable, with its number, when Publish returns. A signer
 // whose certificate ends within 30 days gets a new one for the same key.
 func (a *Authority) Publish(now time.Time) error {
-	if err := a.renew(keyState, "State Signer", pki.StateSigner, &a.rec.State, now); err != nil {
+	if err := a.renew(a.stateKey(), "State Signer", pki.StateSigner, &a.rec.State, now); err != nil {
 		return err
 	}
 	if err := a.renew(keyTime, "Time Signer", pki.TimeSigner, &a.rec.Time, now); err != nil {
 		return err
 	}
-	key, err := a.key(keyState)
+	key, err := a.key(a.stateKey())
 	if err != nil {
 		return err
 	}
@@ -47,7 +76,7 @@ func (a *Authority) Publish(now time.Time) error {
 	}
 	number := a.rec.Epoch + 1
 	state, err := a.draft.Sign(key, revocation.Issue{
-		Epoch: pki.Epoch{Number: number}, IssuedAt: now,
+		Epoch: pki.Epoch{Generation: a.rec.Generation, Number: number}, IssuedAt: now,
 		NextUpdate: now.Add(time.Duration(a.rec.Config.NextUpdateHours) * time.Hour),
 	})
 	if errors.Is(err, revocation.ErrEpoch) {
@@ -56,11 +85,11 @@ func (a *Authority) Publish(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	e := epoch{Number: number, Head: state.Head().Bytes(), Snapshot: state.Snapshot(), Chain: a.rec.State.Chain}
+	e := changedEpoch{Number: number, Head: state.Head().Bytes(), Snapshot: state.Snapshot(), Chain: a.rec.State.Chain, Change: a.rec.Change}
 	if state, err = a.check(&e); err != nil { // as everybody will
 		return err
 	}
-	data, err := wire.Marshal(e)
+	data, err := e.encode()
 	if err != nil {
 		return err
 	}
@@ -77,12 +106,13 @@ func (a *Authority) Publish(now time.Time) error {
 	return nil
 }
 
-func (a *Authority) check(e *epoch) (*revocation.State, error) {
-	state, err := revocation.ParseSnapshot(e.Snapshot, e.Head, &pki.Verifier{Trust: a.trust}, e.Chain, time.Time{})
+func (a *Authority) check(e *changedEpoch) (*revocation.State, error) {
+	shown := revocation.Offer{Head: e.Head, Chain: e.Chain, Change: e.Change, Snapshot: e.Snapshot}
+	w, err := new(revocation.Watch).Take(shown, &pki.Verifier{Trust: a.trust}, time.Time{})
 	if err != nil {
 		return nil, fmt.Errorf("authority: epoch %d: %w", e.Number, err)
 	}
-	return state, nil
+	return w.State(), nil
 }
 
 // renew certifies a signer's key anew when its certificate is absent or ends soon.
@@ -128,8 +158,8 @@ func (a *Authority) StateAt(number uint64) (*revocation.State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("authority: %w", err)
 	}
-	var e epoch
-	if err := wire.Unmarshal(data, &e, wire.Limit{Bytes: revocation.MaxSnapshot + 1<<14, Items: 8, Depth: 3}); err != nil {
+	var e changedEpoch
+	if err := e.decode(data); err != nil {
 		return nil, fmt.Errorf("authority: read epoch %d: %w", number, err)
 	}
 	if e.Number != number || number > a.rec.Epoch {
@@ -203,11 +233,13 @@ type Trust struct {
 	StateSigner [][]byte `cbor:"2,keyasint"` // chain, leaf first
 	TimeSigner  [][]byte `cbor:"3,keyasint"`
 	Rotations   [][]byte `cbor:"4,keyasint"` // statements that lead from the first root to the one that signs, oldest first
+
+	Change []byte `cbor:"5,keyasint,omitempty"` // the root's word on the state signer, from its second on
 }
 
 // Trust returns the root that signs, the signers' chains and the rotations.
 func (a *Authority) Trust() Trust {
-	return Trust{Roots: [][]byte{a.root()}, StateSigner: a.rec.State.Chain, TimeSigner: a.rec.Time.Chain, Rotations: a.rotations()}
+	return Trust{Roots: [][]byte{a.root()}, StateSigner: a.rec.State.Chain, TimeSigner: a.rec.Time.Chain, Rotations: a.rotations(), Change: a.rec.Change}
 }
 
 // TimeToken states the time for a nonce.

@@ -38,6 +38,9 @@ type record struct {
 	Vouchers []voucher         `cbor:"10,keyasint"`
 	Vouched  []vouched         `cbor:"11,keyasint,omitempty"` // of vouchers that allow more than SL1 and A0
 	Issuers  []heardOf         `cbor:"12,keyasint,omitempty"` // license issuers, in the order in which they were certified first
+
+	Generation uint64 `cbor:"13,keyasint,omitempty"` // of the state signer
+	Change     []byte `cbor:"14,keyasint,omitempty"` // the root's word on it, from generation 1 on
 }
 
 // recordVersion is raised when a file of the folder gets another layout.

@@ -89,6 +89,9 @@ func (a *Authority) RotateRoot(now time.Time) error {
 			}
 		}
 	}
+	if err := a.nameSigner(); err != nil { // who trusts the new root alone must read it, too
+		return err
+	}
 	a.rec.State, a.rec.Time = signer{}, signer{} // Publish makes them anew, for their keys
 	return a.Publish(now)
 }

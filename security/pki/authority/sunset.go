@@ -138,7 +138,7 @@ func (a *Authority) Notices() ([][]byte, error) {
 		if len(h.Notice) == 0 {
 			continue
 		}
-		key, err := a.key(keyState)
+		key, err := a.key(a.stateKey())
 		if err != nil {
 			return nil, err
 		}

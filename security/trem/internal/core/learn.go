@@ -121,7 +121,7 @@ func (c *Core) status(r Reading) trem.Status {
 	}
 	s.SetBack, s.Twins, s.Outputs = c.witness.setBack != nil, c.twins(), c.connectors()
 	if c.revoked != nil {
-		s.Epoch, s.StateAt = c.revoked.Epoch().Number, c.revoked.Head().IssuedAt
+		s.Epoch, s.Signer, s.StateAt = c.revoked.Epoch().Number, c.revoked.Epoch().Generation, c.revoked.Head().IssuedAt
 	}
 	if c.peer != nil {
 		s.Role, s.Anchor, s.Leaf, s.Chain, s.Roots = c.peer.Role().String(), uint8(c.peer.Anchor()), c.peer.Leaf(), c.identity.Chain, c.identity.Roots
