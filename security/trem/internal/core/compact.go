@@ -54,6 +54,7 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 		s.add(kindPairwise, pairwiseRecord{House: name.house, Issuer: name.issuer, Domain: id})
 	}
 	c.snapshotAside(&s)
+	c.snapshotReach(&s)
 	for _, rec := range c.backs {
 		if c.domain != nil || !rec.Over {
 			s.add(kindBack, rec)

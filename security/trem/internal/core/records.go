@@ -27,6 +27,7 @@ const (
 	kindDwell      = 0x1e // of earlier builds: a device of the house has a child without a count
 	kindAside      = 0x29 // a device of the house has this child
 	kindWant       = 0x2a // a device waits for what others have
+	kindReach      = 0x2c // a device has something of an issuer that limits them
 	kindWanted     = 0x2b // what a device has answered of that
 	kindSeen       = 0x28 // until when the newest membership of a member holds
 	kindRuling     = 0x1c // the arbiter's RELEASE, to be passed on
