@@ -29,6 +29,7 @@ const (
 	kindWant       = 0x2e // a device waits for what others have
 	kindWanted     = 0x2f // what a device has answered of that
 	kindSeen       = 0x2c // until when the newest membership of a member holds
+	kindReach      = 0x23 // a device has something of an issuer that limits them
 	kindRuling     = 0x1c // the arbiter's RELEASE, to be passed on
 	kindExported   = 0x22 // what a request for another system was answered with
 	kindPairwise   = 0x0e // an issuer's name for the house, learned from a fellow member
