@@ -247,7 +247,7 @@ func Resume(cfg InquiryConfig, data []byte) *Inquiry {
 		return NewInquiry(cfg)
 	}
 	q.begin(r.Stage)
-	q.asked = int(r.Asked) //nolint:gosec // at most MaxQuestions
+	q.asked = int(r.Asked)
 	q.in.epoch, q.in.total, q.in.whole = r.Epoch, r.Total, r.Whole
 	if r.Total > 0 && uint64(len(r.Whole)) == r.Total {
 		q.in, q.whole = Gathering{Want: r.Stage}, r.Whole

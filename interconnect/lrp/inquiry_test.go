@@ -366,3 +366,29 @@ func FuzzInquiry(f *testing.F) {
 		}
 	})
 }
+
+// TestGossip_Spec11_WorkedExample: an inquiry that was interrupted in the middle of
+// the whole, as docs/spec/lrp.md has it.
+func TestGossip_Spec11_WorkedExample(t *testing.T) {
+	n := &neighbor{epoch: 9, whole: []byte("0123456789")}
+	q := lrp.NewInquiry((&asker{known: 3}).config(9))
+	for range 2 { // the head; there is no step
+		ask, _ := q.Ask()
+		if err := q.Answer(ask, n.truth(ask)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask, _ := q.Ask()
+	part := lrp.Gossip{Kind: lrp.GossipSnapshot, Want: lrp.GossipSnapshot, Epoch: 9, Total: 10, Bytes: []byte("0123")}
+	if err := q.Answer(ask, []lrp.Gossip{part}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := q.Encode()
+	if want := specHex(t, "an interrupted inquiry"); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%x (%v), the page has %x", got, err, want)
+	}
+	ask, ok := lrp.Resume((&asker{known: 3}).config(9), got).Ask()
+	if !ok || ask.Want != lrp.GossipSnapshot || ask.Offset != 4 {
+		t.Errorf("resumed, it asks %+v", ask)
+	}
+}

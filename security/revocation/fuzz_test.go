@@ -55,6 +55,7 @@ func FuzzParseHead(f *testing.F) {
 func FuzzParseLeaf(f *testing.F) {
 	f.Add((&Leaf{Class: 9, Issued: PageSize}).Encode())
 	f.Add((&IssuerLeaf{ID: "shop", Next: "shop", LastSeen: 1, Sunset: true}).Encode())
+	f.Add((&IssuerLeaf{ID: "shop", Next: "shop", Compromised: []Compromise{{Since: 1}, {Member: pki.Member{Index: 1}, Since: 2}}}).Encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if l, err := ParseLeaf(data); err == nil && !bytes.Equal(l.Encode(), data) {
 			t.Fatal("another class leaf")

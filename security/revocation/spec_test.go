@@ -126,6 +126,9 @@ func TestPKI_2_WorkedExample(t *testing.T) {
 	want["signer"] = spki
 	want["change"], err = SignChange(exampleKey(t), []byte("certificate"), 1, exampleKey(t).Public())
 	must(t, err)
+	stolen := second.issuers[0]
+	stolen.Compromised = []Compromise{{Member: pki.Member{Class: 2, Index: 3}, Since: 2}}
+	want["leaf shop, compromised"] = stolen.Encode()
 	want["claim"], err = NewClaim(second.Head().Bytes(), [][]byte{{42}}, nil, nil).Encode()
 	must(t, err)
 	want["staple"], err = Staple{Proof: proof[:4], Chain: [][]byte{{42}}}.Encode()

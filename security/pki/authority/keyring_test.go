@@ -156,11 +156,11 @@ func TestPKI_4_KeyringCeremonyIsCutShort(t *testing.T) {
 		if then.Root == "" {
 			cfg.Plan = authority.KeyPlan{Places: inSafe().Places}
 		}
-		a, err := authority.Ceremony(authority.NewKeyring(cfg), authority.Config{Keys: cfg.Plan}, start())
+		_, err := authority.Ceremony(authority.NewKeyring(cfg), authority.Config{Keys: cfg.Plan}, start())
 		must(t, err)
 		k, err := authority.OpenKeyring(cfg)
 		must(t, err)
-		a, err = authority.Open(k)
+		a, err := authority.Open(k)
 		must(t, err)
 		must(t, a.RotateRoot(start().Add(time.Hour)))
 		want := 9
