@@ -11,6 +11,7 @@ import (
 	"github.com/lares-drm/lares/interconnect/lrp"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/revocation"
+	"github.com/lares-drm/lares/security/sltp"
 	"github.com/lares-drm/lares/security/trem"
 )
 
@@ -232,6 +233,9 @@ func (h *Home) note(ctx context.Context, events []trem.Event) {
 			h.publish(Event{Kind: EventLibrary})
 		case trem.EventRefused, trem.EventFailed:
 			h.log.LogAttrs(ctx, slog.LevelInfo, "device refused", slog.Any("device", e.Peer), slog.String("code", e.Code), slog.String("rule", e.Text))
+			if e.Code == sltp.ErrorExhausted.String() { // others may have what it asked for: they hear of it when they come
+				h.postOnce(ctx)
+			}
 		case trem.EventLeft:
 			if err := h.departed(ctx, e.Peer); err != nil {
 				h.log.LogAttrs(ctx, slog.LevelError, "a device has left and is still on the list", slog.Any("device", e.Peer), slog.Any("error", err))
