@@ -170,6 +170,9 @@ func drawPolicy(rt *rapid.T) license.Policy {
 		MinLevel: seldom(rt, "min level", rapid.Uint64Range(1, 3)), AccumulatedBy: license.AccumulatedBy(rapid.Uint64Range(0, 2).Draw(rt, "by")),
 		Region:      some(rt, "region", ptr(rapid.Custom(drawRegion))),
 		Concurrency: seldom(rt, "concurrency", ptr(rapid.Custom(drawConcurrency))),
+		Domain: seldom(rt, "domain", ptr(rapid.Custom(func(rt *rapid.T) license.DomainRule {
+			return license.DomainRule{Devices: rapid.Uint64Range(1, 2).Draw(rt, "devices"), NewAYear: rapid.Uint64Range(0, 2).Draw(rt, "new a year")}
+		}))),
 		Transfer: some(rt, "transfer rule", ptr(rapid.Custom(func(rt *rapid.T) license.TransferRule {
 			return license.TransferRule{Cooldown: some(rt, "cooldown", h(48)), Countersign: license.Countersigned(rapid.Uint64Range(0, 3).Draw(rt, "countersign")), Region: rapid.Bool().Draw(rt, "region")}
 		}))),

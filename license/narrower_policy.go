@@ -36,7 +36,7 @@ func (n *narrowing) policyRules() bool {
 	c, p := &n.c.Policy, &n.p.Policy
 	by := func(a AccumulatedBy) AccumulatedBy { return max(a, AccumulatedWall) }
 	return by(c.AccumulatedBy) <= by(p.AccumulatedBy) && n.region() && n.copyRule() && n.transferRule() && n.lendRule() &&
-		c.Concurrency.atLeast(p.Concurrency) && sameAsParent(c.Report, p.Report) && sameAsParent(c.Overlay, p.Overlay) && n.renew()
+		c.Concurrency.atLeast(p.Concurrency) && sameAsParent(c.Report, p.Report) && sameAsParent(c.Overlay, p.Overlay) && c.Domain.atLeast(p.Domain) && n.renew()
 }
 
 // sameAsParent: what asks something of the user or the player stays as it is;
@@ -116,6 +116,11 @@ func (r *ConcurrencyRule) atLeast(p *ConcurrencyRule) bool {
 	asks := func(x *ConcurrencyRule) bool { return x.OnFull != TakeoverOldest }
 	blocks := func(x *ConcurrencyRule) bool { return x.OnFull == BlockNew }
 	return r != nil && r.Max <= p.Max && (blocks(r) || !blocks(p)) && (asks(r) || !asks(p)) && (r.Offline || !p.Offline)
+}
+
+// atLeast: no more devices, and no more new ones.
+func (r *DomainRule) atLeast(p *DomainRule) bool {
+	return p == nil || r != nil && r.Devices <= p.Devices && (p.NewAYear == 0 || r.NewAYear != 0 && r.NewAYear <= p.NewAYear)
 }
 
 // renew: a child is not renewed for longer than its parent goes on.

@@ -125,6 +125,10 @@ func TestEvaluator_E12_NarrowerPolicy(t *testing.T) {
 	tail := func(p, c *int64) func(pi, ci *license.Info) {
 		return func(pi, ci *license.Info) { pi.Policy.FinishTail, ci.Policy.FinishTail = p, c }
 	}
+	domain := func(p, c *license.DomainRule) func(pi, ci *license.Info) {
+		return func(pi, ci *license.Info) { pi.Policy.Domain, ci.Policy.Domain = p, c }
+	}
+	five := &license.DomainRule{Devices: 5, NewAYear: 4}
 	anywhere := &license.CopyRule{Dests: license.DestAny}
 	holdAll(t, []lattice{
 		{"slots added", "PLAY", "PLAY", concurrency(nil, one(0)), true},
@@ -132,6 +136,13 @@ func TestEvaluator_E12_NarrowerPolicy(t *testing.T) {
 		{"asks where the parent takes over", "PLAY", "PLAY", concurrency(one(license.TakeoverOldest), one(0)), true},
 		{"takes over where the parent asks", "PLAY", "PLAY", concurrency(one(0), one(license.TakeoverOldest)), false},
 		{"asks where the parent blocks", "PLAY", "PLAY", concurrency(one(license.BlockNew), one(0)), false},
+		{"devices bounded", "PLAY", "PLAY", domain(nil, five), true},
+		{"devices not bounded", "PLAY", "PLAY", domain(five, nil), false},
+		{"the same devices", "PLAY", "PLAY", domain(five, five), true},
+		{"more devices", "PLAY", "PLAY", domain(five, &license.DomainRule{Devices: 6, NewAYear: 4}), false},
+		{"more new devices", "PLAY", "PLAY", domain(five, &license.DomainRule{Devices: 5, NewAYear: 5}), false},
+		{"any number of new devices", "PLAY", "PLAY", domain(five, &license.DomainRule{Devices: 5}), false},
+		{"new devices bounded", "PLAY", "PLAY", domain(&license.DomainRule{Devices: 5}, five), true},
 		{"no tail", "PLAY", "PLAY", tail(nil, new(int64(0))), true},
 		{"a tail of its own", "PLAY", "PLAY", tail(nil, new(minute)), false},
 		{"a shorter tail", "PLAY", "PLAY", tail(new(hour), new(minute)), true},

@@ -31,6 +31,7 @@ func TestLicense_1_RoundTrip(t *testing.T) {
 			Concurrency: &license.ConcurrencyRule{Max: 2, OnFull: license.BlockNew, Offline: true},
 			Report:      &license.ReportRule{What: license.ReportMinutes, To: "the shop", Until: day0 + day},
 			Overlay:     &license.OverlayRule{Text: 1, Opacity: 20, EveryS: 60},
+			Domain:      &license.DomainRule{Devices: 5, NewAYear: 4},
 			Renew:       &license.RenewRule{After: day, Retry: 1, Recovery: 2, Expired: true},
 			Backup:      license.BackupIssuer, Arbiter: make([]byte, ident.Size),
 			Other: map[uint64]wire.RawMessage{50: {0x01}, 52: {0xa1, 0x01, 0x02}},
@@ -157,6 +158,9 @@ func TestLicense_1_InvalidIsNotSigned(t *testing.T) {
 		},
 		"no session at a time": func(i *license.Info) { i.Policy.Concurrency = &license.ConcurrencyRule{} },
 		"on full":              func(i *license.Info) { i.Policy.Concurrency = &license.ConcurrencyRule{Max: 1, OnFull: 4} },
+		"no device of a house": func(i *license.Info) { i.Policy.Domain = &license.DomainRule{NewAYear: 1} },
+		"too many devices":     func(i *license.Info) { i.Policy.Domain = &license.DomainRule{Devices: 65537} },
+		"too many new devices": func(i *license.Info) { i.Policy.Domain = &license.DomainRule{Devices: 1, NewAYear: 65537} },
 		"report of nothing":    func(i *license.Info) { i.Policy.Report = &license.ReportRule{To: "x"} },
 		"report to nobody":     func(i *license.Info) { i.Policy.Report = &license.ReportRule{What: license.ReportStarted} },
 		"report until": func(i *license.Info) {

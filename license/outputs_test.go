@@ -195,7 +195,7 @@ func TestEvaluator_E17_V23_UnknownCritical(t *testing.T) {
 		{"alternative of a unit that is not known", "PLAY; X.10.7F=01; PLAY; X.10.7E=01", nil, false},
 		{"alternative that is understood", "PLAY; PLAY; X.10.7F=01", nil, true},
 		{"odd policy key", "PLAY", map[uint64]wire.RawMessage{99: {0x01}}, false},
-		{"odd policy key that is no number", "PLAY", map[uint64]wire.RawMessage{49: {0x80}}, false},
+		{"odd policy key that is no number", "PLAY", map[uint64]wire.RawMessage{51: {0x80}}, false},
 		{"even policy key", "PLAY", map[uint64]wire.RawMessage{98: {0x01}}, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

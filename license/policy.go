@@ -76,6 +76,7 @@ type Policy struct {
 	Concurrency   *ConcurrencyRule `cbor:"43,keyasint,omitempty" json:"concurrency,omitempty"`
 	Report        *ReportRule      `cbor:"45,keyasint,omitempty" json:"report,omitempty"`
 	Overlay       *OverlayRule     `cbor:"47,keyasint,omitempty" json:"overlay,omitempty"`
+	Domain        *DomainRule      `cbor:"49,keyasint,omitempty" json:"domain,omitempty"`
 	Renew         *RenewRule       `cbor:"2,keyasint,omitempty" json:"renew,omitempty"`
 	Backup        Backup           `cbor:"4,keyasint,omitempty" json:"backup,omitempty"`
 	Arbiter       []byte           `cbor:"6,keyasint,omitempty" json:"arbiter,omitempty"` // device ID of who may arbitrate transfers
@@ -141,7 +142,7 @@ func (p *Policy) UnmarshalCBOR(data []byte) error {
 // Every odd key up to lastCritical and every even one up to lastOther has a
 // field in Policy.
 const (
-	lastCritical = 47
+	lastCritical = 49
 	lastOther    = 6
 )
 
@@ -188,7 +189,7 @@ func (p *Policy) check() error {
 			return bad(x.name)
 		}
 	}
-	for _, rule := range []interface{ check() error }{p.Region, p.Copy, p.Transfer, p.Lend, p.Concurrency, p.Report, p.Overlay, p.Renew} {
+	for _, rule := range []interface{ check() error }{p.Region, p.Copy, p.Transfer, p.Lend, p.Concurrency, p.Report, p.Overlay, p.Domain, p.Renew} {
 		if err := rule.check(); err != nil {
 			return err
 		}

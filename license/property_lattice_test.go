@@ -213,6 +213,7 @@ func edits() []func(rt *rapid.T, i *license.Info, u *permission.Units) {
 		}),
 		whole(func(a, b *license.Info, _, _ *permission.Units) { a.Policy.Region = b.Policy.Region }),
 		whole(func(a, b *license.Info, _, _ *permission.Units) { a.Policy.Concurrency = b.Policy.Concurrency }),
+		whole(func(a, b *license.Info, _, _ *permission.Units) { a.Policy.Domain = b.Policy.Domain }),
 		whole(func(a, b *license.Info, _, _ *permission.Units) { a.Policy.Transfer = b.Policy.Transfer }),
 		whole(func(a, b *license.Info, _, _ *permission.Units) { a.Policy.Copy = b.Policy.Copy }),
 		whole(func(a, b *license.Info, _, _ *permission.Units) {

@@ -110,6 +110,7 @@ func (l *License) unheld(x *permission.UsageUnit, to *Target) []string {
 		{"TIMELINE", m != nil && m.Timeline == permission.TimelineNoSkip},
 		{"region", p.Region != nil && p.Region.Phase >= RegionFirstUse},
 		{"concurrency", p.Concurrency != nil},
+		{"domain", p.Domain != nil},
 		{"report", p.Report != nil},
 		{"overlay", p.Overlay != nil},
 	} {

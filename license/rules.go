@@ -190,8 +190,17 @@ type OverlayRule struct {
 	EveryS  uint64 `cbor:"3,keyasint,omitempty" json:"every_s,omitempty"` // seconds; default: always there
 }
 
+// DomainRule is policy key 49 (IEC TS 62579): on how many devices of a house what it
+// has of this issuer may be. The house's manager holds it when it gives the license
+// to a device; the license alone, in a player, says nothing of it.
+type DomainRule struct {
+	Devices  uint64 `cbor:"1,keyasint" json:"devices"`                        // at a time, from 1
+	NewAYear uint64 `cbor:"2,keyasint,omitempty" json:"new_a_year,omitempty"` // that get something of this issuer for the first time, in 365 days; 0 = any number
+}
+
 // Limits of the rules. Source: local, docs/spec/license.md.
 const (
+	maxDevices = 1 << 16
 	maxDests   = 32 // devices and domains in a list
 	maxRegions = 64 // countries and areas in a list
 	maxRoam    = 90 // days
@@ -323,6 +332,18 @@ func (r *ConcurrencyRule) check() error {
 		return bad("concurrency max")
 	case r.OnFull > TakeoverOldest:
 		return bad("concurrency on_full")
+	}
+	return nil
+}
+
+func (r *DomainRule) check() error {
+	switch {
+	case r == nil:
+		return nil
+	case r.Devices == 0 || r.Devices > maxDevices:
+		return bad("domain devices")
+	case r.NewAYear > maxDevices:
+		return bad("domain new_a_year")
 	}
 	return nil
 }

@@ -151,7 +151,7 @@ func inspectPolicy(t *testing.T, k uint64) *license.License {
 		value = wire.RawMessage{0xf5}
 	case 2, 35, 37, 39, 41: // maps of defaults
 		value = wire.RawMessage{0xa0}
-	case 43, 47:
+	case 43, 47, 49:
 		value = wire.RawMessage{0xa1, 0x01, 0x01}
 	case 45:
 		value = wire.RawMessage{0xa2, 0x01, 0x01, 0x02, 0x61, 'x'}

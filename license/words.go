@@ -101,6 +101,12 @@ func (i *Info) ruleWords(u *permission.Units, say func(string, ...any)) {
 		}
 		say("May run on %d devices at a time; %s.", r.Max, then)
 	}
+	if r := p.Domain; r != nil {
+		say("May be on %d devices of a house.", r.Devices)
+		if r.NewAYear != 0 {
+			say("Goes to %d new devices a year at most.", r.NewAYear)
+		}
+	}
 	i.handlingWords(u, say)
 	if r := p.Report; r != nil {
 		say("Asks for your consent to tell %s %s.", r.To, map[ReportKind]string{ReportStarted: "that it was begun", ReportMinutes: "how many minutes were played"}[r.What])

@@ -77,6 +77,7 @@ func Conditions(info *license.Info, u *permission.Units) []string {
 		{"OUTPUT_EVIDENCE", p.OutputEvidence == license.EvidenceTREM},
 		{"FRESHNESS", info.RevMaxAge != 0 && p.Stale == license.StaleDeny},
 		{"CONCURRENCY", p.Concurrency != nil},
+		{"DOMAIN", p.Domain != nil},
 		{"REPORT", p.Report != nil},
 		{"OVERLAY", p.Overlay != nil},
 	} {

@@ -178,6 +178,12 @@ func (w *offerWords) where() {
 	if c := w.u.Classification; c != nil && len(c.Territory) > 0 {
 		w.say("It is for these countries only: %s.", strings.Join(c.Territory, ", "))
 	}
+	if r := w.p.Domain; r != nil {
+		w.say("At most %s of your house may have it at a time.", count(r.Devices, "device", "devices"))
+		if r.NewAYear > 0 {
+			w.say("In a year %s may get something of this shop for the first time.", count(r.NewAYear, "device", "devices"))
+		}
+	}
 	if w.p.MinLevel > 1 {
 		w.say("It needs devices whose keys are in hardware.")
 	}

@@ -34,6 +34,7 @@ func TestOfferWords_Spec4_SayWhatTheTermsSay(t *testing.T) {
 			"as often as you like, without an end", "these qualities: Sound, SD, HD.", "copy it to the devices", "move it between", "lend it to another house for up to 14 days", "in the browsers of your house",
 			"keeps playing by the same rules", "The recovery code of your house brings it back",
 		}},
+		{issuer.Offer{Kind: issuer.Purchase, Terms: "PLAY; CHARGE=PURCHASE; DOMAIN_DEVICES=5; DOMAIN_NEW=1"}, []string{"At most 5 devices of your house may have it", "In a year 1 device may get"}},
 		{issuer.Offer{Kind: issuer.Purchase, Terms: "PLAY; CHARGE=PURCHASE"}, []string{"After a loss the shop gives it again. A shop that has closed cannot"}},
 		{issuer.Offer{Kind: issuer.Gift, Terms: "PLAY; CHARGE=GIFT"}, []string{"It is in no backup"}},
 		{issuer.Offer{Kind: issuer.Loan, Terms: "PLAY; END_TIME=2026-12-24T18:00:00Z; RESOLUTION<=1920x1080; CHARGE=LOAN; TERRITORY=AT,DE"}, []string{

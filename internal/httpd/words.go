@@ -121,6 +121,8 @@ var sourceWords = map[sltp.ErrorCode]string{
 	sltp.ErrorLevel:       "This player is not secure enough for it.",
 	sltp.ErrorTryLater:    "Ask again a little later.",
 	sltp.ErrorConflict:    "The request was used for something else.",
+	sltp.ErrorDomainFull:  "It is on as many devices of your house as its shop or library allows: remove one that you do not use any more (lares home remove), or give the title back there.",
+	sltp.ErrorDomainRate:  "Its shop or library allows so many new devices a year, and this would be one more: play it on a device that has something of it already.",
 	sltp.ErrorUnavailable: "The other side failed; nothing was given or counted.",
 }
 

@@ -202,7 +202,7 @@ func rightsPolicy(o opts, p *license.Policy) {
 	})
 }
 
-// otherPolicy: concurrency, report, overlay, renew.
+// otherPolicy: concurrency, report, domain, overlay, renew.
 func otherPolicy(o opts, p *license.Policy) {
 	o.lazyNumber("concurrency.max", func() *uint64 { return &rule(&p.Concurrency).Max })
 	lazyWord(o, "concurrency.on_full", func() *license.OnFull { return &rule(&p.Concurrency).OnFull }, "ASK_TAKEOVER", "BLOCK_NEW", "TAKEOVER_OLDEST")
@@ -214,6 +214,8 @@ func otherPolicy(o opts, p *license.Policy) {
 		rule(&p.Report).Until = m.in(issued(), issued())
 		return err
 	})
+	o.lazyNumber("domain.devices", func() *uint64 { return &rule(&p.Domain).Devices })
+	o.lazyNumber("domain.new_a_year", func() *uint64 { return &rule(&p.Domain).NewAYear })
 	lazyWord(o, "overlay.text", func() *uint64 { return &rule(&p.Overlay).Text }, "NAME", "CODE")
 	o.lazyNumber("overlay.opacity", func() *uint64 { return &rule(&p.Overlay).Opacity })
 	o.lazyNumber("overlay.every_s", func() *uint64 { return &rule(&p.Overlay).EveryS })

@@ -320,11 +320,13 @@ const (
 	ErrorTryLater    ErrorCode = 11 // see RetryMS
 	ErrorConflict    ErrorCode = 12 // the request ID was used for another request
 	ErrorUnavailable ErrorCode = 13 // the source failed; nothing was granted
+	ErrorDomainFull  ErrorCode = 14 // it is on as many devices of the house as its issuer allows
+	ErrorDomainRate  ErrorCode = 15 // as many new devices as its issuer allows in a year have it
 )
 
 var errorNames = [...]string{
 	"", "REFUSED", "BAD_REQUEST", "UNKNOWN", "NO_GRANT", "EXHAUSTED", "NOT_MEMBER", "REVOKED",
-	"STALE_EPOCH", "SUITE_FLOOR", "LEVEL_TOO_LOW", "TRY_LATER", "CONFLICT", "UNAVAILABLE",
+	"STALE_EPOCH", "SUITE_FLOOR", "LEVEL_TOO_LOW", "TRY_LATER", "CONFLICT", "UNAVAILABLE", "DOMAIN_FULL", "DOMAIN_RATE",
 }
 
 func (c ErrorCode) String() string {

@@ -48,7 +48,7 @@ func TestSLTP_1_Bodies(t *testing.T) {
 	if _, ok := Body([]byte{0x81, 0x41, 0}).Number(); ok {
 		t.Error("a signed body has a number")
 	}
-	for code := ErrorRefused; code <= ErrorUnavailable; code++ {
+	for code := ErrorRefused; code <= ErrorDomainRate; code++ {
 		if got, ok := ErrorCodeOf(code.String()); got != code || !ok {
 			t.Errorf("ErrorCodeOf(%v) = %v, %v", code, got, ok)
 		}

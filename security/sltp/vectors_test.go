@@ -333,7 +333,7 @@ func TestSLTP_Page_Tables(t *testing.T) {
 			t.Errorf("no row%s", row)
 		}
 	}
-	for c := ErrorRefused; c <= ErrorUnavailable; c++ {
+	for c := ErrorRefused; c <= ErrorDomainRate; c++ {
 		if row := fmt.Sprintf("\n| %d | %v | ", uint64(c), c); !strings.Contains(string(page), row) {
 			t.Errorf("no row%s", row)
 		}

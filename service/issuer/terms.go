@@ -110,10 +110,21 @@ func policyStatement(p *license.Policy, key, value string) (mine bool, err error
 	case "MIN_ANCHOR":
 		n, err = strconv.ParseUint(value, 10, 8)
 		p.MinAnchor = &n
+	case "DOMAIN_DEVICES":
+		domainRule(p).Devices, err = strconv.ParseUint(value, 10, 32)
+	case "DOMAIN_NEW":
+		domainRule(p).NewAYear, err = strconv.ParseUint(value, 10, 32)
 	default:
 		return false, nil
 	}
 	return true, err
+}
+
+func domainRule(p *license.Policy) *license.DomainRule {
+	if p.Domain == nil {
+		p.Domain = new(license.DomainRule)
+	}
+	return p.Domain
 }
 
 // oneOf returns the place of a word, from 1.

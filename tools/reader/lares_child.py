@@ -72,6 +72,10 @@ def check_narrower(faults, parent, state, child):
     faults.need(child.policy.get("duration_ms") == parent.policy.get("duration_ms"), "duration_ms")
     for name in ("report", "overlay"):
         faults.need(name not in parent.policy or child.policy.get(name) == parent.policy.get(name), name)
+    above = parent.policy.get("domain")
+    own = child.policy.get("domain")
+    faults.need(above is None or own is not None and own["devices"] <= above["devices"]
+                and ("new_a_year" not in above or own.get("new_a_year", above["new_a_year"] + 1) <= above["new_a_year"]), "domain")
     faults.need("renew" in parent.policy or "renew" not in child.policy, "renew")
 
 

@@ -11,7 +11,7 @@ NAMES = {
     13: "first_use_threshold", 15: "count_threshold", 17: "resume_window", 19: "slice_ms", 21: "clock_grace",
     23: "embargo_strict", 25: "min_anchor", 27: "output_evidence", 29: "min_level", 31: "stale",
     33: "accumulated_by", 35: "region", 37: "copy", 39: "transfer", 41: "lend", 43: "concurrency", 45: "report",
-    47: "overlay", 2: "renew", 4: "backup", 6: "arbiter",
+    47: "overlay", 49: "domain", 2: "renew", 4: "backup", 6: "arbiter",
 }
 # Names of the keys inside the maps of policy values.
 INNER = {
@@ -22,9 +22,10 @@ INNER = {
     "concurrency": {1: "max", 2: "on_full", 3: "offline_counts"},
     "report": {1: "what", 2: "to", 3: "until"},
     "overlay": {1: "text", 2: "opacity", 3: "every_s"},
+    "domain": {1: "devices", 2: "new_a_year"},
     "renew": {1: "after", 2: "retry", 3: "recovery", 4: "even_if_expired"},
 }
-NEEDED = {"concurrency": {"max"}, "report": {"what", "to"}, "overlay": {"text"}}
+NEEDED = {"concurrency": {"max"}, "report": {"what", "to"}, "overlay": {"text"}, "domain": {"devices"}}
 DEST_DOMAIN, DEST_ANY, DEST_LIST = 1, 2, 3
 MAX_BYTES, MAX_NESTING, MAX_UNKNOWN = 2048, 4, 32
 
@@ -103,6 +104,7 @@ _INNER_CHECKS = {
     "concurrency": {1: _number(1, 65536), 2: _number(1, 3), 3: _true},
     "report": {1: _number(1, 2), 2: _to, 3: _time},
     "overlay": {1: _number(1, 2), 2: _number(1, 100), 3: _number(1, 3600)},
+    "domain": {1: _number(1, 65536), 2: _number(1, 65536)},
     "renew": {1: _time, 2: _time, 3: _time, 4: _true},
 }
 
@@ -132,7 +134,8 @@ _CHECKS = {
     1: _time, 3: _time, 5: _number(1, 2), 7: _time, 9: _number(1, 2), 11: _time0, 13: _time0, 15: _time, 17: _time,
     19: _number(1000, 60000), 21: _time0, 23: _true, 25: _number(0, 2), 27: _number(1, 2), 29: _number(1, 3),
     31: _number(1, 2), 33: _number(1, 2), 35: _map("region"), 37: _map("copy"), 39: _map("transfer"),
-    41: _map("lend"), 43: _map("concurrency"), 45: _map("report"), 47: _map("overlay"), 2: _map("renew"),
+    41: _map("lend"), 43: _map("concurrency"), 45: _map("report"), 47: _map("overlay"),
+    49: _map("domain"), 2: _map("renew"),
     4: _number(1, 3), 6: _id,
 }
 

@@ -55,6 +55,7 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 		s.add(kindPairwise, pairwiseRecord{House: name.house, Issuer: name.issuer, Domain: id})
 	}
 	c.snapshotAside(&s)
+	c.snapshotReach(&s)
 	for _, rec := range c.exports {
 		s.add(kindExported, rec)
 	}

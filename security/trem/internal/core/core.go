@@ -75,6 +75,7 @@ type Core struct {
 	rulings  map[ident.Transfer][]byte      // RELEASE of what left here, as the letters that carry it on
 	aside    map[ident.License]asideRecord  // children that devices of the house have
 	want     map[wantName]wantRecord        // who could not be given enough, at the house's server
+	reach    map[reachName]int64            // manager: since when a device has something of an issuer that limits them, Unix ms
 	answered map[ident.Transfer]uint64      // what this device has answered of what others want
 	until    map[ident.Device]int64         // manager: when the newest membership of each member ends, Unix ms
 	exports  map[ident.Request]exportRecord // what was handed to other systems
@@ -118,7 +119,7 @@ func Open(cfg Config, now Reading) (*Core, error) {
 		clock:   clock{Lo: cfg.BuildMS, Boot: now.Boot, BootID: now.BootID},
 		members: map[ident.Device]memberRecord{}, held: map[[32]byte]*instance{}, came: map[ident.Transfer][32]byte{},
 		away: map[[32]byte]awayRecord{}, peers: map[ident.Device]peerRecord{}, recalled: map[ident.Transfer]bool{},
-		told: map[pairName]ident.Domain{}, until: map[ident.Device]int64{}, arbiter: transfer.NewArbiter(), rulings: map[ident.Transfer][]byte{}, backs: map[ident.Transfer]backRecord{}, aside: map[ident.License]asideRecord{}, want: map[wantName]wantRecord{}, answered: map[ident.Transfer]uint64{}, reports: map[ident.Transfer]lostRecord{}, exports: map[ident.Request]exportRecord{}, contents: map[ident.Content]*content{},
+		told: map[pairName]ident.Domain{}, until: map[ident.Device]int64{}, arbiter: transfer.NewArbiter(), rulings: map[ident.Transfer][]byte{}, backs: map[ident.Transfer]backRecord{}, aside: map[ident.License]asideRecord{}, want: map[wantName]wantRecord{}, answered: map[ident.Transfer]uint64{}, reach: map[reachName]int64{}, reports: map[ident.Transfer]lostRecord{}, exports: map[ident.Request]exportRecord{}, contents: map[ident.Content]*content{},
 		asked: map[sltp.Handle]*asked{}, sessions: map[uint64]*session{},
 		dest: transfer.NewDestination(ident.DeviceOf(spki)),
 	}
@@ -243,6 +244,8 @@ func (c *Core) replay(r vault.Record) error {
 		return replayed(r.Body, func(rec asideRecord) { c.aside[rec.Child] = rec })
 	case kindWant:
 		return replayed(r.Body, c.notes)
+	case kindReach:
+		return replayed(r.Body, func(rec reachRecord) { c.reach[reachName{rec.Issuer, rec.Device}] = rec.At })
 	case kindWanted:
 		return replayed(r.Body, func(rec wantedRecord) { c.answered[rec.TID] = rec.Total })
 	case kindSeen:

@@ -153,6 +153,9 @@ func (c *Core) give(h *handover) (transfer.Message, ident.Transfer, error) {
 	if away := !h.fellow && h.order.Op != trem.OpCopy; away && (c.parting(inst) || c.dwelling(inst) > 0) {
 		return nil, ident.Transfer{}, &trem.RefusalError{Decision: c.returnFirst(inst, act)}
 	}
+	if err := c.withinLimits(h, inst, act); err != nil {
+		return nil, ident.Transfer{}, err
+	}
 	if err := c.quiet(inst, h.r); err != nil {
 		return nil, ident.Transfer{}, err
 	}

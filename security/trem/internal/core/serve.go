@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"errors"
 
 	"github.com/lares-drm/lares/license"
@@ -67,8 +68,11 @@ func (c *Core) answer(ev sltp.EventRequest, r Reading) (body sltp.Body, code slt
 	if !best.leaf().Info().Stateless() {
 		return c.setAside(ev, req.What, 1, r)
 	}
-	if code := c.unfit(best, ev, r); code != 0 {
+	if code := cmp.Or(c.unfit(best, ev, r), c.limited(best, m.Device, r).code); code != 0 {
 		return nil, code, nil
+	}
+	if err := c.reaches(best, m.Device, r); err != nil {
+		return nil, 0, err
 	}
 	bundle, err := best.bundleFor(best.leaf(), ev.Peer)
 	if err != nil {
@@ -142,7 +146,7 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 	if old, err := c.unfinished(ev.Peer.ID(), parent); old != nil || err != nil {
 		return old, 0, err
 	}
-	if code := c.unfit(parent, ev, r); code != 0 {
+	if code := cmp.Or(c.unfit(parent, ev, r), c.limited(parent, ev.Peer.ID(), r).code); code != 0 {
 		return nil, code, nil
 	}
 	if !c.isKept(ev.Peer, ev.Request.Head) {
@@ -166,23 +170,7 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 	if err != nil {
 		return nil, refusalCode(err), nil
 	}
-	link, lic, err := c.sign(info)
-	if err != nil {
-		return nil, 0, err
-	}
-	links, err := c.address(append([][]byte{link}, parent.links...), c.members[ev.Peer.ID()], r)
-	if err == nil {
-		links, err = parent.vouched(links)
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	child := &instance{links: links, chain: append([]*license.License{lic}, parent.chain...), keys: parent.keys}
-	bundle, err := child.bundleFor(lic, ev.Peer)
-	if err != nil {
-		return nil, 0, err
-	}
-	body, err := transferBody(transfer.OpAllowance, child, bundle, share.Plays)
+	body, err := c.allotment(ev.Peer, parent, info, share, r)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -192,6 +180,9 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 	}
 	if err != nil {
 		return nil, 0, rejected(err)
+	}
+	if err := c.reaches(parent, ev.Peer.ID(), r); err != nil {
+		return nil, 0, err
 	}
 	state, err := next.Encode()
 	if err != nil {
@@ -210,6 +201,27 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 	}
 	data, err := x.Encode()
 	return data, 0, err
+}
+
+// allotment signs what is set aside for a member, and is the body of its ALLOWANCE.
+func (c *Core) allotment(to *pki.Peer, parent *instance, info *license.Info, share license.Share, r Reading) ([]byte, error) {
+	link, lic, err := c.sign(info)
+	if err != nil {
+		return nil, err
+	}
+	links, err := c.address(append([][]byte{link}, parent.links...), c.members[to.ID()], r)
+	if err == nil {
+		links, err = parent.vouched(links)
+	}
+	if err != nil {
+		return nil, err
+	}
+	child := &instance{links: links, chain: append([]*license.License{lic}, parent.chain...), keys: parent.keys}
+	bundle, err := child.bundleFor(lic, to)
+	if err != nil {
+		return nil, err
+	}
+	return transferBody(transfer.OpAllowance, child, bundle, share.Plays)
 }
 
 // handed answers a member that asks for the license itself, a copy or a loan.
@@ -282,7 +294,12 @@ func refusalOf(err error) (sltp.ErrorCode, bool) {
 			license.NoGrant: sltp.ErrorNoGrant, license.CountExhausted: sltp.ErrorExhausted, license.TimeExhausted: sltp.ErrorExhausted,
 			license.LockedInMove: sltp.ErrorTryLater, license.TREMLevel: sltp.ErrorLevel,
 		}[no.Decision.Reasons[0].Code]
-		if !named {
+		switch {
+		case no.Decision.Reasons[0].Constraint == "DOMAIN_DEVICES":
+			code = sltp.ErrorDomainFull
+		case no.Decision.Reasons[0].Constraint == "DOMAIN_NEW":
+			code = sltp.ErrorDomainRate
+		case !named:
 			code = sltp.ErrorRefused
 		}
 		return code, true
