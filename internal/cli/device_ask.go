@@ -58,6 +58,9 @@ func (d *device) get(ctx context.Context, env *Env, want wish) (gotten, error) {
 	d.finish(ctx, courier, w)
 	got, err := d.fulfil(ctx, courier, w)
 	d.settle(ctx, courier)
+	if p, err := d.post(ctx, env); err == nil {
+		_, _ = p.letters(ctx) // what cannot be said now is said with the next command
+	}
 	d.keepLogs(ctx, st.Device)
 	return got, err
 }

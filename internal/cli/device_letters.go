@@ -51,6 +51,17 @@ func (p *post) exchange(ctx context.Context) ([]trem.Event, error) {
 	courier := p.courier()
 	p.d.finish(ctx, courier, wish{}) // what was asked of the house waits for the asker, in a session
 	p.d.settle(ctx, courier)
+	events, err := p.letters(ctx)
+	if err != nil {
+		return events, err
+	}
+	p.d.keepLogs(ctx, p.self)
+	return events, p.d.save()
+}
+
+// letters takes what waits at the house and says what this device has to say: what
+// is on its way, that it is there, and what it gives back of what others want.
+func (p *post) letters(ctx context.Context) ([]trem.Event, error) {
 	events, err := p.fetch(ctx)
 	if err != nil {
 		return events, err
@@ -69,8 +80,7 @@ func (p *post) exchange(ctx context.Context) ([]trem.Event, error) {
 			return events, err
 		}
 	}
-	p.d.keepLogs(ctx, p.self)
-	return events, p.d.save()
+	return events, nil
 }
 
 func (p *post) courier() *http.Courier {

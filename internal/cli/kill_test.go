@@ -189,7 +189,7 @@ func TestStory_9_KillProcesses(t *testing.T) {
 		name string
 		run  func(*testing.T, *demo, string)
 	}{
-		{"Shop", killShop}, {"HomeFetch", killHomeFetch}, {"HomeSetAside", killSetAside}, {"DevicePlay", killPlay}, {"Authority", killAuthority}, {"HandOver", killHandOver},
+		{"Shop", killShop}, {"HomeFetch", killHomeFetch}, {"HomeSetAside", killSetAside}, {"DevicePlay", killPlay}, {"Authority", killAuthority}, {"HandOver", killHandOver}, {"GiveBack", killGiveBack},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.run(t, d, house.ID) })
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/lares-drm/lares/interconnect/lrp"
 	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/sltp"
 	"github.com/lares-drm/lares/security/trem"
 )
 
@@ -209,6 +210,9 @@ func (h *Home) note(ctx context.Context, events []trem.Event) {
 			h.publish(Event{Kind: EventLibrary})
 		case trem.EventRefused, trem.EventFailed:
 			h.log.LogAttrs(ctx, slog.LevelInfo, "device refused", slog.Any("device", e.Peer), slog.String("code", e.Code), slog.String("rule", e.Text))
+			if e.Code == sltp.ErrorExhausted.String() { // others may have what it asked for: they hear of it when they come
+				h.postOnce(ctx)
+			}
 		case trem.EventBound:
 			h.log.LogAttrs(ctx, slog.LevelInfo, "title bound to a device: its shop has ended", slog.Any("device", e.Peer))
 		case trem.EventLeft:
