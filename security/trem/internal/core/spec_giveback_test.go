@@ -126,3 +126,29 @@ func TestTransfer_DwellOfAnEarlierBuild(t *testing.T) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
+
+// FuzzHouseObjects reads the payloads of what a house and its devices say of places and
+// shares: what parses is written the same.
+func FuzzHouseObjects(f *testing.F) {
+	f.Add(uint8(0), []byte{0xa3, 1, 0x50, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 0x50, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 7})
+	f.Add(uint8(1), []byte{0xa2, 1, 0x84, 0x40, 0x40, 0x40, 1, 2, 4})
+	f.Add(uint8(2), []byte{0xa4, 1, 0x41, 0, 2, 1, 3, 0x80, 4, 3})
+	f.Add(uint8(3), []byte{0xa2, 1, 0x80, 2, 3})
+	f.Fuzz(func(t *testing.T, kind uint8, in []byte) {
+		v, lim := any(new(here)), hereLimit
+		switch kind % 4 {
+		case 1:
+			v, lim = new(wanted), giveBackLimit
+		case 2:
+			v, lim = new(givenBack), giveBackLimit
+		case 3:
+			v, lim = new(takenBack), giveBackLimit
+		}
+		if wire.Unmarshal(in, v, lim) != nil {
+			return
+		}
+		if again, err := wire.Marshal(v); err != nil || !bytes.Equal(again, in) {
+			t.Errorf("%x reads as %x (%v)", in, again, err)
+		}
+	})
+}
