@@ -94,7 +94,7 @@ func (c *Core) admit(in trem.Candidate, r Reading) (trem.Admission, error) {
 	if err != nil {
 		return trem.Admission{}, err
 	}
-	if _, err := c.sees(member.Device, r); err != nil {
+	if err := c.sees(member.Device, r); err != nil {
 		return trem.Admission{}, err
 	}
 	signed, err := c.membershipOf(member, r)

@@ -46,20 +46,20 @@ type seenRecord struct {
 	Until  int64 // Unix ms
 }
 
-// sees notes that a member is there, and is until when its membership holds from
-// now on. The note goes along with the next write.
-func (c *Core) sees(id ident.Device, r Reading) (int64, error) {
+// sees notes that a member is there: its membership holds for 30 days from now. The
+// note goes along with the next write.
+func (c *Core) sees(id ident.Device, r Reading) error {
 	until := c.clock.judge(r).Est + membershipLife
 	if old := c.until[id]; old != 0 && until-old < seenStep {
-		return old, nil
+		return nil
 	}
 	rec, err := newRecord(kindSeen, seenRecord{Device: id, Until: until})
 	if err != nil {
-		return 0, err
+		return err
 	}
 	c.along(false, rec)
 	c.until[id] = until
-	return until, nil
+	return nil
 }
 
 // lapsed reports whether a member was not seen for so long that its membership is
@@ -143,7 +143,7 @@ func (c *Core) isHere(sig *wire.Sign1, from *pki.Peer, r Reading) (trem.Handed, 
 	if off := c.clock.judge(r).Est - h.At; off > hereSkew || off < -hereSkew {
 		return trem.Handed{}, rejected(errors.New("here: it was said too long ago, or the device's clock is wrong"))
 	}
-	if _, err := c.sees(m.Device, r); err != nil {
+	if err := c.sees(m.Device, r); err != nil {
 		return trem.Handed{}, err
 	}
 	signed, err := c.membershipOf(m, r)

@@ -39,7 +39,7 @@ func (c *Core) answer(ev sltp.EventRequest, r Reading) (body sltp.Body, code slt
 	if c.domain == nil || ev.Peer.Role() != pki.Device || !ok || m.Removed || c.isSuperseded() {
 		return nil, sltp.ErrorNotMember, nil
 	}
-	if _, err := c.sees(m.Device, r); err != nil {
+	if err := c.sees(m.Device, r); err != nil {
 		return nil, 0, err
 	}
 	if old, err := c.repeat(ev.Peer.ID(), ev.Request.ReqID); old != nil || err != nil {
