@@ -28,6 +28,7 @@ const (
 	kindAside      = 0x2d // a device of the house has this child
 	kindWant       = 0x2e // a device waits for what others have
 	kindWanted     = 0x2f // what a device has answered of that
+	kindReach      = 0x30 // a device has something of an issuer that limits them
 	kindSeen       = 0x2c // until when the newest membership of a member holds
 	kindReach      = 0x23 // a device has something of an issuer that limits them
 	kindRuling     = 0x1c // the arbiter's RELEASE, to be passed on
