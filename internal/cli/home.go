@@ -38,7 +38,7 @@ func newHomeCmd(env *Env) *cobra.Command {
 	cmd.AddCommand(
 		newHomeInitCmd(env, &dir), newHomeServeCmd(env, &dir), newHomeShowCmd(env, &dir), newHomeAddCmd(env, &dir),
 		newHomeMoveCmd(env, &dir), newHomeCopyCmd(env, &dir), newHomeLendCmd(env, &dir), newHomeRenewCmd(env, &dir), newHomeGiveCmd(env, &dir), newHomeReceiveCmd(env, &dir), newHomeCancelCmd(env, &dir), newHomeLostCmd(env, &dir), newHomeTransfersCmd(env, &dir),
-		newHomeFetchCmd(env, &dir), newHomeClaimCmd(env, &dir), newHomePairCmd(env, &dir), newHomeDevicesCmd(env, &dir), newHomeRemoveCmd(env, &dir), newHomeSessionsCmd(env, &dir), newHomeStopCmd(env, &dir), newHomeLearnCmd(env, &dir),
+		newHomeFetchCmd(env, &dir), newHomeClaimCmd(env, &dir), newHomeAccountCmd(env, &dir), newHomePairCmd(env, &dir), newHomeDevicesCmd(env, &dir), newHomeRemoveCmd(env, &dir), newHomeSessionsCmd(env, &dir), newHomeStopCmd(env, &dir), newHomeLearnCmd(env, &dir),
 		newHomeBackupCmd(env, &dir), newHomeRestoreCmd(env, &dir), newHomeReleaseCmd(env, &dir),
 	)
 	return cmd
@@ -216,7 +216,7 @@ func buildHome(ctx context.Context, env *Env, f homeFlags, module *trem.Client, 
 		return nil, nil, nil, err
 	}
 	long := context.WithoutCancel(ctx)
-	cfg := home.Config{Mirrors: f.mirrors, TLS: secret, Prove: prover(long, module), Dir: f.dir, Module: module, Courier: courier(module, leaf.RawSubjectPublicKeyInfo, env.Now), Now: env.Now, Log: log}
+	cfg := home.Config{Mirrors: f.mirrors, TLS: secret, Prove: prover(long, module), Dir: f.dir, Module: module, Courier: courier(f.dir, module, leaf.RawSubjectPublicKeyInfo, env.Now), Now: env.Now, Log: log}
 	cfg.Frames = func(ctx context.Context, url string, f lrp.Frame) ([]lrp.Frame, error) {
 		return (&lrphttp.Client{URL: url}).Exchange(ctx, f)
 	}
@@ -250,10 +250,25 @@ func playFiles() fs.FS {
 
 // courier carries exchanges between this house's module and shops. Each shop sees an
 // address of its own, by which two of them cannot tell that it is one house.
-func courier(module *trem.Client, spki []byte, now func() time.Time) home.Courier {
+func courier(dir string, module *trem.Client, spki []byte, now func() time.Time) home.Courier {
 	return func(ctx context.Context, url string, peer ident.Device, opened trem.Opened) ([]trem.Event, error) {
 		src := ident.Device(lrp.Blind(lrp.Addr(peer), spki))
-		c := lrphttp.Courier{Module: module, Link: &lrphttp.Client{URL: url}, Src: src, Dst: peer, Now: now}
+		link := &lrphttp.Client{URL: url}
+		c := lrphttp.Courier{Module: module, Link: link, Src: src, Dst: peer, Now: now}
+		events, err := c.Fetch(ctx, opened)
+		if e, ok := errors.AsType[*lrp.Error](err); !ok || e.Code != lrp.CodeUnproven || len(events) > 0 {
+			return events, err
+		}
+		a, failed := accountOf(dir, peer)
+		if failed == nil && a == nil {
+			failed = home.ErrNoAccount
+		}
+		if failed == nil {
+			failed = show(ctx, link, lrp.Addr(src), lrp.Addr(peer), *a, now())
+		}
+		if failed != nil {
+			return nil, errors.Join(failed, err)
+		}
 		return c.Fetch(ctx, opened)
 	}
 }
