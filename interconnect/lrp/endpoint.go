@@ -21,6 +21,7 @@ type EndpointConfig struct {
 	Auth    *AuthKey        // nil: no AUTH frames; its holder gets what they carry by Account
 	Account func(src Addr, a Account) error
 	Epoch   func() uint64                                // that it claims and can show by Gossip; nil: that of Hello
+	Admits  func(src Addr) bool                          // whose SLTP is served: of others the account is asked first (UNPROVEN); nil: everybody's
 	Gossip  func(src Addr, g Gossip) ([]Gossip, error)   // nil: it passes no revocation state on
 	Content func(src Addr, c Content) ([]Content, error) // nil: it names no places of content
 }
@@ -93,6 +94,9 @@ func (e *Endpoint) HandleOn(link LinkID, f Frame, now time.Time, serve Serve) []
 		m, err := ParseSLTP(f.Body)
 		if err != nil {
 			return []Frame{ErrorFrame(f, CodeMalformed, 0)}
+		}
+		if e.cfg.Admits != nil && !e.cfg.Admits(f.Src) {
+			return []Frame{ErrorFrame(f, CodeUnproven, 0)}
 		}
 		return e.once(f, now, func() ([]Frame, bool) { return e.ask(f, m, serve) })
 	case TypeRenew, TypeAuth, TypeGossip, TypeContent:

@@ -37,6 +37,7 @@ func commands() []command {
 		{groupHome, newDeviceCmd},
 		{groupHome, newDoctorCmd},
 		{groupHome, newSupportBundleCmd},
+		{groupHome, newRelayCmd},
 		{groupIssuer, newCACmd},
 		{groupIssuer, newIssuerCmd},
 		{groupIssuer, newPackCmd},

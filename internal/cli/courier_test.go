@@ -22,7 +22,7 @@ func TestLRP_1_ShopsSeeBlindedAddresses(t *testing.T) {
 		return []lrp.Frame{lrp.ErrorFrame(f, lrp.CodeUnknownDst, 0)}
 	}))
 	defer shop.Close()
-	fetch := courier(nil, spki, time.Now)
+	fetch := courier(t.TempDir(), nil, spki, time.Now)
 	opened := trem.Opened{Messages: []trem.SLTPMessage{{Bytes: []byte("message 1")}}}
 	for _, peer := range []ident.Device{{1}, {2}, {1}} {
 		if _, err := fetch(t.Context(), shop.URL, peer, opened); err == nil {

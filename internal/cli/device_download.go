@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -90,18 +89,18 @@ type download struct {
 }
 
 func (d *device) download(ctx context.Context, env *Env, id ident.Content, dir string) (downloaded, error) {
-	src, err := d.files(id, "")
+	if d.cfg.Home == "" {
+		return downloaded{}, errors.New("this device belongs to no house yet: lares device pair")
+	}
+	at, err := d.find(ctx, id)
 	if err != nil {
 		return downloaded{}, err
 	}
-	m, err := src.manifest(ctx)
-	if err != nil {
-		return downloaded{}, err
-	}
+	m := at.manifest
 	if dir == "" {
 		dir = d.contentDir(id)
 	}
-	run := &download{downloaded: downloaded{Content: id, Dir: dir}, env: env, web: d.web(), from: strings.TrimSuffix(d.cfg.Home, "/") + "/content/" + url.PathEscape(id.String()) + "/"}
+	run := &download{downloaded: downloaded{Content: id, Dir: dir}, env: env, web: at.web, from: at.from}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return downloaded{}, fmt.Errorf("make the folder: %w", err)
 	}

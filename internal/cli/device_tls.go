@@ -76,14 +76,10 @@ func (d *device) secure(ctx context.Context, asked bool) error {
 }
 
 // learnCA asks who the house is, without TLS, and takes the CA that the house's
-// module itself has signed for; nil where it has none.
+// module itself has signed for; nil where it has none. It does not say who asks.
 func (d *device) learnCA(ctx context.Context) ([]byte, error) {
-	st, err := d.trem.Status(ctx)
-	if err != nil {
-		return nil, err
-	}
 	bare := &lrphttp.Client{URL: d.plain()}
-	hello, err := lrp.Recognize(ctx, lrp.Addr(st.Device), lrp.Addr(d.cfg.Server), lrp.DefaultHello("http"), time.Now(), func(ctx context.Context, _ lrp.LinkID, f lrp.Frame) ([]lrp.Frame, error) {
+	hello, err := lrp.Recognize(ctx, lrp.Addr(lrp.NewTx()), lrp.Addr(d.cfg.Server), lrp.DefaultHello("http"), time.Now(), func(ctx context.Context, _ lrp.LinkID, f lrp.Frame) ([]lrp.Frame, error) {
 		return bare.Exchange(ctx, f)
 	})
 	if errors.Is(err, lrp.ErrProof) || err == nil && hello.TLS == nil {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,7 +38,7 @@ func newHomeCmd(env *Env) *cobra.Command {
 	cmd.AddCommand(
 		newHomeInitCmd(env, &dir), newHomeServeCmd(env, &dir), newHomeShowCmd(env, &dir), newHomeAddCmd(env, &dir),
 		newHomeMoveCmd(env, &dir), newHomeCopyCmd(env, &dir), newHomeLendCmd(env, &dir), newHomeRenewCmd(env, &dir), newHomeGiveCmd(env, &dir), newHomeReceiveCmd(env, &dir), newHomeCancelCmd(env, &dir), newHomeLostCmd(env, &dir), newHomeTransfersCmd(env, &dir),
-		newHomeFetchCmd(env, &dir), newHomeClaimCmd(env, &dir), newHomePairCmd(env, &dir), newHomeDevicesCmd(env, &dir), newHomeRemoveCmd(env, &dir), newHomeSessionsCmd(env, &dir), newHomeStopCmd(env, &dir), newHomeLearnCmd(env, &dir),
+		newHomeFetchCmd(env, &dir), newHomeClaimCmd(env, &dir), newHomeAccountCmd(env, &dir), newHomePairCmd(env, &dir), newHomeDevicesCmd(env, &dir), newHomeRemoveCmd(env, &dir), newHomeSessionsCmd(env, &dir), newHomeStopCmd(env, &dir), newHomeLearnCmd(env, &dir),
 		newHomeBackupCmd(env, &dir), newHomeRestoreCmd(env, &dir), newHomeReleaseCmd(env, &dir),
 	)
 	return cmd
@@ -96,6 +97,7 @@ type homeFlags struct {
 	hosts           []string
 	announce        bool
 	folder          string
+	mirrors         []string
 }
 
 func newHomeServeCmd(env *Env, dir *string) *cobra.Command {
@@ -120,6 +122,7 @@ browsers play protected films on localhost or over HTTPS only.`,
 	cmd.Flags().StringVar(&f.ca, "ca", "", "URL of the certification authority; without it nothing new is learned")
 	cmd.Flags().BoolVar(&f.announce, "announce", true, "let devices of the network find the house (DNS-SD); it says no name and no title. Never when the house is served on this machine only")
 	cmd.Flags().StringVar(&f.folder, "folder", "", "a folder, as on a stick, by which devices without a network exchange letters (lares device carry); it may come and go")
+	cmd.Flags().StringSliceVar(&f.mirrors, "mirror", nil, "address of a server that has packed titles, too, each in a folder of its ID; devices download from there first")
 	cmd.Flags().StringSliceVar(&f.hosts, "host", nil, "further host names of the pages, for a proxy on this machine")
 	return cmd
 }
@@ -127,12 +130,21 @@ browsers play protected films on localhost or over HTTPS only.`,
 // firstLearn bounds the visit to the authority before the house serves.
 const firstLearn = 5 * time.Second
 
+// maxMirror bounds a mirror's address, in bytes: with a title's it fits into a CONTENT
+// frame. Source: local.
+const maxMirror = 512
+
 // urlFile is where a running home server tells the other commands its address.
 const urlFile = "url"
 
 func serveHome(ctx context.Context, env *Env, f homeFlags) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	for _, m := range f.mirrors {
+		if u, err := url.Parse(m); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || len(m) > maxMirror {
+			return usage("--mirror %q is no address of a server, such as http://nas.local/films", m)
+		}
+	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", f.listen)
 	if err != nil {
 		return fmt.Errorf("serve the house: %w", err)
@@ -153,8 +165,8 @@ func serveHome(ctx context.Context, env *Env, f homeFlags) (err error) {
 		_ = h.Learn(first) // an authority that is away is in the log and on the health page
 		done()
 	}
-	url := "http://" + reachable(listener.Addr())
-	if err := writeURL(f.dir, url); err != nil {
+	address := "http://" + reachable(listener.Addr())
+	if err := writeURL(f.dir, address); err != nil {
 		return err
 	}
 	defer os.Remove(filepath.Join(f.dir, urlFile)) //nolint:errcheck // a stale address is only a wrong hint
@@ -183,7 +195,7 @@ func serveHome(ctx context.Context, env *Env, f homeFlags) (err error) {
 		defer done()
 		return srv.Shutdown(grace)
 	})
-	fmt.Fprintln(env.Stdout, url)
+	fmt.Fprintln(env.Stdout, address)
 	return g.Wait()
 }
 
@@ -204,7 +216,7 @@ func buildHome(ctx context.Context, env *Env, f homeFlags, module *trem.Client, 
 		return nil, nil, nil, err
 	}
 	long := context.WithoutCancel(ctx)
-	cfg := home.Config{TLS: secret, Prove: prover(long, module), Dir: f.dir, Module: module, Courier: courier(module, leaf.RawSubjectPublicKeyInfo, env.Now), Now: env.Now, Log: log}
+	cfg := home.Config{Mirrors: f.mirrors, TLS: secret, Prove: prover(long, module), Dir: f.dir, Module: module, Courier: courier(f.dir, module, leaf.RawSubjectPublicKeyInfo, env.Now), Now: env.Now, Log: log}
 	cfg.Frames = func(ctx context.Context, url string, f lrp.Frame) ([]lrp.Frame, error) {
 		return (&lrphttp.Client{URL: url}).Exchange(ctx, f)
 	}
@@ -238,10 +250,25 @@ func playFiles() fs.FS {
 
 // courier carries exchanges between this house's module and shops. Each shop sees an
 // address of its own, by which two of them cannot tell that it is one house.
-func courier(module *trem.Client, spki []byte, now func() time.Time) home.Courier {
+func courier(dir string, module *trem.Client, spki []byte, now func() time.Time) home.Courier {
 	return func(ctx context.Context, url string, peer ident.Device, opened trem.Opened) ([]trem.Event, error) {
 		src := ident.Device(lrp.Blind(lrp.Addr(peer), spki))
-		c := lrphttp.Courier{Module: module, Link: &lrphttp.Client{URL: url}, Src: src, Dst: peer, Now: now}
+		link := &lrphttp.Client{URL: url}
+		c := lrphttp.Courier{Module: module, Link: link, Src: src, Dst: peer, Now: now}
+		events, err := c.Fetch(ctx, opened)
+		if e, ok := errors.AsType[*lrp.Error](err); !ok || e.Code != lrp.CodeUnproven || len(events) > 0 {
+			return events, err
+		}
+		a, failed := accountOf(dir, peer)
+		if failed == nil && a == nil {
+			failed = home.ErrNoAccount
+		}
+		if failed == nil {
+			failed = show(ctx, link, lrp.Addr(src), lrp.Addr(peer), *a, now())
+		}
+		if failed != nil {
+			return nil, errors.Join(failed, err)
+		}
 		return c.Fetch(ctx, opened)
 	}
 }

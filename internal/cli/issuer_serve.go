@@ -34,9 +34,9 @@ const (
 )
 
 type issuerFlags struct {
-	dir, listen, postgres, url, metrics string
-	twoPersons                          bool
-	speke                               spekeFlags
+	dir, listen, postgres, url, metrics, accounts string
+	twoPersons                                    bool
+	speke                                         spekeFlags
 }
 
 // countedEvents are the log's messages that metrics count.
@@ -69,6 +69,7 @@ trusted module the server ends with status 1: start it again.`,
 	}
 	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:7720", "address to serve on")
 	cmd.Flags().StringVar(&f.url, "url", "", "where households reach this issuer: what claim codes' URLs begin with; default: the address served on")
+	cmd.Flags().StringVar(&f.accounts, "accounts", "", "file (0600) with a line KIND:CREDENTIAL for each customer: households show theirs before they are answered (lares home account); default: nobody is asked")
 	cmd.Flags().StringVar(&f.speke.credentials, "speke", "", "file (0600) with user:password of packagers: serve them keys by SPEKE v2; default: off")
 	cmd.Flags().BoolVar(&f.speke.clear, "speke-clear", false, "give packagers keys in the clear, where TLS protects them")
 	cmd.Flags().StringVar(&f.metrics, "metrics", "", "serve figures for Prometheus on this loopback address, such as 127.0.0.1:9720; default: off")
@@ -98,7 +99,7 @@ func serveIssuer(ctx context.Context, env *Env, f issuerFlags) (err error) {
 	}
 	defer listener.Close() //nolint:errcheck // the server has closed it before
 	s := &issuerServer{
-		cfg: cfg, db: db, module: module, listener: listener, speke: f.speke,
+		cfg: cfg, db: db, module: module, listener: listener, speke: f.speke, accounts: f.accounts,
 	}
 	if s.metrics, err = metrics.New(countedEvents()...); err != nil {
 		return err
@@ -145,6 +146,7 @@ type issuerServer struct {
 	metrics  *metrics.Metrics
 	figures  net.Listener // for metrics; nil: none
 	speke    spekeFlags
+	accounts string
 	public   string // where households reach it
 }
 
@@ -160,7 +162,11 @@ func (s *issuerServer) handler(ctx context.Context, env *Env, f issuerFlags) (ht
 	if s.desk, err = s.newDesk(env, f.dir, f.twoPersons); err != nil {
 		return nil, err
 	}
-	s.issuer, err = issuer.New(ctx, issuer.Config{TREM: s.module, Store: issuer.Audited(s.db), Now: env.Now, Log: s.log, ClaimKey: key, NoticeKey: notice.point})
+	accepts, err := acceptedAccounts(s.accounts)
+	if err != nil {
+		return nil, err
+	}
+	s.issuer, err = issuer.New(ctx, issuer.Config{Accepts: accepts, Prove: prover(context.WithoutCancel(ctx), s.module), TREM: s.module, Store: issuer.Audited(s.db), Now: env.Now, Log: s.log, ClaimKey: key, NoticeKey: notice.point})
 	if err != nil {
 		return nil, err
 	}

@@ -94,6 +94,8 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 		{home.ErrNotExpected, http.StatusForbidden, "not_expected", "The other house expects nothing now. Its owner says: lares home receive."},
 		{home.ErrHouseAway, http.StatusServiceUnavailable, "house_away", "The other house does not answer now. Nothing has left this one."},
 		{home.ErrNoCard, http.StatusUnprocessableEntity, "pair_again", "This device was paired by an earlier version: pair it again, then a title can go to it."},
+		{home.ErrNoAccount, http.StatusForbidden, "no_account", "The shop or library wants to know its customer first: lares home account."},
+		{home.ErrAccount, http.StatusForbidden, "account", "The shop or library does not know the account of this house: lares home account."},
 		{home.ErrAway, http.StatusServiceUnavailable, "authority_away", "The authority cannot be reached now."},
 		{adapt.ErrNotExportable, http.StatusForbidden, "not_exportable", "The license of this title does not allow a player of this kind."},
 		{hls.ErrNotFound, http.StatusNotFound, "not_found", "This stream has no such file."},

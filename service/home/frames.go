@@ -182,6 +182,7 @@ func (h *Home) endpoint(ctx context.Context) (*lrp.Endpoint, error) {
 		return nil, err
 	}
 	cfg := lrp.EndpointConfig{Self: lrp.Addr(st.Device), Known: h.knows, Prove: h.cfg.Prove, Hello: lrp.DefaultHello("http")}
+	cfg.Content = func(_ lrp.Addr, c lrp.Content) ([]lrp.Content, error) { return h.Places(c) }
 	if h.cfg.TLS != nil && cfg.Prove != nil {
 		sum := h.cfg.TLS.CASum()
 		cfg.Hello.TLS = sum[:]

@@ -106,6 +106,7 @@ type Config struct {
 	Frames     Frames           // nil: nothing is handed over to other houses
 	Authority  Authority        // nil: nothing is learned
 	Relay      *Relay           // nil: devices get no safety list from here
+	Mirrors    []string         // addresses where titles can be had, too: under each a folder a title, by its ID
 	TLS        *TLS             // nil: devices are not told how to recognize the house's TLS
 	Prove      lrp.Prover       // the module's proof of who answers a HELLO; nil: none
 	Now        func() time.Time // required

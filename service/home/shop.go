@@ -41,6 +41,12 @@ type Wanted struct {
 	Under ident.Request `json:"under,omitzero"`
 }
 
+// Errors of a Courier for a shop that asks who its customer is.
+var (
+	ErrNoAccount = errors.New("home: the shop wants to see an account, and this house has none for it")
+	ErrAccount   = errors.New("home: the shop does not accept the account of this house")
+)
+
 // pending is a request that has no final answer yet. Its ID never changes, so
 // a shop that answered one whose answer was lost gives the same answer again.
 type pending struct {

@@ -46,6 +46,12 @@ type Config struct {
 	Store Store            // required
 	Now   func() time.Time // required: for records and expiry of grants; licenses are judged by TREMs
 	Log   *slog.Logger     // default: none
+	// Accepts says whether an account is one of a customer: households show theirs
+	// before they are answered. Nil: nobody is asked.
+	Accepts func(lrp.Account) bool
+	// Prove is the TREM's proof of who answers a HELLO; needed with Accepts, because
+	// households seal accounts to a key that the TREM has signed for.
+	Prove lrp.Prover
 	// ClaimKey derives and hashes claim codes; the zero key: there are none.
 	ClaimKey ClaimKey
 	// NoticeKey is who may announce the end of this service, as licenses name it
@@ -81,7 +87,18 @@ func New(ctx context.Context, cfg Config) (*Issuer, error) {
 	if st.Issuer == "" {
 		return nil, errors.New("issuer: the TREM has no certificate of a license issuer")
 	}
-	e, err := lrp.NewEndpoint(lrp.EndpointConfig{Self: lrp.Addr(st.Device)})
+	door := lrp.EndpointConfig{Self: lrp.Addr(st.Device), Prove: cfg.Prove}
+	seen := &shown{accept: cfg.Accepts, now: cfg.Now}
+	if cfg.Accepts != nil {
+		if cfg.Prove == nil {
+			return nil, errors.New("issuer: Accepts needs Prove")
+		}
+		if door.Auth, err = lrp.NewAuthKey(); err != nil {
+			return nil, err
+		}
+		door.Account, door.Admits = seen.take, seen.admits
+	}
+	e, err := lrp.NewEndpoint(door)
 	if err != nil {
 		return nil, err
 	}

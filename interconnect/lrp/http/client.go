@@ -90,6 +90,11 @@ func (c *Client) Unproven(link lrp.LinkID) {
 	}
 }
 
+// Pass carries another's frame on the link that it came on: what a relay does.
+func (c *Client) Pass(ctx context.Context, link lrp.LinkID, f lrp.Frame) ([]lrp.Frame, error) {
+	return c.carry(ctx, link, f)
+}
+
 // carry sends one frame on a link.
 func (c *Client) carry(ctx context.Context, link lrp.LinkID, f lrp.Frame) ([]lrp.Frame, error) {
 	body, err := f.Encode()

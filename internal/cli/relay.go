@@ -1,0 +1,258 @@
+package cli
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lares-drm/lares/interconnect/lrp"
+	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
+	"github.com/lares-drm/lares/interconnect/lrp/unix"
+	"github.com/lares-drm/lares/internal/httpd"
+	"github.com/lares-drm/lares/service/home"
+)
+
+type relayFlags struct {
+	listen, upstream, unix, upstreamUnix string
+	routes                               []string
+}
+
+func newRelayCmd(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "relay",
+		Short: "A relay between a house and devices that do not reach it",
+	}
+	cmd.AddCommand(newRelayServeCmd(env))
+	return cmd
+}
+
+func newRelayServeCmd(env *Env) *cobra.Command {
+	var f relayFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Carry what devices and their house say to each other; the first line printed is its URL",
+		Long: `Stand between a house and devices that do not reach it: in another part of the
+network, behind a gateway, in a car's own network. A relay has no secure player, no key
+of anybody and no folder. It carries frames one hop further, opens none, and keeps
+nothing: what it cannot pass on is said again by who wanted it. Devices pair, get and
+play with the relay's address in the place of the house's. Relays may stand in a row;
+a frame crosses at most 8 hops.
+
+GET /metrics counts what was carried, on this machine only; it names nobody.`,
+		Example: `  lares relay serve --listen :7711 --upstream http://192.168.1.10:7710
+  lares relay serve --listen 127.0.0.1:7712 --upstream http://127.0.0.1:7711   # a second one in a row
+  lares relay serve --unix /run/lares/relay.sock --upstream http://127.0.0.1:7710
+  lares relay serve --upstream http://127.0.0.1:7711 --upstream-unix /run/lares/relay.sock`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.serve(cmd.Context(), env) },
+	}
+	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:7711", "address to serve on")
+	cmd.Flags().StringVar(&f.upstream, "upstream", "", "URL of the house, or of the next relay before it (required)")
+	cmd.Flags().StringVar(&f.unix, "unix", "", "socket in the file system by which programs of this machine hand frames in, too")
+	cmd.Flags().StringVar(&f.upstreamUnix, "upstream-unix", "", "socket of a relay on this machine by which frames go on; all else goes to --upstream")
+	cmd.Flags().StringArrayVar(&f.routes, "route", nil, "ADDRESS=URL: another way for frames to one address; may be repeated")
+	_ = cmd.MarkFlagRequired("upstream")
+	return cmd
+}
+
+func (f *relayFlags) serve(ctx context.Context, env *Env) (err error) {
+	log := slog.New(slog.NewTextHandler(env.Stderr, nil))
+	r, err := newCarrier(f, env.Now)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.up.close()) }()
+	handler, err := r.handler(f.upstream)
+	if err != nil {
+		return err
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", f.listen)
+	if err != nil {
+		return fmt.Errorf("serve the relay: %w", err)
+	}
+	defer listener.Close() //nolint:errcheck // the server has closed it before
+	g, gctx := errgroup.WithContext(ctx)
+	srv := httpd.NewServer(gctx, handler)
+	if f.unix != "" {
+		socket, err := listenUnix(ctx, f.unix)
+		if err != nil {
+			return err
+		}
+		g.Go(func() error { return (&unix.Server{Frames: r.frames}).Serve(gctx, socket) })
+	}
+	g.Go(func() error {
+		if err := srv.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve the relay: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-gctx.Done()
+		grace, done := context.WithTimeout(context.WithoutCancel(ctx), stopGrace/2)
+		defer done()
+		return srv.Shutdown(grace)
+	})
+	log.LogAttrs(ctx, slog.LevelInfo, "relay serves", slog.Any("address", r.relay.Self))
+	fmt.Fprintln(env.Stdout, "http://"+reachable(listener.Addr()))
+	return g.Wait()
+}
+
+// listenUnix makes a socket for this user alone. One that a relay left behind that
+// was killed is taken; another file is not.
+func listenUnix(ctx context.Context, path string) (net.Listener, error) {
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode()&fs.ModeSocket == 0 {
+			return nil, usage("--unix %s: there is a file that is no socket", path)
+		}
+		if conn, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
+			return nil, errors.Join(usage("--unix %s: a program serves there", path), conn.Close())
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("serve the relay: %w", err)
+		}
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("serve the relay: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("serve the relay: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+// newCarrier makes the relay of the flags: its address is of a key that nobody keeps.
+func newCarrier(f *relayFlags, now func() time.Time) (*carrier, error) {
+	if _, err := upstreamURL(f.upstream); err != nil {
+		return nil, err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make the relay's address: %w", err)
+	}
+	spki, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return nil, fmt.Errorf("make the relay's address: %w", err)
+	}
+	r := &carrier{now: now, room: make(chan struct{}, maxCarried), up: newWays()}
+	r.relay = lrp.Relay{Self: lrp.AddrOf(spki), Default: lrp.Next(f.upstream)}
+	if f.upstreamUnix != "" {
+		r.relay.Default = unixWay + lrp.Next(f.upstreamUnix)
+	}
+	for _, s := range f.routes {
+		addr, to, ok := strings.Cut(s, "=")
+		var dst lrp.Addr
+		if n, err := parseAddr(addr); err == nil {
+			dst = n
+		} else {
+			ok = false
+		}
+		if _, err := upstreamURL(to); err != nil || !ok {
+			return nil, usage("--route %q: want ADDRESS=URL", s)
+		}
+		if err := r.relay.Route(dst, lrp.Next(to)); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func parseAddr(s string) (a lrp.Addr, err error) {
+	if len(s) != 2*len(a) {
+		return a, errors.New("an address has 32 hexadecimal digits")
+	}
+	for i := range a {
+		n, err := strconv.ParseUint(s[2*i:2*i+2], 16, 8)
+		if err != nil {
+			return a, err
+		}
+		a[i] = byte(n)
+	}
+	return a, nil
+}
+
+func upstreamURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" && u.Path != "/" {
+		return nil, usage("%q is not the URL of a house or a relay, such as http://192.168.1.10:7710", s)
+	}
+	return u, nil
+}
+
+// hopsHeader counts the relays that a request without frames has crossed; frames
+// count their own. Source: local, docs/spec/lrp.md section 16.
+const hopsHeader = "Lares-Hops"
+
+// passed are the paths that a relay passes on beside frames: those of devices, and
+// none of the owner's.
+func passed() []string {
+	return []string{
+		"POST " + home.PairPath, "POST " + home.PairPath + "/{id}/nonce", "GET /pair/v1/", "POST " + home.RestorePath, "GET /house/v1/", "POST /house/v1/", "GET /content/",
+		"GET /rsl/v1/", "GET " + home.PathTrust, "GET " + home.PathTime, "GET /healthz", "GET /readyz", "GET " + lrphttp.Path,
+	}
+}
+
+// handler serves the relay over HTTP.
+func (r *carrier) handler(upstream string) (http.Handler, error) {
+	to, err := upstreamURL(upstream)
+	if err != nil {
+		return nil, err
+	}
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(p *httputil.ProxyRequest) { // says nothing of who asks
+			p.SetURL(to)
+			p.Out.Header.Set(hopsHeader, strconv.Itoa(hopsOf(p.In)+1))
+			p.Out.Header.Del("X-Forwarded-For")
+		},
+		FlushInterval: -1,
+		ErrorLog:      quietLog(),
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
+			r.counts.lost.Add(1)
+			http.Error(w, http.StatusText(http.StatusBadGateway), http.StatusBadGateway)
+		},
+	}
+	mux := http.NewServeMux()
+	for _, path := range passed() {
+		mux.HandleFunc(path, func(w http.ResponseWriter, q *http.Request) {
+			if hopsOf(q) >= lrp.MaxHops {
+				r.counts.hops.Add(1)
+				http.Error(w, http.StatusText(http.StatusLoopDetected), http.StatusLoopDetected)
+				return
+			}
+			r.counts.requests.Add(1)
+			_ = http.NewResponseController(w).SetWriteDeadline(r.now().Add(time.Hour)) // films are long
+			proxy.ServeHTTP(w, q)
+		})
+	}
+	mux.Handle("POST "+lrphttp.Path, &lrphttp.Server{Frames: r.frames})
+	mux.HandleFunc("GET /metrics", r.metrics)
+	return mux, nil
+}
+
+func hopsOf(q *http.Request) int {
+	s := q.Header.Get(hopsHeader)
+	if s == "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(s, 10, 8)
+	if err != nil {
+		return lrp.MaxHops // it says something else: it goes nowhere
+	}
+	return int(n)
+}
