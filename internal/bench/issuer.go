@@ -96,7 +96,7 @@ const (
 
 func runIssuer(ctx context.Context, cfg Config) (rows []Row, err error) {
 	return measureIssuer(ctx, cfg, scaleOf(cfg), func(r *issuerRun) []func(context.Context) ([]Row, error) {
-		return []func(context.Context) ([]Row, error){r.flush, r.speed, r.age, r.memory}
+		return []func(context.Context) ([]Row, error){r.flush, r.speed, r.hostile, r.age, r.memory}
 	})
 }
 

@@ -50,8 +50,9 @@ type loadOrder struct {
 	Do      string `json:"do"` // a name in household.loads
 	Shop    int    `json:"shop"`
 	Clients int    `json:"clients"`
-	MS      int    `json:"ms"`    // how long, or
-	Count   int    `json:"count"` // how many in all
+	MS      int    `json:"ms"`                // how long, or
+	Count   int    `json:"count"`             // how many in all
+	Hostile string `json:"hostile,omitempty"` // a name in hostiles: who does that beside them
 }
 
 // loadResult is what came of it.
@@ -144,6 +145,8 @@ func (o *loadOrder) run(ctx context.Context, homes []*household, shops []*loadSh
 	shop := shops[o.Shop]
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	stop := o.besides(ctx, homes[len(homes)-1], shop)
+	defer stop()
 	var mu sync.Mutex
 	var took []float64
 	var failed error

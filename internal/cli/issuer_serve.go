@@ -156,7 +156,7 @@ type issuerServer struct {
 	desk     *operator.Desk // of watch
 	metrics  *metrics.Metrics
 	figures  net.Listener // for metrics; nil: none
-	public   string // where households reach it
+	public   string       // where households reach it
 }
 
 // prepare reads what is needed to serve.
