@@ -18,6 +18,7 @@ type Bench struct {
 	Peers []string // other implementations that it compares with, by name
 	Run   func(ctx context.Context, cfg Config) ([]Row, error)
 
+	Files  []File   // that it can be given
 	Stores []string // databases that it can be run on, the default first; nil: it needs none
 }
 
@@ -31,8 +32,12 @@ func All() []Bench {
 		tremBench(),
 		contentBench(),
 		issuerBench(),
+		capacityBench(),
 	}
 }
+
+// File is one that a bench can be given by a flag.
+type File struct{ Name, Usage string }
 
 // Config says how long to measure. The zero Config is the form whose figures
 // are quoted.
@@ -41,8 +46,9 @@ type Config struct {
 	Full  bool              // the long form
 	Peers map[string]string // where peers are, by name; the others are looked for
 
-	Program string // where the program lares is; needed by the benches content and issuer
-	Store   string // one of the bench's Stores; empty = the first
+	Program string            // where the program lares is; needed by the benches content and issuer
+	Files   map[string]string // by name; one that is not given is not there
+	Store   string            // one of the bench's Stores; empty = the first
 
 	Start func(dir string) (*Module, error) // starts the trusted module of a folder; needed by the bench trem
 }

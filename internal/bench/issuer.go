@@ -65,6 +65,12 @@ func scaleOf(cfg Config) issuerScale {
 	return issuerScale{clients: []int{1, 16, crowdOf, 256}, rounds: 3, turn: 500, long: 100_000, aged: 1_000_000, flushes: 201}
 }
 
+// short is enough for what is computed from it: one number of clients, no old database.
+func (s issuerScale) short() issuerScale {
+	s.clients, s.aged, s.long = []int{s.crowd()}, 10, min(s.long, 20_000)
+	return s
+}
+
 // crowd is the number of clients that the bars are about, or the most there are.
 func (s issuerScale) crowd() int { return min(crowdOf, s.clients[len(s.clients)-1]) }
 
@@ -89,6 +95,13 @@ const (
 )
 
 func runIssuer(ctx context.Context, cfg Config) (rows []Row, err error) {
+	return measureIssuer(ctx, cfg, scaleOf(cfg), func(r *issuerRun) []func(context.Context) ([]Row, error) {
+		return []func(context.Context) ([]Row, error){r.flush, r.speed, r.hostile, r.age, r.memory}
+	})
+}
+
+// measureIssuer starts what is measured and takes the rows of parts of it.
+func measureIssuer(ctx context.Context, cfg Config, scale issuerScale, parts func(*issuerRun) []func(context.Context) ([]Row, error)) (rows []Row, err error) {
 	dir, err := os.MkdirTemp(".", "lares-bench-*") // a disk, where the folder for temporary files may be memory
 	if err != nil {
 		return nil, fmt.Errorf("folder of the bench: %w", err)
@@ -99,12 +112,12 @@ func runIssuer(ctx context.Context, cfg Config) (rows []Row, err error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &issuerRun{cfg: cfg, scale: scaleOf(cfg), dir: dir}
+	r := &issuerRun{cfg: cfg, scale: scale, dir: dir}
 	defer func() { err = errors.Join(err, r.close(ctx)) }()
 	if err := r.open(ctx); err != nil {
 		return nil, err
 	}
-	for _, part := range []func(context.Context) ([]Row, error){r.flush, r.speed, r.age, r.memory} {
+	for _, part := range parts(r) {
 		more, err := part(ctx)
 		if err != nil {
 			return nil, err

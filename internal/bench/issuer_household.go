@@ -38,6 +38,7 @@ type household struct {
 	key    *ecdsa.PrivateKey
 	chain  [][]byte
 	domain ident.Domain
+	trust  *pki.TrustStore
 	end    *sltp.Endpoint
 	http   *http.Client
 	live   map[*loadShop]sltp.Handle // the sessions that stand
@@ -50,13 +51,19 @@ func newHousehold(n int, key *ecdsa.PrivateKey, h loadHome, trust *pki.TrustStor
 	if err != nil {
 		return nil, fmt.Errorf("read leaf: %w", err)
 	}
-	end, err := sltp.NewEndpoint(sltp.Config{
-		Signer: key, Chain: h.Chain, Verifier: &pki.Verifier{Trust: trust, Cache: pki.NewCache(8)},
+	out := &household{
+		n: n, id: ident.DeviceOf(leaf.RawSubjectPublicKeyInfo), key: key, chain: h.Chain, domain: h.Domain, trust: trust, http: client, live: map[*loadShop]sltp.Handle{},
+	}
+	out.end, err = out.twin()
+	return out, err
+}
+
+// twin is another end of SLTP of the same household.
+func (h *household) twin() (*sltp.Endpoint, error) {
+	return sltp.NewEndpoint(sltp.Config{
+		Signer: h.key, Chain: h.chain, Verifier: &pki.Verifier{Trust: h.trust, Cache: pki.NewCache(8)},
 		Status: func() sltp.Status { return sltp.Status{Epoch: shopEpoch()} },
 	})
-	return &household{
-		n: n, id: ident.DeviceOf(leaf.RawSubjectPublicKeyInfo), key: key, chain: h.Chain, domain: h.Domain, end: end, http: client, live: map[*loadShop]sltp.Handle{},
-	}, err
 }
 
 // shopEpoch is the revocation epoch of everybody here.

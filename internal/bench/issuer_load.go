@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lares-drm/lares/license/ident"
@@ -48,8 +50,9 @@ type loadOrder struct {
 	Do      string `json:"do"` // a name in household.loads
 	Shop    int    `json:"shop"`
 	Clients int    `json:"clients"`
-	MS      int    `json:"ms"`    // how long, or
-	Count   int    `json:"count"` // how many in all
+	MS      int    `json:"ms"`                // how long, or
+	Count   int    `json:"count"`             // how many in all
+	Hostile string `json:"hostile,omitempty"` // a name in hostiles: who does that beside them
 }
 
 // loadResult is what came of it.
@@ -59,6 +62,7 @@ type loadResult struct {
 	P50     float64 `json:"p50"` // µs that a client waited
 	P99     float64 `json:"p99"`
 	CPU     float64 `json:"cpu"`   // s, of the clients
+	Bytes   float64 `json:"bytes"` // both ways, with HTTP around them
 	Again   int     `json:"again"` // asked again, since the answer was to wait
 	Error   string  `json:"error,omitempty"`
 }
@@ -115,7 +119,7 @@ func (s *loadSetup) households() ([]*household, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * len(s.Homes), DisableCompression: true}}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * len(s.Homes), DisableCompression: true, DialContext: dialCounted}}
 	out := make([]*household, len(s.Homes))
 	for i, h := range s.Homes {
 		key, err := x509.ParsePKCS8PrivateKey(h.Key)
@@ -141,6 +145,8 @@ func (o *loadOrder) run(ctx context.Context, homes []*household, shops []*loadSh
 	shop := shops[o.Shop]
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	stop := o.besides(ctx, homes[len(homes)-1], shop)
+	defer stop()
 	var mu sync.Mutex
 	var took []float64
 	var failed error
@@ -151,6 +157,7 @@ func (o *loadOrder) run(ctx context.Context, homes []*household, shops []*loadSh
 	if err != nil {
 		return loadResult{}, err
 	}
+	carried := wireBytes.Load()
 	var wg sync.WaitGroup
 	for i := range o.Clients {
 		wg.Go(func() {
@@ -182,6 +189,7 @@ func (o *loadOrder) run(ctx context.Context, homes []*household, shops []*loadSh
 	slices.Sort(took)
 	return loadResult{
 		Done: len(took), Seconds: wall.Seconds(), P50: took[len(took)/2], P99: took[len(took)*99/100], CPU: (after - before).Seconds(), Again: again,
+		Bytes: float64(wireBytes.Load() - carried),
 	}, nil
 }
 
@@ -191,4 +199,27 @@ func (o *loadOrder) more(n int, until time.Time) bool {
 		return n < (o.Count+o.Clients-1)/o.Clients
 	}
 	return n == 0 || time.Now().Before(until) //nolint:forbidigo // as above
+}
+
+// wireBytes are those of all connections of this process so far.
+var wireBytes atomic.Int64
+
+// counted is a connection whose bytes are counted.
+type counted struct{ net.Conn }
+
+func dialCounted(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := new(net.Dialer).DialContext(ctx, network, addr)
+	return counted{c}, err
+}
+
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	wireBytes.Add(int64(n))
+	return n, err
+}
+
+func (c counted) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	wireBytes.Add(int64(n))
+	return n, err
 }

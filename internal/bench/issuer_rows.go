@@ -3,6 +3,11 @@ package bench
 import (
 	"context"
 	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+
+	"github.com/lares-drm/lares/internal/store/storebench"
 )
 
 // issuerKinds are what is measured in turns, and what stands in the rows for it.
@@ -123,7 +128,7 @@ func (r *issuerRun) speed(context.Context) (rows []Row, err error) {
 		share[i] = got[key("stateful", n)][i].rate() / got[key("plain", n)][i].rate()
 	}
 	rows = append(rows, AtLeast(fmt.Sprintf("stateful license: share of the ceiling, %d clients", n), round2(median(share)), unitTimes, minShare))
-	return append(rows, r.split(got[key("stateful", n)], got[key("plain", n)], got[key("empty", n)], got[key("stateless", n)])...), nil
+	return append(rows, r.split(func(do string) []turn { return got[key(do, n)] })...), nil
 }
 
 // rate holds what has a bar against it.
@@ -144,26 +149,36 @@ func (r *issuerRun) wait(do string, clients int, name string, v float64) Row {
 	return Plain(name, v, unitMillis)
 }
 
-// split says who uses a processor how long for one license. SQLite works inside of
-// the service: what is said of it is what the ceiling uses more than HTTP alone.
-func (r *issuerRun) split(stateful, plain, empty, stateless []turn) (rows []Row) {
-	for _, k := range []struct {
-		name string
-		all  []turn
-	}{{"stateful license", stateful}, {"stateless license", stateless}} {
-		service := medianOf(k.all, func(t turn) float64 { return t.each(t.service) })
-		database := medianOf(k.all, func(t turn) float64 { return t.each(t.database) })
-		if r.cluster == nil && k.name == "stateful license" {
-			database = medianOf(plain, func(t turn) float64 { return t.each(t.service) }) - medianOf(empty, func(t turn) float64 { return t.each(t.service) })
-			service -= database
+// splitKinds are the kinds of work whose CPU time is told apart, and whether each
+// of them is a transaction that writes.
+var splitKinds = []struct {
+	do, name string
+	writes   bool
+}{
+	{"stateful", "stateful license", true},
+	{"handshake", "stateful license, with handshake", true},
+	{"stateless", "stateless license", false},
+}
+
+// split says who uses a processor how long for one license, and how many bytes go
+// over the wire for it. SQLite works inside of the service: what is said of it is
+// what the ceiling uses more than HTTP alone.
+func (r *issuerRun) split(turns func(do string) []turn) (rows []Row) {
+	service := func(t turn) float64 { return t.each(t.service) }
+	inside := medianOf(turns("plain"), service) - medianOf(turns("empty"), service)
+	for _, k := range splitKinds {
+		all := turns(k.do)
+		s, d := medianOf(all, service), medianOf(all, func(t turn) float64 { return t.each(t.database) })
+		if r.cluster == nil && k.writes {
+			s, d = s-inside, inside
 		}
-		n := fmt.Sprintf(", %d clients: CPU, ", r.scale.crowd())
-		rows = append(rows, Plain(k.name+n+"service", round1(service), unitMicros),
-			Plain(k.name+n+"module", round1(medianOf(k.all, func(t turn) float64 { return t.each(t.module) })), unitMicros))
-		if r.cluster != nil || k.name == "stateful license" {
-			rows = append(rows, Plain(k.name+n+"database", round1(database), unitMicros))
+		n := k.name + fmt.Sprintf(", %d clients: ", r.scale.crowd())
+		rows = append(rows, Plain(n+"CPU, service", round1(s), unitMicros), Plain(n+"CPU, module", round1(medianOf(all, func(t turn) float64 { return t.each(t.module) })), unitMicros))
+		if r.cluster != nil || k.writes {
+			rows = append(rows, Plain(n+"CPU, database", round1(d), unitMicros))
 		}
-		rows = append(rows, Plain(k.name+n+"client", round1(medianOf(k.all, func(t turn) float64 { return t.each(t.CPU) })), unitMicros))
+		rows = append(rows, Plain(n+"CPU, client", round1(medianOf(all, func(t turn) float64 { return t.each(t.CPU) })), unitMicros),
+			Plain(n+"on the wire", math.Round(medianOf(all, func(t turn) float64 { return t.Bytes / float64(t.Done) })), unitBytes))
 	}
 	return rows
 }
@@ -187,15 +202,15 @@ func (r *issuerRun) age(context.Context) ([]Row, error) {
 	return []Row{AtMost(name, round2(median(ratio)), unitTimes, maxAged)}, nil
 }
 
-// memory issues many licenses, confirmed, and looks what stays in memory: between
-// a tenth of them and all of them.
-func (r *issuerRun) memory(context.Context) ([]Row, error) {
+// memory issues many licenses and looks what stays in memory and in the database:
+// between a tenth of them and all of them.
+func (r *issuerRun) memory(ctx context.Context) ([]Row, error) {
 	s := r.shops[newShopAt]
 	module, err := s.module()
 	if err != nil {
 		return nil, err
 	}
-	var service, trem [2]float64
+	var service, trem, stored [2]float64
 	for i, count := range []int{r.scale.long / 10, r.scale.long} {
 		if _, err := r.take(loadOrder{Do: "stateful", Clients: r.scale.crowd(), Count: count}); err != nil {
 			return nil, err
@@ -206,10 +221,27 @@ func (r *issuerRun) memory(context.Context) ([]Row, error) {
 		if trem[i], err = residentOf(module); err != nil {
 			return nil, err
 		}
+		if stored[i], err = s.stored(ctx); err != nil {
+			return nil, err
+		}
 	}
 	name := fmt.Sprintf("memory after %d licenses", r.scale.long)
 	return []Row{
 		Plain(name+": service", round1(service[1]/1e6), unitMB), Plain(name+": module", round1(trem[1]/1e6), unitMB),
 		AtMost(name+": more than after a tenth of them", round1((service[1]+trem[1]-service[0]-trem[0])/1e6), unitMB, maxGrowth),
+		Plain("stateful license: in the database", math.Round((stored[1]-stored[0])/float64(r.scale.long)), unitBytes),
 	}, nil
+}
+
+// stored is the size of a shop's database, in bytes.
+func (s *shop) stored(ctx context.Context) (float64, error) {
+	if s.postgres != "" {
+		n, err := storebench.SizePostgres(ctx, s.postgres)
+		return float64(n), err
+	}
+	info, err := os.Stat(filepath.Join(s.dir, "issuer.db"))
+	if err != nil {
+		return 0, err
+	}
+	return float64(info.Size()), nil
 }

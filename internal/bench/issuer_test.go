@@ -53,6 +53,10 @@ func TestIssuer_RowsAreStable(t *testing.T) {
 				"stateful license, 2 clients: CPU, module|µs|",
 				"stateful license, 2 clients: CPU, database|µs|",
 				"stateful license, 2 clients: CPU, client|µs|",
+				"stateful license, 2 clients: on the wire|bytes|",
+				"stateful license, with handshake, 2 clients: CPU, module|µs|",
+				"stateful license: in the database|bytes|",
+				"half-open handshakes: wait of others, 99 of 100, against without|times|<= 2",
 				"stateful license, 2 clients: a database of 1000 licenses against an empty one|times|<= 1.3",
 				"memory after 200 licenses: more than after a tenth of them|MB|<= 16",
 			} {

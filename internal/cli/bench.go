@@ -77,10 +77,12 @@ type benchFlags struct {
 	gate, full bool
 	peers      map[string]string
 	store      string
+	files      map[string]string
 }
 
 func newBenchNameCmd(env *Env, b bench.Bench, f *benchFlags) *cobra.Command {
 	path := "  lares bench " + b.Name
+	files := map[string]*string{}
 	cmd := &cobra.Command{
 		Use:     b.Name,
 		Short:   b.Short,
@@ -94,8 +96,20 @@ func newBenchNameCmd(env *Env, b bench.Bench, f *benchFlags) *cobra.Command {
 			if len(b.Stores) > 0 && !slices.Contains(b.Stores, f.store) {
 				return usage("--store: want %s", strings.Join(b.Stores, " or "))
 			}
+			for name, path := range files {
+				if *path == "" {
+					continue
+				}
+				if f.files == nil {
+					f.files = map[string]string{}
+				}
+				f.files[name] = *path
+			}
 			return env.bench(cmd, b, f)
 		},
+	}
+	for _, file := range b.Files {
+		files[file.Name] = cmd.Flags().String(file.Name, "", file.Usage)
 	}
 	if len(b.Stores) > 0 {
 		cmd.Flags().StringVar(&f.store, "store", b.Stores[0], "database: "+strings.Join(b.Stores, " or "))
@@ -118,7 +132,7 @@ func (e *Env) bench(cmd *cobra.Command, b bench.Bench, f *benchFlags) error {
 	if err != nil {
 		return err
 	}
-	rows, err := b.Run(ctx, bench.Config{Full: f.full, Peers: f.peers, Program: program, Store: f.store, Start: spawnTREM})
+	rows, err := b.Run(ctx, bench.Config{Full: f.full, Peers: f.peers, Program: program, Store: f.store, Files: f.files, Start: spawnTREM})
 	if err != nil {
 		return fmt.Errorf("bench %s: %w", b.Name, err)
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/lares-drm/lares/service/home"
 )
 
-// asked gives the status and the body of a GET.
-func asked(t *testing.T, url string) (int, string) {
+// answered gives the status and the body of a GET.
+func answered(t *testing.T, url string) (int, string) {
 	t.Helper()
 	res, err := (&http.Client{Timeout: 10 * time.Second}).Do(asking(t, url))
 	if err != nil {
@@ -86,11 +86,11 @@ func TestRelay_ADeviceBehindTwoHops(t *testing.T) {
 	}
 	for name, url := range map[string]string{"near": near, "far": far} {
 		for _, path := range []string{"/", "/api/v1/library", "/content/../api/v1/status", "/play/x/manifest.mpd"} {
-			if status, body := asked(t, url+path); status != http.StatusNotFound {
+			if status, body := answered(t, url+path); status != http.StatusNotFound {
 				t.Errorf("%s passes %s on: %d %.60s", name, path, status, body)
 			}
 		}
-		status, metrics := asked(t, url+"/metrics")
+		status, metrics := answered(t, url+"/metrics")
 		if status != http.StatusOK || strings.Contains(metrics, "frames_total 0\n") || strings.Contains(metrics, d.paired(t, "tablet").Server.String()) || strings.Contains(metrics, string(bought)) {
 			t.Errorf("%s counts: %d\n%s", name, status, metrics)
 		}
@@ -133,7 +133,7 @@ func TestRelay_ARingEnds(t *testing.T) {
 	if e, err := lrp.ParseError(out[0].Body); err != nil || e.Code != lrp.CodeHops {
 		t.Errorf("a frame in a ring: %v, %v", e, err)
 	}
-	if status, _ := asked(t, second+home.PathTrust); status != http.StatusLoopDetected {
+	if status, _ := answered(t, second+home.PathTrust); status != http.StatusLoopDetected {
 		t.Errorf("a request in a ring: status %d", status)
 	}
 }

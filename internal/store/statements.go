@@ -76,20 +76,39 @@ func (r *reader) view(ctx context.Context, pool *sql.DB, fn func(context.Context
 		}
 		r.db = newStatements(c)
 	}
-	if _, err := r.db.ExecContext(inside, "BEGIN"); err != nil {
-		return classify(ctx, err)
-	}
+	c := &viewConn{sqliteConn: sqliteConn{r.db}}
 	defer func() {
+		if !c.begun {
+			return
+		}
 		if _, failed := r.db.ExecContext(inside, "ROLLBACK"); failed != nil { // nothing was written
 			r.db.close()
 			r.db = nil
 			err = errors.Join(err, &engineError{fmt.Errorf("end of a view: %w", failed)})
 		}
 	}()
-	if err := guard(inside, fn, sqliteConn{r.db}); err != nil {
+	if err := guard(inside, fn, c); err != nil {
 		return err
 	}
 	return ctx.Err()
+}
+
+// viewConn reads one state, from its first query on. What is asked at once, of
+// several states maybe, needs none.
+type viewConn struct {
+	sqliteConn
+
+	begun bool
+}
+
+func (c *viewConn) query(ctx context.Context, each func(func(...any) error) error, query string, args ...any) error {
+	if !c.begun {
+		if _, err := c.db.ExecContext(ctx, "BEGIN"); err != nil {
+			return classify(ctx, err)
+		}
+		c.begun = true
+	}
+	return c.sqliteConn.query(ctx, each, query, args...)
 }
 
 // close closes what was opened.

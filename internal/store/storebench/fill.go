@@ -92,3 +92,14 @@ func FillPostgres(ctx context.Context, dsn string, n int) (err error) {
 }
 
 func homes(n int) int { return (n + perHome - 1) / perHome }
+
+// SizePostgres is the size of a database in bytes, indexes and all.
+func SizePostgres(ctx context.Context, dsn string) (n int64, err error) {
+	c, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, c.Close(ctx)) }()
+	err = c.QueryRow(ctx, "SELECT pg_database_size(current_database())").Scan(&n)
+	return n, err
+}

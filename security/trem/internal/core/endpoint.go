@@ -10,7 +10,7 @@ import (
 // endpoint is this module's side of SLTP: its identity, whom it deals with by
 // its own role, and what it says of its revocation state.
 func (c *Core) endpoint(delivery ecdh.KeyExchanger) sltp.Config {
-	return sltp.Config{
+	cfg := sltp.Config{
 		Signer: c.signer, Chain: c.identity.Chain, Verifier: c.verifier, Proven: c.proven, Self: c.self,
 		Sources:      sources(c.peer.Role()),
 		Destinations: destinations(c.peer.Role()),
@@ -22,7 +22,18 @@ func (c *Core) endpoint(delivery ecdh.KeyExchanger) sltp.Config {
 			return sltp.Status{Epoch: c.revoked.Epoch(), Head: c.revoked.Head().Hash(), Proof: c.stapled()}
 		},
 	}
+	if c.peer.Role() == pki.LicenseIssuer { // whom everybody may ask
+		cfg.MaxHalfOpen, cfg.MaxSessions = issuerHalfOpen, issuerSessions
+	}
+	return cfg
 }
+
+// Bounds of an issuer's module, which is asked by strangers: some MB in all.
+// Source: local, docs/spec/sltp.md.
+const (
+	issuerHalfOpen = 1024
+	issuerSessions = 4096
+)
 
 // sources are the roles that a module of role takes licenses from: a home
 // server from issuers, a device from its home server, and both from each other

@@ -30,7 +30,6 @@ const (
 	kindWanted     = 0x2f // what a device has answered of that
 	kindReach      = 0x30 // a device has something of an issuer that limits them
 	kindSeen       = 0x2c // until when the newest membership of a member holds
-	kindReach      = 0x23 // a device has something of an issuer that limits them
 	kindRuling     = 0x1c // the arbiter's RELEASE, to be passed on
 	kindExported   = 0x22 // what a request for another system was answered with
 	kindPairwise   = 0x0e // an issuer's name for the house, learned from a fellow member

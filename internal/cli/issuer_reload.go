@@ -1,0 +1,120 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// tlsFlags say how an issuer serves households by TLS itself.
+type tlsFlags struct{ listen, cert, key string }
+
+func (f *tlsFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.listen, "tls-listen", "", "address to serve on by TLS beside --listen; default: none, as behind a proxy")
+	cmd.Flags().StringVar(&f.cert, "tls-cert", "", "PEM file of its certificates, leaf first")
+	cmd.Flags().StringVar(&f.key, "tls-key", "", "PEM file (0600) of its key")
+}
+
+// certificate is the one that new connections get.
+type certificate struct {
+	flags tlsFlags
+	held  atomic.Pointer[tls.Certificate]
+}
+
+// load has new connections get what is in the files now.
+func (c *certificate) load() error {
+	pair, err := c.read()
+	if err == nil {
+		c.held.Store(pair)
+	}
+	return err
+}
+
+// check reports whether load would.
+func (c *certificate) check() error {
+	_, err := c.read()
+	return err
+}
+
+func (c *certificate) read() (*tls.Certificate, error) {
+	if c.flags.listen == "" {
+		if c.flags.cert+c.flags.key != "" {
+			return nil, usage("--tls-cert and --tls-key need --tls-listen")
+		}
+		return nil, nil //nolint:nilnil // there is none
+	}
+	key, err := secretFile(c.flags.key)
+	if err != nil {
+		return nil, fmt.Errorf("read the key of TLS: %w", err)
+	}
+	cert, err := os.ReadFile(c.flags.cert)
+	if err != nil {
+		return nil, fmt.Errorf("read the certificates of TLS: %w", err)
+	}
+	pair, err := tls.X509KeyPair(cert, []byte(key))
+	if err != nil {
+		return nil, fmt.Errorf("certificates of TLS: %w", err)
+	}
+	return &pair, nil
+}
+
+// listen opens the address; nil when there is none.
+func (c *certificate) listen(ctx context.Context) (net.Listener, error) {
+	if c.flags.listen == "" {
+		return nil, nil //nolint:nilnil // see above
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", c.flags.listen)
+	if err != nil {
+		return nil, fmt.Errorf("serve by TLS: %w", err)
+	}
+	return l, nil
+}
+
+// config is for a server of HTTP/1.1 and HTTP/2.
+func (c *certificate) config() *tls.Config {
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.held.Load(), nil },
+	}
+}
+
+// swapped is a handler that can be replaced: a request is served to its end by the
+// one that it began with.
+type swapped struct{ now atomic.Pointer[http.Handler] }
+
+func (s *swapped) set(h http.Handler) { s.now.Store(&h) }
+
+func (s *swapped) ServeHTTP(w http.ResponseWriter, r *http.Request) { (*s.now.Load()).ServeHTTP(w, r) }
+
+// hungUp reads keys and certificates anew, as SIGHUP asks for. What cannot be read
+// changes nothing.
+func (s *issuerServer) hungUp(ctx context.Context) {
+	err := s.cert.check()
+	if err == nil {
+		err = s.readKeys()
+	}
+	if err == nil {
+		err = s.cert.load()
+	}
+	if err != nil {
+		s.log.LogAttrs(ctx, slog.LevelError, "keys and certificates not read anew; the old ones are used", slog.Any("error", err))
+		return
+	}
+	s.log.LogAttrs(ctx, slog.LevelInfo, "keys and certificates read anew")
+}
+
+// hangups are the signals that hungUp answers; stop ends them.
+func hangups() (hup chan os.Signal, stop func()) {
+	hup = make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	return hup, func() { signal.Stop(hup) }
+}
