@@ -75,7 +75,7 @@ func (c *Core) bindTo(ev sltp.EventRequest, parent *instance, info *license.Info
 	if err != nil {
 		return nil, 0, err
 	}
-	links, err := c.address(append([][]byte{link}, parent.links...), c.members[ev.Peer.ID()], r)
+	links, err := c.address(parent, append([][]byte{link}, parent.links...), c.members[ev.Peer.ID()], r)
 	if err != nil {
 		return nil, 0, err
 	}

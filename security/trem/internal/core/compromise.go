@@ -20,6 +20,15 @@ func (i *instance) vouched(chain [][]byte) ([][]byte, error) {
 	return withEpoch(chain, i.epoch)
 }
 
+// behind is a chain that begins with this link, as it is handed over.
+func (i *instance) behind(first *Link, rest [][]byte) ([][]byte, error) {
+	data, err := first.encode()
+	if err != nil {
+		return nil, err
+	}
+	return i.vouched(append([][]byte{data}, rest...))
+}
+
 // withEpoch is a chain with this epoch beside its root license; 0 is none.
 func withEpoch(chain [][]byte, epoch uint64) ([][]byte, error) {
 	last := len(chain) - 1

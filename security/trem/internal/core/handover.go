@@ -253,9 +253,6 @@ func (c *Core) move(h *handover) (transfer.Message, ident.Transfer, error) {
 // escrow here.
 func (c *Core) leave(h *handover, op transfer.Op, links [][]byte, goes, next license.State) (transfer.Message, ident.Transfer, error) {
 	bundle, err := h.inst.bundle(h.inst.leaf())
-	if err == nil {
-		links, err = h.inst.vouched(links)
-	}
 	if err != nil {
 		return nil, ident.Transfer{}, err
 	}
@@ -376,9 +373,7 @@ func (c *Core) derive(h *handover, d license.Derivation) (chain [][]byte, bundle
 	if err != nil {
 		return nil, nil, rejected(err)
 	}
-	if chain, err = c.addressed(h, append([][]byte{link}, h.inst.links...)); err == nil {
-		chain, err = h.inst.vouched(chain)
-	}
+	chain, err = c.addressed(h, append([][]byte{link}, h.inst.links...))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -397,18 +392,17 @@ func exhausted(err error) error {
 // who gives.
 func (c *Core) addressed(h *handover, links [][]byte) ([][]byte, error) {
 	if !h.fellow {
-		return links, nil
+		return h.inst.vouched(links)
 	}
 	if c.domain != nil {
-		return c.address(links, c.members[h.peer.ID()], h.r)
+		return c.address(h.inst, links, c.members[h.peer.ID()], h.r)
 	}
 	l, _, err := parseLink(links[0])
 	if err != nil {
 		return nil, err
 	}
 	l.Membership = c.membershipBytes
-	first, err := l.encode()
-	return append([][]byte{first}, links[1:]...), err
+	return h.inst.behind(l, links[1:])
 }
 
 // dispatch makes PREPARE durable in one batch with the state that the license

@@ -111,8 +111,7 @@ func (c *Core) rebound(inst *instance, tid ident.Transfer, to license.Subject, n
 		return nil, err
 	}
 	l.Transfers, l.Membership = append(l.Transfers, countersigned{Object: object, Chain: c.identity.Chain}), nil
-	first, err := l.encode()
-	return append([][]byte{first}, inst.links[1:]...), err
+	return inst.behind(l, inst.links[1:])
 }
 
 // lastSubject is whose a license is, by what stands beside it.

@@ -78,10 +78,7 @@ func (c *Core) answer(ev sltp.EventRequest, r Reading) (body sltp.Body, code slt
 	if err != nil {
 		return nil, 0, err
 	}
-	links, err := c.address(best.links, m, r)
-	if err == nil {
-		links, err = best.vouched(links)
-	}
+	links, err := c.address(best, best.links, m, r)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -89,8 +86,9 @@ func (c *Core) answer(ev sltp.EventRequest, r Reading) (body sltp.Body, code slt
 	return body, 0, err
 }
 
-// address puts the member's renewed membership beside the license.
-func (c *Core) address(links [][]byte, m memberRecord, r Reading) ([][]byte, error) {
+// address puts the member's renewed membership beside the license that inst is, or
+// that derives from it.
+func (c *Core) address(inst *instance, links [][]byte, m memberRecord, r Reading) ([][]byte, error) {
 	l, _, err := parseLink(links[0])
 	if err != nil {
 		return nil, err
@@ -98,8 +96,7 @@ func (c *Core) address(links [][]byte, m memberRecord, r Reading) ([][]byte, err
 	if l.Membership, err = c.membershipOf(m, r); err != nil {
 		return nil, err
 	}
-	first, err := l.encode()
-	return append([][]byte{first}, links[1:]...), err
+	return inst.behind(l, links[1:])
 }
 
 // find picks the license that a member's request is about: of those for a
@@ -209,10 +206,7 @@ func (c *Core) allotment(to *pki.Peer, parent *instance, info *license.Info, sha
 	if err != nil {
 		return nil, err
 	}
-	links, err := c.address(append([][]byte{link}, parent.links...), c.members[to.ID()], r)
-	if err == nil {
-		links, err = parent.vouched(links)
-	}
+	links, err := c.address(parent, append([][]byte{link}, parent.links...), c.members[to.ID()], r)
 	if err != nil {
 		return nil, err
 	}
