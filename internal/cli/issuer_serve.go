@@ -34,9 +34,9 @@ const (
 )
 
 type issuerFlags struct {
-	dir, listen, postgres, url, metrics string
-	twoPersons                          bool
-	speke                               spekeFlags
+	dir, listen, postgres, url, metrics, oidc string
+	twoPersons                                bool
+	speke                                     spekeFlags
 }
 
 // countedEvents are the log's messages that metrics count.
@@ -72,6 +72,7 @@ trusted module the server ends with status 1: start it again.`,
 	cmd.Flags().StringVar(&f.speke.credentials, "speke", "", "file (0600) with user:password of packagers: serve them keys by SPEKE v2; default: off")
 	cmd.Flags().BoolVar(&f.speke.clear, "speke-clear", false, "give packagers keys in the clear, where TLS protects them")
 	cmd.Flags().StringVar(&f.metrics, "metrics", "", "serve figures for Prometheus on this loopback address, such as 127.0.0.1:9720; default: off")
+	cmd.Flags().StringVar(&f.oidc, "oidc", "", "file (0600) that says at which OpenID provider operators sign in, and which group has which role")
 	cmd.Flags().BoolVar(&f.twoPersons, "two-persons", false, "the owner's token, too, revokes only together with another operator")
 	cmd.Flags().StringVar(&f.postgres, "postgres", "", "file (0600) with the connection string of a PostgreSQL database; default: SQLite in the folder")
 	return cmd
@@ -176,7 +177,14 @@ func (s *issuerServer) handler(ctx context.Context, env *Env, f issuerFlags) (ht
 	if err != nil {
 		return nil, err
 	}
-	all, err := s.speke.withSPEKE(f.dir, api, s.issuer, s.log)
+	console, err := s.console(env, f, api)
+	if err != nil {
+		return nil, err
+	}
+	doors := http.NewServeMux()
+	doors.Handle("/console/", console)
+	doors.Handle("/", api)
+	all, err := s.speke.withSPEKE(f.dir, doors, s.issuer, s.log)
 	if err != nil {
 		return nil, err
 	}
