@@ -22,6 +22,7 @@ import (
 	"github.com/lares-drm/lares/internal/metrics"
 	"github.com/lares-drm/lares/internal/operator"
 	"github.com/lares-drm/lares/internal/store"
+	"github.com/lares-drm/lares/internal/testissuer"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/issuer"
 )
@@ -35,7 +36,7 @@ const (
 
 type issuerFlags struct {
 	dir, listen, postgres, url, metrics, oidc string
-	twoPersons                                bool
+	twoPersons, test                          bool
 	speke                                     spekeFlags
 }
 
@@ -61,6 +62,7 @@ trusted module the server ends with status 1: start it again.`,
 		Example: `  lares issuer serve
   lares issuer serve --dir ./shop --listen 127.0.0.1:7720 --url https://shop.example
   lares issuer serve --dir ./shop --speke ./packagers               # keys for packagers
+  lares issuer serve --dir ./test-issuer --test                     # for people who build players
   lares issuer serve --dir ./shop --listen :7720 --postgres ./dsn   # the file holds host=… dbname=…`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.dir = *dir
@@ -73,12 +75,20 @@ trusted module the server ends with status 1: start it again.`,
 	cmd.Flags().BoolVar(&f.speke.clear, "speke-clear", false, "give packagers keys in the clear, where TLS protects them")
 	cmd.Flags().StringVar(&f.metrics, "metrics", "", "serve figures for Prometheus on this loopback address, such as 127.0.0.1:9720; default: off")
 	cmd.Flags().StringVar(&f.oidc, "oidc", "", "file (0600) that says at which OpenID provider operators sign in, and which group has which role")
+	cmd.Flags().BoolVar(&f.test, "test", false, "be a test issuer, with an authority and keys of its own: any policy and any failure from one URL (docs/guide/test-issuer.md)")
 	cmd.Flags().BoolVar(&f.twoPersons, "two-persons", false, "the owner's token, too, revokes only together with another operator")
 	cmd.Flags().StringVar(&f.postgres, "postgres", "", "file (0600) with the connection string of a PostgreSQL database; default: SQLite in the folder")
 	return cmd
 }
 
 func serveIssuer(ctx context.Context, env *Env, f issuerFlags) (err error) {
+	var t *trial
+	if f.test {
+		if t, err = beginTrial(ctx, env, &f); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, t.stop()) }()
+	}
 	cfg, err := readIssuer(f.dir)
 	if err != nil {
 		return err
@@ -99,7 +109,7 @@ func serveIssuer(ctx context.Context, env *Env, f issuerFlags) (err error) {
 	}
 	defer listener.Close() //nolint:errcheck // the server has closed it before
 	s := &issuerServer{
-		cfg: cfg, db: db, module: module, listener: listener, speke: f.speke,
+		cfg: cfg, db: db, module: module, listener: listener, speke: f.speke, trial: t,
 	}
 	if s.metrics, err = metrics.New(countedEvents()...); err != nil {
 		return err
@@ -146,6 +156,7 @@ type issuerServer struct {
 	metrics  *metrics.Metrics
 	figures  net.Listener // for metrics; nil: none
 	speke    spekeFlags
+	trial    *trial // nil: no test issuer
 	public   string // where households reach it
 }
 
@@ -184,6 +195,14 @@ func (s *issuerServer) handler(ctx context.Context, env *Env, f issuerFlags) (ht
 	doors := http.NewServeMux()
 	doors.Handle("/console/", console)
 	doors.Handle("/", api)
+	if s.trial != nil {
+		test, err := s.trial.doors(ctx, env, s, f, api)
+		if err != nil {
+			return nil, err
+		}
+		doors.Handle(testissuer.Path, test)
+		doors.Handle(testissuer.Path+"/", test)
+	}
 	all, err := s.speke.withSPEKE(f.dir, doors, s.issuer, s.log)
 	if err != nil {
 		return nil, err
