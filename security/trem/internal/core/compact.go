@@ -51,9 +51,7 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	for tid, hash := range c.came {
 		s.add(kindCame, cameRecord{TID: tid, Hash: hash})
 	}
-	for name, id := range c.told {
-		s.add(kindPairwise, pairwiseRecord{House: name.house, Issuer: name.issuer, Domain: id})
-	}
+	c.snapshotNames(&s)
 	c.snapshotAside(&s)
 	c.snapshotReach(&s)
 	for _, rec := range c.exports {

@@ -90,3 +90,9 @@ func (c *Core) pairwiseFor(issuer ident.Issuer) (ident.Domain, error) {
 	}
 	return id, nil
 }
+
+func (c *Core) snapshotNames(s *log) {
+	for name, id := range c.told {
+		s.add(kindPairwise, pairwiseRecord{House: name.house, Issuer: name.issuer, Domain: id})
+	}
+}
