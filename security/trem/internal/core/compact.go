@@ -54,9 +54,6 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	c.snapshotNames(&s)
 	c.snapshotAside(&s)
 	c.snapshotReach(&s)
-	for _, rec := range c.exports {
-		s.add(kindExported, rec)
-	}
 	for _, rec := range c.backs {
 		if c.domain != nil || !rec.Over {
 			s.add(kindBack, rec)
@@ -118,6 +115,9 @@ func (c *Core) snapshotHeld(s *log) error {
 			return err
 		}
 		s.recs = append(s.recs, rec)
+	}
+	for _, rec := range c.exports {
+		s.add(kindExported, rec)
 	}
 	return nil
 }

@@ -184,6 +184,25 @@ func (c *Core) outside(inst *instance, r Reading) (bool, error) {
 	return false, nil
 }
 
+// mayLeave refuses to let a license leave of which something is elsewhere that its
+// state does not account for: with another system, or, where it leaves the house, with
+// its devices.
+func (c *Core) mayLeave(h *handover, inst *instance, act permission.Permission) error {
+	if h.order.Op == trem.OpCopy {
+		return nil
+	}
+	out, err := c.outside(inst, h.r)
+	switch {
+	case err != nil:
+		return err
+	case out:
+		return &trem.RefusalError{Decision: c.stays(inst, act)}
+	case !h.fellow && (c.parting(inst) || c.dwelling(inst) > 0):
+		return &trem.RefusalError{Decision: c.returnFirst(inst, act)}
+	}
+	return nil
+}
+
 // stays refuses to let a license leave of which an artifact is out.
 func (c *Core) stays(inst *instance, act permission.Permission) license.Decision {
 	return license.Decision{Action: act, License: inst.leaf().Info().ID, Reasons: []license.Reason{{

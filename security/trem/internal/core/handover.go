@@ -1,7 +1,6 @@
 package core
 
 import (
-	"cmp"
 	"fmt"
 
 	"github.com/lares-drm/lares/license"
@@ -93,11 +92,8 @@ func (c *Core) give(h *handover) (transfer.Message, ident.Transfer, error) {
 	if whole && c.parting(inst) {
 		return nil, ident.Transfer{}, stateError("a part of this license is on its way, and may come back; it can go when that is done")
 	}
-	if out, err := c.outside(inst, h.r); h.order.Op != trem.OpCopy && (out || err != nil) {
-		return nil, ident.Transfer{}, cmp.Or(err, error(&trem.RefusalError{Decision: c.stays(inst, act)}))
-	}
-	if away := !h.fellow && h.order.Op != trem.OpCopy; away && (c.parting(inst) || c.dwelling(inst) > 0) {
-		return nil, ident.Transfer{}, &trem.RefusalError{Decision: c.returnFirst(inst, act)}
+	if err := c.mayLeave(h, inst, act); err != nil {
+		return nil, ident.Transfer{}, err
 	}
 	if err := c.withinLimits(h, inst, act); err != nil {
 		return nil, ident.Transfer{}, err
