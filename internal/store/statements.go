@@ -23,7 +23,7 @@ func (s *statements) prepared(ctx context.Context, query string) (*sql.Stmt, err
 	if p := s.ready[query]; p != nil {
 		return p, nil
 	}
-	p, err := s.conn.PrepareContext(ctx, query) //nolint:sqlclosecheck // close does
+	p, err := s.conn.PrepareContext(ctx, query)
 	if err == nil {
 		s.ready[query] = p
 	}
@@ -32,7 +32,7 @@ func (s *statements) prepared(ctx context.Context, query string) (*sql.Stmt, err
 
 // ExecContext is as database/sql has it.
 func (s *statements) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	p, err := s.prepared(ctx, query)
+	p, err := s.prepared(ctx, query) //nolint:sqlclosecheck // it stays ready; close closes it
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func (s *statements) ExecContext(ctx context.Context, query string, args ...any)
 
 // QueryContext is as database/sql has it.
 func (s *statements) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	p, err := s.prepared(ctx, query)
+	p, err := s.prepared(ctx, query) //nolint:sqlclosecheck // it stays ready; close closes it
 	if err != nil {
 		return nil, err
 	}

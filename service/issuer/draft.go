@@ -47,8 +47,7 @@ func (i *Issuer) draft(ctx context.Context, ev trem.Event) (draft, error) {
 		return d, err
 	}
 	if d.made, err = i.cfg.TREM.Prepare(ctx, d.terms); err != nil {
-		var e *trem.Error
-		if !errors.As(err, &e) {
+		if _, said := errors.AsType[*trem.Error](err); !said {
 			return d, err
 		}
 		d.terms, d.grant, d.again = trem.Terms{}, Grant{}, License{} // the transaction asks again, and says what is wrong
