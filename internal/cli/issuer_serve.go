@@ -111,7 +111,7 @@ func serveIssuer(ctx context.Context, env *Env, f issuerFlags) (err error) {
 	s := &issuerServer{
 		cfg: cfg, db: db, module: module, listener: listener, speke: f.speke, trial: t,
 	}
-	if s.metrics, err = metrics.New(countedEvents()...); err != nil {
+	if s.metrics, err = metrics.New(env.Now, countedEvents()...); err != nil {
 		return err
 	}
 	s.log = slog.New(s.metrics.Log(slog.NewTextHandler(env.Stderr, nil)))
