@@ -164,6 +164,9 @@ func (s *issuerServer) handler(ctx context.Context, env *Env, f issuerFlags) (ht
 	if err != nil {
 		return nil, err
 	}
+	if err := s.issuer.Book(ctx); err != nil {
+		return nil, err
+	}
 	pages, err := httpd.NewClaimPages(httpd.ClaimConfig{Issuer: s.issuer, Name: s.cfg.Name, URL: s.public, Now: env.Now, Log: s.log})
 	if err != nil {
 		return nil, err

@@ -105,6 +105,7 @@ func (s *server) ownerRoutes(m *http.ServeMux) {
 	m.HandleFunc("POST /api/v1/library/{id}/release", s.apiRelease)
 	m.HandleFunc("GET /api/v1/library/{id}/license", s.apiExportable)
 	m.HandleFunc("POST /api/v1/exports", s.apiExport)
+	m.HandleFunc("POST /api/v1/library/{id}/return", s.apiReturn)
 	m.HandleFunc("POST /api/v1/licenses", s.apiFetch)
 	m.HandleFunc("GET /api/v1/sessions", s.apiSessions)
 	m.HandleFunc("POST /api/v1/sessions", s.apiPlay)

@@ -41,6 +41,7 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	c.snapshotWitness(&s)
 	c.snapshotTimes(&s)
 	c.snapshotSunset(&s)
+	c.snapshotReturns(&s)
 	s.add(kindPast, c.pastNow())
 	if err := c.snapshotContents(&s); err != nil {
 		return nil, err
