@@ -45,6 +45,7 @@ func commands() []command {
 		{groupBuilder, newSLTPCmd},
 		{groupBuilder, newAdaptCmd},
 		{groupBuilder, newTREMCmd},
+		{groupIssuer, newConformCmd},
 		{groupBuilder, newStandardCmd},
 		{groupBuilder, newBenchCmd},
 		{groupBuilder, newVersionCmd},

@@ -142,8 +142,7 @@ func (s *server) ownerRoutes(m *http.ServeMux) {
 }
 
 func (s *server) deviceRoutes(m *http.ServeMux) {
-	m.Handle("POST /lrp/v1/frames", s.Frames)
-	m.Handle("GET /lrp/v1/frames", s.Frames)
+	m.Handle("/lrp/v1/frames", s.Frames)
 	m.HandleFunc("POST "+home.PairPath, s.pairOpen)
 	m.HandleFunc("POST "+home.PairPath+"/{id}/nonce", s.pairReveal)
 	m.HandleFunc("GET "+home.PairPath+"/{id}", s.pairAnswer)
