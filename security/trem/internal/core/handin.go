@@ -240,7 +240,10 @@ func (c *Core) replayReturns(r vault.Record) error {
 	return replayed(r.Body, c.returns.keep)
 }
 
-func (c *Core) snapshotReturns(s *log) {
+// snapshotEnds is what this module knows of services that end and of loans that
+// went back.
+func (c *Core) snapshotEnds(s *log) {
+	c.snapshotSunset(s)
 	if c.returns.booked != nil {
 		s.add(kindBooked, *c.returns.booked)
 	}
