@@ -20,7 +20,7 @@ PLATFORMS := linux/amd64 linux/arm64 linux/arm android/arm64
 # Packages with goroutines run under the race detector, the others without it.
 RACE := ./service/... ./interconnect/lrp/... ./internal/store/... ./internal/httpd/... ./security/trem/module/...
 
-.PHONY: help setup build build-pkcs11 cross demo demo-check test check format vet lint floors coverage fuzz faults interop models bench vuln clean
+.PHONY: help setup build build-pkcs11 cross demo demo-check test check format vet lint floors coverage fuzz faults interop distributed models bench vuln clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ endif
 interop: ## other people's implementations and files: ffmpeg, shaka-packager, EDHOC and COSE vectors, CPIX, SPEKE, ODRL and LCP documents, browsers; prints the matrix of protected content
 	@scripts/interop-adapt
 	@matrix=$$(mktemp); trap 'cat $$matrix; rm -f $$matrix' EXIT; LARES_INTEROP=$$matrix go run ./internal/testsum -- -count=1 -timeout=20m -run 'FFmpeg|Interop|Vector|RFC|Oracle|Browser' ./...
+
+distributed: ## the store's conformance suite on the Citus that LARES_CITUS_DSN names
+	go run ./internal/testsum -- -tags distributed -count=1 -timeout=20m -run 'TestDistributed|TestCitus' ./internal/store
 
 models: ## check the models of the protocols with spin
 	@docs/model/run.sh

@@ -46,6 +46,7 @@ func commands() []command {
 		{groupBuilder, newSLTPCmd},
 		{groupBuilder, newAdaptCmd},
 		{groupBuilder, newTREMCmd},
+		{groupIssuer, newConformCmd},
 		{groupBuilder, newStandardCmd},
 		{groupBuilder, newBenchCmd},
 		{groupBuilder, newVersionCmd},

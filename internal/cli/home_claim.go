@@ -91,13 +91,18 @@ func claim(ctx context.Context, dir, shop string, code issuer.ClaimCode) (out cl
 
 // redeem shows a code to a shop.
 func redeem(ctx context.Context, shop string, in issuerapi.RedeemRequest, out *issuerapi.Redeemed) error {
+	return askShop(ctx, shop, "/api/v1/claims/redeem", in, out)
+}
+
+// askShop posts one JSON document to a shop, as everyone may.
+func askShop(ctx context.Context, shop, path string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(shop, "/")+"/api/v1/claims/redeem", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(shop, "/")+path, bytes.NewReader(body))
 	if err != nil {
 		return usage("%q is no address of a shop", shop)
 	}
@@ -112,7 +117,7 @@ func redeem(ctx context.Context, shop string, in issuerapi.RedeemRequest, out *i
 		return later("the shop does not answer; say it again later")
 	}
 	if res.StatusCode != http.StatusOK {
-		return redeemProblem(res.StatusCode, data)
+		return shopProblem(res.StatusCode, data)
 	}
 	if err := json.Unmarshal(data, out); err != nil {
 		return fmt.Errorf("read the shop's answer: %w", err)
@@ -120,8 +125,8 @@ func redeem(ctx context.Context, shop string, in issuerapi.RedeemRequest, out *i
 	return nil
 }
 
-// redeemProblem gives a shop's answer this program's exit status.
-func redeemProblem(status int, data []byte) error {
+// shopProblem gives a shop's answer this program's exit status.
+func shopProblem(status int, data []byte) error {
 	var p struct {
 		Code   string `json:"code"`
 		Detail string `json:"detail"`
@@ -132,7 +137,7 @@ func redeemProblem(status int, data []byte) error {
 	switch {
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable || status >= 500:
 		return later("%s", p.Detail)
-	case strings.HasPrefix(p.Code, "code_"):
+	case strings.HasPrefix(p.Code, "code_"), p.Code == "no_proof", p.Code == "ended":
 		return refused("%s", p.Detail)
 	}
 	return fmt.Errorf("%s", p.Detail)

@@ -245,43 +245,6 @@ func newIssuerGrantsCmd(env *Env, dir *string) *cobra.Command {
 	}
 }
 
-func newIssuerRevokeCmd(env *Env, dir *string) *cobra.Command {
-	var domain, grant, reason string
-	cmd := &cobra.Command{
-		Use:   "revoke",
-		Short: "End a grant: nothing more is issued for it; what was issued stays",
-		Long: `End a grant. Where the issuer holds its owner to the rule of two as well (lares
-issuer serve --two-persons), this proposes it, and another operator has to approve.`,
-		Example: `  lares issuer revoke --domain 9c1f…e2 --grant 07aa…31
-  lares issuer revoke --dir ./shop --domain 9c1f…e2 --grant 07aa…31 --json`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var d ident.Domain
-			var g issuer.GrantID
-			if d.UnmarshalText([]byte(domain)) != nil || g.UnmarshalText([]byte(grant)) != nil {
-				return usage("a household's and a grant's ID are 32 hexadecimal digits each")
-			}
-			var out issuerapi.Revoked
-			if err := askIssuer(cmd.Context(), *dir, http.MethodPost, fmt.Sprintf("/api/v1/grants/%v/%v/revoke", d, g), issuerapi.Reason{Reason: reason}, &out); err != nil {
-				return err
-			}
-			return env.print(cmd, out, func(w io.Writer) error {
-				if !out.Done {
-					_, err := fmt.Fprintf(w, "Proposed as %v: another operator has to approve it until %s.\n", out.Proposal.ID, moment(out.Proposal.Expires))
-					return err
-				}
-				_, err := fmt.Fprintf(w, "Grant %v is revoked.\n", g)
-				return err
-			})
-		},
-	}
-	cmd.Flags().StringVar(&domain, "domain", "", "the household's pairwise ID (required)")
-	cmd.Flags().StringVar(&grant, "grant", "", "the grant's ID (required)")
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for the operator who has to approve it")
-	_ = cmd.MarkFlagRequired("domain")
-	_ = cmd.MarkFlagRequired("grant")
-	return cmd
-}
-
 func newIssuerRenewCmd(env *Env, dir *string) *cobra.Command {
 	var domain, grant, until string
 	cmd := &cobra.Command{

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,7 +15,7 @@ import (
 
 func newIssuerDBCmd(env *Env, dir *string) *cobra.Command {
 	cmd := &cobra.Command{Use: "db", Short: "The issuer's database: check it, back it up"}
-	cmd.AddCommand(newDBCheckCmd(env, dir), newDBBackupCmd(env, dir))
+	cmd.AddCommand(newDBCheckCmd(env, dir), newDBBackupCmd(env, dir), newDBInitCmd(env))
 	return cmd
 }
 
@@ -68,6 +69,72 @@ func checkDatabase(cmd *cobra.Command, dir, postgres string) (store.Checked, err
 		return store.Checked{}, fmt.Errorf("read the connection string: %w", err)
 	}
 	return store.CheckPostgres(cmd.Context(), dsn)
+}
+
+func newDBInitCmd(env *Env) *cobra.Command {
+	var postgres, distribute string
+	var show bool
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Make the tables of a PostgreSQL database, spread over the nodes of a Citus",
+		Long: `Make the issuer's tables in a PostgreSQL database. With --distribute=citus the
+server is the coordinator of a Citus cluster: the tables of a household stand on one
+node, small ones on all. It may be repeated: what is there is passed over. --print
+shows the statements and runs nothing.`,
+		Example: `  lares issuer db init --postgres ./dsn
+  lares issuer db init --postgres ./dsn --distribute=citus
+  lares issuer db init --distribute=citus --print`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if distribute != "" && distribute != "citus" {
+				return usage("--distribute: there is citus, and nothing else yet")
+			}
+			if show {
+				return printCitus(cmd, env, distribute)
+			}
+			if postgres == "" {
+				return usage("say --postgres: SQLite needs no init, lares issuer serve makes its file")
+			}
+			dsn, err := secretFile(postgres)
+			if err != nil {
+				return fmt.Errorf("read the connection string: %w", err)
+			}
+			n := 0
+			if distribute != "" {
+				n, err = store.Distribute(cmd.Context(), dsn)
+			} else {
+				var s *store.Store
+				if s, err = store.OpenPostgres(cmd.Context(), dsn); err == nil {
+					err = s.Close()
+				}
+			}
+			if err != nil {
+				return err
+			}
+			return env.print(cmd, map[string]any{"distributed": n}, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "The tables are there; %d were spread now.\n", n)
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&postgres, "postgres", "", "file (0600) with the connection string of the database")
+	cmd.Flags().StringVar(&distribute, "distribute", "", "citus: spread the tables over a Citus cluster")
+	cmd.Flags().BoolVar(&show, "print", false, "print the statements, and run nothing")
+	return cmd
+}
+
+func printCitus(cmd *cobra.Command, env *Env, distribute string) error {
+	if distribute == "" {
+		return usage("--print belongs to --distribute=citus")
+	}
+	all, err := store.CitusSQL()
+	if err != nil {
+		return err
+	}
+	return env.print(cmd, map[string]any{"statements": all}, func(w io.Writer) error {
+		_, err := fmt.Fprintln(w, strings.Join(all, ";\n")+";")
+		return err
+	})
 }
 
 func newDBBackupCmd(env *Env, dir *string) *cobra.Command {

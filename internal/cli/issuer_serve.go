@@ -207,6 +207,9 @@ func (s *issuerServer) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := s.issuer.Book(ctx); err != nil {
+		return err
+	}
 	return s.readKeys(ctx)
 }
 

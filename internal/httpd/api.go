@@ -162,6 +162,21 @@ func (s *server) apiRelease(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusCreated, out)
 }
 
+// apiReturn destroys a loan of the house, and says what its library needs to see.
+func (s *server) apiReturn(w http.ResponseWriter, r *http.Request) {
+	var id ident.Content // of a title that need not be in the library
+	if err := id.UnmarshalText([]byte(r.PathValue("id"))); err != nil {
+		s.answer(w, r, home.ErrUnknown)
+		return
+	}
+	out, err := s.Home.HandIn(r.Context(), id)
+	if err != nil {
+		s.answer(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, out)
+}
+
 func (s *server) apiFetch(w http.ResponseWriter, r *http.Request) {
 	var in home.Wanted
 	if !readJSON(w, r, maxBody, &in) {

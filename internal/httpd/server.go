@@ -105,6 +105,7 @@ func (s *server) ownerRoutes(m *http.ServeMux) {
 	m.HandleFunc("POST /api/v1/library/{id}/release", s.apiRelease)
 	m.HandleFunc("GET /api/v1/library/{id}/license", s.apiExportable)
 	m.HandleFunc("POST /api/v1/exports", s.apiExport)
+	m.HandleFunc("POST /api/v1/library/{id}/return", s.apiReturn)
 	m.HandleFunc("POST /api/v1/licenses", s.apiFetch)
 	m.HandleFunc("GET /api/v1/sessions", s.apiSessions)
 	m.HandleFunc("POST /api/v1/sessions", s.apiPlay)
@@ -141,8 +142,7 @@ func (s *server) ownerRoutes(m *http.ServeMux) {
 }
 
 func (s *server) deviceRoutes(m *http.ServeMux) {
-	m.Handle("POST /lrp/v1/frames", s.Frames)
-	m.Handle("GET /lrp/v1/frames", s.Frames)
+	m.Handle("/lrp/v1/frames", s.Frames)
 	m.HandleFunc("POST "+home.PairPath, s.pairOpen)
 	m.HandleFunc("POST "+home.PairPath+"/{id}/nonce", s.pairReveal)
 	m.HandleFunc("GET "+home.PairPath+"/{id}", s.pairAnswer)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/lares-drm/lares/internal/operator"
 	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/issuer"
 )
 
@@ -17,7 +18,10 @@ func (a *api) licenseRoutes() {
 	addRevocation(a, "rebind-license", "/api/v1/licenses/{domain}/{license}/rebind", "licenses", "Give a license to another household, whose house was lost", actRebind, func(_ context.Context, in *rebindLicense) (string, error) {
 		return in.Domain.String() + "/" + in.License.String() + "/" + in.Body.To.String(), nil
 	})
+	addRevocation(a, "end-license", "/api/v1/licenses/{domain}/{license}/end", "licenses", "End one license: it is not given again and not renewed; its grant goes on", actEndLicense, licenseSubject)
+	addRevocation(a, "replace-license", "/api/v1/licenses/{domain}/{license}/replace", "licenses", "Give a household a license in the place of one whose module is lost", actReplace, licenseSubject)
 	add(a, op{id: "read-status", method: "GET", path: issuer.StatusPath + "{domain}/{license}", tag: "households", text: "The status document, for who has the license"}, a.status)
+	add(a, op{id: "return-license", method: "POST", path: issuer.StatusPath + "{domain}/{license}/return", tag: "households", text: "Give a loan back, at its module's signed word"}, a.returnLicense)
 	add(a, op{id: "renew-license", method: "POST", path: issuer.StatusPath + "{domain}/{license}/renew", tag: "households", text: "Renew a loan, for who has the license"}, a.renewLicense)
 }
 
@@ -66,6 +70,23 @@ func (a *api) renewLicense(ctx context.Context, in *LicensePath) (issuer.StatusD
 		return issuer.StatusDocument{}, err
 	}
 	return a.status(ctx, in)
+}
+
+type returnBody struct {
+	LicensePath
+	Body trem.Proof
+}
+
+// returnLicense takes a loan back, and answers with what is then so.
+func (a *api) returnLicense(ctx context.Context, in *returnBody) (issuer.StatusDocument, error) {
+	if err := a.cfg.Issuer.ReturnLicense(ctx, in.Domain, in.License, in.Body); err != nil {
+		return issuer.StatusDocument{}, err
+	}
+	return a.status(ctx, &in.LicensePath)
+}
+
+func licenseSubject(_ context.Context, in *licenseBody) (string, error) {
+	return in.Domain.String() + "/" + in.License.String(), nil
 }
 
 // grantOfLicense finds what is revoked with a license.

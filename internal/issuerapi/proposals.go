@@ -21,6 +21,8 @@ const (
 	actRevokeGrant     = "grant.revoke"     // subject: household/grant
 	actRevokeHousehold = "household.revoke" // subject: household
 	actRebind          = "license.rebind"   // subject: household/license/household
+	actEndLicense      = "license.end"      // subject: household/license
+	actReplace         = "license.replace"  // subject: household/license
 )
 
 func (a *api) proposalRoutes() {
@@ -166,6 +168,15 @@ func (a *api) perform(ctx context.Context, who *operator.Operator, action, subje
 	case action == actRevokeHousehold && len(parts) == 1:
 		_, err := a.cfg.Issuer.RevokeHousehold(ctx, from)
 		return err
+	case (action == actEndLicense || action == actReplace) && len(parts) == 2:
+		var l ident.License
+		if err := l.UnmarshalText([]byte(parts[1])); err != nil {
+			return err
+		}
+		if action == actReplace {
+			return a.cfg.Issuer.Replace(ctx, from, l)
+		}
+		return a.cfg.Issuer.EndIssue(ctx, from, l)
 	case action == actRebind && len(parts) == 3:
 		var l ident.License
 		if err := errors.Join(l.UnmarshalText([]byte(parts[1])), to.UnmarshalText([]byte(parts[2]))); err != nil {

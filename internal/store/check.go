@@ -21,7 +21,12 @@ var rules = []struct{ name, sql string }{
 	{"a transfer has its license", `SELECT COUNT(*) FROM transfer t WHERE NOT EXISTS (SELECT 1 FROM license l WHERE l.domain_id = t.domain_id AND l.license_id = t.license_id)`},
 	{"an open transfer has its sealed body, a closed one none", `SELECT COUNT(*) FROM transfer t WHERE (t.state = 'escrow') <> (octet_length(t.sealed) > 0)`},
 	{"a license is confirmed when its transfer is closed, and not before", `SELECT COUNT(*) FROM transfer t WHERE EXISTS
-(SELECT 1 FROM license l WHERE l.domain_id = t.domain_id AND l.license_id = t.license_id AND (l.state = 'issued') <> (t.state = 'escrow'))`},
+(SELECT 1 FROM license l WHERE l.domain_id = t.domain_id AND l.license_id = t.license_id AND (l.state = 'issued') <> (t.state = 'escrow'))
+AND NOT EXISTS (SELECT 1 FROM renewal r WHERE r.domain_id = t.domain_id AND r.tid = t.tid)`},
+	{"a renewal on its way has its license and its transfer", `SELECT COUNT(*) FROM renewal r WHERE NOT EXISTS
+(SELECT 1 FROM license l WHERE l.domain_id = r.domain_id AND l.license_id = r.license_id AND l.state = 'delivered' AND l.version < r.version)
+OR NOT EXISTS (SELECT 1 FROM transfer t WHERE t.domain_id = r.domain_id AND t.tid = r.tid AND t.state = 'escrow')`},
+	{"a license that ended was issued", `SELECT COUNT(*) FROM license_end e WHERE NOT EXISTS (SELECT 1 FROM license l WHERE l.domain_id = e.domain_id AND l.license_id = e.license_id)`},
 	{"an answered request has its license", `SELECT COUNT(*) FROM idem i WHERE NOT EXISTS (SELECT 1 FROM license l WHERE l.domain_id = i.domain_id AND l.license_id = i.license_id)`},
 	{"an offer's content is registered", `SELECT COUNT(*) FROM offer o WHERE NOT EXISTS (SELECT 1 FROM content c WHERE c.content_id = o.content_id)`},
 	{"a claim code has its batch", `SELECT COUNT(*) FROM claim_code c WHERE NOT EXISTS (SELECT 1 FROM claim_batch b WHERE b.batch_id = c.batch_id)`},
@@ -142,10 +147,28 @@ func BackupSQLite(ctx context.Context, path, to string) (err error) {
 		_, err = db.ExecContext(ctx, "VACUUM INTO $1", to) // into a file that is empty
 		err = errors.Join(err, db.Close())
 	}
+	if err == nil {
+		err = unmark(ctx, to)
+	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("store: copy the database: %w", err), os.Remove(to))
 	}
 	return onDisk(to)
+}
+
+// unmark takes the modules' marks out of a copy: whoever serves from it is told that
+// it is older than what was served before (docs/spec/issuer-store.md section 7).
+func unmark(ctx context.Context, path string) error {
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath())
+	if err != nil {
+		return err
+	}
+	var n int
+	err = db.QueryRowContext(ctx, "SELECT COUNT(*) FROM sqlite_master WHERE name = 'store_mark'").Scan(&n)
+	if err == nil && n > 0 { // a copy of an older schema has none
+		_, err = db.ExecContext(ctx, "DELETE FROM store_mark")
+	}
+	return errors.Join(err, db.Close())
 }
 
 // onDisk flushes a file and its name.

@@ -71,7 +71,9 @@ var breaks = map[string]string{
 	"UPDATE copy_loan SET grant_id = domain_id":                                                          "a loan has its grant",
 	"UPDATE audit_entry SET seq = 9 WHERE seq = 2":                                                       "the operators' log has no gap",
 	"DELETE FROM audit_entry WHERE seq = 2":                                                              "the operators' log is as long as it was",
-	"UPDATE copy_hold SET domain_id = (SELECT domain_id FROM copy_loan)":                                 "who has a copy does not wait for it",
+	"INSERT INTO renewal (domain_id, license_id, tid, version, issued_at, digest) SELECT domain_id, license_id, tid, 2, 0, xfer_hash FROM transfer WHERE state = 'closed'": "a renewal on its way has its license and its transfer",
+	"INSERT INTO license_end (domain_id, license_id, how, at) SELECT domain_id, grant_id, 'revoked', 1 FROM license_grant":                                                 "a license that ended was issued",
+	"UPDATE copy_hold SET domain_id = (SELECT domain_id FROM copy_loan)":                                                                                                   "who has a copy does not wait for it",
 }
 
 func findings(c store.Checked) string {

@@ -42,6 +42,10 @@ type (
 		Licenses(ctx context.Context) ([]trem.Held, error)
 		Evaluate(ctx context.Context, a trem.Ask) (license.Decision, error)
 	}
+	// Borrower is a module that gives loans back to issuers before their end.
+	Borrower interface {
+		HandIn(ctx context.Context, id ident.Content) (trem.HandedIn, error)
+	}
 	// Player plays link-encrypted.
 	Player interface {
 		Begin(ctx context.Context, a trem.Ask) (trem.Session, error)

@@ -148,3 +148,21 @@ func newFile(name string, write func(io.Writer) error) (bytes int64, err error) 
 	}
 	return bytes, syncDir(dir)
 }
+
+// HandIn destroys the loan of a title that a library lent to the house, and returns
+// the proof. Said again it returns the same, so that a proof that was lost on its
+// way can be shown again. It is refused while devices of the house have it.
+func (h *Home) HandIn(ctx context.Context, id ident.Content) (trem.HandedIn, error) {
+	module, ok := h.cfg.Module.(Borrower)
+	if !ok {
+		return trem.HandedIn{}, fmt.Errorf("loan: %w", ErrUnknown)
+	}
+	out, err := module.HandIn(ctx, id)
+	if e, ok := errors.AsType[*trem.Error](err); ok && e.Code == trem.CodeUnknown {
+		return out, fmt.Errorf("loan: %w", ErrUnknown)
+	}
+	if err == nil {
+		h.publish(Event{Kind: EventLibrary})
+	}
+	return out, err
+}

@@ -154,6 +154,7 @@ type issue struct {
 	license License    // newly issued; zero for a repetition
 	sealed  []byte     // to release
 	closed  *trem.Done // instead of sealed: the transfer is over
+	renews  *License   // that the chosen grant renews
 }
 
 func (a *issue) run(ctx context.Context) error {
@@ -181,6 +182,9 @@ func (a *issue) run(ctx context.Context) error {
 
 // repeat answers a request that was answered before with the same thing.
 func (a *issue) repeat(ctx context.Context, c Claim) error {
+	if over, err := a.ended(ctx, c.Domain, c.License); err != nil || over {
+		return cmpErr(err, errOver)
+	}
 	if c.Transfer.Seq != 0 {
 		return a.again(ctx, c.Domain, c.Transfer)
 	}
@@ -254,6 +258,11 @@ func (a *issue) usable(ctx context.Context, g Grant) (bool, error) {
 			return used, err
 		}
 	}
+	if !info.Stateless() && g.Version > 1 {
+		if a.renews, err = a.renewable(ctx, g); err != nil || a.renews != nil {
+			return a.renews != nil, err
+		}
+	}
 	return a.tx.Debit(ctx, GrantKey{g.Domain, g.ID})
 }
 
@@ -280,7 +289,11 @@ func (a *issue) make(ctx context.Context, g Grant, now int64) (ident.License, id
 	if info.Stateless() {
 		return lic.ID, ident.Transfer{}, a.stateless(ctx, g, lic)
 	}
-	lic.ID, lic.IssuedAt, lic.Version = a.draft.id, now, 1
+	if a.renews != nil {
+		tid, err := a.renewal(ctx, g, *a.renews)
+		return a.renews.ID, tid, err
+	}
+	lic.ID, lic.IssuedAt = a.draft.id, now // of the grant's version: a renewal has a higher one
 	info.ID, info.IssuedAt = lic.ID, lic.IssuedAt
 	tid, err := a.stateful(ctx, g, lic, info)
 	return lic.ID, tid, err
@@ -326,21 +339,9 @@ func (a *issue) renewed(ctx context.Context, lic License) (License, error) {
 
 // stateful makes a license whose state must be in one place only: a transfer.
 func (a *issue) stateful(ctx context.Context, g Grant, lic License, info license.Info) (ident.Transfer, error) {
-	seq, err := a.tx.NextSeq(ctx, g.Domain, a.ev.Peer, a.in)
+	want, p, err := a.transfer(ctx, g, info)
 	if err != nil {
-		return ident.Transfer{}, err
-	}
-	plays, err := plays(info)
-	if err != nil {
-		return ident.Transfer{}, err
-	}
-	p, err := a.prepare(ctx, trem.Terms{Handle: a.ev.Handle, Info: info, Tiers: g.Tiers, Seq: seq, Plays: plays})
-	if err != nil {
-		return ident.Transfer{}, err
-	}
-	want := ident.Transfer{Src: a.self, Dst: a.ev.Peer, Incarnation: a.in, Seq: seq}
-	if p.Transfer != want {
-		return want, fmt.Errorf("issuer: the TREM made transfer %v, want %v", p.Transfer, want)
+		return want, err
 	}
 	lic.Digest = p.Hash
 	if fresh, err := a.tx.PutLicense(ctx, lic); err != nil || !fresh {

@@ -22,6 +22,8 @@ type draft struct {
 	// again is the license without state that stands, as it was issued: to give it
 	// once more changes nothing, so there is no transaction. Zero: none does.
 	again License
+	// renews: a grant of a license that counts was renewed, so that nothing is foreseen.
+	renews bool
 }
 
 // draft looks what a request comes to and has the module make it. A request that
@@ -30,7 +32,7 @@ func (i *Issuer) draft(ctx context.Context, ev trem.Event) (draft, error) {
 	d := draft{now: i.cfg.Now().UnixMilli(), id: ident.NewLicense()}
 	found := false
 	err := i.cfg.Store.View(ctx, func(ctx context.Context, r Reader) error {
-		ahead, err := r.Ahead(ctx, ev.Domain, ev.Request, ident.Content(ev.Content), ev.Peer, i.in)
+		ahead, err := r.Ahead(ctx, ev.Domain, ev.Request, ident.Content(ev.Content), ev.Peer, i.incarnation())
 		if err != nil || ahead.Claimed {
 			return err
 		}
@@ -38,6 +40,9 @@ func (i *Issuer) draft(ctx context.Context, ev trem.Event) (draft, error) {
 		for _, g := range open(ahead.Grants, d.now) {
 			if found, err = a.foresee(ctx, r, g, ahead.Last+1); found || err != nil {
 				break
+			}
+			if a.draft.renews {
+				return nil // the transaction looks who has it
 			}
 		}
 		d = a.draft
@@ -74,6 +79,10 @@ func (a *issue) foresee(ctx context.Context, r Reader, g Grant, next uint64) (ok
 		a.draft.terms = terms
 		return true, nil
 	}
+	if g.Version > 1 {
+		a.draft.renews = true
+		return false, nil
+	}
 	if g.Remaining == 0 {
 		return false, nil
 	}
@@ -86,12 +95,12 @@ func (a *issue) foresee(ctx context.Context, r Reader, g Grant, next uint64) (ok
 // foreseen issues what was made, in one step, if everything is as it was foreseen.
 func (a *issue) foreseen(ctx context.Context) error {
 	d, g := &a.draft, &a.draft.grant
-	tid := ident.Transfer{Src: a.self, Dst: a.ev.Peer, Incarnation: a.in, Seq: d.terms.Seq}
+	tid := ident.Transfer{Src: a.self, Dst: a.ev.Peer, Incarnation: a.incarnation(), Seq: d.terms.Seq}
 	if d.made.Transfer != tid {
 		return errStale
 	}
 	lic := License{
-		Domain: g.Domain, ID: d.id, Device: a.ev.Peer, Grant: g.ID, Request: a.ev.Request, State: Issued, Version: 1, IssuedAt: d.now, Digest: d.made.Hash,
+		Domain: g.Domain, ID: d.id, Device: a.ev.Peer, Grant: g.ID, Request: a.ev.Request, State: Issued, Version: d.terms.Info.Version, IssuedAt: d.now, Digest: d.made.Hash,
 	}
 	ok, err := a.tx.Issue(ctx, Issue{
 		Claim: Claim{Domain: g.Domain, Request: a.ev.Request, Hash: sha256.Sum256(a.ev.Body), License: d.id, Transfer: tid, At: d.now},

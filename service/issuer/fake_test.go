@@ -40,13 +40,36 @@ type fakeTREM struct {
 	registered int
 	released   []string
 	last       trem.Terms // that were prepared
+	mark       [16]byte
+	in         byte // incarnation; 0 stands for 1
 	failPrep   error
 	failRel    error
 	before     func() // a license is made; nil = nothing
 }
 
 func (f *fakeTREM) Status(context.Context) (trem.Status, error) {
-	return trem.Status{Device: self, Issuer: "shop", Incarnation: ident.Incarnation{1}, Epoch: f.epoch}, nil
+	return trem.Status{Device: self, Issuer: "shop", Incarnation: f.incarnation(), Epoch: f.epoch}, nil
+}
+
+func (f *fakeTREM) incarnation() ident.Incarnation { return ident.Incarnation{max(f.in, 1)} }
+
+func (f *fakeTREM) Book(_ context.Context, b trem.Book) (trem.Booked, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := trem.Booked{Renewed: f.mark != [16]byte{} && f.mark != b.Have}
+	if f.mark = b.Next; out.Renewed {
+		f.in = max(f.in, 1) + 1
+	}
+	out.Incarnation = f.incarnation()
+	return out, nil
+}
+
+// CheckReturn takes the ID of the license for the proof.
+func (f *fakeTREM) CheckReturn(_ context.Context, p trem.Proof) (trem.Return, error) {
+	if len(p.Object) != ident.Size || len(p.Chain) != 1 {
+		return trem.Return{}, &trem.Error{Code: trem.CodeRejected, Text: "handed in: signature"}
+	}
+	return trem.Return{License: ident.License(p.Object), Issuer: "shop", Device: ident.Device(p.Chain[0])}, nil
 }
 
 func (f *fakeTREM) RegisterKeys(_ context.Context, sealed []byte) (ident.Content, error) {
@@ -87,7 +110,7 @@ func (f *fakeTREM) Prepare(_ context.Context, t trem.Terms) (trem.Prepared, erro
 	p := trem.Prepared{Hash: sha256.Sum256(append(b, f.key...))}
 	p.Sealed = fmt.Appendf(nil, "license %v seq %d plays %d", t.Info.ID, t.Seq, t.Plays)
 	if t.Seq != 0 {
-		p.Transfer = ident.Transfer{Src: self, Dst: home, Incarnation: ident.Incarnation{1}, Seq: t.Seq}
+		p.Transfer = ident.Transfer{Src: self, Dst: home, Incarnation: f.incarnation(), Seq: t.Seq}
 		p.XferHash = sha256.Sum256(p.Sealed)
 	}
 	return p, nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lares-drm/lares/interconnect/lrp"
@@ -30,10 +31,18 @@ type Keeper interface {
 	RegisterKeys(ctx context.Context, sealed []byte) (ident.Content, error)
 }
 
+// Clerk is the input TREM as the judge of what is shown to its host; *trem.Client
+// is one.
+type Clerk interface {
+	Book(ctx context.Context, b trem.Book) (trem.Booked, error)
+	CheckReturn(ctx context.Context, p trem.Proof) (trem.Return, error)
+}
+
 // TREM is what an issuer uses of its input TREM.
 type TREM interface {
 	Exchanger
 	Keeper
+	Clerk
 }
 
 // ErrNotReady is returned while the TREM knows no revocation epoch: a license
@@ -63,8 +72,8 @@ type Config struct {
 type Issuer struct {
 	cfg      Config
 	self     ident.Device
-	id       ident.Issuer // that the TREM's certificate asserts
-	in       ident.Incarnation
+	id       ident.Issuer                      // that the TREM's certificate asserts
+	in       atomic.Pointer[ident.Incarnation] // of its transfers
 	endpoint *lrp.Endpoint
 	guesses  guesses
 	once     sync.Once
@@ -72,7 +81,8 @@ type Issuer struct {
 	cause    error // set before failed is closed
 }
 
-// New asks the TREM who it is and returns its issuer. It starts nothing.
+// New asks the TREM who it is and returns its issuer. It starts nothing: who serves
+// calls Book first, and Tick from time to time.
 func New(ctx context.Context, cfg Config) (*Issuer, error) {
 	if cfg.TREM == nil || cfg.Store == nil || cfg.Now == nil {
 		return nil, errors.New("issuer: TREM, Store and Now are required")
@@ -102,7 +112,9 @@ func New(ctx context.Context, cfg Config) (*Issuer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Issuer{cfg: cfg, self: st.Device, id: st.Issuer, in: st.Incarnation, endpoint: e, failed: make(chan struct{})}, nil
+	i := &Issuer{cfg: cfg, self: st.Device, id: st.Issuer, endpoint: e, failed: make(chan struct{})}
+	i.in.Store(&st.Incarnation)
+	return i, nil
 }
 
 // Device is the ID of the issuer's TREM: what households address.

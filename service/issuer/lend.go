@@ -315,6 +315,9 @@ func (i *Issuer) Copies(ctx context.Context, content ident.Content) (v StockView
 // Tick brings all copies to now, so that whoever is next is offered one though
 // nobody asks.
 func (i *Issuer) Tick(ctx context.Context) error {
+	if err := i.Book(ctx); err != nil { // a copy of the database is older from now on
+		return err
+	}
 	for after := ident.Content(""); ; {
 		var page []Stock
 		err := i.cfg.Store.View(ctx, func(ctx context.Context, r Reader) (err error) {

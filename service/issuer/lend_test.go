@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/issuer"
 )
 
@@ -270,6 +271,12 @@ func TestCopies_Spec2_NoTwoHoldersOfOneCopy(t *testing.T) {
 				requests++
 				s.fetch(houses.Draw(rt, "house"), requests)
 			},
+			"give back": func(rt *rapid.T) { // what was fetched, at its module's word
+				h := houses.Draw(rt, "house")
+				for _, l := range s.licensesOf(h) {
+					known(s.giveBack(l), issuer.ErrEnded)
+				}
+			},
 			"time": func(rt *rapid.T) {
 				s.now = s.now.Add(rapid.SampledFrom([]time.Duration{time.Second, loanGuard, 24 * time.Hour, loanWindow, loanPeriod}).Draw(rt, "later"))
 			},
@@ -307,7 +314,7 @@ func (s *shop) holders() map[ident.Domain]string {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		if g.Revoked && g.Remaining == 0 && !s.issued(g) {
+		if g.Revoked && (g.Remaining == 0 && !s.issued(g) || s.isBack(g)) {
 			continue
 		}
 		if u.Usage[0].EndTime+loanGuard.Milliseconds() > s.now.UnixMilli() {
@@ -315,6 +322,21 @@ func (s *shop) holders() map[ident.Domain]string {
 		}
 	}
 	return out
+}
+
+// giveBack is the word of the module that has a license.
+func (s *shop) giveBack(l issuer.License) error {
+	return s.ReturnLicense(s.t.Context(), l.Domain, l.ID, trem.Proof{Object: l.ID[:], Chain: [][]byte{l.Device[:]}})
+}
+
+// isBack: the module that had the grant's license has destroyed it.
+func (s *shop) isBack(g issuer.Grant) bool {
+	for _, l := range s.licensesOf(g.Domain) {
+		if d, err := s.Document(s.t.Context(), "", "", g.Domain, l.ID); err == nil && l.Grant == g.ID && d.Status == issuer.Back {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *shop) issued(g issuer.Grant) bool {

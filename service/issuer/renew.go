@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-
-	"github.com/lares-drm/lares/license/ident"
 )
 
 // Renew lets a grant whose terms have an end go on until a later one, also after
@@ -69,8 +67,9 @@ func (g *Grant) extend(until int64) (same bool, err error) {
 }
 
 // renew replaces what a grant says by g, for the same license in the next
-// version. Only a license without state is renewed so: its household asks again
-// and gets it made anew, with the same ID, and the keys that its module has.
+// version. Its household asks again: a license without state is made anew, with the
+// same ID; one that counts comes by a transfer, to the module that has it, and takes
+// the place of the version before with what was used of it.
 func (i *Issuer) renew(ctx context.Context, tx Tx, g Grant) error {
 	have, err := tx.Grant(ctx, GrantKey{g.Domain, g.ID})
 	if err != nil {
@@ -78,13 +77,6 @@ func (i *Issuer) renew(ctx context.Context, tx Tx, g Grant) error {
 	}
 	if have.Revoked {
 		return fmt.Errorf("%w: the grant was revoked", ErrConflict)
-	}
-	info, err := g.info(i.id, ident.License{1}, 1, g.IssuedAt)
-	if err != nil {
-		return err
-	}
-	if !info.Stateless() {
-		return fmt.Errorf("%w: a license that counts or that goes to another house is not renewed", ErrTerms)
 	}
 	g.Version, g.MinEpoch = have.Version+1, have.MinEpoch
 	ok, err := tx.RenewGrant(ctx, g)

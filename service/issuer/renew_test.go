@@ -66,7 +66,6 @@ func TestRenew_Copies3_WhatIsNotRenewed(t *testing.T) {
 		want  error
 	}{
 		"no end":         {s.grant(purchase, 1).ID, later, issuer.ErrTerms},
-		"a counted one":  {s.grant("PLAY; PLAY_COUNT=2; END_TIME=2026-12-24T00:00:00Z", 1).ID, later, issuer.ErrTerms},
 		"an earlier end": {s.grant(monthly, 1).ID, s.now.Add(time.Hour).UnixMilli(), issuer.ErrTerms},
 		"revoked":        {revoked.ID, later, issuer.ErrConflict},
 		"unknown":        {issuer.GrantID{9}, later, issuer.ErrNotFound},

@@ -70,10 +70,18 @@ func (i *Issuer) close(ctx context.Context, tx Tx, t Transfer, installed bool) e
 	if err != nil {
 		return err
 	}
+	if lic.State == Delivered {
+		return closeRenewal(ctx, tx, t, lic, installed)
+	}
 	state := Delivered
 	if !installed {
 		state = Returned
-		if err := tx.Credit(ctx, GrantKey{t.Domain, lic.Grant}); err != nil {
+		if _, err := tx.End(ctx, t.Domain, lic.ID); errors.Is(err, ErrNotFound) { // revoked on its way, it is not given again
+			err = tx.Credit(ctx, GrantKey{t.Domain, lic.Grant})
+			if err != nil {
+				return err
+			}
+		} else if err != nil {
 			return err
 		}
 	}

@@ -17,7 +17,7 @@ type Status string
 const (
 	Ready     Status = "ready"     // made or renewed, and its household has not got it
 	Active    Status = "active"    // its household has it
-	Back      Status = "returned"  // a loan that its household gave back unused
+	Back      Status = "returned"  // a loan that its household gave back
 	Expired   Status = "expired"   // its end has come
 	Revoked   Status = "revoked"   // the grant was ended: it is not renewed and not given again
 	Cancelled Status = "cancelled" // its household's module refused it; the count is back in the grant
@@ -62,6 +62,7 @@ type known struct {
 	license License
 	grant   Grant
 	copies  *copies // of its content, at now; nil: the title is no library's
+	over    *End    // before the end of its terms; nil: it has not ended so
 	end     int64   // Unix ms at which it ends by its terms; 0 = no end that the issuer knows
 	now     int64
 }
@@ -75,6 +76,11 @@ func (i *Issuer) known(ctx context.Context, r Reader, domain ident.Domain, id id
 		return k, err
 	}
 	if k.end, err = k.grant.end(); err != nil {
+		return k, err
+	}
+	if e, err := r.End(ctx, domain, id); err == nil {
+		k.over = &e
+	} else if !errors.Is(err, ErrNotFound) {
 		return k, err
 	}
 	s, err := r.Stock(ctx, k.grant.Content)
@@ -117,6 +123,10 @@ func (g *Grant) end() (end int64, err error) {
 // status judges in this order: what is over for good first.
 func (k *known) status() Status {
 	switch {
+	case k.over != nil && k.over.How == EndReturned:
+		return Back
+	case k.over != nil:
+		return Revoked
 	case k.license.State == Returned && k.grant.Kind == Loan:
 		return Back
 	case k.license.State == Returned:
@@ -125,7 +135,7 @@ func (k *known) status() Status {
 		return Revoked
 	case k.end != 0 && k.end <= k.now:
 		return Expired
-	case k.license.State == Delivered, k.stateless() && k.license.Version >= k.grant.Version:
+	case k.license.State == Delivered && k.license.Version >= k.grant.Version, k.stateless() && k.license.Version >= k.grant.Version:
 		return Active
 	}
 	return Ready
@@ -188,7 +198,10 @@ func (i *Issuer) Document(ctx context.Context, base, frames string, domain ident
 		d.Updated.Status = time.UnixMilli(k.end).UTC()
 	case Ready, Active:
 		d.Updated.Status = d.Updated.License
-	case Back, Revoked, Cancelled: // when is not kept
+	case Back, Revoked, Cancelled: // when is kept of an end by itself
+		if k.over != nil {
+			d.Updated.Status = time.UnixMilli(k.over.At).UTC()
+		}
 	}
 	if k.fetchable(d.Status) {
 		d.Links = append(d.Links, Link{"license", base + frames, "POST"})

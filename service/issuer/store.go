@@ -43,6 +43,15 @@ type Reader interface {
 	RequestReader
 	CodeReader
 	StockReader
+	EndReader
+}
+
+// EndReader reads what became of licenses, and the database's mark.
+type EndReader interface {
+	// End returns how a license ended before the end of its terms.
+	End(ctx context.Context, domain ident.Domain, id ident.License) (End, error)
+	// Mark returns the mark that a module has set last.
+	Mark(ctx context.Context, module ident.Device) (Mark, error)
 }
 
 // RequestReader reads what a request comes to.
@@ -97,6 +106,19 @@ type Tx interface {
 	HoldTx
 	RenewTx
 	AuditTx
+	EndTx
+}
+
+// EndTx keeps what becomes of licenses, and the database's mark.
+type EndTx interface {
+	// PutRenewal records the renewal of a license that is on its way; there is one at
+	// most. Renewal returns it, DropRenewal forgets it.
+	PutRenewal(ctx context.Context, r Renewal) error
+	Renewal(ctx context.Context, domain ident.Domain, id ident.License) (Renewal, error)
+	DropRenewal(ctx context.Context, domain ident.Domain, id ident.License) error
+	// PutEnd records the end of a license. fresh is false when it has ended before.
+	PutEnd(ctx context.Context, e End) (fresh bool, err error)
+	PutMark(ctx context.Context, module ident.Device, m Mark) error
 }
 
 // ClaimTx makes requests idempotent.

@@ -80,7 +80,11 @@ func (s *Server) back(w http.ResponseWriter, r *http.Request) {
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		after, nerr = strconv.ParseUint(last, 10, 64)
 	}
-	if err != nil || nerr != nil {
+	if err != nil { // nobody is proven on no link
+		http.Error(w, http.StatusText(http.StatusForbidden), http.StatusForbidden)
+		return
+	}
+	if nerr != nil {
 		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
 		return
 	}

@@ -42,6 +42,7 @@ func Run(t *testing.T, open func(t *testing.T) issuer.Store) {
 		{"Stock", stock},
 		{"StockTogether", stockTogether},
 		{"Renewals", renewals},
+		{"Ends", ends},
 		{"RollBack", rollBack},
 		{"Constraint", constraint},
 		{"ReadsAreOneState", oneState},
@@ -58,6 +59,41 @@ var (
 	film  = ident.Content("urn:film:1")
 	errNo = errors.New("no")
 )
+
+// ends: renewals on their way, ends and marks.
+func ends(t *testing.T, s issuer.Store) {
+	d, id := ident.Domain{1}, ident.License{2}
+	r := issuer.Renewal{Domain: d, License: id, Transfer: ident.Transfer{Seq: 4}, Version: 2, IssuedAt: 5, Digest: [32]byte{6}}
+	e := issuer.End{Domain: d, License: id, How: issuer.EndReturned, At: 7}
+	update(t, s, func(ctx context.Context, tx issuer.Tx) error {
+		_, err := tx.Renewal(ctx, d, id)
+		_, err2 := tx.End(ctx, d, id)
+		_, err3 := tx.Mark(ctx, ident.Device{1})
+		if !errors.Is(err, issuer.ErrNotFound) || !errors.Is(err2, issuer.ErrNotFound) || !errors.Is(err3, issuer.ErrNotFound) {
+			t.Errorf("of nothing: %v, %v, %v", err, err2, err3)
+		}
+		if fresh, err := tx.PutEnd(ctx, e); err != nil || !fresh {
+			t.Errorf("put: %v, %v", fresh, err)
+		}
+		return errors.Join(tx.PutRenewal(ctx, r), tx.PutMark(ctx, ident.Device{1}, issuer.Mark{1}), tx.PutMark(ctx, ident.Device{2}, issuer.Mark{2}), tx.PutMark(ctx, ident.Device{1}, issuer.Mark{3}))
+	})
+	update(t, s, func(ctx context.Context, tx issuer.Tx) error {
+		gotR, err := tx.Renewal(ctx, d, id)
+		gotE, err2 := tx.End(ctx, d, id)
+		gotM, err3 := tx.Mark(ctx, ident.Device{1})
+		if gotR != r || gotE != e || gotM != (issuer.Mark{3}) {
+			t.Errorf("%+v, %+v, %v", gotR, gotE, gotM)
+		}
+		if fresh, err := tx.PutEnd(ctx, issuer.End{Domain: d, License: id, How: issuer.EndRevoked}); err != nil || fresh {
+			t.Errorf("a second end: %v, %v", fresh, err)
+		}
+		return errors.Join(err, err2, err3, tx.DropRenewal(ctx, d, id))
+	})
+	err := s.Update(t.Context(), func(ctx context.Context, tx issuer.Tx) error { return tx.DropRenewal(ctx, d, id) })
+	if !errors.Is(err, issuer.ErrNotFound) {
+		t.Errorf("dropped twice: %v", err)
+	}
+}
 
 func grant(n byte, remaining uint64) issuer.Grant {
 	return issuer.Grant{

@@ -40,7 +40,7 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	c.snapshotRecovery(&s)
 	c.snapshotWitness(&s)
 	c.snapshotTimes(&s)
-	c.snapshotSunset(&s)
+	c.snapshotEnds(&s)
 	s.add(kindPast, c.pastNow())
 	if err := c.snapshotContents(&s); err != nil {
 		return nil, err

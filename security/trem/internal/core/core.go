@@ -84,6 +84,7 @@ type Core struct {
 	heard    int64                          // the newest signed statement of time since the start, Unix ms; 0 without one
 	contents map[ident.Content]*content
 	sunsets  sunsets // services that end
+	returns  returns // loans that went back to their issuers
 
 	sltp     *sltp.Endpoint
 	source   *transfer.Source
@@ -267,6 +268,8 @@ func (c *Core) replay(r vault.Record) error {
 		return replayed(r.Body, func(rec goneRecord) { delete(c.held, rec.Hash) })
 	case kindNotice, kindSunset, kindBound:
 		return c.replaySunset(r)
+	case kindHandedIn, kindBooked:
+		return c.replayReturns(r)
 	}
 	if r.Kind < kindForeign {
 		return c.replayRecovery(r)

@@ -79,6 +79,12 @@ func (c *Core) plain(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return c.roll(r)
 	case trem.CmdKeys:
 		return with(body, func(in []byte) (any, error) { return c.registerKeys(in) })
+	case trem.CmdHandIn:
+		return with(body, func(in ident.Content) (any, error) { return c.handIn(in, r) })
+	case trem.CmdCheckReturn:
+		return with(body, func(in trem.Proof) (any, error) { return c.checkReturn(in, r) })
+	case trem.CmdBook:
+		return with(body, func(in trem.Book) (any, error) { return c.book(in) })
 	case trem.CmdCode, trem.CmdRestored, trem.CmdFollow, trem.CmdKept, trem.CmdHear, trem.CmdRelayTime:
 		return c.plainRecovery(cmd, body, r)
 	default:

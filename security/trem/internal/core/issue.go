@@ -57,7 +57,7 @@ func (c *Core) prepare(in trem.Terms) (trem.Prepared, error) {
 		}
 		body, err = sltp.License{Chain: inst.links, Bundle: bundle}.Encode()
 	} else {
-		out.Transfer = ident.Transfer{Src: c.self, Dst: a.peer.ID(), Incarnation: c.vault.Incarnation(), Seq: in.Seq}
+		out.Transfer = ident.Transfer{Src: c.self, Dst: a.peer.ID(), Incarnation: c.sending(), Seq: in.Seq}
 		body, out.XferHash, err = xfer(out.Transfer, 0, transfer.OpIssue, inst, bundle, in.Plays)
 	}
 	if err != nil {

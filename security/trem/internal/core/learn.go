@@ -116,7 +116,7 @@ func (c *Core) status(r Reading) trem.Status {
 	now := c.clock.judge(r)
 	ctr, _ := c.vault.Head()
 	s := trem.Status{
-		Device: c.self, Incarnation: c.vault.Incarnation(), Level: c.level(), Keystore: c.storage(), Licenses: len(c.held), Records: ctr, Walls: c.cfg.Walls,
+		Device: c.self, Incarnation: c.sending(), Level: c.level(), Keystore: c.storage(), Licenses: len(c.held), Records: ctr, Walls: c.cfg.Walls,
 		Clock: trem.ClockStatus{Lo: now.Lo, Est: now.Est, Quality: now.Q.String(), Unsynced: now.Unsynced},
 	}
 	s.SetBack, s.Twins, s.Outputs = c.witness.setBack != nil, c.twins(), c.connectors()

@@ -65,7 +65,7 @@ func (c *Core) answer(ev sltp.EventRequest, r Reading) (body sltp.Body, code slt
 	if best == nil {
 		return nil, sltp.ErrorUnknown, nil
 	}
-	if !best.leaf().Info().Stateless() {
+	if !best.leaf().Info().Stateless() || isLoan(best.leaf()) { // a loan goes back when nobody has it
 		return c.setAside(ev, req.What, 1, r)
 	}
 	if code := cmp.Or(c.unfit(best, ev, r), c.limited(best, m.Device, r).code); code != 0 {
@@ -131,7 +131,7 @@ func (c *Core) currentMember(data []byte, device ident.Device) error {
 // license of kind 3, in a transfer whose PREPARE takes the share from the parent.
 func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r Reading) (sltp.Body, sltp.ErrorCode, error) {
 	parent := c.find(what, r)
-	if parent == nil || parent.leaf().Info().Stateless() {
+	if parent == nil || parent.leaf().Info().Stateless() && !isLoan(parent.leaf()) {
 		return nil, sltp.ErrorUnknown, nil
 	}
 	if c.noTransfer(ev.Peer.ID()) != nil {

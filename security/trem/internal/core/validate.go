@@ -2,6 +2,7 @@ package core
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -47,7 +48,7 @@ func (c *Core) accept(links [][]byte, bundle []byte, from party, r Reading) (*in
 	if err := c.checkTransfers(from.tid, inst, from, r); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(c.ours(inst, signers, from), c.provenRebind(inst)); err != nil {
+	if err := cmp.Or(c.ours(inst, signers, from), c.provenRebind(inst), c.notHandedIn(inst)); err != nil {
 		return nil, err
 	}
 	if need := inst.root().Info().RevMinEpoch; need > c.epoch() {

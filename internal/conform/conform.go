@@ -1,0 +1,231 @@
+package conform
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lares-drm/lares/interconnect/lrp"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/trem"
+)
+
+// Role is what a server is.
+type Role string
+
+// The roles. A server may have several.
+const (
+	Issuer    Role = "issuer"
+	Home      Role = "home server"
+	Authority Role = "authority"
+)
+
+// Verdict is what became of a check.
+type Verdict string
+
+// The verdicts.
+const (
+	Passed       Verdict = "passed"
+	Failed       Verdict = "failed"
+	Inapplicable Verdict = "not applicable"
+)
+
+// Result is one clause, judged.
+type Result struct {
+	Clause  string  `json:"clause"` // page and section of docs/spec
+	Name    string  `json:"name"`   // what must hold, as a sentence
+	Verdict Verdict `json:"verdict"`
+	Reason  string  `json:"reason,omitempty"` // failed: what was expected and seen; not applicable: why
+}
+
+// Household is a module of the judge, certified in the server's trust domain, with
+// which whole flows are made. Nil: they do not apply.
+type Household interface {
+	// Fetch asks the issuer for a license of a content under a request ID and
+	// returns what it led to.
+	Fetch(ctx context.Context, peer ident.Device, issuer ident.Issuer, content ident.Content, request ident.Request) ([]trem.Event, error)
+	// Domain is what the issuer knows the judge's house by.
+	Domain(ctx context.Context, issuer ident.Issuer) (ident.Domain, error)
+}
+
+// Config says who is judged.
+type Config struct {
+	URL   string           // required, without a path
+	HTTP  *http.Client     // default: one without redirects
+	Now   func() time.Time // required
+	House Household        // for whole flows at an issuer
+	Token string           // of the issuer's operator, to grant the judge something; with House
+	Title ident.Content    // that the issuer has, to be granted; with Token
+	Only  string           // the name of one clause to judge; empty: all
+}
+
+// check is one clause.
+type check struct {
+	clause, name string
+	roles        []Role // that it applies to; none: all
+	run          func(ctx context.Context, s *subject) error
+}
+
+// inapplicable is why a check does not apply.
+type inapplicable struct{ why string }
+
+func (e *inapplicable) Error() string { return e.why }
+
+func without(format string, args ...any) error { return &inapplicable{fmt.Sprintf(format, args...)} }
+
+// patience bounds one check. Source: local.
+const patience = 60 * time.Second
+
+func checks() []check {
+	return slices.Concat(bindingChecks(), helloChecks(), frameChecks(), sltpChecks(), issuerChecks(), flowChecks(), revocationChecks(), timeChecks())
+}
+
+// Run judges a server and reports each clause as it is done. Its error is that
+// there is nobody to judge.
+func Run(ctx context.Context, cfg Config, report func(Result)) error {
+	if cfg.URL == "" || cfg.Now == nil {
+		return errors.New("conform: URL and Now are required")
+	}
+	if cfg.HTTP == nil {
+		cfg.HTTP = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	}
+	s := &subject{cfg: cfg, base: strings.TrimSuffix(cfg.URL, "/")}
+	if err := s.meet(ctx); err != nil {
+		return err
+	}
+	for _, c := range checks() {
+		if cfg.Only != "" && c.name != cfg.Only {
+			continue
+		}
+		r := Result{Clause: c.clause, Name: c.name, Verdict: Passed}
+		err := s.judge(context.WithValue(ctx, clauseKey{}, c.name), &c)
+		var no *inapplicable
+		switch {
+		case errors.As(err, &no):
+			r.Verdict, r.Reason = Inapplicable, no.why
+		case err != nil:
+			r.Verdict, r.Reason = Failed, err.Error()
+		}
+		report(r)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type clauseKey struct{}
+
+// CheckOf names the check that a request of the judge belongs to: for tests of the
+// judge, whose servers break one clause at a time.
+func CheckOf(ctx context.Context) string {
+	name, _ := ctx.Value(clauseKey{}).(string)
+	return name
+}
+
+func (s *subject) judge(ctx context.Context, c *check) error {
+	if len(c.roles) > 0 && !slices.ContainsFunc(c.roles, func(r Role) bool { return slices.Contains(s.roles, r) }) {
+		return without("this server is %s, and the clause is about %s", list(s.roles), list(c.roles))
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return c.run(ctx, s)
+}
+
+func list(roles []Role) string {
+	var out []string
+	for _, r := range roles {
+		out = append(out, string(r))
+	}
+	return strings.Join(out, " or ")
+}
+
+// subject is the server that is judged.
+type subject struct {
+	cfg   Config
+	base  string
+	roles []Role
+	addr  lrp.Addr // of its module
+	about struct {
+		Name   string       `json:"name"`
+		Issuer ident.Issuer `json:"issuer"`
+		Device ident.Device `json:"device"`
+		Status string       `json:"status"`
+	}
+}
+
+// answer is what came back, whole.
+type answer struct {
+	status int
+	typ    string
+	header http.Header
+	body   []byte
+}
+
+// maxAnswer is the longest answer that is read, in bytes.
+const maxAnswer = 32 << 20
+
+// ask sends one request.
+func (s *subject) ask(ctx context.Context, method, path, typ string, body []byte, header ...string) (answer, error) {
+	req, err := http.NewRequestWithContext(ctx, method, s.base+path, strings.NewReader(string(body)))
+	if err != nil {
+		return answer{}, err
+	}
+	if typ != "" {
+		req.Header.Set("Content-Type", typ)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := s.cfg.HTTP.Do(req)
+	if err != nil {
+		return answer{}, fmt.Errorf("%s %s: no answer: %w", method, path, err)
+	}
+	defer res.Body.Close() //nolint:errcheck // read only
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return answer{}, fmt.Errorf("%s %s: the answer breaks off: %w", method, path, err)
+	}
+	kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
+	return answer{status: res.StatusCode, typ: kind, header: res.Header, body: data}, nil
+}
+
+// wantStatus asks and wants one of some HTTP statuses.
+func (s *subject) wantStatus(ctx context.Context, what, method, path, typ string, body []byte, want ...int) (answer, error) {
+	a, err := s.ask(ctx, method, path, typ, body)
+	if err == nil && !slices.Contains(want, a.status) {
+		err = fmt.Errorf("%s: expected HTTP status %s, seen %d", what, numbers(want), a.status)
+	}
+	return a, err
+}
+
+func numbers(list []int) string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(list), " ", " or "), "[]")
+}
+
+// meet finds out who answers at the URL.
+func (s *subject) meet(ctx context.Context) error {
+	if a, err := s.ask(ctx, http.MethodGet, "/api/v1/about", "", nil); err != nil {
+		return fmt.Errorf("conform: nobody answers at %s: %w", s.base, err)
+	} else if a.status == http.StatusOK && decode(a, &s.about) == nil && s.about.Device != (ident.Device{}) {
+		s.roles, s.addr = append(s.roles, Issuer), lrp.Addr(s.about.Device)
+	}
+	var house struct {
+		ID ident.Device `json:"id"`
+	}
+	if a, err := s.ask(ctx, http.MethodGet, "/house/v1/recipients/house", "", nil); err == nil && a.status == http.StatusOK && decode(a, &house) == nil {
+		s.roles, s.addr = append(s.roles, Home), lrp.Addr(house.ID)
+	}
+	if a, err := s.ask(ctx, http.MethodGet, "/rsl/v1/head", "", nil); err == nil && a.status == http.StatusOK && !slices.Contains(s.roles, Home) {
+		s.roles = append(s.roles, Authority)
+	}
+	if len(s.roles) == 0 {
+		return fmt.Errorf("conform: at %s is no issuer (/api/v1/about), no home server (/house/v1/recipients/house) and no authority (/rsl/v1/head)", s.base)
+	}
+	return nil
+}
