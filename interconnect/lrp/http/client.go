@@ -148,7 +148,7 @@ func retryAfter(h http.Header) time.Duration {
 	if err != nil {
 		return 0
 	}
-	return time.Duration(n) * time.Second //nolint:gosec // 16 bits
+	return time.Duration(n) * time.Second
 }
 
 // answer reads the body of an answer of the given type.
