@@ -10,10 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/internal/operator"
 )
 
@@ -91,4 +94,28 @@ func (s *issuerServer) newDesk(env *Env, dir string, twoPersons bool) (*operator
 	return operator.NewDesk(operator.Config{
 		Store: s.db.Operators(), Now: env.Now, OwnerHash: hash, Key: key, Issuer: string(s.cfg.Issuer), TwoPersons: twoPersons,
 	})
+}
+
+// console is the operators' pages.
+func (s *issuerServer) console(desk *operator.Desk, api http.Handler) (http.Handler, error) {
+	cfg := httpd.ConsoleConfig{API: api, Desk: desk, Name: s.cfg.Name, URL: s.public, Log: s.log, Figures: func() ([]httpd.Figure, error) {
+		all, err := s.metrics.Figures()
+		out := make([]httpd.Figure, len(all))
+		for i, x := range all {
+			out[i] = httpd.Figure(x)
+		}
+		return out, err
+	}}
+	if s.flags.oidc != "" {
+		text, err := secretFile(s.flags.oidc)
+		if err != nil {
+			return nil, fmt.Errorf("read the sign-in file: %w", err)
+		}
+		o, err := operator.ParseOIDC([]byte(text))
+		if err != nil {
+			return nil, err
+		}
+		cfg.OIDC = operator.NewOIDC(o, s.env.Now, &http.Client{Timeout: 15 * time.Second})
+	}
+	return httpd.NewConsole(cfg)
 }

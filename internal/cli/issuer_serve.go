@@ -38,10 +38,10 @@ const (
 )
 
 type issuerFlags struct {
-	dir, listen, postgres, url, metrics, accounts string
-	twoPersons                                    bool
-	speke                                         spekeFlags
-	tls                                           tlsFlags
+	dir, listen, postgres, url, metrics, accounts, oidc string
+	twoPersons                                          bool
+	speke                                               spekeFlags
+	tls                                                 tlsFlags
 }
 
 // countedEvents are the log's messages that metrics count.
@@ -82,6 +82,7 @@ certificate of TLS anew; no request is dropped. SIGTERM lets what was begun end.
 	cmd.Flags().StringVar(&f.speke.credentials, "speke", "", "file (0600) with user:password of packagers: serve them keys by SPEKE v2; default: off")
 	cmd.Flags().BoolVar(&f.speke.clear, "speke-clear", false, "give packagers keys in the clear, where TLS protects them")
 	cmd.Flags().StringVar(&f.metrics, "metrics", "", "serve figures for Prometheus on this loopback address, such as 127.0.0.1:9720; default: off")
+	cmd.Flags().StringVar(&f.oidc, "oidc", "", "file (0600) that says at which OpenID provider operators sign in, and which group has which role")
 	cmd.Flags().BoolVar(&f.twoPersons, "two-persons", false, "the owner's token, too, revokes only together with another operator")
 	cmd.Flags().StringVar(&f.postgres, "postgres", "", "file (0600) with the connection string of a PostgreSQL database; default: SQLite in the folder")
 	f.tls.add(cmd)
@@ -227,7 +228,14 @@ func (s *issuerServer) routes(desk *operator.Desk) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := s.flags.speke.withSPEKE(s.flags.dir, api, s.issuer, s.log)
+	console, err := s.console(desk, api)
+	if err != nil {
+		return nil, err
+	}
+	doors := http.NewServeMux()
+	doors.Handle("/console/", console)
+	doors.Handle("/", api)
+	all, err := s.flags.speke.withSPEKE(s.flags.dir, doors, s.issuer, s.log)
 	if err != nil {
 		return nil, err
 	}

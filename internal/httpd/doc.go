@@ -9,7 +9,10 @@
 // another site nor a renamed address can use them. Devices reach pairing,
 // relay, content files and the authority's statements, which need no trust.
 //
-// It does not serve TLS or sign anybody in; that comes with later work. The
+// The claim pages and the operators' console of an issuer are here too: the
+// console does what an operator may do by asking the issuer's API.
+//
+// It does not serve TLS; that comes with later work. The
 // promise: no page or answer holds a content key, every body that is read is
 // bounded, and no script runs that is not a file of this package.
 package httpd

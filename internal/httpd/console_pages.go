@@ -1,0 +1,200 @@
+package httpd
+
+import (
+	"cmp"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/lares-drm/lares/internal/operator"
+)
+
+// asked is a document of the API, as a page shows it.
+type asked = map[string]any
+
+// paged is the address of an API list at the place that a page's address names,
+// and next the page's own next address.
+func paged(r *http.Request, path string) string {
+	if after := r.URL.Query().Get("after"); after != "" {
+		return path + "?after=" + url.QueryEscape(after)
+	}
+	return path
+}
+
+func next(r *http.Request, d asked) string {
+	if n, ok := d["next"].(string); ok && n != "" {
+		return r.URL.Path + "?after=" + url.QueryEscape(n)
+	}
+	return ""
+}
+
+// list is a page that shows one list of the API.
+func (c *console) list(name, title, path string) func(http.ResponseWriter, *http.Request, *operator.Operator) {
+	return func(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
+		var d asked
+		if err := c.call(r.Context(), http.MethodGet, paged(r, path), nil, &d); err != nil {
+			c.fail(w, r, who, err)
+			return
+		}
+		c.render(w, r, http.StatusOK, consolePage{Name: name, Title: title, Who: who, Data: d, Next: next(r, d), Said: said(r)})
+	}
+}
+
+// said is what was done before the page was shown. The words are ours: the
+// address only picks one.
+func said(r *http.Request) string {
+	return map[string]string{
+		"done": "Done.", "waits": "Proposed. Another operator has to approve it.", "codes": "The codes are made.",
+	}[r.URL.Query().Get("said")]
+}
+
+// many asks for several documents, by name.
+func (c *console) many(r *http.Request, paths map[string]string) (asked, error) {
+	out := asked{}
+	for name, path := range paths {
+		var d asked
+		if err := c.call(r.Context(), http.MethodGet, path, nil, &d); err != nil {
+			return nil, err
+		}
+		out[name] = d
+	}
+	return out, nil
+}
+
+func (c *console) page(w http.ResponseWriter, r *http.Request, who *operator.Operator, name, title string, paths map[string]string) {
+	d, err := c.many(r, paths)
+	if err != nil {
+		c.fail(w, r, who, err)
+		return
+	}
+	p := consolePage{Name: name, Title: title, Who: who, Data: d, Said: said(r)}
+	if first, ok := d["list"].(asked); ok {
+		p.Next = next(r, first)
+	}
+	c.render(w, r, http.StatusOK, p)
+}
+
+func (c *console) home(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
+	d, err := c.many(r, map[string]string{"proposals": "/api/v1/proposals", "audit": "/api/v1/audit", "about": "/api/v1/about", "contents": "/api/v1/contents", "offers": "/api/v1/offers"})
+	if err != nil {
+		c.fail(w, r, who, err)
+		return
+	}
+	waiting := 0
+	for _, p := range rowsOf(d, "proposals", "proposals") {
+		if p["state"] == "open" {
+			waiting++
+		}
+	}
+	d["waiting"] = waiting
+	entries := rowsOf(d, "audit", "entries")
+	d["newest"] = entries[:min(8, len(entries))]
+	d["events"] = c.events()
+	c.render(w, r, http.StatusOK, consolePage{Name: "home", Title: "Today", Who: who, Data: d, Said: said(r)})
+}
+
+func rowsOf(d asked, name, member string) (out []asked) {
+	doc, _ := d[name].(asked)
+	list, _ := doc[member].([]any)
+	for _, x := range list {
+		if row, ok := x.(asked); ok {
+			out = append(out, row)
+		}
+	}
+	return out
+}
+
+// events are the figures of what happened since the start, which the first page
+// shows.
+func (c *console) events() (out []Figure) {
+	for _, f := range c.allFigures() {
+		if f.Name == "lares_events_total" && slices.Contains([]string{"license issued", "license granted", "request refused", "claim code redeemed"}, f.Label) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func (c *console) allFigures() []Figure {
+	if c.Figures == nil {
+		return nil
+	}
+	all, err := c.Figures()
+	if err != nil {
+		return nil
+	}
+	slices.SortFunc(all, func(a, b Figure) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Label, b.Label))
+	})
+	return all
+}
+
+func (c *console) figures(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
+	if !who.May(operator.Read) {
+		c.fail(w, r, who, &Problem{Status: http.StatusForbidden, Detail: "Your role does not allow this."})
+		return
+	}
+	groups := map[string][]Figure{}
+	for _, f := range c.allFigures() {
+		groups[f.Name] = append(groups[f.Name], f)
+	}
+	c.render(w, r, http.StatusOK, consolePage{Name: "figures", Title: "Figures", Who: who, Data: groups})
+}
+
+func (c *console) offers(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
+	c.page(w, r, who, "offers", "Offers", map[string]string{"list": paged(r, "/api/v1/offers"), "contents": "/api/v1/contents"})
+}
+
+func (c *console) codes(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
+	c.page(w, r, who, "codes", "Claim codes", map[string]string{"list": paged(r, "/api/v1/claims"), "offers": "/api/v1/offers"})
+}
+
+func (c *console) household(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
+	c.page(w, r, who, "household", "Household "+shortID(r.PathValue("domain")), map[string]string{
+		"house": "/api/v1/households/" + url.PathEscape(r.PathValue("domain")), "offers": "/api/v1/offers",
+	})
+}
+
+// license is the page of one license, or the question for one.
+func (c *console) license(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
+	q := r.URL.Query()
+	domain, license := strings.TrimSpace(q.Get("domain")), strings.TrimSpace(q.Get("license"))
+	d := asked{"domain": domain, "license": license}
+	switch {
+	case domain != "" && license != "":
+		var doc asked
+		if err := c.call(r.Context(), http.MethodGet, "/api/v1/licenses/"+url.PathEscape(domain)+"/"+url.PathEscape(license), nil, &doc); err != nil {
+			c.fail(w, r, who, err)
+			return
+		}
+		d["status"] = doc
+	case domain != "":
+		http.Redirect(w, r, "/console/households/"+url.PathEscape(domain), http.StatusSeeOther)
+		return
+	}
+	c.render(w, r, http.StatusOK, consolePage{Name: "licenses", Title: "Licenses", Who: who, Data: d, Said: said(r)})
+}
+
+func (c *console) log(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
+	paths := map[string]string{"list": paged(r, "/api/v1/audit")}
+	if r.URL.Query().Has("verify") {
+		paths["report"] = "/api/v1/audit/verify"
+	}
+	c.page(w, r, who, "log", "Log", paths)
+}
+
+// export passes the log on as a file.
+func (c *console) export(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
+	if !who.May(operator.Audit) {
+		c.fail(w, r, who, &Problem{Status: http.StatusForbidden, Detail: "Your role does not allow this."})
+		return
+	}
+	w.Header().Set("Content-Disposition", `attachment; filename="audit.jsonl"`)
+	r2, err := http.NewRequestWithContext(r.Context(), http.MethodGet, "/api/v1/audit/export", http.NoBody)
+	if err != nil {
+		c.fail(w, r, who, err)
+		return
+	}
+	c.API.ServeHTTP(w, r2)
+}
