@@ -20,7 +20,7 @@ var floors = []string{
 	4:  "interconnect/lrp security/trem security/trem/internal/vault security/trem/internal/secret",
 	5:  "interconnect/adapt content/packager security/trem/internal/core security/trem/sim",
 	6:  "interconnect/adapt/* interconnect/lrp/* security/trem/module service/issuer service/home service/authority internal/operator",
-	7:  "internal/store internal/store/storebench internal/httpd internal/issuerapi internal/metrics security/trem/trembench",
+	7:  "internal/store internal/store/storebench internal/httpd internal/issuerapi internal/metrics internal/testissuer security/trem/trembench",
 	8:  "internal/bench internal/care security/trem/conform",
 	9:  "internal/cli",
 	10: "cmd/* internal/testsum internal/faults",

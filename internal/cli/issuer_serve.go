@@ -23,6 +23,7 @@ import (
 	"github.com/lares-drm/lares/internal/metrics"
 	"github.com/lares-drm/lares/internal/operator"
 	"github.com/lares-drm/lares/internal/store"
+	"github.com/lares-drm/lares/internal/testissuer"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/issuer"
 )
@@ -39,7 +40,7 @@ const (
 
 type issuerFlags struct {
 	dir, listen, postgres, url, metrics, accounts, oidc string
-	twoPersons                                          bool
+	twoPersons, test                                    bool
 	speke                                               spekeFlags
 	tls                                                 tlsFlags
 }
@@ -70,6 +71,7 @@ certificate of TLS anew; no request is dropped. SIGTERM lets what was begun end.
   lares issuer serve --dir ./shop --listen 127.0.0.1:7720 --url https://shop.example
   lares issuer serve --tls-listen :443 --tls-cert fullchain.pem --tls-key key.pem --url https://shop.example
   lares issuer serve --dir ./shop --speke ./packagers               # keys for packagers
+  lares issuer serve --dir ./test-issuer --test                     # for people who build players
   lares issuer serve --dir ./shop --listen :7720 --postgres ./dsn   # the file holds host=… dbname=…`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.dir = *dir
@@ -83,6 +85,7 @@ certificate of TLS anew; no request is dropped. SIGTERM lets what was begun end.
 	cmd.Flags().BoolVar(&f.speke.clear, "speke-clear", false, "give packagers keys in the clear, where TLS protects them")
 	cmd.Flags().StringVar(&f.metrics, "metrics", "", "serve figures for Prometheus on this loopback address, such as 127.0.0.1:9720; default: off")
 	cmd.Flags().StringVar(&f.oidc, "oidc", "", "file (0600) that says at which OpenID provider operators sign in, and which group has which role")
+	cmd.Flags().BoolVar(&f.test, "test", false, "be a test issuer, with an authority and keys of its own: any policy and any failure from one URL (docs/guide/test-issuer.md)")
 	cmd.Flags().BoolVar(&f.twoPersons, "two-persons", false, "the owner's token, too, revokes only together with another operator")
 	cmd.Flags().StringVar(&f.postgres, "postgres", "", "file (0600) with the connection string of a PostgreSQL database; default: SQLite in the folder")
 	f.tls.add(cmd)
@@ -90,6 +93,13 @@ certificate of TLS anew; no request is dropped. SIGTERM lets what was begun end.
 }
 
 func serveIssuer(ctx context.Context, env *Env, f issuerFlags) (err error) {
+	var t *trial
+	if f.test {
+		if t, err = beginTrial(ctx, env, &f); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, t.stop()) }()
+	}
 	cfg, err := readIssuer(f.dir)
 	if err != nil {
 		return err
@@ -113,7 +123,7 @@ func serveIssuer(ctx context.Context, env *Env, f issuerFlags) (err error) {
 	hup, noMore := hangups()
 	defer noMore()
 	s := &issuerServer{
-		env: env, flags: f, cfg: cfg, db: db, module: module, listener: listener, cert: certificate{flags: f.tls},
+		env: env, flags: f, cfg: cfg, db: db, module: module, listener: listener, cert: certificate{flags: f.tls}, trial: t,
 	}
 	if s.metrics, err = metrics.New(countedEvents()...); err != nil {
 		return err
@@ -163,6 +173,7 @@ type issuerServer struct {
 	desk     *operator.Desk // of watch
 	metrics  *metrics.Metrics
 	figures  net.Listener // for metrics; nil: none
+	trial    *trial       // nil: no test issuer
 	public   string       // where households reach it
 }
 
@@ -195,6 +206,11 @@ func (s *issuerServer) prepare(ctx context.Context) (err error) {
 	})
 	if err != nil {
 		return err
+	}
+	if s.trial != nil {
+		if err := s.trial.shelve(ctx, s); err != nil {
+			return err
+		}
 	}
 	return s.readKeys()
 }
@@ -235,6 +251,14 @@ func (s *issuerServer) routes(desk *operator.Desk) (http.Handler, error) {
 	doors := http.NewServeMux()
 	doors.Handle("/console/", console)
 	doors.Handle("/", api)
+	if s.trial != nil {
+		test, err := s.trial.doors(s, api)
+		if err != nil {
+			return nil, err
+		}
+		doors.Handle(testissuer.Path, test)
+		doors.Handle(testissuer.Path+"/", test)
+	}
 	all, err := s.flags.speke.withSPEKE(s.flags.dir, doors, s.issuer, s.log)
 	if err != nil {
 		return nil, err
