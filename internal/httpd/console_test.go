@@ -24,6 +24,7 @@ import (
 	"github.com/lares-drm/lares/internal/issuerapi"
 	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/internal/operator"
+	"github.com/lares-drm/lares/internal/operator/operatortest"
 	"github.com/lares-drm/lares/internal/store"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
@@ -248,6 +249,71 @@ func TestConsole_Forms(t *testing.T) {
 	if _, text := c.get(owner, "log?verify"); !strings.Contains(text, "The log is whole") {
 		t.Errorf("verify: %s", text)
 	}
+}
+
+// Somebody signs in at a provider, and is sent away when the answer is another's.
+func TestConsole_SignInAtAProvider(t *testing.T) {
+	c := newCounter(t)
+	p := operatortest.NewProvider(t)
+	o := operator.NewOIDC(operator.OIDCConfig{
+		Provider: p.URL, ClientID: "lares", ClientSecret: "s", Redirect: c.URL + "/console/oidc", Claim: "groups", Roles: map[string]operator.Role{"drm-security": operator.Security},
+	}, time.Now, p.Client())
+	pages, err := httpd.NewConsole(httpd.ConsoleConfig{API: http.NotFoundHandler(), Desk: c.desk, OIDC: o, Name: "Shop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Server.Config.Handler = pages
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &http.Client{Jar: jar, CheckRedirect: func(req *http.Request, _ []*http.Request) error {
+		if req.URL.Path == "/auth" || req.URL.Path == "/console/" {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}}
+	if _, text := c.get(b, "signin"); !strings.Contains(text, "Sign in at your provider") {
+		t.Fatalf("%s", text)
+	}
+	begin := func() string {
+		res, err := b.Get(c.URL + "/console/oidc/begin") //nolint:noctx // a test
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		to, err := res.Location()
+		if err != nil || !strings.HasPrefix(to.String(), p.URL+"/auth?") {
+			t.Fatalf("%v, %v", to, err)
+		}
+		p.Asked = to.Query()
+		return to.Query().Get("state")
+	}
+	begin()
+	if status, text := c.get(b, "oidc?code=the+code&state=another"); status != 401 || !strings.Contains(text, "did not sign you in") {
+		t.Errorf("another's answer: %d %s", status, text)
+	}
+	state := begin()
+	if status, _ := c.get(&http.Client{}, "oidc?code=the+code&state="+state); status != 401 {
+		t.Errorf("in another browser: %d", status)
+	}
+	if status, _ := c.get(b, "oidc?code=the+code&state="+state); status != 303 {
+		t.Errorf("the answer: %d", status)
+	}
+	u, err := url.Parse(c.URL + "/console/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range jar.Cookies(u) {
+		if k.Name != "lares_console" {
+			continue
+		}
+		if who, err := c.desk.Session(t.Context(), k.Value); err != nil || who.Role() != operator.Security || who.Name() != "Ada" {
+			t.Errorf("signed in as %v, %v", who, err)
+		}
+		return
+	}
+	t.Error("nobody is signed in")
 }
 
 // Two operators revoke in a real browser, with the keyboard alone; axe-core finds

@@ -2,94 +2,21 @@ package operator_test
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"math/big"
-	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
-	"crypto"
-
 	"github.com/lares-drm/lares/internal/operator"
+	"github.com/lares-drm/lares/internal/operator/operatortest"
 )
 
-// provider is an OpenID provider of a test.
-type provider struct {
-	*httptest.Server
-	t      *testing.T
-	key    *rsa.PrivateKey
-	claims map[string]any // of the next ID token; change what it would say
-	asked  url.Values     // at the authorization endpoint
-	sent   url.Values     // to the token endpoint
-}
+// provider is the kit's, as these tests ask it.
+type provider struct{ *operatortest.Provider }
 
-func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
-
-func newProvider(t *testing.T) *provider {
-	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &provider{t: t, key: key}
-	mux := http.NewServeMux()
-	reply := func(w http.ResponseWriter, v any) {
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(v) //nolint:errcheck,errchkjson // the test sees it
-	}
-	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, map[string]any{
-			"issuer": p.URL, "authorization_endpoint": p.URL + "/auth", "token_endpoint": p.URL + "/token", "jwks_uri": p.URL + "/keys",
-			"id_token_signing_alg_values_supported": []string{"RS256"},
-		})
-	})
-	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, map[string]any{"keys": []any{map[string]any{"kty": "RSA", "alg": "RS256", "use": "sig", "kid": "1", "n": b64(key.N.Bytes()), "e": b64(big.NewInt(int64(key.E)).Bytes())}}})
-	})
-	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
-		if err := r.ParseForm(); err != nil {
-			t.Error(err)
-		}
-		p.sent = r.Form
-		sum := sha256.Sum256([]byte(r.Form.Get("code_verifier")))
-		if r.Form.Get("code") != "the code" || b64(sum[:]) != p.asked.Get("code_challenge") {
-			w.WriteHeader(http.StatusBadRequest)
-			return
-		}
-		reply(w, map[string]any{"access_token": "x", "token_type": "Bearer", "id_token": p.sign()})
-	})
-	p.Server = httptest.NewServer(mux)
-	t.Cleanup(p.Close)
-	return p
-}
-
-func (p *provider) sign() string {
-	all := map[string]any{"iss": p.URL, "sub": "ada", "aud": "lares", "exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix(), "nonce": p.asked.Get("nonce"), "name": "Ada", "groups": []string{"drm-security", "drm-look"}}
-	for k, v := range p.claims {
-		all[k] = v
-	}
-	body, err := json.Marshal(all)
-	if err != nil {
-		p.t.Error(err)
-	}
-	text := b64([]byte(`{"alg":"RS256","kid":"1"}`)) + "." + b64(body)
-	sum := sha256.Sum256([]byte(text))
-	sig, err := rsa.SignPKCS1v15(rand.Reader, p.key, crypto.SHA256, sum[:])
-	if err != nil {
-		p.t.Error(err)
-	}
-	return text + "." + b64(sig)
-}
-
-func (p *provider) config() operator.OIDCConfig {
+func (p provider) config() operator.OIDCConfig {
 	return operator.OIDCConfig{
 		Provider: p.URL, ClientID: "lares", ClientSecret: "s", Redirect: "https://shop.example/console/oidc", Claim: "groups",
 		Roles: map[string]operator.Role{"drm-security": operator.Security, "drm-look": operator.Viewer},
@@ -97,38 +24,38 @@ func (p *provider) config() operator.OIDCConfig {
 }
 
 // begin goes to the provider as a browser does.
-func (p *provider) begin(o *operator.OIDC) (state string) {
-	p.t.Helper()
-	to, state, err := o.Begin(p.t.Context())
+func (p provider) begin(t *testing.T, o *operator.OIDC) (state string) {
+
+	to, state, err := o.Begin(t.Context())
 	if err != nil {
-		p.t.Fatal(err)
+		t.Fatal(err)
 	}
 	u, err := url.Parse(to)
 	if err != nil {
-		p.t.Fatal(err)
+		t.Fatal(err)
 	}
-	p.asked = u.Query()
+	p.Asked = u.Query()
 	return state
 }
 
 func TestOIDC_Spec5_SignIn(t *testing.T) {
-	p := newProvider(t)
+	p := provider{operatortest.NewProvider(t)}
 	o := operator.NewOIDC(p.config(), time.Now, p.Client())
-	state := p.begin(o)
-	if p.asked.Get("code_challenge_method") != "S256" || p.asked.Get("state") != state || p.asked.Get("nonce") == "" || p.asked.Get("response_type") != "code" || p.asked.Get("redirect_uri") != "https://shop.example/console/oidc" {
-		t.Errorf("asked %v", p.asked)
+	state := p.begin(t, o)
+	if p.Asked.Get("code_challenge_method") != "S256" || p.Asked.Get("state") != state || p.Asked.Get("nonce") == "" || p.Asked.Get("response_type") != "code" || p.Asked.Get("redirect_uri") != "https://shop.example/console/oidc" {
+		t.Errorf("asked %v", p.Asked)
 	}
-	who, err := o.Finish(t.Context(), state, state, "the code")
+	who, err := o.Finish(t.Context(), state, state, operatortest.Code)
 	if err != nil || who.Role() != operator.Security || who.Actor() != "oidc:"+p.URL+" ada" || who.Name() != "Ada" || who.Owner() {
 		t.Fatalf("%+v, %v", who, err)
 	}
-	if _, err := o.Finish(t.Context(), state, state, "the code"); !errors.Is(err, operator.ErrUnknown) {
+	if _, err := o.Finish(t.Context(), state, state, operatortest.Code); !errors.Is(err, operator.ErrUnknown) {
 		t.Errorf("the same answer again: %v", err)
 	}
 }
 
 func TestOIDC_Spec5_WhatIsRefused(t *testing.T) {
-	p := newProvider(t)
+	p := provider{operatortest.NewProvider(t)}
 	for name, tc := range map[string]struct {
 		claims map[string]any
 		kept   func(state string) string
@@ -154,9 +81,9 @@ func TestOIDC_Spec5_WhatIsRefused(t *testing.T) {
 				cfg.Claim = tc.claim
 			}
 			o := operator.NewOIDC(cfg, time.Now, p.Client())
-			p.claims = tc.claims
-			state := p.begin(o)
-			kept, code := state, "the code"
+			p.Claims = tc.claims
+			state := p.begin(t, o)
+			kept, code := state, operatortest.Code
 			if tc.kept != nil {
 				kept = tc.kept(state)
 			}
@@ -172,12 +99,12 @@ func TestOIDC_Spec5_WhatIsRefused(t *testing.T) {
 
 // A sign-in that was begun ends by itself, and so many can be begun.
 func TestOIDC_Spec5_TimeAndNumber(t *testing.T) {
-	p := newProvider(t)
+	p := provider{operatortest.NewProvider(t)}
 	now := time.Now()
 	o := operator.NewOIDC(p.config(), func() time.Time { return now }, p.Client())
-	state := p.begin(o)
+	state := p.begin(t, o)
 	now = now.Add(10 * time.Minute)
-	if _, err := o.Finish(t.Context(), state, state, "the code"); !errors.Is(err, operator.ErrUnknown) {
+	if _, err := o.Finish(t.Context(), state, state, operatortest.Code); !errors.Is(err, operator.ErrUnknown) {
 		t.Errorf("after ten minutes: %v", err)
 	}
 	var err error
@@ -188,7 +115,7 @@ func TestOIDC_Spec5_TimeAndNumber(t *testing.T) {
 		t.Errorf("the 1001st: %v", err)
 	}
 	now = now.Add(10 * time.Minute)
-	p.begin(o)
+	p.begin(t, o)
 	p.Close()
 	if _, _, err := operator.NewOIDC(p.config(), time.Now, p.Client()).Begin(context.Background()); err == nil { //nolint:usetesting // the server is gone, not the test
 		t.Error("a provider that is away signs somebody in")
