@@ -14,7 +14,7 @@ import (
 // scenario asks the test issuer at base for one.
 func (s *shopTest) scenario(base, query string) (a testissuer.Answer) {
 	s.t.Helper()
-	data, err := fetch(s.t.Context(), base+"/test?"+query)
+	data, err := fetch(s.t.Context(), http.DefaultClient, base+"/test?"+query)
 	s.ok(err)
 	s.ok(json.Unmarshal(data, &a))
 	return a
@@ -29,7 +29,7 @@ func TestTrial_EndToEnd(t *testing.T) {
 	if a, err := s.run(t.Context(), "issuer", "serve", "--dir", s.path("shop"), "--test", "--listen", "127.0.0.1:0"); err != nil || a.code != statusRefused || !strings.Contains(a.stderr, "folder of its own") {
 		t.Fatalf("production keys serve a test: status %d, %v, %s", a.code, err, a.stderr)
 	}
-	data, err := fetch(t.Context(), base+"/test/voucher?role=home-server")
+	data, err := fetch(t.Context(), http.DefaultClient, base+"/test/voucher?role=home-server")
 	s.ok(err)
 	var v struct{ Voucher, CA string }
 	s.ok(json.Unmarshal(data, &v))
@@ -58,7 +58,7 @@ func TestTrial_EndToEnd(t *testing.T) {
 		}
 	}
 	film := s.scenario(base, "count=1").Film
-	if _, err := fetch(t.Context(), film+"manifest.mpd"); err != nil {
+	if _, err := fetch(t.Context(), http.DefaultClient, film+"manifest.mpd"); err != nil {
 		t.Errorf("the film: %v", err)
 	}
 	if res, err := http.Get(film + "keys.lkd"); err != nil || res.StatusCode != http.StatusNotFound { //nolint:noctx,bodyclose // a test, and there is none
