@@ -125,7 +125,7 @@ func serveIssuer(ctx context.Context, env *Env, f issuerFlags) (err error) {
 	s := &issuerServer{
 		env: env, flags: f, cfg: cfg, db: db, module: module, listener: listener, cert: certificate{flags: f.tls}, trial: t,
 	}
-	if s.metrics, err = metrics.New(countedEvents()...); err != nil {
+	if s.metrics, err = metrics.New(env.Now, countedEvents()...); err != nil {
 		return err
 	}
 	s.log = slog.New(s.metrics.Log(slog.NewTextHandler(env.Stderr, nil)))

@@ -9,7 +9,6 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/lares-drm/lares/internal/operator"
@@ -179,7 +178,7 @@ func (c *console) call(ctx context.Context, method, path string, in, out any) er
 			return fmt.Errorf("encode the request: %w", err)
 		}
 	}
-	r, err := http.NewRequestWithContext(ctx, method, path, &body)
+	r, err := http.NewRequestWithContext(ctx, method, path, &body) //nolint:gosec // it goes to a handler, not over a network
 	if err != nil {
 		return &Problem{Status: http.StatusUnprocessableEntity, Title: "That did not work", Detail: "An ID or name in the address cannot be one."}
 	}
@@ -233,10 +232,6 @@ func (c *console) fail(w http.ResponseWriter, r *http.Request, who *operator.Ope
 	if !ok {
 		c.Log.LogAttrs(r.Context(), slog.LevelError, "console page failed", slog.Any("error", err))
 		p = &Problem{Status: http.StatusInternalServerError, Detail: "See the server's log."}
-	}
-	back := r.Header.Get("Referer")
-	if !strings.Contains(back, consolePath) {
-		back = consolePath
 	}
 	c.render(w, r, p.Status, consolePage{Name: "problem", Title: "That did not work", Who: who, Data: map[string]string{"Detail": p.Detail, "Code": p.Code}})
 }

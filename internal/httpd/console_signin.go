@@ -48,7 +48,7 @@ func (c *console) begin(w http.ResponseWriter, r *http.Request, who *operator.Op
 
 // cookie sets a cookie of the console; without a value it ends it.
 func (c *console) cookie(w http.ResponseWriter, name, value string, seconds int) {
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // without TLS only this machine is reached, and a secure cookie would not come back
 		Name: name, Value: value, Path: consolePath, MaxAge: seconds, HttpOnly: true, Secure: strings.HasPrefix(c.URL, "https://"),
 		SameSite: http.SameSiteLaxMode, // a provider's answer comes from another site; what changes something is a POST
 	})

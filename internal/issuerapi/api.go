@@ -143,7 +143,6 @@ type op struct {
 	id, method, path, tag, text string
 	scope                       operator.Scope // empty: for everyone
 	act                         string         // what the log calls it; empty: it changes nothing
-	codes                       []string       // problems of its own
 }
 
 type answer[T any] struct{ Body T }

@@ -552,7 +552,10 @@ func FuzzAPI(f *testing.F) {
 		{"POST", "/api/v1/copies", `{"content":"urn:lares:film:1","copies":1,"offer":"x","period_ms":1,"window_ms":1}`},
 		{"POST", "/api/v1/keys", `{"name":"x","role":"viewer","scopes":["read"],"expires_at":1795521700000}`},
 		{"POST", "/api/v1/licenses/30000000000000000000000000000000/09000000000000000000000000000000/rebind", `{"to":"40000000000000000000000000000000"}`},
-		{"GET", "/api/v1/grants?after=AAAA", ``}, {"GET", "/api/v1/audit?after=7", ``}, {"GET", "/status/v1/a/b", ``}, {"GET", "/api/v1/copies?content=x&after=y", ``},
+		{"GET", "/api/v1/grants?after=AAAA", ``},
+		{"GET", "/api/v1/audit?after=7", ``},
+		{"GET", "/status/v1/a/b", ``},
+		{"GET", "/api/v1/copies?content=x&after=y", ``},
 	} {
 		f.Add(seed[0], seed[1], []byte(seed[2]), true)
 		f.Add(seed[0], seed[1], []byte(seed[2]), false)

@@ -144,14 +144,15 @@ func plainProblem(_ huma.Context, _ string, v any) (any, error) {
 	if code == "" {
 		code = "internal"
 	}
-	detail := e.Detail
+	detail := []string{e.Detail}
 	for _, d := range e.Errors {
-		detail += "; " + d.Message
-		if d.Location != "" {
-			detail += " (" + d.Location + ")"
+		if d.Location == "" {
+			detail = append(detail, d.Message)
+		} else {
+			detail = append(detail, d.Message+" ("+d.Location+")")
 		}
 	}
-	return newProblem(e.Status, code, detail), nil
+	return newProblem(e.Status, code, strings.Join(detail, "; ")), nil
 }
 
 // writeProblem answers outside of an operation.

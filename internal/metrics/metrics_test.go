@@ -7,18 +7,19 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lares-drm/lares/internal/metrics"
 )
 
 // Nothing that names somebody comes out, whatever goes in.
 func TestMetrics_NoPrivateLabel(t *testing.T) {
-	m, err := metrics.New("license issued", "request refused")
+	m, err := metrics.New(time.Now, "license issued", "request refused")
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := slog.New(m.Log(slog.NewTextHandler(io.Discard, nil))).With("device", "secret-device")
-	log.Info("license issued", "domain", "secret-house")
+	log := slog.New(m.Log(slog.NewTextHandler(io.Discard, nil))).With(slog.String("device", "secret-device"))
+	log.Info("license issued", slog.String("domain", "secret-house"))
 	log.Info("somebody called secret-name came")
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status/v1/{domain}/{license}", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })

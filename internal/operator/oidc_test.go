@@ -25,7 +25,6 @@ func (p provider) config() operator.OIDCConfig {
 
 // begin goes to the provider as a browser does.
 func (p provider) begin(t *testing.T, o *operator.OIDC) (state string) {
-
 	to, state, err := o.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -195,9 +196,7 @@ func (s *server) hold(r *http.Request) *kept {
 }
 
 func (k *kept) pass(w http.ResponseWriter) {
-	for name, v := range k.header {
-		w.Header()[name] = v
-	}
+	maps.Copy(w.Header(), k.header)
 	w.WriteHeader(k.status)
 	_, _ = w.Write(k.body.Bytes()) // the peer is gone
 }

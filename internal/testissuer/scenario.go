@@ -142,7 +142,7 @@ func Parameters() []Parameter {
 		{"level", "only in modules of at least this level, 1 to 3", policy("MIN_LEVEL")},
 		{"anchor", "only in modules of at least this anchor, 0 to 2; default 0", policy("MIN_ANCHOR")},
 		{"storage", "is kept for so long", policy("STORAGE_DURATION")},
-		{"hardend", "is over at this time, whatever else it says", when("HARD_END", inPolicy)},
+		{"closed", "is over at this time, whatever else it says", when("HARD_END", inPolicy)},
 		{"slice", "keys are released for so long at a time", policy("SLICE")},
 		{"mode", "finish or stop: what becomes of a film that plays when the time is over", policy("EXPIRY_MODE")},
 		{"revoked", "true: the grant is revoked before the license is fetched", flag(func(f *Failure) *bool { return &f.Revoked })},

@@ -44,7 +44,7 @@ var allows = map[string]struct{ value, want, wrong string }{
 	"level":       {"2", "MIN_LEVEL=2", "high"},
 	"anchor":      {"1", "MIN_ANCHOR=1", "iron"},
 	"storage":     {"30d", "STORAGE_DURATION=30d", "long"},
-	"hardend":     {"2028-01-01T00:00:00Z", "HARD_END=2028-01-01T00:00:00Z", "x"},
+	"closed":      {"2028-01-01T00:00:00Z", "HARD_END=2028-01-01T00:00:00Z", "x"},
 	"slice":       {"30s", "SLICE=30s", "x"},
 	"mode":        {"stop", "EXPIRY_MODE=stop", "run"},
 	"revoked":     {"true", "", "maybe"},
@@ -142,8 +142,10 @@ func newTestShop(t *testing.T) *testShop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	doors, err := issuerapi.New(issuerapi.Config{Issuer: i, Store: s.db, Desk: desk, TREM: module{}, Now: clock, FramesPath: "/lrp/v1/frames", URL: "http://x",
-		Frames: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { s.served++; w.Write(frame) })}) //nolint:errcheck // a test
+	doors, err := issuerapi.New(issuerapi.Config{
+		Issuer: i, Store: s.db, Desk: desk, TREM: module{}, Now: clock, FramesPath: "/lrp/v1/frames", URL: "http://x",
+		Frames: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { s.served++; w.Write(frame) }), //nolint:errcheck // a test
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -71,9 +72,7 @@ func NewProvider(t *testing.T) *Provider {
 
 func (p *Provider) sign() string {
 	all := map[string]any{"iss": p.URL, "sub": "ada", "aud": "lares", "exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix(), "nonce": p.Asked.Get("nonce"), "name": "Ada", "groups": []string{"drm-security", "drm-look"}}
-	for k, v := range p.Claims {
-		all[k] = v
-	}
+	maps.Copy(all, p.Claims)
 	body, err := json.Marshal(all)
 	if err != nil {
 		p.t.Error(err)
