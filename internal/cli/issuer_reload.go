@@ -100,7 +100,7 @@ func (s *swapped) ServeHTTP(w http.ResponseWriter, r *http.Request) { (*s.now.Lo
 func (s *issuerServer) hungUp(ctx context.Context) {
 	err := s.cert.check()
 	if err == nil {
-		err = s.readKeys(ctx)
+		err = s.readKeys()
 	}
 	if err == nil {
 		err = s.cert.load()

@@ -210,16 +210,21 @@ func (s *issuerServer) prepare(ctx context.Context) (err error) {
 	if err := s.issuer.Book(ctx); err != nil {
 		return err
 	}
-	return s.readKeys(ctx)
+	if s.trial != nil {
+		if err := s.trial.shelve(ctx, s); err != nil {
+			return err
+		}
+	}
+	return s.readKeys()
 }
 
 // readKeys has what is served from now on use the keys as they are in the folder.
-func (s *issuerServer) readKeys(ctx context.Context) error {
+func (s *issuerServer) readKeys() error {
 	desk, err := s.newDesk(s.env, s.flags.dir, s.flags.twoPersons)
 	if err != nil {
 		return err
 	}
-	h, err := s.routes(ctx, desk)
+	h, err := s.routes(desk)
 	if err != nil {
 		return err
 	}
@@ -229,7 +234,7 @@ func (s *issuerServer) readKeys(ctx context.Context) error {
 }
 
 // routes are what is served.
-func (s *issuerServer) routes(ctx context.Context, desk *operator.Desk) (http.Handler, error) {
+func (s *issuerServer) routes(desk *operator.Desk) (http.Handler, error) {
 	pages, err := httpd.NewClaimPages(httpd.ClaimConfig{Issuer: s.issuer, Name: s.cfg.Name, URL: s.public, Now: s.env.Now, Log: s.log})
 	if err != nil {
 		return nil, err
@@ -250,7 +255,7 @@ func (s *issuerServer) routes(ctx context.Context, desk *operator.Desk) (http.Ha
 	doors.Handle("/console/", console)
 	doors.Handle("/", api)
 	if s.trial != nil {
-		test, err := s.trial.doors(ctx, s, api)
+		test, err := s.trial.doors(s, api)
 		if err != nil {
 			return nil, err
 		}

@@ -158,22 +158,25 @@ func (t *trial) voucher(env *Env, role pki.Role, id ident.Issuer) (code string, 
 	return code, err
 }
 
-// doors puts the test's doors before those of the issuer.
-func (t *trial) doors(ctx context.Context, s *issuerServer, api http.Handler) (http.Handler, error) {
+// shelve packs the film for tests, the first time, and gives its keys to the module.
+func (t *trial) shelve(ctx context.Context, s *issuerServer) error {
 	dir := filepath.Join(s.flags.dir, testFilmDir)
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		if err := packTestFilm(ctx, s.flags.dir, dir); err != nil {
-			return nil, fmt.Errorf("pack the film for tests: %w", err)
+			return fmt.Errorf("pack the film for tests: %w", err)
 		}
 	}
 	keys, err := os.ReadFile(filepath.Join(dir, packager.KeysName))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if _, err := s.issuer.RegisterContent(ctx, keys); err != nil {
-		return nil, err
-	}
-	files := http.FileServerFS(os.DirFS(dir))
+	_, err = s.issuer.RegisterContent(ctx, keys)
+	return err
+}
+
+// doors are the test's, before those of the issuer.
+func (t *trial) doors(s *issuerServer, api http.Handler) (http.Handler, error) {
+	files := http.FileServerFS(os.DirFS(filepath.Join(s.flags.dir, testFilmDir)))
 	return testissuer.New(testissuer.Config{
 		Issuer: s.issuer, Store: s.db, Doors: api, Frames: lrphttp.Path, Content: testContent, URL: s.public, CA: t.url, Now: s.env.Now,
 		Film: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
