@@ -22,7 +22,7 @@ func (h *Home) Places(ask lrp.Content) ([]lrp.Content, error) {
 	}
 	var id ident.Content
 	if err := id.UnmarshalBinary(ask.ID); err != nil {
-		return nil, nil //nolint:nilerr // no title is called so
+		return nil, nil // no title is called so
 	}
 	t, err := h.Title(id)
 	if errors.Is(err, ErrUnknown) {
@@ -33,13 +33,13 @@ func (h *Home) Places(ask lrp.Content) ([]lrp.Content, error) {
 	}
 	f, err := t.Open(content.ManifestName)
 	if err != nil {
-		return nil, nil //nolint:nilerr // its disk is away
+		return nil, nil // its disk is away
 	}
 	defer f.Close() //nolint:errcheck // read only
 	sum := sha256.New()
 	n, err := io.Copy(sum, io.LimitReader(f, content.MaxManifest+1))
 	if err != nil || n == 0 {
-		return nil, nil //nolint:nilerr // likewise
+		return nil, nil // likewise
 	}
 	place := lrp.Content{ID: ask.ID, SHA256: sum.Sum(nil), Ranges: [][2]uint64{{0, uint64(n)}}} //nolint:gosec // n is positive
 	name := url.PathEscape(id.String()) + "/" + content.ManifestName
