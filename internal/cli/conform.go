@@ -125,7 +125,7 @@ func judgesHouse(ctx context.Context, env *Env, url, ca, voucher string) (_ *jud
 	done = func() error { return errors.Join(stop(), os.RemoveAll(dir)) }
 	st, err := foundHouse(ctx, module, ca, voucher)
 	if err == nil {
-		err = learn(ctx, module, ca)
+		err = learn(ctx, module, nil, ca)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(authorityError(err), done())
