@@ -219,3 +219,36 @@ func TestGuide_LibraryLending(t *testing.T) {
 		}
 	}
 }
+
+// TestGuide_DeviceMaker types the device maker's guide, with a compiler and openssl.
+func TestGuide_DeviceMaker(t *testing.T) {
+	needs.Tool(t, "cc")
+	needs.Tool(t, "openssl")
+	g := newGuide(t)
+	source, err := os.ReadFile("../../examples/c/play.c")
+	g.ok(err)
+	g.ok(os.WriteFile(g.path("user", "play.c"), source, 0o600))
+	said := g.follow("device-maker.md")
+	for _, want := range []string{
+		"keystore    soft", "holds          after END a session is gone", "Device class 4098", "100 devices, 100 of them in this run", "100 devices, 0 of them in this run", "SVN >= 2  Device Class 4098 CA: player 2026",
+	} {
+		if !strings.Contains(said, want) {
+			t.Errorf("nothing said %q:\n%s", want, said)
+		}
+	}
+	data, err := os.ReadFile(g.path("user", "certificates.jsonl"))
+	if err != nil || strings.Count(string(data), "\n") != 101 {
+		t.Errorf("%d lines of certificates, %v", strings.Count(string(data), "\n"), err)
+	}
+}
+
+// TestGuide_AWrongCommandFails: following a guide finds what does not work.
+func TestGuide_AWrongCommandFails(t *testing.T) {
+	needs.Tool(t, "bash")
+	for _, line := range []string{"false", "cat nothing | wc -l"} {
+		cmd := exec.CommandContext(t.Context(), "bash", "-c", guidePrelude+line+"\n") //nolint:gosec // of the test
+		if err := cmd.Run(); err == nil {
+			t.Errorf("%q is passed over", line)
+		}
+	}
+}
