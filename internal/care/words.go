@@ -55,6 +55,7 @@ func initOf(k Kind) string {
 		return "lares issuer init"
 	case Authority:
 		return "lares ca ceremony"
+	case Module:
 	}
 	return "it is enrolled by lares home, device or issuer init"
 }

@@ -235,14 +235,14 @@ func TestGuide_DeviceMaker(t *testing.T) {
 	g.ok(os.WriteFile(g.path("user", "play.c"), source, 0o600))
 	said := g.follow("device-maker.md")
 	for _, want := range []string{
-		"keystore    soft", "holds          after END a session is gone", "Device class 4098", "100 devices, 100 of them in this run", "100 devices, 0 of them in this run", "SVN >= 2  Device Class 4098 CA: player 2026",
+		"keystore    soft", "holds          after END a session is gone", "Device class 4098", "10 devices, 10 of them in this run", "10 devices, 0 of them in this run", "SVN >= 2  Device Class 4098 CA: player 2026",
 	} {
 		if !strings.Contains(said, want) {
 			t.Errorf("nothing said %q:\n%s", want, said)
 		}
 	}
 	data, err := os.ReadFile(g.path("user", "certificates.jsonl"))
-	if err != nil || strings.Count(string(data), "\n") != 101 {
+	if err != nil || strings.Count(string(data), "\n") != 11 {
 		t.Errorf("%d lines of certificates, %v", strings.Count(string(data), "\n"), err)
 	}
 }

@@ -38,7 +38,7 @@ func agentOf(t *testing.T, b *box) http.Handler {
 }
 
 func asked(h http.Handler, method, path, body string, change func(*http.Request)) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, "http://127.0.0.1:7730"+path, strings.NewReader(body))
+	r := httptest.NewRequestWithContext(context.Background(), method, "http://127.0.0.1:7730"+path, strings.NewReader(body))
 	r.RemoteAddr = "127.0.0.1:50000"
 	if method == http.MethodPost {
 		r.Header.Set("Content-Type", map[bool]string{true: "application/json", false: "application/x-www-form-urlencoded"}[strings.HasPrefix(path, "/api")])
@@ -82,8 +82,13 @@ func TestAgentPage_OnlyItsOwnPageOnThisMachine(t *testing.T) {
 // TestAgentPage_OrdersByFormAndByProgram sends each order both ways.
 func TestAgentPage_OrdersByFormAndByProgram(t *testing.T) {
 	for _, o := range []AgentOrder{
-		{Do: OrderPair, Home: "http://house:7710"}, {Do: OrderPlay, Content: "film", Yes: true}, {Do: OrderStop}, {Do: OrderGet, Content: "film"},
-		{Do: OrderMove, Content: "film", To: "phone"}, {Do: OrderLend, Content: "film", To: "house", For: "6h"}, {Do: OrderReturn, Content: "film"},
+		{Do: OrderPair, Home: "http://house:7710"},
+		{Do: OrderPlay, Content: "film", Yes: true},
+		{Do: OrderStop},
+		{Do: OrderGet, Content: "film"},
+		{Do: OrderMove, Content: "film", To: "phone"},
+		{Do: OrderLend, Content: "film", To: "house", For: "6h"},
+		{Do: OrderReturn, Content: "film"},
 	} {
 		b := &box{}
 		form := url.Values{"do": {o.Do}, "content": {string(o.Content)}, "to": {o.To}, "for": {o.For}, "home": {o.Home}}

@@ -58,7 +58,7 @@ func TestRelease_AManualPageForEachCommand(t *testing.T) {
 		if !strings.Contains(page, `"Nov 2026"`) {
 			t.Errorf("%s has another month than the commit's", name)
 		}
-		for _, line := range strings.Split(strings.TrimSpace(c.Example), "\n") {
+		for line := range strings.SplitSeq(strings.TrimSpace(c.Example), "\n") {
 			if _, _, ok := strings.Cut(line, "lares "); ok && !strings.Contains(page, strings.Fields(line)[0]) {
 				t.Errorf("%s lacks the example %q", name, line)
 			}
