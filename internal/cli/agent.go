@@ -151,6 +151,14 @@ func (a *agent) nameOf(ctx context.Context, id ident.Content) string {
 	if err := d.load(); err != nil {
 		return id.String()
 	}
+	if d.cfg.CA != nil { // no module is open here that could be asked for another one
+		tr, err := trusting(d.cfg.CA)
+		if err != nil {
+			return id.String()
+		}
+		defer tr.CloseIdleConnections()
+		d.client = &http.Client{Transport: tr}
+	}
 	src, err := d.playFiles(id, "")
 	if err != nil {
 		return id.String()

@@ -22,7 +22,7 @@ type tv struct {
 
 func (v *tv) see() (out httpd.AgentView) {
 	v.t.Helper()
-	data, err := fetch(v.t.Context(), v.url+"/api/v1/agent")
+	data, err := fetch(v.t.Context(), http.DefaultClient, v.url+"/api/v1/agent")
 	if err == nil {
 		err = json.Unmarshal(data, &out)
 	}
@@ -143,7 +143,7 @@ func (d *demo) boxPlays(t *testing.T, box *tv) {
 	for end := time.Now().Add(startGrace); len(at) == 0 && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		at, _ = os.ReadFile(d.path("playing"))
 	}
-	list, err := fetch(t.Context(), string(at))
+	list, err := fetch(t.Context(), http.DefaultClient, string(at))
 	if err != nil || !strings.HasPrefix(string(list), "#EXTM3U") {
 		t.Errorf("the player was given %q: %v", at, err)
 	}
@@ -152,7 +152,7 @@ func (d *demo) boxPlays(t *testing.T, box *tv) {
 	}
 	box.order(httpd.AgentOrder{Do: httpd.OrderStop}, http.StatusOK)
 	box.until("the end", func(v httpd.AgentView) bool { return v.Playing == "" && v.Said == "Stopped." })
-	if _, err := fetch(t.Context(), string(at)); err == nil {
+	if _, err := fetch(t.Context(), http.DefaultClient, string(at)); err == nil {
 		t.Error("what was stopped is served")
 	}
 }

@@ -202,7 +202,7 @@ func (d *doctor) device(ctx context.Context, f *care.Facts) {
 	if dev.cfg.Home == "" {
 		return
 	}
-	p := reach(ctx, "house", dev.cfg.Home)
+	p := reach(ctx, "house", dev.plain())
 	f.Peers = append(f.Peers, p)
 	f.Discovery.Open = p.Err == nil
 	if u, err := url.Parse(dev.cfg.Home); err == nil && isLoopback(u.Hostname()) {
