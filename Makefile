@@ -20,10 +20,10 @@ PLATFORMS := linux/amd64 linux/arm64 linux/arm android/arm64
 # Packages with goroutines run under the race detector, the others without it.
 RACE := ./service/... ./interconnect/lrp/... ./internal/store/... ./internal/httpd/... ./security/trem/module/...
 
-.PHONY: help setup build build-pkcs11 cross demo demo-check test check format vet lint floors coverage fuzz faults interop distributed models bench vuln clean
+.PHONY: help setup build build-pkcs11 release release-check cross demo demo-check test check format vet lint floors coverage fuzz faults interop distributed models bench vuln clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what the tests and the developer tools need, and say what
 	@scripts/setup
@@ -37,6 +37,14 @@ build: ## bin/lares and bin/lares-trem, without C, and the page "Try to lose a f
 build-pkcs11: ## the two programs with C, for PKCS#11 tokens
 	@scripts/setup --go-only
 	CGO_ENABLED=1 go build -trimpath -buildvcs=auto -tags pkcs11 -o bin/ ./cmd/lares ./cmd/lares-trem
+
+release: ## dist/: tarballs and Debian packages for linux amd64, arm64 and armv7, bills of materials, SHA256SUMS
+	@scripts/setup --go-only
+	go run -trimpath ./internal/release --out dist
+
+release-check: ## prove a release: same bytes from two clones, arm under qemu, the package in a clean Debian (as root; 10 minutes)
+	@RELEASE=1 scripts/setup
+	@scripts/release-check
 
 cross: ## every program without C for every platform, into nowhere (a minute when nothing is cached)
 	@for p in $(PLATFORMS); do \
@@ -103,4 +111,4 @@ vuln: ## known vulnerabilities in what we import (asks vuln.go.dev)
 	@scripts/vuln $(VULN)
 
 clean: ## remove what the targets built
-	rm -rf bin node_modules
+	rm -rf bin dist node_modules

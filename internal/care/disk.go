@@ -92,8 +92,9 @@ func LookAtDisk(dir string, now func() time.Time) (d Disk) {
 	if err := syscall.Statfs(dir, &s); err != nil {
 		return Disk{Err: fmt.Errorf("ask for the free space: %w", err)}
 	}
-	d.Free, d.Total = s.Bavail*uint64(s.Bsize), s.Blocks*uint64(s.Bsize) //nolint:gosec,unconvert // a block size is positive; its type differs by platform
-	d.Memory = uint32(s.Type) == tmpfsMagic || uint32(s.Type) == ramfsMagic
+	d.Free, d.Total = s.Bavail*uint64(s.Bsize), s.Blocks*uint64(s.Bsize) //nolint:gosec // a block size is positive; its type differs by platform
+	kind := uint32(s.Type)                                               //nolint:gosec // likewise; it has 32 bits
+	d.Memory = kind == tmpfsMagic || kind == ramfsMagic
 	d.Flush, d.Err = flushTime(dir, now)
 	return d
 }

@@ -8,6 +8,7 @@ import (
 
 func good(check, found string) Row     { return Row{Check: check, Mark: OK, Found: found} }
 func warn(check, found, do string) Row { return Row{Check: check, Mark: Warn, Found: found, Do: do} }
+
 func fail(check, found, do string) Row { return Row{Check: check, Mark: Fail, Found: found, Do: do} }
 
 // some names the first few of a list.
@@ -55,6 +56,7 @@ func initOf(k Kind) string {
 		return "lares issuer init"
 	case Authority:
 		return "lares ca ceremony"
+	case Module:
 	}
 	return "it is enrolled by lares home, device or issuer init"
 }

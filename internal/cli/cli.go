@@ -111,6 +111,12 @@ func Main(ctx context.Context, args []string, env *Env) int {
 	return execute(ctx, root, env)
 }
 
+// Commands is the tree of all commands, for who writes manual pages and
+// completions of it. It runs nothing.
+func Commands() *cobra.Command {
+	return newRoot(&Env{Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: io.Discard, Now: time.Now})
+}
+
 func execute(ctx context.Context, root *cobra.Command, env *Env) int {
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {

@@ -32,7 +32,7 @@ func newDeviceCmd(env *Env) *cobra.Command {
 		newDeviceFindCmd(env), newDeviceLeaveCmd(env, &dir), newDeviceCarryCmd(env, &dir), newDeviceInitCmd(env, &dir), newDevicePairCmd(env, &dir), newDeviceGetCmd(env, &dir),
 		newDevicePlayCmd(env, &dir), newDeviceListCmd(env, &dir), newDeviceWhyCmd(env, &dir),
 		newDeviceMoveCmd(env, &dir), newDeviceCopyCmd(env, &dir), newDeviceLendCmd(env, &dir),
-		newDeviceReturnCmd(env, &dir), newDeviceRenewCmd(env, &dir), newDeviceCancelCmd(env, &dir), newDeviceLostCmd(env, &dir), newDeviceDownloadCmd(env, &dir), newDeviceTransfersCmd(env, &dir), newDeviceHealCmd(env, &dir),
+		newDeviceReturnCmd(env, &dir), newDeviceRenewCmd(env, &dir), newDeviceCancelCmd(env, &dir), newDeviceLostCmd(env, &dir), newDeviceDownloadCmd(env, &dir), newDeviceTransfersCmd(env, &dir), newDeviceHealCmd(env, &dir), newDeviceServeCmd(env, &dir),
 	)
 	return cmd
 }

@@ -340,4 +340,13 @@ func TestIssuer_TokenMustBePrivate(t *testing.T) {
 	if _, err := secretFile(name); err == nil || !strings.Contains(err.Error(), "chmod 600") {
 		t.Errorf("%v, want an error that says what to do", err)
 	}
+	// What systemd gives a service has such a mode, in a folder of the service's own.
+	t.Setenv("CREDENTIALS_DIRECTORY", dir+"/")
+	if got, err := secretFile(name); got != first || err != nil {
+		t.Errorf("a credential of the service: %v", err)
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", filepath.Dir(dir))
+	if _, err := secretFile(name); err == nil {
+		t.Error("a file below the folder of credentials, and not in it, is taken")
+	}
 }

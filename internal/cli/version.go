@@ -21,12 +21,22 @@ type versionInfo struct {
 }
 
 func newVersionCmd(env *Env) *cobra.Command {
-	return &cobra.Command{
+	var release string
+	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Print the version of this program and what built it",
+		Short: "Print the version of this program and what built it, or hold a release against it",
+		Long: `Print the version of this program. With --release look into a folder with the
+files of a release: is it newer, and are the files for this machine what its
+SHA256SUMS says? Status 5 when they are not. Nothing is asked over the network.
+The sums tell damage, not who made them: compare them with what the maker says
+elsewhere, or build the release yourself.`,
 		Example: `  lares version
-  lares version --json`,
+  lares version --json
+  lares version --release ~/Downloads/lares-0.2.0   # is it an update, and whole?`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if release != "" {
+				return printRelease(cmd, env, release)
+			}
 			v := buildVersion()
 			return env.print(cmd, v, func(w io.Writer) error {
 				_, err := fmt.Fprintf(w, "lares %s %s (%s, %s)\n", v.Version, v.short(), v.Go, v.Platform)
@@ -34,6 +44,8 @@ func newVersionCmd(env *Env) *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().StringVar(&release, "release", "", "folder with the files of a release and their SHA256SUMS")
+	return cmd
 }
 
 func buildVersion() versionInfo {
