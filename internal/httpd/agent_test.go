@@ -37,7 +37,7 @@ func agentOf(t *testing.T, b *box) http.Handler {
 	return h
 }
 
-func asked(h http.Handler, method, path, body string, change func(*http.Request)) *httptest.ResponseRecorder {
+func answered(h http.Handler, method, path, body string, change func(*http.Request)) *httptest.ResponseRecorder {
 	r := httptest.NewRequestWithContext(context.Background(), method, "http://127.0.0.1:7730"+path, strings.NewReader(body))
 	r.RemoteAddr = "127.0.0.1:50000"
 	if method == http.MethodPost {
@@ -65,7 +65,7 @@ func TestAgentPage_OnlyItsOwnPageOnThisMachine(t *testing.T) {
 		"foreign name": func(r *http.Request) { r.Host = "evil.example" },
 	} {
 		for _, path := range []string{"/", "/api/v1/orders"} {
-			w := asked(h, http.MethodPost, path, `{"do":"stop"}`, change)
+			w := answered(h, http.MethodPost, path, `{"do":"stop"}`, change)
 			if w.Code != http.StatusForbidden || len(b.got) != 0 {
 				t.Errorf("%s, POST %s: %d, %v", name, path, w.Code, b.got)
 			}
@@ -73,7 +73,7 @@ func TestAgentPage_OnlyItsOwnPageOnThisMachine(t *testing.T) {
 		if name == "other site" {
 			continue // it cannot read the answer
 		}
-		if w := asked(h, http.MethodGet, "/", "", change); w.Code != http.StatusForbidden || strings.Contains(w.Body.String(), "Metropolis") {
+		if w := answered(h, http.MethodGet, "/", "", change); w.Code != http.StatusForbidden || strings.Contains(w.Body.String(), "Metropolis") {
 			t.Errorf("%s, GET: %d %s", name, w.Code, w.Body)
 		}
 	}
@@ -95,7 +95,7 @@ func TestAgentPage_OrdersByFormAndByProgram(t *testing.T) {
 		if o.Yes {
 			form.Set("yes", "1")
 		}
-		if w := asked(agentOf(t, b), http.MethodPost, "/", form.Encode(), nil); w.Code != http.StatusSeeOther || len(b.got) != 1 || b.got[0] != o {
+		if w := answered(agentOf(t, b), http.MethodPost, "/", form.Encode(), nil); w.Code != http.StatusSeeOther || len(b.got) != 1 || b.got[0] != o {
 			t.Errorf("form of %+v: %d %v", o, w.Code, b.got)
 		}
 	}
@@ -103,15 +103,15 @@ func TestAgentPage_OrdersByFormAndByProgram(t *testing.T) {
 		`{"do":"play","content":"film"}`: http.StatusOK, `{"do":"play"}`: 400, `{"do":"dance"}`: 400, `{"do":"move","content":"film"}`: 400, `{"do":"pair"}`: 400,
 		`{"do":"stop","x":1}`: 400, `{"do":"stop"} {}`: 400, `[`: 400, `{"do":"` + strings.Repeat("x", maxOrder) + `"}`: 400,
 	} {
-		if w := asked(agentOf(t, &box{}), http.MethodPost, "/api/v1/orders", body, nil); w.Code != want {
+		if w := answered(agentOf(t, &box{}), http.MethodPost, "/api/v1/orders", body, nil); w.Code != want {
 			t.Errorf("%.60s: %d %s, want %d", body, w.Code, w.Body, want)
 		}
 	}
 	refusing := &box{err: &OrderError{http.StatusForbidden, "refused", "Not now."}}
-	if w := asked(agentOf(t, refusing), http.MethodPost, "/api/v1/orders", `{"do":"stop"}`, nil); w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "Not now.") {
+	if w := answered(agentOf(t, refusing), http.MethodPost, "/api/v1/orders", `{"do":"stop"}`, nil); w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "Not now.") {
 		t.Errorf("a refusal: %d %s", w.Code, w.Body)
 	}
-	if w := asked(agentOf(t, refusing), http.MethodPost, "/", "do=stop", nil); w.Code != http.StatusSeeOther {
+	if w := answered(agentOf(t, refusing), http.MethodPost, "/", "do=stop", nil); w.Code != http.StatusSeeOther {
 		t.Errorf("the page of a refusal: %d", w.Code)
 	}
 }
@@ -129,7 +129,7 @@ func TestAgentPage_Words(t *testing.T) {
 		`http-equiv="refresh"`:  {Name: "TV", Busy: "Asking"},
 		`aria-label="Play Film`: {Name: "TV", Home: "http://h", Titles: []AgentTitle{{Content: "film", Title: "Film", Kind: "Rental", Left: "1 play left"}}},
 	} {
-		w := asked(agentOf(t, &box{view: v}), http.MethodGet, "/", "", nil)
+		w := answered(agentOf(t, &box{view: v}), http.MethodGet, "/", "", nil)
 		text := w.Body.String()
 		if w.Code != http.StatusOK || !strings.Contains(text, want) {
 			t.Errorf("%d, no %q: %s", w.Code, want, text)
