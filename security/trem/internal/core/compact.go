@@ -39,7 +39,6 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	}
 	c.snapshotRecovery(&s)
 	c.snapshotWitness(&s)
-	c.snapshotTimes(&s)
 	c.snapshotEnds(&s)
 	s.add(kindPast, c.pastNow())
 	if err := c.snapshotContents(&s); err != nil {

@@ -240,9 +240,10 @@ func (c *Core) replayReturns(r vault.Record) error {
 	return replayed(r.Body, c.returns.keep)
 }
 
-// snapshotEnds is what this module knows of services that end and of loans that
-// went back.
+// snapshotEnds is what this module knows of time, of services that end and of loans
+// that went back.
 func (c *Core) snapshotEnds(s *log) {
+	c.snapshotTimes(s)
 	c.snapshotSunset(s)
 	if c.returns.booked != nil {
 		s.add(kindBooked, *c.returns.booked)
