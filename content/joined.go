@@ -23,7 +23,7 @@ func NewJoined(w io.Writer, inits [][]byte) (*Joined, error) {
 	}
 	var ftyp, mvhd, traks, trexs []byte
 	for i, seg := range inits {
-		id := uint32(i) + 1 //nolint:gosec // at most maxTracks
+		id := uint32(i) + 1
 		top, err := boxes(seg, 0, len(seg))
 		if err != nil {
 			return nil, err
@@ -183,7 +183,7 @@ func appendBox(out []byte, typ string, parts ...[]byte) []byte {
 	for _, p := range parts {
 		size += len(p)
 	}
-	out = binary.BigEndian.AppendUint32(out, uint32(size)) //nolint:gosec // of MaxInit bytes a track at most
+	out = binary.BigEndian.AppendUint32(out, uint32(size))
 	out = append(out, typ...)
 	for _, p := range parts {
 		out = append(out, p...)

@@ -82,7 +82,7 @@ func homeHandCmd(env *Env, dir *string, op trem.Op, cmd *cobra.Command) *cobra.C
 		to = "name of a device of the house, or URL of another house (required)"
 	case trem.OpTransfer:
 		to = "URL of another house (required)"
-	case trem.OpMove, trem.OpCopy: // stay in the house
+	case trem.OpMove, trem.OpCopy, trem.OpBind: // stay in the house
 	}
 	cmd.Flags().StringVar(&f.to, "to", "", to)
 	_ = cmd.MarkFlagRequired("to")

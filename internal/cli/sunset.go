@@ -80,7 +80,7 @@ func noticeKey(dir string) (k noticeKeyPair, err error) {
 // key to check it by.
 func writeSigned(name string, data, point []byte) error {
 	b := &pem.Block{Type: noticeFileType, Headers: map[string]string{keyHeader: hex.EncodeToString(point)}, Bytes: data}
-	return os.WriteFile(name, pem.EncodeToMemory(b), 0o644) //nolint:gosec // nothing in it is secret
+	return os.WriteFile(name, pem.EncodeToMemory(b), 0o644)
 }
 
 func readSigned(name string) (data, point []byte, err error) {

@@ -38,7 +38,7 @@ func flowChecks() []check {
 			if err := s.means(); err != nil {
 				return err
 			}
-			if _, err := s.granted(ctx, "once"); err != nil {
+			if _, err := s.granted(ctx); err != nil {
 				return err
 			}
 			if _, err := s.fetch(ctx, s.cfg.Title, requestOf("once")); err != nil {
@@ -106,8 +106,8 @@ func (s *subject) grant(ctx context.Context, key, terms string) (answer, error) 
 	return s.ask(ctx, http.MethodPost, "/api/v1/grants", typeJSON, body, "Authorization", "Bearer "+s.cfg.Token, "Idempotency-Key", "conform "+key+" "+domain.String())
 }
 
-func (s *subject) granted(ctx context.Context, key string) (g grantAnswer, err error) {
-	a, err := s.grant(ctx, key, "PLAY; PLAY_COUNT=2")
+func (s *subject) granted(ctx context.Context) (g grantAnswer, err error) {
+	a, err := s.grant(ctx, "once", "PLAY; PLAY_COUNT=2")
 	if err == nil && (a.status != http.StatusOK || decode(a, &g) != nil || g.ID == "") {
 		err = fmt.Errorf("grant: expected HTTP status 200 and a grant with an ID, seen %d, %.80q", a.status, a.body)
 	}
@@ -118,11 +118,11 @@ func checkOrder(ctx context.Context, s *subject) error {
 	if err := s.means(); err != nil {
 		return err
 	}
-	first, err := s.granted(ctx, "once")
+	first, err := s.granted(ctx)
 	if err != nil {
 		return err
 	}
-	again, err := s.granted(ctx, "once")
+	again, err := s.granted(ctx)
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func checkFetch(ctx context.Context, s *subject) error {
 	if err := s.means(); err != nil {
 		return err
 	}
-	if _, err := s.granted(ctx, "once"); err != nil {
+	if _, err := s.granted(ctx); err != nil {
 		return err
 	}
 	first, err := s.fetch(ctx, s.cfg.Title, requestOf("once"))
@@ -164,7 +164,7 @@ func checkStatus(ctx context.Context, s *subject) error {
 	if err := s.means(); err != nil {
 		return err
 	}
-	g, err := s.granted(ctx, "once")
+	g, err := s.granted(ctx)
 	if err != nil {
 		return err
 	}
@@ -181,7 +181,8 @@ func checkStatus(ctx context.Context, s *subject) error {
 	i := slices.IndexFunc(rows.Licenses, func(l struct {
 		ID    ident.License `json:"id"`
 		Grant string        `json:"grant"`
-	}) bool {
+	},
+	) bool {
 		return l.Grant == g.ID
 	})
 	if i < 0 {

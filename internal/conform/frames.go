@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lares-drm/lares/interconnect/lrp"
@@ -164,8 +165,11 @@ func wantError(what string, got []lrp.Frame, err error, codes ...lrp.Code) error
 		return fmt.Errorf("%s: expected ERROR %v, seen %s", what, codes, frames(got))
 	}
 	e, err := lrp.ParseError(got[0].Body)
-	if err != nil || !slices.Contains(codes, e.Code) {
-		return fmt.Errorf("%s: expected ERROR %v, seen %v, %w", what, codes, e, err)
+	if err != nil {
+		return fmt.Errorf("%s: expected ERROR %v, seen what is none: %w", what, codes, err)
+	}
+	if !slices.Contains(codes, e.Code) {
+		return fmt.Errorf("%s: expected ERROR %v, seen ERROR %v", what, codes, e.Code)
 	}
 	return nil
 }
@@ -174,11 +178,11 @@ func frames(list []lrp.Frame) string {
 	if len(list) == 0 {
 		return "no frame"
 	}
-	out := ""
+	var out strings.Builder
 	for _, f := range list {
-		out += fmt.Sprintf("[type %d, %d bytes]", f.Type, len(f.Body))
+		fmt.Fprintf(&out, "[type %d, %d bytes]", f.Type, len(f.Body))
 	}
-	return out
+	return out.String()
 }
 
 func helloChecks() []check {
@@ -273,7 +277,7 @@ func checkHelloKeys(ctx context.Context, s *subject) error {
 func frameChecks() []check {
 	return []check{
 		{"lrp.md 4", "the same frame again gets the same answer, byte for byte", withFrames(), func(ctx context.Context, s *subject) error {
-			f, err := s.message1([]any{2}, nil)
+			f, err := s.message1([]any{2})
 			if err != nil {
 				return err
 			}
@@ -289,7 +293,7 @@ func frameChecks() []check {
 		}},
 		{"lrp.md 4", "other bytes under a number that was served are ERROR MALFORMED, a lower number is ERROR STALE", withFrames(), checkNumbers},
 		{"lrp.md 4", "an expired frame is ERROR EXPIRED", withFrames(), func(ctx context.Context, s *subject) error {
-			f, err := s.message1([]any{2}, nil)
+			f, err := s.message1([]any{2})
 			if err != nil {
 				return err
 			}
@@ -298,7 +302,7 @@ func frameChecks() []check {
 			return wantError("expired an hour ago", got, err, lrp.CodeExpired)
 		}},
 		{"lrp.md 4", "a frame for nobody here is ERROR UNKNOWN_DST or UNPROVEN", withFrames(), func(ctx context.Context, s *subject) error {
-			f, err := s.message1([]any{2}, nil)
+			f, err := s.message1([]any{2})
 			if err != nil {
 				return err
 			}
@@ -337,7 +341,7 @@ func checkNumbers(ctx context.Context, s *subject) error {
 	t := lrp.NewTransaction(s.addr, me(), s.cfg.Now(), time.Minute)
 	bodies := make([][]byte, 3)
 	for i := range bodies {
-		f, err := s.message1([]any{2}, nil)
+		f, err := s.message1([]any{2})
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,12 +31,7 @@ func wantProblem(what string, a answer, status int, codes ...string) error {
 	case decode(a, &p) != nil || p.Code == "":
 		return fmt.Errorf("%s: expected a problem with a code, seen %.80q", what, a.body)
 	}
-	for _, c := range codes {
-		if p.Code == c {
-			return nil
-		}
-	}
-	if len(codes) > 0 {
+	if len(codes) > 0 && !slices.Contains(codes, p.Code) {
 		return fmt.Errorf("%s: expected code %s, seen %q", what, strings.Join(codes, " or "), p.Code)
 	}
 	return nil

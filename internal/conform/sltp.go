@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lares-drm/lares/interconnect/lrp"
 	"github.com/lares-drm/lares/internal/wire"
@@ -17,10 +18,9 @@ const (
 	eadUnknown = -62999 // critical, and nobody's
 )
 
-// message1 is an SLTP frame with a message_1 for some suites, and with further EAD
-// items behind hello. Nil suites: suite 2.
-func (s *subject) message1(suites []any, more []any) (lrp.Frame, error) {
-	m, err := message1(0, suites, 8, more)
+// message1 is an SLTP frame with a message_1 for some suites.
+func (s *subject) message1(suites []any) (lrp.Frame, error) {
+	m, err := message1(0, suites, 8, nil)
 	if err != nil {
 		return lrp.Frame{}, err
 	}
@@ -80,7 +80,7 @@ func isMessage2(m []byte) bool {
 func sltpChecks() []check {
 	return []check{
 		{"sltp.md EDHOC profile", "message_1 of suite 2 is answered with message_2", withFrames(), func(ctx context.Context, s *subject) error {
-			f, err := s.message1([]any{2}, nil)
+			f, err := s.message1([]any{2})
 			if err != nil {
 				return err
 			}
@@ -112,7 +112,7 @@ func sltpChecks() []check {
 func head(m []byte) []byte { return m[:min(len(m), 24)] }
 
 func (s *subject) wrongSuite(ctx context.Context, what string, suites []any) error {
-	f, err := s.message1(suites, nil)
+	f, err := s.message1(suites)
 	if err != nil {
 		return err
 	}
@@ -130,10 +130,8 @@ func (s *subject) wrongSuite(ctx context.Context, what string, suites []any) err
 	} else if err := wire.Unmarshal(m[1:], &many, wire.Limit{Bytes: 64, Items: 16, Depth: 1}); err != nil {
 		return fmt.Errorf("%s: expected suites in SUITES_R, seen %x", what, head(m))
 	}
-	for _, n := range many {
-		if n == 2 {
-			return nil
-		}
+	if slices.Contains(many, 2) {
+		return nil
 	}
 	return fmt.Errorf("%s: expected suite 2, which is mandatory, in SUITES_R, seen %v", what, many)
 }

@@ -27,12 +27,10 @@ func sunsetWords(s *license.Sunset) []string {
 		return nil
 	}
 	what := "your house can bind it to its new devices by itself, four a year, and the recovery code brings it back after a loss."
-	day := ""
+	day := "Your house needs the shop no more"
 	if s.Mode == license.SunsetRelease {
 		what = "your house can make an ordinary file of it, which plays everywhere and asks nobody."
 		day = "It becomes an ordinary file"
-	} else {
-		day = "Your house needs the shop no more"
 	}
 	out := []string{
 		"When the shop announces its end, or is not heard of for " + period(s.SilenceMS) + ", " + what +

@@ -77,7 +77,7 @@ func (r *release) deb(ctx context.Context, p platform, entries []entry) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "run", "-C", "tools/deb", "-trimpath", ".", "--base", here, "--config", file, "--target", filepath.Join(r.out, name)) //nolint:gosec // own names
+	cmd := exec.CommandContext(ctx, "go", "run", "-C", "tools/deb", "-trimpath", ".", "--base", here, "--config", file, "--target", filepath.Join(r.out, name))
 	cmd.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", r.at.Unix()))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", name, err, out)

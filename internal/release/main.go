@@ -64,7 +64,7 @@ func (r *release) run(ctx context.Context) (err error) {
 	if r.out, err = filepath.Abs(r.out); err != nil {
 		return err
 	}
-	if err := errors.Join(os.RemoveAll(r.out), os.MkdirAll(r.out, 0o755)); err != nil { //nolint:gosec // what is published is for everybody
+	if err := errors.Join(os.RemoveAll(r.out), os.MkdirAll(r.out, 0o755)); err != nil {
 		return err
 	}
 	if r.work, err = os.MkdirTemp("", "lares-release-"); err != nil {
@@ -94,7 +94,7 @@ func (r *release) run(ctx context.Context) (err error) {
 // platform makes the files of one platform.
 func (r *release) platform(ctx context.Context, p platform, shared []entry) error {
 	bin := filepath.Join(r.work, p.name)
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=auto", "-ldflags=-s -w", "-o", bin+"/", "./cmd/lares", "./cmd/lares-trem") //nolint:gosec // a folder of its own
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=auto", "-ldflags=-s -w", "-o", bin+"/", "./cmd/lares", "./cmd/lares-trem")
 	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOFLAGS="+os.Getenv("GOFLAGS")), p.env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w: %s", err, out)

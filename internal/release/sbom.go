@@ -103,7 +103,7 @@ func (r *release) bill(p platform, bin string) ([]linked, error) {
 			return nil, err
 		}
 		out := filepath.Join(r.out, fmt.Sprintf("%s-%s-linux-%s.cdx.json", name, r.version, p.name))
-		if err := os.WriteFile(out, append(text, '\n'), 0o644); err != nil { //nolint:gosec // what is published is for everybody
+		if err := os.WriteFile(out, append(text, '\n'), 0o644); err != nil {
 			return nil, err
 		}
 	}
@@ -146,7 +146,7 @@ func notices(ctx context.Context, list []linked) ([]byte, error) {
 		return nil, err
 	}
 	for _, l := range list {
-		cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", l.path) //nolint:gosec // of go.mod
+		cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", l.path)
 		out, err := cmd.Output()
 		if err != nil {
 			return nil, fmt.Errorf("where %s is: %w", l.path, err)

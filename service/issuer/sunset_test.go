@@ -26,8 +26,10 @@ func TestSunset_1_TermsSayIt(t *testing.T) {
 		{"a rental", issuer.Rental, "PLAY; PLAY_COUNT=2", key, nil, false},
 		{"of an issuer without a key", issuer.Purchase, "PLAY", nil, nil, false},
 		{"a promise without a key", issuer.Purchase, "PLAY; SUNSET=release", nil, nil, true},
-		{"release by date", issuer.Purchase, "PLAY; SUNSET=release; SILENCE=400d; FREE_AFTER=2036-01-01T00:00:00Z", key,
-			&license.Sunset{Mode: license.SunsetRelease, SilenceMS: 400 * 86_400_000, NoticeKey: key, FreeAfter: 2082758400000}, false},
+		{
+			"release by date", issuer.Purchase, "PLAY; SUNSET=release; SILENCE=400d; FREE_AFTER=2036-01-01T00:00:00Z", key,
+			&license.Sunset{Mode: license.SunsetRelease, SilenceMS: 400 * 86_400_000, NoticeKey: key, FreeAfter: 2082758400000}, false,
+		},
 		{"a day without a mode", issuer.Purchase, "PLAY; FREE_AFTER=2036-01-01T00:00:00Z", key, nil, true},
 		{"none, on a day", issuer.Purchase, "PLAY; SUNSET=none; FREE_AFTER=2036-01-01T00:00:00Z", key, nil, true},
 		{"another mode", issuer.Purchase, "PLAY; SUNSET=soon", key, nil, true},

@@ -48,7 +48,7 @@ func (c *Core) bind(ev sltp.EventRequest, what sltp.Reference, r Reading) (sltp.
 		return nil, sltp.ErrorUnknown, nil
 	}
 	if c.noTransfer(ev.Peer.ID()) != nil || c.unclosed(parent) {
-		return nil, sltp.ErrorTryLater, nil
+		return nil, sltp.ErrorTryLater, nil //nolint:nilerr // who asks comes again
 	}
 	if old, err := c.unfinished(ev.Peer.ID(), parent); old != nil || err != nil {
 		return old, 0, err

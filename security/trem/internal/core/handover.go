@@ -33,6 +33,7 @@ func action(op trem.Op) (permission.Permission, bool) {
 		return permission.Lend, true
 	case trem.OpTransfer:
 		return permission.Transfer, true
+	case trem.OpBind: // needs none: the sunset gives it
 	}
 	return 0, false
 }
