@@ -35,10 +35,10 @@ func (d *demo) story() []step {
 		{"licenses come by SLTP, unseen", d.proveDelivery},
 		{"devices play the source's stream", d.provePlay},
 		{"the walls of the modules", d.proveWalls},
-		{"lent to a device", d.proveLoan},
 		{"the third play is refused", d.proveRefusal},
 		{"what is damaged is rejected", d.proveRejection},
 		{"a revoked class, the shop away", d.proveRevocation},
+		{"lent to a device", d.proveLoan}, // after the last word of the tablet, which would give back what is over
 		{"link-encrypted to a browser", d.proveBrowser},
 		{"the loan comes back by itself", d.proveReturn},
 		{"a move, killed in the middle", d.proveMove},
