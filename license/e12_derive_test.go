@@ -220,3 +220,35 @@ func TestEvaluator_E12_Relay(t *testing.T) {
 		}
 	}
 }
+
+// TestEvaluator_E12_ExportOutOfSight: the child names its system alone, a play that nobody
+// counts ends with its sitting, and nothing of a total is taken along.
+func TestEvaluator_E12_ExportOutOfSight(t *testing.T) {
+	counts := []string{"END_TIME", "PLAY_COUNT", "ACCUMULATED"}
+	short := func(p *license.Policy) { p.ResumeWindow = hour }
+	for _, r := range []struct {
+		derivation
+		holds []string
+		plays uint64
+	}{
+		{derivation{"two of three plays", "PLAY; PLAY_COUNT=3; EXPORT=hls,odrl", nil, license.Derivation{Plays: 2}, "PLAY; PLAY_COUNT=2; EXPORT=hls", ""}, counts, 2},
+		{derivation{"nothing counted", "PLAY; EXPORT=hls", nil, license.Derivation{}, "PLAY; EXPORT=hls", ""}, nil, 0},
+		{derivation{"a play that nobody counts", "PLAY; PLAY_COUNT=3; END_TIME=2026-02-01T00:00:00Z; EXPORT=hls", nil, license.Derivation{}, "PLAY; END_TIME=2026-01-02T12:00:00Z; PLAY_COUNT=1; EXPORT=hls", ""}, []string{"END_TIME"}, 1},
+		{derivation{"one with a sitting of an hour", "PLAY; PLAY_COUNT=3; END_TIME=2026-02-01T00:00:00Z; EXPORT=hls", short, license.Derivation{}, "PLAY; END_TIME=2026-01-02T01:00:00Z; PLAY_COUNT=1; EXPORT=hls", ""}, []string{"END_TIME"}, 1},
+		{derivation{"a total", "PLAY; ACCUMULATED=10h; EXPORT=hls", nil, license.Derivation{}, "", "[ACCUMULATED]"}, counts, 0},
+		{derivation{"another system", "PLAY; EXPORT=clearkey", nil, license.Derivation{}, "", "EXPORT to"}, counts, 0},
+	} {
+		r.d.Now = day0 + day
+		info, _, err := license.Export(r.parent(t), r.d, license.Target{System: "hls", Holds: r.holds})
+		r.check(t, info, err)
+		if err != nil {
+			continue
+		}
+		if s, err := info.ExportShare(); err != nil || s.Plays != r.plays {
+			t.Errorf("%s: %d plays go along, %v; want %d", r.name, s.Plays, err, r.plays)
+		}
+	}
+	if _, err := (&license.Info{Code: []byte{0xff}}).ExportShare(); err == nil {
+		t.Error("the share of a code that is none")
+	}
+}

@@ -26,32 +26,41 @@ func (t *Target) holds(name string) bool { return slices.Contains(t.Holds, name)
 // counted, before the child leaves: d.Plays, where the system holds PLAY_COUNT,
 // else one.
 func Relay(parent *License, d Derivation, to Target) (child *Info, lost []string, err error) {
-	if !parent.units.Export.Names(to.System) {
-		return nil, nil, fmt.Errorf("%w: EXPORT to %q", ErrNoRight, to.System)
+	child, units, lost, err := parent.relay(&d, &to)
+	if err != nil {
+		return nil, nil, err
+	}
+	child, err = parent.finish(child, units)
+	return child, lost, err
+}
+
+// relay is the child of Relay before its units are encoded.
+func (l *License) relay(d *Derivation, to *Target) (child *Info, units *permission.Units, lost []string, err error) {
+	if !l.units.Export.Names(to.System) {
+		return nil, nil, nil, fmt.Errorf("%w: EXPORT to %q", ErrNoRight, to.System)
 	}
 	d.Kind = KindExport
-	child, err = parent.child(&d)
+	child, err = l.child(d)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	u := parent.units
+	u := l.units
 	i := slices.IndexFunc(u.Usage, func(x permission.UsageUnit) bool { return x.Kind == permission.Playback && len(x.Part) == 0 })
 	if i < 0 {
-		return nil, nil, fmt.Errorf("%w: no PLAY of the whole content", ErrNoRight)
+		return nil, nil, nil, fmt.Errorf("%w: no PLAY of the whole content", ErrNoRight)
 	}
-	if rest := parent.unheld(&u.Usage[i], &to); len(rest) > 0 {
-		return nil, nil, fmt.Errorf("%w: %s does not hold %v", ErrNoRight, to.System, rest)
+	if rest := l.unheld(&u.Usage[i], to); len(rest) > 0 {
+		return nil, nil, nil, fmt.Errorf("%w: %s does not hold %v", ErrNoRight, to.System, rest)
 	}
-	x, lost, err := parent.narrow(&u.Usage[i], &d, &to)
+	x, lost, err := l.narrow(&u.Usage[i], d, to)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	q := &child.Policy
 	q.Copy, q.Transfer, q.Lend = nil, nil, nil
-	cu := bare(u)
-	cu.Usage = []permission.UsageUnit{*x}
-	child, err = parent.finish(child, cu)
-	return child, lost, err
+	units = bare(u)
+	units.Usage = []permission.UsageUnit{*x}
+	return child, units, lost, nil
 }
 
 // narrow is the child's usage unit and what of the parent's is lost.
@@ -139,23 +148,16 @@ func (i *Info) Sitting() int64 {
 // after one sitting, and of a total that is used here too nothing is taken along.
 func Export(parent *License, d Derivation, to Target) (child *Info, lost []string, err error) {
 	to.Holds = slices.DeleteFunc(slices.Clone(to.Holds), func(c string) bool { return c == "ACCUMULATED" })
-	child, lost, err = Relay(parent, d, to)
-	if err != nil {
-		return nil, nil, err
-	}
-	units, err := child.Units()
+	child, units, lost, err := parent.relay(&d, &to)
 	if err != nil {
 		return nil, nil, err
 	}
 	if slices.Contains(lost, "PLAY_COUNT") {
-		x := &units.Usage[0]
-		x.EndTime = min(x.EndTime, d.Now+child.Sitting())
+		units.Usage[0].EndTime = min(units.Usage[0].EndTime, d.Now+child.Sitting())
 	}
 	units.Export = &permission.ExportUnit{Systems: []string{to.System}, Extra: parent.units.Export.Extra}
-	if child.Code, err = units.Encode(); err != nil {
-		return nil, nil, err
-	}
-	return child, lost, Narrower(child, &parent.info)
+	child, err = parent.finish(child, units)
+	return child, lost, err
 }
 
 // ExportShare is what an exported child takes along: its plays.

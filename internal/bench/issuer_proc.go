@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/lares-drm/lares/security/trem/trembench"
@@ -40,12 +41,13 @@ func childrenOf(pid int) (out []int, err error) {
 	return out, nil
 }
 
-// cpuOf is the CPU time in s that processes have used so far.
+// cpuOf is the CPU time in s that processes have used so far. One that has ended
+// since it was listed, such as a worker of a database, counts nothing.
 func cpuOf(pids ...int) (float64, error) {
 	var sum time.Duration
 	for _, pid := range pids {
 		d, err := trembench.CPUOf(pid)
-		if err != nil {
+		if err != nil && syscall.Kill(pid, 0) != syscall.ESRCH {
 			return 0, err
 		}
 		sum += d

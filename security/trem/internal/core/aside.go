@@ -115,6 +115,21 @@ func (c *Core) asides(of func(asideRecord) bool) []asideRecord {
 	}, func(a, b asideRecord) int { return compareTransfers(a.TID, b.TID) })
 }
 
+// mostOut is the license of a title of which members may have most; nil if none.
+func (c *Core) mostOut(id ident.Content) (best *instance) {
+	sums, most := map[ident.License]uint64{}, uint64(0)
+	for _, rec := range c.asides(func(a asideRecord) bool { return divides(a.whole()) }) {
+		inst := c.byID(rec.Parent)
+		if inst == nil || inst.leaf().Info().Content != id {
+			continue
+		}
+		if sums[rec.Parent] += amount(rec.out()); sums[rec.Parent] > most {
+			best, most = inst, sums[rec.Parent]
+		}
+	}
+	return best
+}
+
 // asideAt says, title by title, what a member may have that is counted.
 func (c *Core) asideAt(id ident.Device) (out []trem.Aside) {
 	sums := map[ident.License]trem.Aside{}

@@ -3,6 +3,7 @@ package core
 import (
 	"cmp"
 	"errors"
+	"slices"
 
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
@@ -100,10 +101,16 @@ func (c *Core) address(inst *instance, links [][]byte, m memberRecord, r Reading
 }
 
 // find picks the license that a member's request is about: of those for a
-// content the one that burns least.
+// content the one that burns least; where none has anything left, the one of which
+// members have most, since they can give it back.
 func (c *Core) find(what sltp.Reference, r Reading) *instance {
 	if what.Content != "" {
-		inst, _ := c.choose(trem.Ask{Content: what.Content, Action: permission.Play, Output: trem.OutputInternal, Confirm: true}, r)
+		inst, no := c.choose(trem.Ask{Content: what.Content, Action: permission.Play, Output: trem.OutputInternal, Confirm: true}, r)
+		if slices.ContainsFunc(no.Reasons, func(r license.Reason) bool {
+			return r.Code == license.CountExhausted || r.Code == license.TimeExhausted
+		}) {
+			return cmp.Or(c.mostOut(what.Content), inst)
+		}
 		return inst
 	}
 	for _, inst := range c.held {
