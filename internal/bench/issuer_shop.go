@@ -254,7 +254,11 @@ func (s *shop) admin(ctx context.Context, h *household, path string, in, out any
 type served struct {
 	cmd *exec.Cmd
 	url string
+	log string
 }
+
+// saidAtMost is how much of what a program said at its end is shown, in bytes.
+const saidAtMost = 2000
 
 func serveProgram(ctx context.Context, log, program string, args ...string) (*served, error) {
 	cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // this program itself
@@ -278,15 +282,17 @@ func serveProgram(ctx context.Context, log, program string, args ...string) (*se
 		said, _ := os.ReadFile(log)
 		return nil, errors.Join(fmt.Errorf("%s %s does not serve: %w: %s", program, args[0], err, said), cmd.Wait())
 	}
-	return &served{cmd: cmd, url: strings.TrimSpace(line)}, nil
+	return &served{cmd: cmd, url: strings.TrimSpace(line), log: log}, nil
 }
 
 func (s *served) pid() int { return s.cmd.Process.Pid }
 
-// stop ends the program in its own order.
+// stop ends the program in its own order. One that ends otherwise has said why.
 func (s *served) stop() error {
-	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		return err
+	err := s.cmd.Process.Signal(syscall.SIGTERM)
+	if ended := s.cmd.Wait(); ended != nil {
+		said, _ := os.ReadFile(s.log)
+		err = errors.Join(err, fmt.Errorf("%w: %s", ended, said[max(0, len(said)-saidAtMost):]))
 	}
-	return s.cmd.Wait()
+	return err
 }

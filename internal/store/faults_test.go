@@ -224,6 +224,48 @@ func TestFault_Spec1_ConnectionsCutAtCommit(t *testing.T) {
 	conserved(t, s, acked, 0)
 }
 
+// Who asks and goes away between two statements leaves no transaction open for the
+// next one, of whom PostgreSQL would say that he broke the database.
+func TestFault_Spec1_CallersThatGoAway(t *testing.T) {
+	c := newCluster(t)
+	c.open(t)
+	s, err := store.OpenPostgres(t.Context(), fmt.Sprintf("host=%s user=lares dbname=t%d", c.dir, c.n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	grant := sold(t, s)
+	for range 40 { // more than there are connections
+		ctx, cancel := context.WithCancel(t.Context())
+		err := s.View(ctx, func(ctx context.Context, r issuer.Reader) error {
+			defer cancel()
+			_, err := r.Grants(ctx, issuer.GrantKey{}, 1)
+			return err
+		})
+		if err == nil || errors.Is(err, store.ErrBroken) {
+			t.Fatalf("who went away: %v", err)
+		}
+		ctx, cancel = context.WithCancel(t.Context())
+		err = s.Update(ctx, func(ctx context.Context, tx issuer.Tx) error {
+			defer cancel()
+			_, err := tx.Grants(ctx, issuer.GrantKey{}, 1)
+			return err
+		})
+		if err == nil || errors.Is(err, store.ErrBroken) {
+			t.Fatalf("who went away while writing: %v", err)
+		}
+	}
+	acked := map[ident.License]bool{}
+	for i := range 20 {
+		id := ident.NewLicense()
+		if err := issueAt(s, grant, byte(i), id)(); err != nil {
+			t.Fatalf("the next one: %v", err)
+		}
+		acked[id] = true
+	}
+	conserved(t, s, acked, 0)
+}
+
 // A database that does not answer: callers are told to come again, nothing breaks,
 // and what they ask for again is there once.
 func TestFault_Spec1_AFrozenDatabase(t *testing.T) {

@@ -22,6 +22,8 @@ const (
 	pgPatience = 10 * time.Second
 	// pgWait is the pause before the second try; each later one doubles it.
 	pgWait = 20 * time.Millisecond
+	// pgLeave is how long a connection is given to end what is not wanted any more.
+	pgLeave = time.Second
 	// pgMigrate is the key of the lock that migrations hold.
 	pgMigrate = 0x6c61726573
 )
@@ -129,8 +131,23 @@ func (e *pgEngine) with(ctx context.Context, fn func(*pgx.Conn) error) error {
 			return pgClassify(ctx, err)
 		}
 	}
-	defer func() { e.free <- c }()
+	defer func() {
+		leave(ctx, c)
+		e.free <- c
+	}()
 	return fn(c)
+}
+
+// leave closes a connection on which a transaction is still open: of whoever went
+// away between two statements nothing is sent any more, and the next one to have it
+// would find itself in somebody else's transaction.
+func leave(ctx context.Context, c *pgx.Conn) {
+	if c.IsClosed() || c.PgConn().TxStatus() == 'I' {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pgLeave)
+	defer cancel()
+	c.Close(ctx) //nolint:errcheck // it is closed in any case
 }
 
 // close waits for the transactions that run.
@@ -163,7 +180,9 @@ func inTx(ctx context.Context, c *pgx.Conn, opt pgx.TxOptions, fn func(context.C
 		end = "ROLLBACK"
 	}
 	if err != nil {
-		c.Exec(context.WithoutCancel(ctx), end) //nolint:errcheck // a connection that cannot roll back is closed, which does
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pgLeave)
+		defer cancel()
+		c.Exec(ctx, end) //nolint:errcheck // a connection that cannot roll back is closed, which does
 		return err
 	}
 	tag, err := c.Exec(ctx, end)
