@@ -139,19 +139,19 @@ func TestCheck_Spec7_Postgres(t *testing.T) {
 	s := c.open(t)
 	busy(t, s)
 	name := fmt.Sprintf("t%d", c.n)
-	if got, err := store.CheckPostgres(t.Context(), c.dsn(name)); err != nil || len(got.Findings) != 0 {
+	if got, err := store.CheckPostgres(t.Context(), c.DSN(name)); err != nil || len(got.Findings) != 0 {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	if err := s.Close(); err != nil { // a database in use is no template
 		t.Fatal(err)
 	}
 	for stmt, rule := range breaks {
-		c.run("createdb", "-h", c.dir, "-U", "lares", "-T", name, "broken")
-		c.run("psql", "-h", c.dir, "-U", "lares", "-d", "broken", "-v", "ON_ERROR_STOP=1", "-q", "-c", stmt)
-		if got, err := store.CheckPostgres(t.Context(), c.dsn("broken")); err != nil || !strings.Contains(findings(got), rule) {
+		c.run("createdb", "-h", c.Dir, "-U", "lares", "-T", name, "broken")
+		c.run("psql", "-h", c.Dir, "-U", "lares", "-d", "broken", "-v", "ON_ERROR_STOP=1", "-q", "-c", stmt)
+		if got, err := store.CheckPostgres(t.Context(), c.DSN("broken")); err != nil || !strings.Contains(findings(got), rule) {
 			t.Errorf("%s: found %q, %v; want %q", stmt, findings(got), err, rule)
 		}
-		c.run("dropdb", "-h", c.dir, "-U", "lares", "broken")
+		c.run("dropdb", "-h", c.Dir, "-U", "lares", "broken")
 	}
 }
 

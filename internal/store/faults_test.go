@@ -52,7 +52,7 @@ func newNetwork(t *testing.T, c *cluster) *network {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &network{dir: dir, to: filepath.Join(c.dir, ".s.PGSQL.5432")}
+	n := &network{dir: dir, to: filepath.Join(c.Dir, ".s.PGSQL.5432")}
 	n.thaw = sync.NewCond(&n.mu)
 	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", filepath.Join(dir, ".s.PGSQL.5432"))
 	if err != nil {
@@ -229,7 +229,7 @@ func TestFault_Spec1_ConnectionsCutAtCommit(t *testing.T) {
 func TestFault_Spec1_CallersThatGoAway(t *testing.T) {
 	c := newCluster(t)
 	c.open(t)
-	s, err := store.OpenPostgres(t.Context(), fmt.Sprintf("host=%s user=lares dbname=t%d", c.dir, c.n))
+	s, err := store.OpenPostgres(t.Context(), fmt.Sprintf("host=%s user=lares dbname=t%d", c.Dir, c.n))
 	if err != nil {
 		t.Fatal(err)
 	}

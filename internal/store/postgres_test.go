@@ -5,19 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/internal/operator"
 	"github.com/lares-drm/lares/internal/store"
+	"github.com/lares-drm/lares/internal/store/storebench"
 	"github.com/lares-drm/lares/internal/store/storetest"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/service/issuer"
@@ -25,101 +22,47 @@ import (
 
 // cluster is a PostgreSQL server of one test, on a Unix socket only.
 type cluster struct {
-	t    *testing.T
-	bin  string
-	dir  string
-	cred *syscall.Credential
-	n    int
+	*storebench.Cluster
+	t *testing.T
+	n int
 }
 
-// newCluster makes and starts a server; PostgreSQL does not run as root, so
-// root runs it as the user postgres, or as nobody.
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{t: t, bin: pgBin(t)}
-	// A socket's path is at most 107 bytes long, which t.TempDir may not leave room for.
-	dir, err := os.MkdirTemp("", "lares-pg-") //nolint:usetesting // see above
+	c, err := storebench.StartCluster(t.Context())
+	if errors.Is(err, storebench.ErrNoPostgres) {
+		needs.NotRun(t, err.Error())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	c.dir = dir
-	if os.Geteuid() == 0 {
-		c.cred = unprivileged(t)
-		if err := os.Chown(dir, int(c.cred.Uid), int(c.cred.Gid)); err != nil {
-			t.Fatal(err)
+	t.Cleanup(func() {
+		if err := c.Stop(context.Background()); err != nil {
+			t.Error(err)
 		}
-	}
-	c.run("initdb", "-D", c.dir+"/data", "-U", "lares", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync")
-	c.start()
-	t.Cleanup(func() { c.run("pg_ctl", "-D", c.dir+"/data", "-m", "immediate", "-w", "stop") })
-	return c
-}
-
-func pgBin(t *testing.T) string {
-	t.Helper()
-	if p, err := exec.LookPath("pg_ctl"); err == nil {
-		if p, err = filepath.EvalSymlinks(p); err == nil {
-			return filepath.Dir(p)
-		}
-	}
-	all, err := filepath.Glob("/usr/lib/postgresql/*/bin/pg_ctl")
-	if err != nil || len(all) == 0 {
-		needs.NotRun(t, "PostgreSQL is not installed (make setup installs postgresql)")
-	}
-	return filepath.Dir(all[len(all)-1])
-}
-
-func unprivileged(t *testing.T) *syscall.Credential {
-	t.Helper()
-	for _, name := range []string{"postgres", "nobody"} {
-		u, err := user.Lookup(name)
-		if err != nil {
-			continue
-		}
-		uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
-		gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
-		if err1 == nil && err2 == nil {
-			return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		}
-	}
-	needs.NotRun(t, "PostgreSQL does not run as root, and there is no user postgres or nobody")
-	return nil
+	})
+	return &cluster{Cluster: c, t: t}
 }
 
 func (c *cluster) run(name string, args ...string) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, name), args...)
-	cmd.Dir = c.dir
-	cmd.Env = append(os.Environ(), "LC_ALL=C", "TZ=UTC")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.cred}
-	log, err := os.CreateTemp(c.t.TempDir(), name)
-	if err != nil {
+	if err := c.Run(context.Background(), name, args...); err != nil {
 		c.t.Fatal(err)
-	}
-	defer log.Close()
-	cmd.Stdout, cmd.Stderr = log, log // a file: the server inherits it and would hold a pipe open
-	if err := cmd.Run(); err != nil {
-		out, _ := os.ReadFile(log.Name())
-		c.t.Fatalf("%s %v: %v\n%s", name, args, err, out)
 	}
 }
 
 func (c *cluster) start() {
 	c.t.Helper()
-	c.run("pg_ctl", "-D", c.dir+"/data", "-w", "-l", c.dir+"/log", "-o", "-c listen_addresses='' -c unix_socket_directories="+c.dir, "start")
+	if err := c.Start(context.Background()); err != nil {
+		c.t.Fatal(err)
+	}
 }
 
-// crash ends the server as a power cut would, as far as a process can.
 func (c *cluster) crash() {
 	c.t.Helper()
-	c.run("pg_ctl", "-D", c.dir+"/data", "-m", "immediate", "-w", "stop")
-}
-
-func (c *cluster) dsn(db string) string {
-	return fmt.Sprintf("host=%s user=lares dbname=%s", c.dir, db)
+	if err := c.Crash(context.Background()); err != nil {
+		c.t.Fatal(err)
+	}
 }
 
 // open makes an empty database and opens it.
@@ -127,13 +70,13 @@ func (c *cluster) open(t *testing.T) *store.Store {
 	t.Helper()
 	c.n++
 	name := fmt.Sprintf("t%d", c.n)
-	c.run("createdb", "-h", c.dir, "-U", "lares", name)
+	c.run("createdb", "-h", c.Dir, "-U", "lares", name)
 	return c.reopen(t, name)
 }
 
 func (c *cluster) reopen(t *testing.T, name string) *store.Store {
 	t.Helper()
-	s, err := store.OpenPostgres(t.Context(), c.dsn(name))
+	s, err := store.OpenPostgres(t.Context(), c.DSN(name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,12 +86,12 @@ func (c *cluster) reopen(t *testing.T, name string) *store.Store {
 
 func TestPostgres_Spec1_MigrationKeepsEveryRow(t *testing.T) {
 	c := newCluster(t)
-	file := filepath.Join(c.dir, "oldest.sql")
+	file := filepath.Join(c.Dir, "oldest.sql")
 	if err := os.WriteFile(file, []byte(oldest(t)), 0o644); err != nil { //nolint:gosec // the server's user reads it
 		t.Fatal(err)
 	}
-	c.run("createdb", "-h", c.dir, "-U", "lares", "old")
-	c.run("psql", "-h", c.dir, "-U", "lares", "-d", "old", "-v", "ON_ERROR_STOP=1", "-q", "-f", file)
+	c.run("createdb", "-h", c.Dir, "-U", "lares", "old")
+	c.run("psql", "-h", c.Dir, "-U", "lares", "-d", "old", "-v", "ON_ERROR_STOP=1", "-q", "-f", file)
 	migrated(t, c.reopen(t, "old"))
 }
 
@@ -255,8 +198,8 @@ func claimOnce(id ident.License, fn func(context.Context, issuer.Tx) error) func
 func TestPostgres_Spec4_LossySettingsAreRefused(t *testing.T) {
 	needs.Long(t)
 	c := newCluster(t)
-	c.run("createdb", "-h", c.dir, "-U", "lares", "lossy")
-	_, err := store.OpenPostgres(t.Context(), c.dsn("lossy")+" options='-c synchronous_commit=off'")
+	c.run("createdb", "-h", c.Dir, "-U", "lares", "lossy")
+	_, err := store.OpenPostgres(t.Context(), c.DSN("lossy")+" options='-c synchronous_commit=off'")
 	if err == nil || !strings.Contains(err.Error(), "synchronous_commit") {
 		t.Errorf("%v, want a refusal that names synchronous_commit", err)
 	}

@@ -21,7 +21,7 @@ var ErrNoPostgres = errors.New("PostgreSQL is not installed (make setup installs
 // startPatience bounds each of PostgreSQL's own programs. Source: local.
 const startPatience = time.Minute
 
-// Cluster is a PostgreSQL server of one run, as Debian sets it up but for its
+// Cluster is a PostgreSQL server of one run or test, as Debian sets it up but for its
 // folder, and reached by a socket that only this run knows.
 type Cluster struct {
 	Dir  string // where it keeps its data: on a disk, of the user that it runs as
@@ -52,7 +52,7 @@ func StartCluster(ctx context.Context) (c *Cluster, err error) {
 			return nil, err
 		}
 	}
-	err = c.run(ctx, "initdb", "-D", c.data(), "-U", "lares", "--auth=trust", "--encoding=UTF8", "--no-locale")
+	err = c.Run(ctx, "initdb", "-D", c.data(), "-U", "lares", "--auth=trust", "--encoding=UTF8", "--no-locale")
 	if err == nil {
 		err = c.Start(ctx)
 	}
@@ -64,14 +64,14 @@ func StartCluster(ctx context.Context) (c *Cluster, err error) {
 
 // Start starts a server that was stopped or killed.
 func (c *Cluster) Start(ctx context.Context) error {
-	return c.run(ctx, "pg_ctl", "-D", c.data(), "-w", "-l", filepath.Join(c.Dir, "log"), "-o", "-c listen_addresses='' -c unix_socket_directories="+c.Dir, "start")
+	return c.Run(ctx, "pg_ctl", "-D", c.data(), "-w", "-l", filepath.Join(c.Dir, "log"), "-o", "-c listen_addresses='' -c unix_socket_directories="+c.Dir, "start")
 }
 
 func (c *Cluster) data() string { return filepath.Join(c.Dir, "data") }
 
 // Create makes an empty database.
 func (c *Cluster) Create(ctx context.Context, name string) error {
-	return c.run(ctx, "createdb", "-h", c.Dir, "-U", "lares", name)
+	return c.Run(ctx, "createdb", "-h", c.Dir, "-U", "lares", name)
 }
 
 // DSN is the connection string of a database.
@@ -89,12 +89,18 @@ func (c *Cluster) PID() (int, error) {
 	return strconv.Atoi(strings.TrimSpace(string(first)))
 }
 
-// Stop ends the server and removes what it has kept.
-func (c *Cluster) Stop(ctx context.Context) error {
-	return errors.Join(c.run(ctx, "pg_ctl", "-D", c.data(), "-m", "immediate", "-w", "stop"), os.RemoveAll(c.Dir))
+// Crash ends the server as a power cut would, as far as a process can.
+func (c *Cluster) Crash(ctx context.Context) error {
+	return c.Run(ctx, "pg_ctl", "-D", c.data(), "-m", "immediate", "-w", "stop")
 }
 
-func (c *Cluster) run(ctx context.Context, name string, args ...string) error {
+// Stop ends the server and removes what it has kept.
+func (c *Cluster) Stop(ctx context.Context) error {
+	return errors.Join(c.Crash(ctx), os.RemoveAll(c.Dir))
+}
+
+// Run runs one of PostgreSQL's own programs, as the user of the server.
+func (c *Cluster) Run(ctx context.Context, name string, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, name), args...) //nolint:gosec // a program of PostgreSQL
