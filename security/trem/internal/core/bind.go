@@ -71,20 +71,7 @@ func (c *Core) bind(ev sltp.EventRequest, what sltp.Reference, r Reading) (sltp.
 
 // bindTo makes the re-binding durable, in the log and as a transfer, before it leaves.
 func (c *Core) bindTo(ev sltp.EventRequest, parent *instance, info *license.Info, rec boundRecord, r Reading) (sltp.Body, sltp.ErrorCode, error) {
-	link, lic, err := c.sign(info)
-	if err != nil {
-		return nil, 0, err
-	}
-	links, err := c.address(parent, append([][]byte{link}, parent.links...), c.members[ev.Peer.ID()], r)
-	if err != nil {
-		return nil, 0, err
-	}
-	child := &instance{links: links, chain: append([]*license.License{lic}, parent.chain...), keys: parent.keys}
-	bundle, err := child.bundleFor(lic, ev.Peer)
-	if err != nil {
-		return nil, 0, err
-	}
-	body, err := transferBody(transfer.OpAllowance, child, bundle, 0)
+	body, err := c.allotment(ev.Peer, parent, info, license.Share{}, r)
 	if err != nil {
 		return nil, 0, err
 	}
