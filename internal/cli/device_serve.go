@@ -78,18 +78,23 @@ func serveDevice(ctx context.Context, cfg agentConfig, listen string) error {
 	defer os.Remove(filepath.Join(cfg.dir, urlFile)) //nolint:errcheck // a stale address is only a wrong hint
 	srv := httpd.NewServer(gctx, handler)
 	g.Go(func() error { a.run(gctx); return nil })
+	serveIn(gctx, g, srv, ln, "device")
+	fmt.Fprintln(cfg.env.Stdout, url)
+	return g.Wait()
+}
+
+// serveIn has a group serve until its context ends; what was begun may then end, too.
+func serveIn(ctx context.Context, g *errgroup.Group, srv *http.Server, ln net.Listener, what string) {
 	g.Go(func() error {
 		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve the device: %w", err)
+			return fmt.Errorf("serve the %s: %w", what, err)
 		}
 		return nil
 	})
 	g.Go(func() error {
-		<-gctx.Done()
+		<-ctx.Done()
 		grace, done := context.WithTimeout(context.WithoutCancel(ctx), stopGrace/2)
 		defer done()
 		return srv.Shutdown(grace)
 	})
-	fmt.Fprintln(cfg.env.Stdout, url)
-	return g.Wait()
 }

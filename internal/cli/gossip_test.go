@@ -23,20 +23,7 @@ import (
 // state than they have, and which has heard of it.
 func gossipHouse(t *testing.T, args ...string) *demo {
 	t.Helper()
-	h, err := newHouse(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.program = program(t)
-	d := &demo{house: h, listen: "127.0.0.1:0"}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(h.tail(30))
-		}
-		if err := h.close(); err != nil {
-			t.Error(err)
-		}
-	})
+	d := emptyHouse(t)
 	empty := func(ctx context.Context) error { // without a film
 		v, err := d.voucher(ctx, "--role", "home-server")
 		if err != nil {

@@ -14,9 +14,8 @@ import (
 	"github.com/lares-drm/lares/license/ident"
 )
 
-// killHouse is a house with a shop, a home server and two devices, for being
-// killed. Nothing is sold yet.
-func killHouse(t *testing.T) *demo {
+// emptyHouse is a house of processes in which nothing runs yet.
+func emptyHouse(t *testing.T) *demo {
 	t.Helper()
 	h, err := newHouse(t.TempDir())
 	if err != nil {
@@ -32,6 +31,14 @@ func killHouse(t *testing.T) *demo {
 			t.Error(err)
 		}
 	})
+	return d
+}
+
+// killHouse is a house with a shop, a home server and two devices, for being
+// killed. Nothing is sold yet.
+func killHouse(t *testing.T) *demo {
+	t.Helper()
+	d := emptyHouse(t)
 	for _, step := range []func(context.Context) error{d.makeCA, d.makeShop, d.packFilm, d.stockShop, d.makeHome, d.makeDevices} {
 		if err := step(t.Context()); err != nil {
 			t.Fatal(err)

@@ -96,18 +96,7 @@ func (f *relayFlags) serve(ctx context.Context, env *Env) (err error) {
 		}
 		g.Go(func() error { return (&unix.Server{Frames: r.frames}).Serve(gctx, socket) })
 	}
-	g.Go(func() error {
-		if err := srv.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve the relay: %w", err)
-		}
-		return nil
-	})
-	g.Go(func() error {
-		<-gctx.Done()
-		grace, done := context.WithTimeout(context.WithoutCancel(ctx), stopGrace/2)
-		defer done()
-		return srv.Shutdown(grace)
-	})
+	serveIn(gctx, g, srv, listener, "relay")
 	log.LogAttrs(ctx, slog.LevelInfo, "relay serves", slog.Any("address", r.relay.Self))
 	fmt.Fprintln(env.Stdout, "http://"+reachable(listener.Addr()))
 	return g.Wait()
