@@ -387,18 +387,21 @@ func TestFaultChild(t *testing.T) {
 	for dev := range byte(8) {
 		wg.Go(func() {
 			for {
-				id := ident.NewLicense()
+				id, was := ident.NewLicense(), s.Err()
 				err := issueAt(s, grant, dev, id)()
 				mu.Lock()
+				if err == nil && was != nil {
+					fmt.Println("the store acknowledges after it broke")
+					os.Exit(0)
+				}
 				if err == nil {
 					fmt.Println("ack", id)
 					if n++; n == 30 {
 						failing = true
 						failCalls(t, os.Getenv("LARES_FAULT_CALLS"))
 					}
-				} else if !broken {
-					broken = true
-					fmt.Println("broken", errors.Is(err, store.ErrBroken) && failing)
+				} else {
+					broken = broken || errors.Is(err, store.ErrBroken) && failing
 				}
 				mu.Unlock()
 				if err != nil {
@@ -408,6 +411,7 @@ func TestFaultChild(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	fmt.Println("broken", broken) // last: who was acknowledged before may hear of it after others hear of the fault
 	if s.Err() == nil {
 		fmt.Println("the store goes on")
 		os.Exit(0)
