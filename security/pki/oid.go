@@ -10,13 +10,14 @@ import (
 // number (RFC 5612); the project has none of its own yet. Below it, local,
 // docs/spec/certificates.md: 1.r role EKU, 2.l level policy, 3.a anchor policy,
 // 4 member extension, 5 SLTP extension, 6 head of a CRL (security/revocation/crl),
-// 7 module extension of signing requests. They are tables, because every
+// 7 module extension and 8 renews extension of signing requests. They are tables, because every
 // certificate is held against them.
 var (
 	roleBase  = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 32473, 1}
 	memberOID = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 32473, 4}
 	sltpOID   = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 32473, 5}
 	moduleOID = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 32473, 7}
+	renewsOID = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 32473, 8}
 
 	nameConstraintsOID = asn1.ObjectIdentifier{2, 5, 29, 30} // RFC 5280 section 4.2.1.10
 

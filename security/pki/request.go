@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -24,6 +25,10 @@ var ErrRequest = errors.New("pki: certificate signing request")
 type Module struct {
 	SVN            uint32 // security version
 	Implementation []byte // 1 to MaxImplementation bytes
+
+	// Renews is the SHA-256 of the certificate that the module has for this key;
+	// empty of one that has none. A request that names it was made since then.
+	Renews []byte
 }
 
 type moduleASN1 struct {
@@ -42,6 +47,13 @@ func NewRequest(signer crypto.Signer, m *Module) ([]byte, error) {
 			return nil, fmt.Errorf("%w: %w", ErrRequest, err)
 		}
 		tmpl.ExtraExtensions = []pkix.Extension{{Id: moduleOID, Value: value}}
+		if len(m.Renews) > 0 {
+			hash, err := asn1.Marshal(m.Renews)
+			if err != nil {
+				return nil, fmt.Errorf("%w: %w", ErrRequest, err)
+			}
+			tmpl.ExtraExtensions = append(tmpl.ExtraExtensions, pkix.Extension{Id: renewsOID, Value: hash})
+		}
 	}
 	der, err := x509.CreateCertificateRequest(rand.Reader, tmpl, signer)
 	if err != nil {
@@ -78,19 +90,34 @@ func parseRequest(der []byte) (*ecdsa.PublicKey, *Module, error) {
 	if !ok || pub.Curve != elliptic.P256() {
 		return nil, nil, ErrRequest
 	}
-	var m *Module
-	for _, e := range r.Extensions {
-		if !e.Id.Equal(moduleOID) {
-			continue
-		}
-		if m != nil {
-			return nil, nil, fmt.Errorf("%w: module extension twice", ErrRequest)
-		}
-		if m = parseModule(e.Value); m == nil {
-			return nil, nil, fmt.Errorf("%w: module extension", ErrRequest)
+	m, err := moduleIn(r.Extensions)
+	return pub, m, err
+}
+
+// moduleIn reads the extensions in which a module speaks of itself: crypto/x509
+// refuses a request that has one of them twice.
+func moduleIn(extensions []pkix.Extension) (m *Module, err error) {
+	var renews []byte
+	for _, e := range extensions {
+		switch {
+		case e.Id.Equal(moduleOID):
+			if m = parseModule(e.Value); m == nil {
+				return nil, fmt.Errorf("%w: module extension", ErrRequest)
+			}
+		case e.Id.Equal(renewsOID):
+			in := derReader{rest: e.Value}
+			if renews = in.field(tagOctets); !in.end() || len(renews) != sha256.Size {
+				return nil, fmt.Errorf("%w: renews extension", ErrRequest)
+			}
 		}
 	}
-	return pub, m, nil
+	switch {
+	case m != nil:
+		m.Renews = renews
+	case renews != nil:
+		return nil, fmt.Errorf("%w: renews extension without that of the module", ErrRequest)
+	}
+	return m, nil
 }
 
 // parseModule reads the extension, or gives nil for anything but its one encoding.

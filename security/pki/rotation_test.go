@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/security/pki"
@@ -183,13 +186,13 @@ func TestPKI_1_BadRotationsAreRefused(t *testing.T) {
 
 func TestPKI_1_RequestSaysWhatItsModuleIs(t *testing.T) {
 	key := pkitest.New(t, pkitest.Start()).Key()
-	for _, m := range []*pki.Module{nil, {SVN: 0, Implementation: []byte("x")}, {SVN: 1<<32 - 1, Implementation: make([]byte, pki.MaxImplementation)}} {
+	for _, m := range []*pki.Module{nil, {SVN: 0, Implementation: []byte("x")}, {SVN: 1<<32 - 1, Implementation: make([]byte, pki.MaxImplementation)}, {Implementation: []byte("x"), Renews: make([]byte, 32)}} {
 		der, err := pki.NewRequest(key, m)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got, err := pki.ModuleOf(der)
-		if err != nil || (got == nil) != (m == nil) || m != nil && (got.SVN != m.SVN || !bytes.Equal(got.Implementation, m.Implementation)) {
+		if err != nil || (got == nil) != (m == nil) || m != nil && (!cmp.Equal(got, m)) {
 			t.Errorf("%+v became %+v, %v", m, got, err)
 		}
 		if pub, err := pki.ParseRequest(der); err != nil || !pub.Equal(key.Public()) {
@@ -199,6 +202,11 @@ func TestPKI_1_RequestSaysWhatItsModuleIs(t *testing.T) {
 	for _, n := range []int{0, pki.MaxImplementation + 1} {
 		if _, err := pki.NewRequest(key, &pki.Module{Implementation: make([]byte, n)}); !errors.Is(err, pki.ErrRequest) {
 			t.Errorf("an implementation ID of %d bytes: %v", n, err)
+		}
+	}
+	for _, n := range []int{1, 31, 33} {
+		if _, err := pki.NewRequest(key, &pki.Module{Implementation: []byte("x"), Renews: make([]byte, n)}); !errors.Is(err, pki.ErrRequest) {
+			t.Errorf("a hash of %d bytes: %v", n, err)
 		}
 	}
 }
@@ -247,9 +255,10 @@ func TestPKI_1_WorkedExampleOfRotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	csr, err := pki.NewRequest(key, &pki.Module{SVN: 2, Implementation: []byte("lares-trem")})
-	if err != nil || !bytes.Contains(csr, pageHex(t, "module extension")) {
-		t.Errorf("the request does not hold the extension of the page: %v", err)
+	sum := sha256.Sum256([]byte{1})
+	csr, err := pki.NewRequest(key, &pki.Module{SVN: 2, Implementation: []byte("lares-trem"), Renews: sum[:]})
+	if err != nil || !bytes.Contains(csr, pageHex(t, "module extension")) || !bytes.Contains(csr, pageHex(t, "renews extension")) {
+		t.Errorf("the request does not hold the extensions of the page: %v", err)
 	}
 }
 

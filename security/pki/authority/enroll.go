@@ -60,6 +60,9 @@ func (a *Authority) Enroll(r Request, now time.Time) (*Certified, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.Role == pki.LicenseIssuer {
+		a.heard(p.Issuer, now)
+	}
 	return a.certify(class, p, signing, delivery, now)
 }
 
@@ -86,9 +89,6 @@ func (a *Authority) certify(class pki.Class, p pki.Profile, signing, delivery *e
 	out, err := b.Certify(0, signing, delivery)
 	if err != nil {
 		return nil, err
-	}
-	if p.Role == pki.LicenseIssuer {
-		a.heard(p.Issuer, now)
 	}
 	return out, b.Commit()
 }

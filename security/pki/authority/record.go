@@ -41,6 +41,8 @@ type record struct {
 
 	Generation uint64 `cbor:"13,keyasint,omitempty"` // of the state signer
 	Change     []byte `cbor:"14,keyasint,omitempty"` // the root's word on it, from generation 1 on
+
+	Renewed []renewedFrom `cbor:"15,keyasint,omitempty"` // license issuers' modules, in the order of their first renewal
 }
 
 // recordVersion is raised when a file of the folder gets another layout.

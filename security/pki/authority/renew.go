@@ -35,7 +35,8 @@ type Renewal struct {
 // security version (what a class demands after a fault was patched), or when a
 // CA above it has another certificate (after a rotation of the root). The party
 // must stand, but for its security version. It gets a new place, and is
-// otherwise what it was.
+// otherwise what it was. A license issuer shows itself by it (sunset.md), if its
+// module made the request for the certificate that is renewed.
 func (a *Authority) Renew(r Renewal, now time.Time) (*Certified, error) {
 	peer, err := a.renewing(r.Chain, now)
 	if err != nil {
@@ -63,6 +64,9 @@ func (a *Authority) Renew(r Renewal, now time.Time) (*Certified, error) {
 	}
 	if id := peer.Issuer(); id != "" {
 		p.Issuer = id
+	}
+	if p.Role == pki.LicenseIssuer && a.fresh(peer, r) {
+		a.heard(p.Issuer, now)
 	}
 	return a.certify(class, p, signing, delivery, now)
 }

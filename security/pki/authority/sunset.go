@@ -1,6 +1,8 @@
 package authority
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -8,6 +10,7 @@ import (
 
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/pki"
 )
 
 // ErrSunset is returned for a notice of sunset, or a withdrawal, that the
@@ -18,7 +21,7 @@ var ErrSunset = errors.New("authority: the notice of sunset cannot stand")
 type heardOf struct {
 	_      struct{} `cbor:",toarray"`
 	Issuer []byte
-	Seen   int64  // Unix ms: its newest certificate, or since when its notice stands
+	Seen   int64  // Unix ms: when its module showed itself last, or since when its notice stands
 	Notice []byte // signed, that stands; null = none
 	Key    []byte // that signed it
 }
@@ -31,7 +34,36 @@ type IssuerInfo struct {
 	Scope     []ident.Content `json:"scope,omitempty"`    // of it; none = all titles
 }
 
-// heard notes that a license issuer was certified. While its notice stands the
+// renewedFrom is the latest place of a license issuer's module that it was
+// renewed from by a signing request of that time.
+type renewedFrom struct {
+	_      struct{} `cbor:",toarray"`
+	Device []byte
+	Index  uint32
+}
+
+// fresh says whether a renewal shows that an issuer's module still signs: its
+// request names the certificate that it renews, and none of that place or a
+// later one was renewed so before. Whoever repeats a request gets certificates
+// for it, and keeps nobody alive by that: what they would need next is a
+// request that names them, which only the module makes.
+func (a *Authority) fresh(peer *pki.Peer, r Renewal) bool {
+	m, err := pki.ModuleOf(r.Signing)
+	if sum := sha256.Sum256(r.Chain[0]); err != nil || m == nil || !bytes.Equal(m.Renews, sum[:]) {
+		return false
+	}
+	id := peer.ID()
+	i := slices.IndexFunc(a.rec.Renewed, func(r renewedFrom) bool { return bytes.Equal(r.Device, id[:]) })
+	if i < 0 {
+		a.rec.Renewed = append(a.rec.Renewed, renewedFrom{Device: id[:], Index: peer.Index()})
+		return true
+	}
+	later := peer.Index() > a.rec.Renewed[i].Index
+	a.rec.Renewed[i].Index = max(a.rec.Renewed[i].Index, peer.Index())
+	return later
+}
+
+// heard notes that a license issuer has shown itself. While its notice stands the
 // time is that of the notice, so that the leaf says which notice it is.
 func (a *Authority) heard(id ident.Issuer, now time.Time) {
 	i := a.issuer(id)

@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"maps"
@@ -59,6 +60,55 @@ func TestSunset_3_IssuersAreHeardByTheirCertificates(t *testing.T) {
 	leaf, ok := a.State().Issuer("shop.example")
 	if !ok || leaf.Sunset || leaf.LastSeen != start().Add(time.Hour).UnixMilli() {
 		t.Errorf("%+v, %v", leaf, ok)
+	}
+}
+
+// TestSunset_3_RepeatedRenewalHidesNoSilence: an issuer is seen at the renewals that its module asks
+// for with the certificate that it has, and not when somebody sends such a request again.
+func TestSunset_3_RepeatedRenewalHidesNoSilence(t *testing.T) {
+	dir := newMemory()
+	a := ceremony(t, dir)
+	p := newParty(t, pki.LicenseIssuer)
+	seen := func() time.Time { return a.Issuers()[0].LastSeen }
+	renewal := func(chain, named [][]byte) authority.Renewal {
+		m := &pki.Module{SVN: 1, Implementation: []byte("test")}
+		if named != nil {
+			sum := sha256.Sum256(named[0])
+			m.Renews = sum[:]
+		}
+		signing, err := pki.NewRequest(p.signing, m)
+		must(t, err)
+		_, delivery := p.requests(1)
+		return authority.Renewal{Chain: chain, Signing: signing, Delivery: delivery}
+	}
+	end := func(chain [][]byte) time.Time {
+		c, err := x509.ParseCertificate(chain[0])
+		must(t, err)
+		return c.NotAfter
+	}
+	first := p.enroll(a, 1, start()).Chain
+	was := seen()
+	if _, err := a.Renew(renewal(first, nil), end(first)); err != nil || seen() != was {
+		t.Errorf("a request that names nothing: %v, %v", seen(), err)
+	}
+	held := renewal(first, first)
+	c, err := a.Renew(held, end(first))
+	must(t, err)
+	if was = seen(); !was.Equal(end(first)) {
+		t.Fatalf("seen %v", was)
+	}
+	a, err = authority.Open(dir)
+	must(t, err)
+	again, err := a.Renew(held, end(first).Add(authority.RenewAfter))
+	if err != nil || seen() != was {
+		t.Errorf("repeated: %v, %v", seen(), err)
+	}
+	held.Chain = again.Chain // beside what names the first certificate
+	if _, err := a.Renew(held, end(again.Chain)); err != nil || seen() != was {
+		t.Errorf("an old request beside a new chain: %v, %v", seen(), err)
+	}
+	if _, err := a.Renew(renewal(c.Chain, c.Chain), end(c.Chain)); err != nil || !seen().Equal(end(c.Chain)) {
+		t.Errorf("the living module after all that: %v, %v", seen(), err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -117,6 +118,7 @@ func enrollChecks() []Check {
 		{Name: "ENROLL makes it a device", run: checkEnroll, gate: true},
 		{Name: "a second enrollment keeps the root", run: checkEnrollAgain},
 		{Name: "the enrollment is durable", run: checkEnrolled, gate: true},
+		{Name: "from then on, REQUEST names the certificate that it has", run: checkRenews},
 	}
 }
 
@@ -238,4 +240,23 @@ func checkEnrolled(ctx context.Context, s *subject) error {
 		err = fmt.Errorf("on a new stream it is another: a %q, %v", after.Role, after.Device)
 	}
 	return err
+}
+
+func checkRenews(ctx context.Context, s *subject) error {
+	st, err := s.Status(ctx)
+	if err != nil {
+		return err
+	}
+	req, err := s.SigningRequest(ctx)
+	if err != nil {
+		return err
+	}
+	m, err := pki.ModuleOf(req.Signing)
+	if err != nil {
+		return err
+	}
+	if sum := sha256.Sum256(st.Leaf); m == nil || !bytes.Equal(m.Renews, sum[:]) {
+		return errors.New("an authority cannot tell its renewal from one that is repeated")
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package core
 import (
 	"bytes"
 	"crypto"
+	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
 	"slices"
@@ -34,7 +35,8 @@ func spkiOf(pub crypto.PublicKey) ([]byte, error) {
 }
 
 // request makes the certificate requests of both keys. Each is proof of
-// possession; what the module is stands in the one of the signing key.
+// possession; what the module is stands in the one of the signing key, and
+// which certificate it has.
 func (c *Core) request() (trem.SigningRequest, error) {
 	delivery, err := c.cfg.Keystore.Signer(keystore.Delivery)
 	if err != nil {
@@ -42,7 +44,12 @@ func (c *Core) request() (trem.SigningRequest, error) {
 	}
 	k := c.storage()
 	out := trem.SigningRequest{Level: k.Level, Anchor: k.Anchor}
-	if out.Signing, err = pki.NewRequest(c.signer, &pki.Module{SVN: trem.SecurityVersion, Implementation: []byte(trem.Implementation)}); err == nil {
+	m := pki.Module{SVN: trem.SecurityVersion, Implementation: []byte(trem.Implementation)}
+	if c.identity != nil {
+		sum := sha256.Sum256(c.identity.Chain[0])
+		m.Renews = sum[:]
+	}
+	if out.Signing, err = pki.NewRequest(c.signer, &m); err == nil {
 		out.Delivery, err = pki.NewRequest(delivery, nil)
 	}
 	return out, err
