@@ -17,7 +17,7 @@ import (
 func covered() []string {
 	return []string{
 		"evaluate.go", "standing.go", "times.go", "terms.go", "counts.go", "where.go", "handle.go", "outputs.go", "session.go", "slice.go",
-		"reserve.go", "choose.go", "derive.go", "settle.go", "relay.go", "narrower.go", "narrower_policy.go", "state.go",
+		"reserve.go", "choose.go", "derive.go", "settle.go", "person.go", "relay.go", "narrower.go", "narrower_policy.go", "state.go",
 	}
 }
 

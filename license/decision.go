@@ -44,6 +44,7 @@ const (
 	BadSignature       Code = "BAD_SIGNATURE"
 	SubjectMismatch    Code = "SUBJECT_MISMATCH"
 	SunsetCode         Code = "SUNSET"
+	PersonCode         Code = "PERSON"
 )
 
 // Remedy says what would help.
@@ -61,6 +62,7 @@ const (
 	WaitUntil      Remedy = "WAIT_UNTIL"
 	Buy            Remedy = "BUY"
 	Contact        Remedy = "CONTACT"
+	AskAdult       Remedy = "ASK_ADULT"
 )
 
 // Reason is one condition that fails. Have and Need are for people and logs of

@@ -114,6 +114,12 @@ func drawRequest(rt *rapid.T, now int64) license.Request {
 		Form: some(rt, "form", rapid.Just(license.FormStill)), Dest: some(rt, "dest", ptr(rapid.Custom(drawDest))), For: some(rt, "for", rapid.Int64Range(1, 450*hour)),
 		Countersigned: license.Countersigned(rapid.Uint64Range(0, 3).Draw(rt, "countersigned")),
 	}
+	if rare(rt, "person") {
+		from := now + rapid.Int64Range(-hour, hour).Draw(rt, "from hour")
+		r.Person = &license.Person{
+			Age: rapid.Uint8Range(0, 18).Draw(rt, "age"), Rated: some(rt, "rated", rapid.Uint8Range(1, 18)), From: from, Until: some(rt, "until", rapid.Int64Range(from, from+hour)), Handles: rapid.Bool().Draw(rt, "handles"),
+		}
+	}
 	if rare(rt, "one key") {
 		r.KID = rapid.SampledFrom([]ident.Key{audioKID, sdKID, hdKID, uhdKID, {9}}).Draw(rt, "kid")
 	}

@@ -61,6 +61,7 @@ func (e *evaluation) run() {
 	e.sunset()
 	e.renewal()
 	e.phase()
+	e.person()
 	if e.granted() {
 		if e.use() {
 			e.units()

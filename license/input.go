@@ -172,6 +172,7 @@ type Request struct {
 	Dest          *Dest     // COPY, MOVE, TRANSFER, LEND, EXPORT, RENDER
 	For           int64     // LEND: duration in ms
 	Countersigned Countersigned
+	Person        *Person // nil: somebody who keeps the household's rules
 }
 
 // Input is all that a decision depends on besides the license.

@@ -45,6 +45,8 @@ func invariants() []mutant {
 // faults are such that the tests that are written down must see.
 func faults() []mutant {
 	return []mutant{
+		{"a child watches what is for its elders", "person.go", "if p.Rated > p.Age {", "if p.Rated > p.Age+3 {", ""},
+		{"a child hands on", "person.go", "if !p.Handles {", "if false {", ""},
 		{"a relayed clock counts for every level", "evaluate.go", "e.q = Anchored", "_ = Anchored", ""},
 		{"the first unit is used", "evaluate.go", "if best < 0 || s < score {", "if best < 0 || s < score && false {", ""},
 		{"notes are not taken", "evaluate.go", "range e.l.units.UnknownOther() {", "range e.l.units.UnknownOther()[:0] {", ""},

@@ -61,7 +61,7 @@ func TestWords_Decisions(t *testing.T) {
 		license.NoGrant, license.NotYet, license.Expired, license.IntervalOver, license.CountExhausted, license.TimeExhausted, license.ClockStale,
 		license.ClockBehind, license.StateClockConflict, license.StateRolledBack, license.Region, license.OutputCode, license.KeyNotGranted,
 		license.TREMLevel, license.SlotFull, license.StatusStale, license.RevokedCode, license.LockedInMove, license.LentOut, license.MovedAway,
-		license.Generation, license.DestNotAllowed, license.NeedsConfirm, license.UnknownCritical, license.BadSignature, license.SubjectMismatch, license.SunsetCode,
+		license.Generation, license.DestNotAllowed, license.NeedsConfirm, license.UnknownCritical, license.BadSignature, license.SubjectMismatch, license.SunsetCode, license.PersonCode,
 	}
 	unknown := httpd.WordsOf(license.Reason{Code: "NOBODY_KNOWS"}).Sentence
 	for _, c := range codes {
@@ -73,7 +73,7 @@ func TestWords_Decisions(t *testing.T) {
 	}
 	for _, m := range []license.Remedy{
 		license.SyncTime, license.Renew, license.ConnectDisplay, license.Takeover, license.MoveInstead, license.ReturnFirst, license.ResumeMove,
-		license.WaitUntil, license.Buy, license.Contact,
+		license.WaitUntil, license.Buy, license.Contact, license.AskAdult,
 	} {
 		if httpd.WordsOf(license.Reason{Remedy: m}).Help == "" {
 			t.Errorf("%s has no words", m)

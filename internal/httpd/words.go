@@ -62,6 +62,7 @@ var reasonWords = map[license.Code]string{
 	license.BadSignature:       "It cannot be proven that this comes from the shop.",
 	license.SubjectMismatch:    "It belongs to another house or device.",
 	license.SunsetCode:         "The shop has announced its end for this title.",
+	license.PersonCode:         "Your house does not allow you this.",
 }
 
 // constraintWords says it more exactly for a code with one constraint.
@@ -90,6 +91,9 @@ var constraintWords = map[string]string{
 	"REGION/ROAM_DAYS":             "It was used abroad on as many days as it may be.",
 	"NEEDS_CONFIRM/METERED":        "The shop wants to be told that you watch it: it needs your yes first.",
 	"LENT_OUT/LEND_COUNT":          "It is lent already.",
+	"PERSON/RATING":                "It is for older people.",
+	"PERSON/HOURS":                 "It is not your time for films.",
+	"PERSON/HANDLING":              "Only an adult of the house may do that.",
 }
 
 // remedyWords maps each remedy to what one can do.
@@ -104,6 +108,7 @@ var remedyWords = map[license.Remedy]string{
 	license.WaitUntil:      "Wait until then.",
 	license.Buy:            "Get it from a shop or library.",
 	license.Contact:        "Ask the shop or library.",
+	license.AskAdult:       "Ask an adult of the house.",
 }
 
 // sourceWords maps each code with which a shop, or the house towards a device,

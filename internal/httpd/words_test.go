@@ -40,11 +40,11 @@ func everything() license.Decision {
 		license.NoGrant, license.NotYet, license.Expired, license.IntervalOver, license.CountExhausted, license.TimeExhausted, license.ClockStale,
 		license.ClockBehind, license.StateClockConflict, license.StateRolledBack, license.Region, license.OutputCode, license.KeyNotGranted,
 		license.TREMLevel, license.SlotFull, license.StatusStale, license.RevokedCode, license.LockedInMove, license.LentOut, license.MovedAway,
-		license.Generation, license.DestNotAllowed, license.NeedsConfirm, license.UnknownCritical, license.BadSignature, license.SubjectMismatch, license.SunsetCode,
+		license.Generation, license.DestNotAllowed, license.NeedsConfirm, license.UnknownCritical, license.BadSignature, license.SubjectMismatch, license.SunsetCode, license.PersonCode,
 	} {
 		d.Reasons = append(d.Reasons, license.Reason{Code: c, Closed: true, Earliest: 1_800_000_000_000, Remedy: license.SyncTime, Constraint: "licence", Have: "epoch 1", Need: "epoch 2"})
 	}
-	for _, r := range []license.Remedy{license.Renew, license.ConnectDisplay, license.Takeover, license.MoveInstead, license.ReturnFirst, license.ResumeMove, license.WaitUntil, license.Buy, license.Contact} {
+	for _, r := range []license.Remedy{license.Renew, license.ConnectDisplay, license.Takeover, license.MoveInstead, license.ReturnFirst, license.ResumeMove, license.WaitUntil, license.Buy, license.Contact, license.AskAdult} {
 		d.Reasons = append(d.Reasons, license.Reason{Code: license.OutputCode, Closed: true, Remedy: r})
 	}
 	for _, x := range []license.Reason{
@@ -67,6 +67,9 @@ func everything() license.Decision {
 		{Code: license.Region, Constraint: "ROAM_DAYS"},
 		{Code: license.NeedsConfirm, Constraint: "METERED"},
 		{Code: license.LentOut, Constraint: "LEND_COUNT"},
+		{Code: license.PersonCode, Constraint: "RATING"},
+		{Code: license.PersonCode, Constraint: "HOURS"},
+		{Code: license.PersonCode, Constraint: "HANDLING"},
 	} {
 		x.Closed, x.Earliest = true, 1_800_000_000_000
 		d.Reasons = append(d.Reasons, x)
@@ -88,8 +91,8 @@ func TestWords_ConstraintsAreSaidExactly(t *testing.T) {
 		}
 		said[w.Sentence] = true
 	}
-	if len(said) != 27+19 {
-		t.Errorf("%d different sentences for 27 codes and 19 constraints", len(said))
+	if len(said) != 28+22 {
+		t.Errorf("%d different sentences for 28 codes and 22 constraints", len(said))
 	}
 	if got := strings.Join(httpd.ConfirmsOf(&d), " "); !strings.Contains(got, "It is told the shop: how many minutes you watch, until ") {
 		t.Errorf("confirms: %s", got)

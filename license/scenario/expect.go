@@ -156,7 +156,7 @@ func knownCodes(words []string) error {
 		license.NoGrant, license.NotYet, license.Expired, license.IntervalOver, license.CountExhausted, license.TimeExhausted, license.ClockStale, license.ClockBehind,
 		license.StateClockConflict, license.StateRolledBack, license.Region, license.OutputCode, license.KeyNotGranted, license.TREMLevel, license.SlotFull, license.StatusStale,
 		license.RevokedCode, license.LockedInMove, license.LentOut, license.MovedAway, license.Generation, license.DestNotAllowed, license.NeedsConfirm, license.UnknownCritical,
-		license.BadSignature, license.SubjectMismatch, license.SunsetCode,
+		license.BadSignature, license.SubjectMismatch, license.SunsetCode, license.PersonCode,
 	}
 	for _, w := range words {
 		if !slices.ContainsFunc(codes, func(c license.Code) bool { return named(license.Reason{Code: c}, strings.SplitN(w, "(", 2)[0]) }) {

@@ -170,6 +170,15 @@ type vRequest struct {
 	For           int64        `json:"for"`
 	Countersigned uint64       `json:"countersigned"`
 	Dest          *vDest       `json:"dest"`
+	Person        *vPerson     `json:"person,omitempty"`
+}
+
+type vPerson struct {
+	Age     uint8 `json:"age"`
+	Rated   uint8 `json:"rated"`
+	From    int64 `json:"from"`
+	Until   int64 `json:"until"`
+	Handles bool  `json:"handles"`
 }
 
 type vDest struct {
@@ -317,6 +326,9 @@ func ofRequest(q *license.Request) *vRequest {
 		Action: q.Action.String(), Tier: q.Tier, KID: hexKey(q.KID), Output: ofOutput(q.Output), Part: hex.EncodeToString(q.Part), FPS: q.FPS,
 		Confirm: q.Confirm, Consent: q.Consent, Overlay: q.Overlay, Takeover: q.Takeover, From: q.From, Again: q.Again,
 		Form: uint8(q.Form), For: q.For, Countersigned: uint64(q.Countersigned),
+	}
+	if p := q.Person; p != nil {
+		out.Person = &vPerson{p.Age, p.Rated, p.From, p.Until, p.Handles}
 	}
 	if d := q.Dest; d != nil {
 		out.Dest = &vDest{hexID(d.Device), hexID(d.Domain), d.Level, d.Anchor, d.Country, d.Renderer, d.System, d.Clear}

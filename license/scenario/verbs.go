@@ -103,6 +103,9 @@ type ask struct {
 	with, under string
 	req         license.Request
 	kid         string // a tier, or hexadecimal
+
+	from, until moment // the person's hours, where until was said
+	hours       bool
 }
 
 // readRequest reads an action, "with NAME", and the options of a request.
@@ -145,7 +148,41 @@ func (a *ask) options() opts {
 	choice(o, "countersigned", &q.Countersigned, "none", "domain", "issuer")
 	o.span("for", &q.For)
 	a.destOptions(o)
+	a.personOptions(o)
 	return o
+}
+
+// maxYears bounds ages and ratings. Source: local.
+const maxYears = 99
+
+// personOptions: who of the household asks, and what the title is rated.
+func (a *ask) personOptions(o opts) {
+	person := func() *license.Person { return rule(&a.req.Person) }
+	years := func(name string, into func() *uint8) {
+		o.add(name, func(v string) error {
+			n, err := parseNumber(v)
+			if err != nil || n > maxYears {
+				return fmt.Errorf("%q: want years, 0 to %d", v, maxYears)
+			}
+			*into() = uint8(n)
+			return nil
+		})
+	}
+	years("age", func() *uint8 { return &person().Age })
+	years("rated", func() *uint8 { return &person().Rated })
+	o.add("hours", func(v string) (err error) {
+		from, until, _ := strings.Cut(v, "..")
+		person()
+		a.hours = true
+		if a.from, err = parseMoment(from); err == nil {
+			a.until, err = parseMoment(until)
+		}
+		return err
+	})
+	o.add("handles", func(v string) (err error) {
+		person().Handles, err = parseYes(v)
+		return err
+	})
 }
 
 // choice is an option whose value is one of names, numbered from 1.
@@ -218,6 +255,11 @@ func (a *ask) input(r *run) (*instance, license.Input, error) {
 		if q.KID, err = in.key(a.kid); err != nil {
 			return nil, license.Input{}, err
 		}
+	}
+	if a.hours {
+		p := *q.Person
+		p.From, p.Until = a.from.in(r.zero, r.now), a.until.in(r.zero, r.now)
+		q.Person = &p
 	}
 	return in, r.input(in, q), nil
 }

@@ -261,6 +261,8 @@ type Ask struct {
 	Protection permission.Protection `cbor:"13,keyasint,omitempty"` // OutputLink: that the browser says is on, where it shows video
 
 	Release bool `cbor:"14,keyasint,omitempty"` // BEGIN at a home server: all of a title that its sunset releases
+
+	Person *license.Person `cbor:"15,keyasint,omitempty"` // nil: somebody who keeps the household's rules
 }
 
 // Session is an open use. KIDs are the keys it may use.

@@ -74,6 +74,8 @@ func upFrom(first byte, n int) []byte {
 func TestTREM_Vectors_Requests(t *testing.T) {
 	film := trem.Ask{Content: "lares-film", Action: permission.Play, Output: trem.OutputInternal}
 	link := trem.Ask{Content: "lares-film", Action: permission.Play, Tier: 3, Output: trem.OutputLink, Confirm: true, FromMS: 90_000, Again: true}
+	child := film
+	child.Person = &license.Person{Age: 8, Rated: 12, From: 1769831945848, Until: 1769849841545}
 	want := map[string]any{
 		"STATUS": trem.None{}, "MEMBERS": trem.None{}, "REQUEST": trem.None{}, "NONCE": trem.None{}, "LICENSES": trem.None{},
 		"ENROLL":                              trem.Enrollment{Chain: [][]byte{[]byte("leaf"), []byte("ca")}, Delivery: []byte("delivery"), Roots: [][]byte{[]byte("root")}},
@@ -83,6 +85,7 @@ func TestTREM_Vectors_Requests(t *testing.T) {
 		"RECEIVE, in a session":               trem.SLTPMessage{CID: []byte{0x37}, Bytes: []byte{0x83, 0, 2}},
 		"REFUSE":                              trem.Refusal{Handle: 9, Code: "NO_GRANT", RetryMS: 60_000},
 		"EVALUATE":                            film,
+		"EVALUATE, a child":                   child,
 		"BEGIN, over a link":                  link,
 		"TRACK":                               trem.Part{Session: 7},
 		"DECRYPT, in the payload":             trem.Part{Session: 7, Track: 1},

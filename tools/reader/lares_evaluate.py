@@ -82,6 +82,26 @@ def check_phase(found):
                 found.refuse("LOCKED_IN_MOVE", "HOLD_UNTIL", "RESUME_MOVE")
 
 
+def check_person(found):
+    """E19: one of the household's people, and what it allows them."""
+    inp, person = found.inp, found.inp.request.get("person")
+    if person is None:
+        return
+    if not inp.use:
+        if not person["handles"]:
+            found.refuse("PERSON", "HANDLING", "ASK_ADULT")
+        return
+    if person["age"] < person["rated"]:
+        found.refuse("PERSON", "RATING", "ASK_ADULT")
+    if person["until"]:
+        found.flips("HOURS", person["from"])
+        found.flips("HOURS", person["until"])
+        if inp.est < person["from"]:
+            found.refuse("PERSON", "HOURS", "WAIT_UNTIL", person["from"])
+        elif not inp.est < person["until"]:
+            found.refuse("PERSON", "HOURS", "ASK_ADULT")
+
+
 def check_grant(found):
     """E2; says whether the action is granted at all."""
     inp, code = found.inp, found.inp.lic.code
@@ -277,13 +297,14 @@ def evaluate_handling(inp, common):
 
 
 def evaluate(inp):
-    """The decision about inp.request (E14: signature, subject, revocation, sunset, renewal, phase, grant, units)."""
+    """The decision about inp.request (E14: signature, subject, revocation, sunset, renewal, phase, person, grant, units)."""
     common = Findings(inp)
     check_signature(common)
     check_subject(common)
     check_revocation(common)
     lares_time.check_renewal(common)
     check_phase(common)
+    check_person(common)
     if not check_grant(common):
         return Decision(common)
     return evaluate_use(inp, common) if inp.use else evaluate_handling(inp, common)

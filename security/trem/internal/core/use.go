@@ -33,7 +33,7 @@ func (c *Core) input(inst *instance, in trem.Ask, r Reading) license.Input {
 		},
 		Request: license.Request{
 			Action: in.Action, Tier: license.Tier(in.Tier), Output: watched,
-			Confirm: in.Confirm, From: in.FromMS, Again: in.Again, Part: in.Part, FPS: in.FPS, Consent: in.Consent, Overlay: in.Overlay,
+			Confirm: in.Confirm, From: in.FromMS, Again: in.Again, Part: in.Part, FPS: in.FPS, Consent: in.Consent, Overlay: in.Overlay, Person: in.Person,
 		},
 	}
 }
