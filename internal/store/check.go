@@ -38,6 +38,11 @@ AND NOT EXISTS (SELECT 1 FROM license_grant g WHERE g.domain_id = c.domain_id AN
 	{"a loan has its grant", `SELECT COUNT(*) FROM copy_loan l WHERE NOT EXISTS (SELECT 1 FROM license_grant g WHERE g.domain_id = l.domain_id AND g.grant_id = l.grant_id)`},
 	{"the operators' log has no gap", `SELECT COUNT(*) FROM audit_entry a WHERE a.seq > 1 AND NOT EXISTS (SELECT 1 FROM audit_entry b WHERE b.seq = a.seq - 1)`},
 	{"the operators' log is as long as it was", `SELECT COUNT(*) FROM audit_last l WHERE l.seq <> (SELECT COUNT(*) FROM audit_entry)`},
+	{"a managed domain's household is known", `SELECT COUNT(*) FROM domain_roll r WHERE NOT EXISTS (SELECT 1 FROM domain d WHERE d.domain_id = r.domain_id)`},
+	{"a device is of a managed domain", `SELECT COUNT(*) FROM device d WHERE NOT EXISTS (SELECT 1 FROM domain_roll r WHERE r.domain_id = d.domain_id)`},
+	{"a device is where it is looked for", `SELECT COUNT(*) FROM device_home h WHERE NOT EXISTS (SELECT 1 FROM device d WHERE d.domain_id = h.domain_id AND d.device_id = h.device_id)`},
+	{"a letter waits for a device", `SELECT COUNT(*) FROM letter l WHERE NOT EXISTS (SELECT 1 FROM device d WHERE d.domain_id = l.domain_id AND d.device_id = l.device_id)`},
+	{"a code to join by has its domain", `SELECT COUNT(*) FROM join_code c WHERE NOT EXISTS (SELECT 1 FROM domain_roll r WHERE r.domain_id = c.domain_id)`},
 	{"who has a copy does not wait for it", `SELECT COUNT(*) FROM copy_loan l WHERE EXISTS (SELECT 1 FROM copy_hold h WHERE h.content_id = l.content_id AND h.domain_id = l.domain_id)`},
 }
 

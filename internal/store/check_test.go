@@ -41,11 +41,21 @@ func busy(t *testing.T, s *store.Store) {
 		_, err4 := tx.RedeemCode(ctx, issuer.CodeRow{Hash: issuer.CodeHash{0}, Domain: d, Grant: issuer.GrantID{0x10}, RedeemedAt: 5})
 		return errors.Join(err, err2, err4, tx.SetLicense(ctx, d, ident.License{0x20}, issuer.Delivered), tx.CloseTransfer(ctx, d, ident.Transfer{Seq: 1}),
 			tx.PutStock(ctx, issuer.Stock{Content: "c", Copies: 1, Offer: "o", Period: 1, Window: 1}), tx.PutLoan(ctx, issuer.CopyLoan{Content: "c", Domain: d, Grant: issuer.GrantID{0x11}}),
-			tx.PutHold(ctx, issuer.Hold{Content: "c", Domain: ident.Domain{2}, Turn: 1}), logged(ctx, tx), logged(ctx, tx))
+			tx.PutHold(ctx, issuer.Hold{Content: "c", Domain: ident.Domain{2}, Turn: 1}), logged(ctx, tx), logged(ctx, tx), joined(ctx, tx))
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// joined is a domain with a device, a letter and a code.
+func joined(ctx context.Context, tx issuer.Tx) error {
+	d, id := ident.Domain{0xe}, ident.Device{7}
+	_, err := tx.PutRoll(ctx, issuer.DomainRoll{Domain: d, Version: 1, Generation: 1, Devices: 1})
+	err2 := tx.PutDevice(ctx, issuer.DomainDevice{Domain: d, ID: id})
+	_, err3 := tx.PutLetter(ctx, issuer.DomainLetter{Domain: d, To: id, Number: 1})
+	_, err4 := tx.PutJoinCode(ctx, issuer.JoinCode{Domain: d})
+	return errors.Join(err, err2, err3, err4)
 }
 
 // logged is an operator's act.
@@ -56,15 +66,20 @@ func logged(ctx context.Context, tx issuer.Tx) error {
 
 // breaks are changes to busy's database that no issuer makes, and the rule that each breaks.
 var breaks = map[string]string{
-	"DELETE FROM domain": "a grant's household is known",
-	"UPDATE license SET grant_id = license_id WHERE state = 'delivered'": "a license has its grant",
-	"UPDATE license SET version = 2":                                     "a license is not newer than its grant",
-	"UPDATE transfer SET license_id = peer":                              "a transfer has its license",
-	"UPDATE transfer SET sealed = domain_id":                             "an open transfer has its sealed body, a closed one none",
-	"UPDATE license SET state = 'issued'":                                "a license is confirmed when its transfer is closed, and not before",
-	"UPDATE idem SET license_id = domain_id":                             "an answered request has its license",
-	"DELETE FROM content":                                                "an offer's content is registered",
-	"DELETE FROM claim_batch":                                            "a claim code has its batch",
+	"DELETE FROM domain WHERE domain_id IN (SELECT domain_id FROM license_grant)":                        "a grant's household is known",
+	"DELETE FROM domain WHERE domain_id IN (SELECT domain_id FROM domain_roll)":                          "a managed domain's household is known",
+	"UPDATE device SET domain_id = device_id":                                                            "a device is of a managed domain",
+	"UPDATE device_home SET domain_id = device_id":                                                       "a device is where it is looked for",
+	"UPDATE letter SET device_id = domain_id":                                                            "a letter waits for a device",
+	"UPDATE join_code SET domain_id = (SELECT device_id FROM device)":                                    "a code to join by has its domain",
+	"UPDATE license SET grant_id = license_id WHERE state = 'delivered'":                                 "a license has its grant",
+	"UPDATE license SET version = 2":                                                                     "a license is not newer than its grant",
+	"UPDATE transfer SET license_id = peer":                                                              "a transfer has its license",
+	"UPDATE transfer SET sealed = domain_id":                                                             "an open transfer has its sealed body, a closed one none",
+	"UPDATE license SET state = 'issued'":                                                                "a license is confirmed when its transfer is closed, and not before",
+	"UPDATE idem SET license_id = domain_id":                                                             "an answered request has its license",
+	"DELETE FROM content":                                                                                "an offer's content is registered",
+	"DELETE FROM claim_batch":                                                                            "a claim code has its batch",
 	"UPDATE claim_code SET state = 'redeemed', domain_id = batch_id, grant_id = domain_id WHERE idx = 1": "a redeemed claim code has its grant",
 	"UPDATE claim_code SET redeemed_at = 7 WHERE idx = 1":                                                "a claim code that is not redeemed is nobody's",
 	"UPDATE copy_hold SET offered_until = 9":                                                             "loans and offers are not more than the copies",

@@ -32,12 +32,12 @@ func TestCitus_Spec8_SQL(t *testing.T) {
 	}
 	beside := regexp.MustCompile(`\('(\w+)', 'domain_id', colocate_with => 'domain'\)`)
 	together := beside.FindAllStringSubmatch(text, -1)
-	for _, table := range []string{"license_grant", "license", "transfer", "idem", "peer_seq", "renewal", "license_end"} {
+	for _, table := range []string{"license_grant", "license", "transfer", "idem", "peer_seq", "renewal", "license_end", "domain_roll", "device", "letter"} {
 		if !strings.Contains(text, "('"+table+"', 'domain_id', colocate_with => 'domain')") {
 			t.Errorf("%s is not beside its household: a request would touch two nodes", table)
 		}
 	}
-	if len(together) < 7 || strings.Count(text, "'stock')") != 2 || strings.Contains(text, "_new'") {
+	if len(together) < 10 || strings.Count(text, "'stock')") != 2 || strings.Contains(text, "_new'") {
 		t.Errorf("%d tables beside the household:\n%s", len(together), text)
 	}
 }

@@ -196,6 +196,8 @@ type Event struct {
 	Body      []byte         `cbor:"15,keyasint"` // EventRequest: the request's body as received, for the idempotency hash
 	// Generation of the asking household (EventRequest).
 	Generation uint64 `cbor:"16,keyasint"`
+	// Member: a device asks, of a domain that this issuer manages (EventRequest).
+	Member bool `cbor:"17,keyasint,omitempty"`
 }
 
 // Received is the outcome of one message.
@@ -210,9 +212,10 @@ type Received struct {
 type Terms struct {
 	Handle uint64       `cbor:"1,keyasint"`
 	Info   license.Info `cbor:"2,keyasint"`
-	Tiers  []uint64     `cbor:"3,keyasint"` // tiers granted; empty = all
-	Seq    uint64       `cbor:"4,keyasint"` // of the transfer, from the host's own table; 0 for a stateless license
-	Plays  uint64       `cbor:"5,keyasint"` // counted plays handed over; 0 where the license has no count
+	Tiers  []uint64     `cbor:"3,keyasint"`           // tiers granted; empty = all
+	Seq    uint64       `cbor:"4,keyasint"`           // of the transfer, from the host's own table; 0 for a stateless license
+	Plays  uint64       `cbor:"5,keyasint"`           // counted plays handed over; 0 where the license has no count
+	Roll   []byte       `cbor:"6,keyasint,omitempty"` // of the domain, when a device asks: it has to be in it
 }
 
 // Prepared is an answer that is built but not sent. Sealed opens only in the

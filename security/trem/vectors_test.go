@@ -96,6 +96,9 @@ func TestTREM_Vectors_Requests(t *testing.T) {
 		"LINK-KEYS":                           trem.Part{Session: 7},
 		"BUFFER":                              trem.BufferOrder{Bytes: 4 << 20},
 		"EXPORT":                              trem.Export{Request: ident.Request(upFrom(0, 16)), License: [32]byte(upFrom(0x20, 32)), System: "odrl", Holds: []string{"END_TIME", "PLAY_COUNT"}, Plays: 2},
+		"ROLL, create":                        trem.RollOrder{Op: trem.RollCreate, Devices: 5, NewAYear: 4},
+		"ROLL, admit":                         trem.RollOrder{Op: trem.RollAdmit, Roll: []byte("roll"), Who: &trem.Candidate{Chain: [][]byte{[]byte("leaf"), []byte("ca")}, Hardware: []byte("mark")}},
+		"ROLL, remove":                        trem.RollOrder{Op: trem.RollRemove, Roll: []byte("roll"), Device: ident.Device(upFrom(0x40, 16))},
 		"LEAVE":                               ident.Device(upFrom(0x40, 16)),
 		"LINK":                                trem.LinkOrder{Link: [32]byte(upFrom(0, 32)), Relay: ident.Device(upFrom(0x40, 16)), Hello: [32]byte(upFrom(0x20, 32))},
 	}

@@ -44,6 +44,7 @@ type Reader interface {
 	CodeReader
 	StockReader
 	EndReader
+	DomainReader
 }
 
 // EndReader reads what became of licenses, and the database's mark.
@@ -107,6 +108,8 @@ type Tx interface {
 	RenewTx
 	AuditTx
 	EndTx
+	DomainTx
+	JoinTx
 }
 
 // EndTx keeps what becomes of licenses, and the database's mark.

@@ -49,6 +49,9 @@ func Run(t *testing.T, open func(t *testing.T) issuer.Store) {
 		{"EndedContext", endedContext},
 		{"Requests", requests},
 		{"Issues", issues},
+		{"Rolls", rolls},
+		{"Devices", devices},
+		{"Joins", joins},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.run(t, open(t)) })
 	}

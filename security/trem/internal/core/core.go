@@ -83,6 +83,7 @@ type Core struct {
 	recalled map[ident.Transfer]bool        // loans that their lenders want back; not durable, a recall is repeated
 	heard    int64                          // the newest signed statement of time since the start, Unix ms; 0 without one
 	contents map[ident.Content]*content
+	managed  managed // issuer: the domains that it manages
 	sunsets  sunsets // services that end
 	returns  returns // loans that went back to their issuers
 
@@ -270,6 +271,10 @@ func (c *Core) replay(r vault.Record) error {
 		return c.replaySunset(r)
 	case kindHandedIn, kindBooked:
 		return c.replayReturns(r)
+	case kindManager:
+		return replayed(r.Body, c.managed.manages)
+	case kindFloor:
+		return replayed(r.Body, c.managed.keep)
 	}
 	if r.Kind < kindForeign {
 		return c.replayRecovery(r)

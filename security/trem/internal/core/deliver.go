@@ -74,9 +74,12 @@ func (c *Core) wish(in trem.LicenseRequest) (sltp.Body, error) {
 		return sltp.MoveOpen{What: what, Amounts: map[uint8]uint64{uint8(permission.Play): in.Plays}, Op: uint8(transfer.OpAllowance)}.Encode()
 	}
 	req := sltp.LicenseRequest{What: what, Permission: uint8(permission.Play), Level: c.level(), Membership: c.membershipBytes}
-	if c.domain != nil {
+	switch {
+	case c.domain != nil:
 		req.Subject = sltp.Subject{Kind: sltp.SubjectDomain, ID: c.domain.pairwise(in.Issuer), Generation: c.domain.Generation}
-	} else {
+	case c.membership != nil && c.membership.remote():
+		req.Subject = sltp.Subject{Kind: sltp.SubjectDomain, ID: c.membership.Domain, Generation: c.membership.Generation}
+	default:
 		req.Subject = sltp.Subject{Kind: sltp.SubjectDevice, ID: c.self}
 	}
 	return req.Encode()
@@ -136,12 +139,17 @@ func (c *Core) requested(ev sltp.EventRequest, r Reading) ([]sltp.Message, *trem
 		return c.serve(ev, r)
 	}
 	req, err := sltp.ParseLicenseRequest(ev.Request.Body)
-	if err != nil || ev.Peer.Role() != pki.HomeServer || req.Subject.Kind != sltp.SubjectDomain || req.What.Content == "" {
+	member := ev.Peer.Role() == pki.Device
+	if err != nil || !member && ev.Peer.Role() != pki.HomeServer || req.Subject.Kind != sltp.SubjectDomain || req.What.Content == "" {
 		msgs, err := c.refuseWith(ev.Handle, sltp.ErrorBadRequest, 0, r)
 		return msgs, nil, err
 	}
+	if member && c.isMember(req, ev.Peer.ID()) != nil {
+		msgs, err := c.refuseWith(ev.Handle, sltp.ErrorNotMember, 0, r)
+		return msgs, nil, err
+	}
 	return nil, &trem.Event{
-		Kind: trem.EventRequest, Handle: uint64(ev.Handle), Peer: ev.Peer.ID(), Request: ev.Request.ReqID, Content: string(req.What.Content),
+		Member: member, Kind: trem.EventRequest, Handle: uint64(ev.Handle), Peer: ev.Peer.ID(), Request: ev.Request.ReqID, Content: string(req.What.Content),
 		Domain: ident.Domain(req.Subject.ID), Generation: req.Subject.Generation, Body: ev.Request.Body,
 	}, nil
 }

@@ -83,6 +83,8 @@ func (c *Core) plain(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in ident.Content) (any, error) { return c.handIn(in, r) })
 	case trem.CmdCheckReturn:
 		return with(body, func(in trem.Proof) (any, error) { return c.checkReturn(in, r) })
+	case trem.CmdRoll:
+		return with(body, func(in trem.RollOrder) (any, error) { return c.manage(in, r) })
 	case trem.CmdBook:
 		return with(body, func(in trem.Book) (any, error) { return c.book(in) })
 	case trem.CmdCode, trem.CmdRestored, trem.CmdFollow, trem.CmdKept, trem.CmdHear, trem.CmdRelayTime:

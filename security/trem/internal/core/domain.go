@@ -108,11 +108,17 @@ func (c *Core) membershipOf(member memberRecord, r Reading) ([]byte, error) {
 }
 
 func (c *Core) signMembership(member memberRecord, pairwise map[ident.Issuer]ident.Domain, r Reading) ([]byte, error) {
-	x := wire.X5T(c.identity.Chain[0])
-	payload, err := wire.Marshal(Membership{
+	return c.sealMembership(Membership{
 		Domain: c.domain.ID, Generation: c.domain.Generation, Device: member.Device, Hardware: member.Hardware,
-		NotAfter: c.endOf(member, r), Index: member.Index, Manager: x[:], Pairwise: pairwise, Recovery: c.recoveryKey(),
+		NotAfter: c.endOf(member, r), Index: member.Index, Pairwise: pairwise, Recovery: c.recoveryKey(),
 	})
+}
+
+// sealMembership signs a membership as its manager.
+func (c *Core) sealMembership(m Membership) ([]byte, error) {
+	x := wire.X5T(c.identity.Chain[0])
+	m.Manager = x[:]
+	payload, err := wire.Marshal(m)
 	if err != nil {
 		return nil, err
 	}
@@ -247,8 +253,8 @@ func (c *Core) join(in trem.Admission, r Reading) error {
 		return err
 	}
 	m, err := c.checkMembership(in.Membership, in.Manager, c.self, r)
-	if err == nil && c.membership != nil && m.Domain == c.membership.Domain {
-		err = c.undecided()
+	if err == nil {
+		err = c.mayJoin(m, in.Manager)
 	}
 	if err != nil {
 		return rejected(err)
@@ -268,7 +274,39 @@ func (c *Core) join(in trem.Admission, r Reading) error {
 	return nil
 }
 
-// managerKey is the key of this member's home server.
+// mayJoin refuses a membership that would change unseen who manages this device's
+// house: from its server to an issuer, or back, or from one issuer to another, it goes
+// by leaving only.
+func (c *Core) mayJoin(m *Membership, manager [][]byte) error {
+	old := c.membership
+	if old == nil {
+		return nil
+	}
+	if old.remote() || m.remote() {
+		was, err := idOf(c.manager)
+		is, failed := idOf(manager)
+		if err != nil || failed != nil || was != is || m.Domain != old.Domain {
+			return fmt.Errorf("membership: this device belongs to a house that another one manages, and has to leave it first")
+		}
+	}
+	if m.Domain != old.Domain {
+		return nil
+	}
+	return c.undecided()
+}
+
+// remote reports whether an issuer manages the domain: the issuer knows it by its own
+// name, and no other issuer knows it.
+func (m *Membership) remote() bool {
+	for _, id := range m.Pairwise {
+		if id == m.Domain {
+			return true
+		}
+	}
+	return false
+}
+
+// managerKey is the key of this member's manager.
 func (c *Core) managerKey() (any, error) {
 	leaf, err := x509.ParseCertificate(c.manager[0])
 	if err != nil {
@@ -279,7 +317,7 @@ func (c *Core) managerKey() (any, error) {
 
 // checkMembership verifies a membership of device by its manager's chain.
 func (c *Core) checkMembership(data []byte, manager [][]byte, device ident.Device, r Reading) (*Membership, error) {
-	peer, err := c.verifier.Verify(manager, c.certTime(r), pki.HomeServer)
+	peer, err := c.verifier.Verify(manager, c.certTime(r), pki.HomeServer, pki.LicenseIssuer)
 	if err != nil {
 		return nil, err
 	}
@@ -293,10 +331,23 @@ func (c *Core) checkMembership(data []byte, manager [][]byte, device ident.Devic
 		return nil, fmt.Errorf("membership: names another manager")
 	case m.Device != device:
 		return nil, fmt.Errorf("membership: is of another device")
+	case !mayManage(peer, m):
+		return nil, fmt.Errorf("membership: a %v does not manage such a domain", peer.Role())
 	case c.clock.judge(r).Est >= m.NotAfter:
 		return nil, fmt.Errorf("membership: has lapsed")
 	}
 	return m, nil
+}
+
+// mayManage reports whether a membership is one that its signer's role may sign: an
+// issuer manages domains that it alone knows, by their own name, and that have no
+// recovery code; a home server no such domain.
+func mayManage(peer *pki.Peer, m *Membership) bool {
+	if peer.Role() != pki.LicenseIssuer {
+		return !m.remote()
+	}
+	id, ok := m.Pairwise[peer.Issuer()]
+	return ok && id == m.Domain && len(m.Pairwise) == 1 && len(m.Recovery) == 0
 }
 
 func parseMembership(data []byte, manager any) (*Membership, error) {

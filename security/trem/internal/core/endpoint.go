@@ -12,7 +12,7 @@ import (
 func (c *Core) endpoint(delivery ecdh.KeyExchanger) sltp.Config {
 	cfg := sltp.Config{
 		Signer: c.signer, Chain: c.identity.Chain, Verifier: c.verifier, Proven: c.proven, Self: c.self,
-		Sources:      sources(c.peer.Role()),
+		Sources:      sources(),
 		Destinations: destinations(c.peer.Role()),
 		Delivery:     delivery, DeliveryCert: c.identity.Delivery,
 		Status: func() sltp.Status {
@@ -35,20 +35,17 @@ const (
 	issuerSessions = 4096
 )
 
-// sources are the roles that a module of role takes licenses from: a home
-// server from issuers, a device from its home server, and both from each other
-// by what a license lets its holder do. mayGive says which license.
-func sources(role pki.Role) []pki.Role {
-	if role == pki.HomeServer {
-		return []pki.Role{pki.LicenseIssuer, pki.HomeServer, pki.Device}
-	}
-	return []pki.Role{pki.HomeServer, pki.Device}
-}
+// sources are the roles that a module takes licenses from: a home server from
+// issuers, a device from its home server or from the issuer that manages its domain,
+// and both from each other by what a license lets its holder do. mayGive says which
+// license.
+func sources() []pki.Role { return []pki.Role{pki.LicenseIssuer, pki.HomeServer, pki.Device} }
 
-// destinations are the roles that a module of role gives licenses to.
+// destinations are the roles that a module of role gives licenses to. An issuer's
+// requested says which devices.
 func destinations(role pki.Role) []pki.Role {
 	if role == pki.LicenseIssuer {
-		return []pki.Role{pki.HomeServer}
+		return []pki.Role{pki.HomeServer, pki.Device}
 	}
 	return []pki.Role{pki.Device}
 }

@@ -217,6 +217,9 @@ func (c *Core) book(in trem.Book) (trem.Booked, error) {
 			return trem.Booked{}, err
 		}
 	}
+	if err := c.rollsPutBack(renewed); err != nil {
+		return trem.Booked{}, err
+	}
 	if err := c.commit(kindBooked, rec); err != nil {
 		return trem.Booked{}, err
 	}
@@ -245,6 +248,7 @@ func (c *Core) replayReturns(r vault.Record) error {
 func (c *Core) snapshotEnds(s *log) {
 	c.snapshotTimes(s)
 	c.snapshotSunset(s)
+	c.snapshotManaged(s)
 	if c.returns.booked != nil {
 		s.add(kindBooked, *c.returns.booked)
 	}

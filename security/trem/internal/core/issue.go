@@ -42,6 +42,11 @@ func (c *Core) prepare(in trem.Terms) (trem.Prepared, error) {
 	if err != nil {
 		return trem.Prepared{}, rejected(err)
 	}
+	if a.peer.Role() == pki.Device {
+		if err := c.addressTo(inst, in, a.peer.ID()); err != nil {
+			return trem.Prepared{}, err
+		}
+	}
 	if need := inst.leaf().Info().Policy.MinLevel; uint64(a.peer.Level()) < need {
 		return trem.Prepared{}, rejected(fmt.Errorf("terms: the license needs SL%d, the asking module is %v", need, a.peer.Level()))
 	}
@@ -69,6 +74,24 @@ func (c *Core) prepare(in trem.Terms) (trem.Prepared, error) {
 	}
 	out.Sealed, err = c.cfg.Keystore.Seal(plain, []byte(objectPrepared))
 	return out, err
+}
+
+// addressTo puts the membership of the asking device beside a license, if the roll of
+// its domain has it.
+func (c *Core) addressTo(inst *instance, in trem.Terms, to ident.Device) error {
+	roll, m, err := c.rollFor(in.Roll, in.Info.Subject, to)
+	if err != nil {
+		return err
+	}
+	l, _, err := parseLink(inst.links[0])
+	if err != nil {
+		return err
+	}
+	if l.Membership, err = c.rollMembership(roll, m); err != nil {
+		return err
+	}
+	inst.links[0], err = l.encode()
+	return err
 }
 
 // write1 completes the terms and signs them: the license and its keys.

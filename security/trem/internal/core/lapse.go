@@ -129,19 +129,12 @@ func (c *Core) hereLetters(out trem.Handed, r Reading) (trem.Handed, error) {
 // isHere renews the membership of a member that says that it is there. One that had
 // lapsed and whose place nobody has taken is in its place again.
 func (c *Core) isHere(sig *wire.Sign1, from *pki.Peer, r Reading) (trem.Handed, error) {
-	var h here
-	if err := sig.Verify(from.Public()); err != nil {
-		return trem.Handed{}, rejected(fmt.Errorf("here: %w", err))
-	}
-	if err := wire.Unmarshal(sig.Payload, &h, hereLimit); err != nil {
-		return trem.Handed{}, rejected(fmt.Errorf("here: %w", err))
+	if err := readHere(sig, from, c.managedHere(), c.clock.judge(r).Est); err != nil {
+		return trem.Handed{}, err
 	}
 	m, ok := c.members[from.ID()]
-	if c.domain == nil || h.Domain != c.domain.ID || h.Device != from.ID() || !ok || m.Removed || c.isSuperseded() {
+	if !ok || m.Removed || c.isSuperseded() {
 		return trem.Handed{}, rejected(errors.New("here: it is no member of this house"))
-	}
-	if off := c.clock.judge(r).Est - h.At; off > hereSkew || off < -hereSkew {
-		return trem.Handed{}, rejected(errors.New("here: it was said too long ago, or the device's clock is wrong"))
 	}
 	if err := c.sees(m.Device, r); err != nil {
 		return trem.Handed{}, err
@@ -152,6 +145,24 @@ func (c *Core) isHere(sig *wire.Sign1, from *pki.Peer, r Reading) (trem.Handed, 
 	}
 	l, err := c.letter(m.Device, topic(ident.Transfer{Src: c.self, Dst: m.Device}, "membership"), signed)
 	return trem.Handed{Letters: []trem.Letter{l}}, err
+}
+
+// readHere reads a member's word that it is there.
+func readHere(sig *wire.Sign1, from *pki.Peer, domain ident.Domain, now int64) error {
+	var h here
+	if err := sig.Verify(from.Public()); err != nil {
+		return rejected(fmt.Errorf("here: %w", err))
+	}
+	if err := wire.Unmarshal(sig.Payload, &h, hereLimit); err != nil {
+		return rejected(fmt.Errorf("here: %w", err))
+	}
+	if domain == (ident.Domain{}) || h.Domain != domain || h.Device != from.ID() {
+		return rejected(errors.New("here: it is no member of this house"))
+	}
+	if off := now - h.At; off > hereSkew || off < -hereSkew {
+		return rejected(errors.New("here: it was said too long ago, or the device's clock is wrong"))
+	}
+	return nil
 }
 
 // renewedByLetter takes the membership that the house's server sends its member.

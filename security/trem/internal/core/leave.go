@@ -136,15 +136,9 @@ func (c *Core) leftLetters(out trem.Handed) (trem.Handed, error) {
 // depart takes a member's word that it has left. Its place is free, and as with a
 // removal the generation rises: what it may have kept of its membership is of an older one.
 func (c *Core) depart(sig *wire.Sign1, from *pki.Peer) (trem.Handed, error) {
-	var l left
-	if err := sig.Verify(from.Public()); err != nil {
-		return trem.Handed{}, rejected(fmt.Errorf("left: %w", err))
-	}
-	if err := wire.Unmarshal(sig.Payload, &l, leftLimit); err != nil {
-		return trem.Handed{}, rejected(fmt.Errorf("left: %w", err))
-	}
-	if c.domain == nil || l.Domain != c.domain.ID || l.Device != from.ID() {
-		return trem.Handed{}, rejected(fmt.Errorf("left: it is of another house or device"))
+	l, err := readLeft(sig, from, c.managedHere())
+	if err != nil {
+		return trem.Handed{}, err
 	}
 	m, ok := c.members[l.Device]
 	if !ok || m.Removed || m.Index != l.Index {
@@ -158,4 +152,26 @@ func (c *Core) depart(sig *wire.Sign1, from *pki.Peer) (trem.Handed, error) {
 	}
 	*c.domain, c.members[l.Device] = d, m
 	return trem.Handed{Events: []trem.Event{{Kind: trem.EventLeft, Peer: l.Device}}}, nil
+}
+
+// managedHere is the domain that this module manages; zeros without one.
+func (c *Core) managedHere() ident.Domain {
+	if c.domain == nil {
+		return ident.Domain{}
+	}
+	return c.domain.ID
+}
+
+// readLeft reads a member's word that it has left a domain.
+func readLeft(sig *wire.Sign1, from *pki.Peer, domain ident.Domain) (l left, err error) {
+	if err := sig.Verify(from.Public()); err != nil {
+		return l, rejected(fmt.Errorf("left: %w", err))
+	}
+	if err := wire.Unmarshal(sig.Payload, &l, leftLimit); err != nil {
+		return l, rejected(fmt.Errorf("left: %w", err))
+	}
+	if domain == (ident.Domain{}) || l.Domain != domain || l.Device != from.ID() {
+		return l, rejected(fmt.Errorf("left: it is of another house or device"))
+	}
+	return l, nil
 }

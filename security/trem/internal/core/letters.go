@@ -79,11 +79,10 @@ func (c *Core) post(letter []byte, r Reading) (trem.Handed, error) {
 	if sltp.IsPush(letter) {
 		return c.pushed(letter, r)
 	}
-	var s sheet
-	if err := wire.Unmarshal(letter, &s, wire.Limit{Bytes: sltp.MaxMessage, Items: 8, Depth: 3}); err != nil || s.Number != sltp.NumberLetter {
-		return trem.Handed{}, rejected(errors.Join(errLetter, err))
+	s, peer, err := c.openSheet(letter, r)
+	if errors.Is(err, errLetter) {
+		return trem.Handed{}, rejected(err)
 	}
-	peer, err := c.writer(s.Chain, r)
 	if err != nil {
 		return c.ofRevoked(s, err, r)
 	}
@@ -129,6 +128,15 @@ func (c *Core) post(letter []byte, r Reading) (trem.Handed, error) {
 		return c.queryByLetter(m, peer.ID(), r)
 	}
 	return trem.Handed{}, rejected(transfer.ErrMalformed)
+}
+
+// openSheet reads a letter and verifies whose it is.
+func (c *Core) openSheet(letter []byte, r Reading) (s sheet, peer *pki.Peer, err error) {
+	if err := wire.Unmarshal(letter, &s, wire.Limit{Bytes: sltp.MaxMessage, Items: 8, Depth: 3}); err != nil || s.Number != sltp.NumberLetter {
+		return s, nil, errors.Join(errLetter, err)
+	}
+	peer, err = c.writer(s.Chain, r)
+	return s, peer, err
 }
 
 // writer verifies the signer of a closing letter. What is closed was opened when

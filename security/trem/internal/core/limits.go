@@ -70,7 +70,7 @@ func (c *Core) limited(inst *instance, to ident.Device, r Reading) limit {
 }
 
 // refusal says it to who handed a license over.
-func (l limit) refusal(inst *instance, act permission.Permission) error {
+func (l limit) refusal(id ident.License, act permission.Permission) error {
 	reason := license.Reason{
 		Code: license.DestNotAllowed, Constraint: "DOMAIN_DEVICES", Have: strconv.FormatUint(l.have, 10) + " devices of the house", Need: "fewer than " + strconv.FormatUint(l.most, 10),
 		Closed: true, Remedy: license.ReturnFirst,
@@ -78,7 +78,7 @@ func (l limit) refusal(inst *instance, act permission.Permission) error {
 	if l.code == sltp.ErrorDomainRate {
 		reason.Constraint, reason.Have, reason.Earliest, reason.Remedy = "DOMAIN_NEW", strconv.FormatUint(l.have, 10)+" new devices this year", l.after, license.WaitUntil
 	}
-	return &trem.RefusalError{Decision: license.Decision{Action: act, License: inst.leaf().Info().ID, Reasons: []license.Reason{reason}}}
+	return &trem.RefusalError{Decision: license.Decision{Action: act, License: id, Reasons: []license.Reason{reason}}}
 }
 
 // reaches notes that a member gets a license whose issuer limits the devices of a
@@ -132,7 +132,7 @@ func (c *Core) withinLimits(h *handover, inst *instance, act permission.Permissi
 		return nil
 	}
 	if l := c.limited(inst, h.peer.ID(), h.r); l.code != 0 {
-		return l.refusal(inst, act)
+		return l.refusal(inst.leaf().Info().ID, act)
 	}
 	return c.reaches(inst, h.peer.ID(), h.r)
 }

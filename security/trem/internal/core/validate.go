@@ -89,7 +89,8 @@ func (c *Core) parseChain(links [][]byte, from party, r Reading) (*instance, []*
 }
 
 // mayGive checks that a license comes from who may give it in this way:
-// an issuer its own, to a home server; a home server to its members; a fellow
+// an issuer its own, to a home server or to a member of a domain that it manages; a
+// home server to its members; a fellow
 // member by MOVE and COPY; and anybody certified by LEND. On the way the
 // membership that stands beside the license is looked at: the recipient's own,
 // renewed, or that of the member who gives.
@@ -97,13 +98,13 @@ func (c *Core) mayGive(link []byte, inst *instance, from party, r Reading) error
 	x := from.peer.X5T()
 	switch {
 	case from.peer.Role() == pki.LicenseIssuer:
-		if from.op != 0 && from.op != transfer.OpIssue || c.membership != nil {
+		if from.op != 0 && from.op != transfer.OpIssue || c.membership != nil && !c.membership.remote() {
 			return fmt.Errorf("license: it does not come from this house's server")
 		}
 		if info := inst.leaf().Info(); from.peer.Issuer() != info.Issuer {
 			return fmt.Errorf("license: issuer %v gives a license of %v", from.peer.Issuer(), info.Issuer)
 		}
-		return nil
+		return c.renewed(link, from.peer, r)
 	case c.membership != nil && (bytes.Equal(x[:], c.membership.Manager) || c.follows(from.peer)):
 		return c.renewed(link, from.peer, r)
 	case from.op == opLend, from.op == transfer.OpTransfer && from.peer.Role() == pki.HomeServer:
@@ -185,8 +186,8 @@ func (i *instance) bundleFor(lic *license.License, peer *pki.Peer) ([]byte, erro
 	return b.Encode()
 }
 
-// renewed takes the renewed membership that a home server put beside the
-// license it gives to its member.
+// renewed takes the renewed membership that a manager put beside the license it
+// gives to its member.
 func (c *Core) renewed(link []byte, from *pki.Peer, r Reading) error {
 	l, _, err := parseLink(link)
 	if err != nil || c.membership == nil {

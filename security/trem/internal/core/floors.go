@@ -1,0 +1,175 @@
+package core
+
+import (
+	"cmp"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/sltp"
+)
+
+// Kinds of vault records of an issuer that manages domains. Source: local,
+// docs/spec/membership.md.
+const (
+	kindManager = 0x32
+	kindFloor   = 0x33
+)
+
+const (
+	// maxFloors is how many domains are remembered that put somebody out: those that
+	// did last. Source: local, docs/spec/membership.md.
+	maxFloors = 65536
+	// maxOuts is how many steps a roll may be behind and is brought up to date.
+	// Source: local.
+	maxOuts = 8
+	// eraShift is above all generations of one era.
+	eraShift = 32
+)
+
+// managerRecord is what an issuer's module needs for all of its domains.
+type managerRecord struct {
+	_      struct{} `cbor:",toarray"`
+	Secret []byte   // 32 bytes; marks of hardware come from it
+	Era    uint64   // rises when the database was put back further than the floors reach
+	Forgot bool     // a floor of this era was forgotten
+}
+
+// floorRecord is the newest generation of a domain that put somebody out. No roll
+// below it is believed: so a database that was put back brings nobody back.
+type floorRecord struct {
+	_          struct{} `cbor:",toarray"`
+	Domain     ident.Domain
+	Generation uint64
+	Order      uint64    // the newest is the highest
+	Outs       []rollOut // the last steps, in their order
+}
+
+// rollOut is one step that put a device out.
+type rollOut struct {
+	_          struct{} `cbor:",toarray"`
+	Generation uint64   // from then on
+	Device     ident.Device
+	Index      uint64
+	Back       bool // it may come again
+}
+
+// managed is what an issuer's module keeps of domains.
+type managed struct {
+	rec    managerRecord
+	floors map[ident.Domain]floorRecord
+	order  uint64
+}
+
+// catchUp puts out again whom this module has put out since a roll was signed.
+func (c *Core) catchUp(roll *Roll) error {
+	f, ok := c.managed.floors[roll.Domain]
+	if !ok || roll.Generation >= f.Generation {
+		return nil
+	}
+	if roll.Generation+1 < f.Outs[0].Generation {
+		return stateError("this list is of long ago, and nobody knows any more who was put out since: remove the domain and make another one")
+	}
+	for _, o := range f.Outs {
+		if m := roll.entry(o.Device); o.Generation > roll.Generation && m != nil && m.Index == o.Index {
+			roll.out(*m, o.Back)
+		}
+	}
+	roll.Generation = f.Generation
+	return nil
+}
+
+// putOut makes durable whom an operation puts out. Of too many domains the one that
+// did so first is forgotten.
+func (c *Core) putOut(b *rollBook) error {
+	if len(b.outs) == 0 {
+		return nil
+	}
+	f := c.managed.floors[b.Domain]
+	outs := slices.Concat(f.Outs, b.outs)
+	next := floorRecord{Domain: b.Domain, Generation: b.Generation, Order: c.managed.order + 1, Outs: outs[max(0, len(outs)-maxOuts):]}
+	floor, err := newRecord(kindFloor, next)
+	if err != nil {
+		return err
+	}
+	rec := c.managed.rec
+	if _, known := c.managed.floors[b.Domain]; !known && len(c.managed.floors) >= maxFloors && !rec.Forgot {
+		rec.Forgot = true
+		forgot, err := newRecord(kindManager, rec)
+		if err != nil {
+			return err
+		}
+		c.along(true, forgot)
+	}
+	if err := c.write(true, floor); err != nil {
+		return err
+	}
+	c.managed.rec = rec
+	c.managed.keep(next)
+	return nil
+}
+
+func (m *managed) keep(f floorRecord) {
+	if m.floors == nil {
+		m.floors = map[ident.Domain]floorRecord{}
+	}
+	m.floors[f.Domain], m.order = f, max(m.order, f.Order)
+	if len(m.floors) > maxFloors {
+		first := slices.MinFunc(slices.Collect(maps.Values(m.floors)), func(a, b floorRecord) int { return cmp.Compare(a.Order, b.Order) })
+		delete(m.floors, first.Domain)
+	}
+}
+
+// manages takes the record of all domains; an era's floors end with it.
+func (m *managed) manages(rec managerRecord) {
+	if rec.Era > m.rec.Era {
+		clear(m.floors)
+	}
+	m.rec = rec
+}
+
+// rollsPutBack begins an era when the host's database is an older one and a floor was
+// forgotten: nobody knows then who was put out since. The record goes along.
+func (c *Core) rollsPutBack(older bool) error {
+	rec := c.managed.rec
+	if !older || !rec.Forgot {
+		return nil
+	}
+	rec.Era, rec.Forgot = rec.Era+1, false
+	data, err := newRecord(kindManager, rec)
+	if err != nil {
+		return err
+	}
+	c.along(true, data)
+	c.managed.manages(rec)
+	return nil
+}
+
+// isMember checks that who asks is a device of a domain that this issuer manages, and
+// was not put out as far as this module remembers. What is newer, the roll says.
+func (c *Core) isMember(req sltp.LicenseRequest, device ident.Device) error {
+	m, err := parseMembership(req.Membership, c.signer.Public())
+	if err != nil {
+		return err
+	}
+	if m.Device != device || m.Domain != ident.Domain(req.Subject.ID) || !m.remote() {
+		return errors.New("membership: of another device or domain")
+	}
+	for _, o := range c.managed.floors[m.Domain].Outs {
+		if o.Device == device && o.Index == m.Index {
+			return errors.New("membership: it was put out")
+		}
+	}
+	return nil
+}
+
+func (c *Core) snapshotManaged(s *log) {
+	if c.managed.rec.Secret == nil {
+		return
+	}
+	s.add(kindManager, c.managed.rec)
+	for _, f := range slices.SortedFunc(maps.Values(c.managed.floors), func(a, b floorRecord) int { return cmp.Compare(a.Order, b.Order) }) {
+		s.add(kindFloor, f)
+	}
+}

@@ -1,0 +1,158 @@
+package core
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/trem"
+)
+
+func exampleRoll() Roll {
+	return Roll{
+		Domain: ident.Domain(repeat(1, 16)), Generation: 2, Next: 3, Devices: 5, NewAYear: 4,
+		Members: []rollEntry{{Device: ident.Device(repeat(2, 16)), Index: 2, Hardware: repeat(3, 32), Since: 1796169600000, Until: 1798761600000}},
+		Former:  []rollFormer{{Device: ident.Device(repeat(6, 16)), Since: 1796169600000, Back: true}},
+	}
+}
+
+// TestMembership_RollWorkedExample holds a roll against the page.
+func TestMembership_RollWorkedExample(t *testing.T) {
+	got := signed(t, objectRoll, exampleRoll())
+	if want := named(t, "membership.md", "roll"); !bytes.Equal(got, want) {
+		t.Errorf("the roll is %x, the page says %x", got, want)
+	}
+}
+
+// FuzzParseRoll reads payloads of rolls: what parses is written the same.
+func FuzzParseRoll(f *testing.F) {
+	data, err := wire.Marshal(exampleRoll())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Fuzz(func(t *testing.T, in []byte) {
+		roll := new(Roll)
+		if wire.Unmarshal(in, roll, rollLimit) != nil {
+			return
+		}
+		if again, err := wire.Marshal(roll); err != nil || !bytes.Equal(again, in) {
+			t.Errorf("%x reads as %x (%v)", in, again, err)
+		}
+	})
+}
+
+// manager is a module that signs rolls, as an issuer's does, with two domains.
+func manager(t *testing.T) (c *Core, reopen func() *Core, rolls [2]trem.Rolled) {
+	t.Helper()
+	c, _, open := onCounted(t)
+	reopen = func() *Core {
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		c = open()
+		c.identity = &identityRecord{Chain: [][]byte{[]byte("certificate")}}
+		return c
+	}
+	c.identity = &identityRecord{Chain: [][]byte{[]byte("certificate")}}
+	for i := range rolls {
+		var err error
+		if rolls[i], err = c.createRoll(trem.RollOrder{Devices: 5}, at(start, minute, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c, reopen, rolls
+}
+
+// put admits a device, or puts it out: the roll's own part of both.
+func (c *Core) putTo(t *testing.T, roll []byte, id ident.Device, in bool) trem.Rolled {
+	t.Helper()
+	b, err := c.openRoll(roll)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in {
+		b.Members, b.Next = append(b.Members, rollEntry{Device: id, Index: b.Next, Hardware: repeat(3, 32), Since: start, Until: start}), b.Next+1
+	} else if err := b.remove(id); err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.closeRoll(b, trem.Rolled{}, at(start, minute, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestMembership_WhoWasForgottenEndsAnEra: who was put out is remembered of so many
+// domains. A database that is put back after one was forgotten is believed for nothing:
+// its domains begin anew, above all that was signed before.
+func TestMembership_WhoWasForgottenEndsAnEra(t *testing.T) {
+	c, reopen, rolls := manager(t)
+	leaver := ident.Device{7}
+	old := c.putTo(t, rolls[0].Roll, leaver, true)
+	now := c.putTo(t, old.Roll, leaver, false)
+	for i := range maxFloors - 1 { // others put somebody out since
+		f := floorRecord{Domain: ident.Domain{1, byte(i >> 8), byte(i)}, Generation: 2, Order: c.managed.order + 1, Outs: []rollOut{{Generation: 2}}}
+		c.managed.keep(f)
+	}
+	if err := c.rollsPutBack(true); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := c.openRoll(old.Roll); err != nil || b.entry(leaver) != nil || b.Generation != 2 {
+		t.Fatalf("while nothing is forgotten: %+v, %v", b, err)
+	}
+	other := c.putTo(t, c.putTo(t, rolls[1].Roll, leaver, true).Roll, leaver, false)
+	if _, known := c.managed.floors[now.Domain]; known || !c.managed.rec.Forgot {
+		t.Fatal("nothing was forgotten")
+	}
+	c = reopen()
+	if err := c.rollsPutBack(false); err != nil || c.managed.rec.Era != 0 {
+		t.Fatalf("era %d, %v", c.managed.rec.Era, err)
+	}
+	if err := c.rollsPutBack(true); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.flush(); err != nil {
+		t.Fatal(err)
+	}
+	c = reopen()
+	for name, roll := range map[string][]byte{"an older one": old.Roll, "the newest": now.Roll, "another": other.Roll} {
+		if _, err := c.openRoll(roll); err == nil {
+			t.Errorf("%s is believed", name)
+		}
+	}
+	anew, err := c.createRoll(trem.RollOrder{Roll: old.Roll, Devices: 5}, at(start, minute, 1))
+	if err != nil || anew.Domain != old.Domain || anew.Generation <= now.Generation || len(anew.Members) != 0 {
+		t.Errorf("anew: %+v, %v", anew, err)
+	}
+	if _, err := c.createRoll(trem.RollOrder{Roll: anew.Roll, Devices: 5}, at(start, minute, 1)); err == nil {
+		t.Error("a domain that is there is made anew")
+	}
+}
+
+// TestMembership_FloorsOutliveACompaction: the log is replaced by what it means.
+func TestMembership_FloorsOutliveACompaction(t *testing.T) {
+	c, reopen, rolls := manager(t)
+	leaver := ident.Device{7}
+	old := c.putTo(t, rolls[0].Roll, leaver, true)
+	c.putTo(t, old.Roll, leaver, false)
+	var s log
+	c.snapshotManaged(&s)
+	if s.err != nil || len(s.recs) != 2 {
+		t.Fatalf("%d records, %v", len(s.recs), s.err)
+	}
+	want := c.managed
+	if err := c.vault.Compact(s.recs); err != nil {
+		t.Fatal(err)
+	}
+	c = reopen()
+	if d := cmp.Diff(want.floors, c.managed.floors); d != "" || !cmp.Equal(want.rec, c.managed.rec) {
+		t.Errorf("after a compaction:\n%s", d)
+	}
+	if b, err := c.openRoll(old.Roll); err != nil || b.entry(leaver) != nil {
+		t.Errorf("%+v, %v", b, err)
+	}
+}
