@@ -300,12 +300,12 @@ func (k *logKeeper) submit(ctx context.Context, to, kind string, body []byte) ([
 }
 
 // submit posts a body to the house, as anybody.
-func submit(ctx context.Context, to, kind string, body []byte) ([]byte, error) {
+func submit(ctx context.Context, web *http.Client, to, kind string, body []byte) ([]byte, error) {
 	req, err := posting(ctx, to, kind, body)
 	if err != nil {
 		return nil, err
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := web.Do(req)
 	if err != nil {
 		err = later("the house does not answer: %w", err)
 	}
