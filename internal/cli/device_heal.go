@@ -59,7 +59,7 @@ put back does not heal: make it anew (lares device init) and pair it again.`,
   lares device heal --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withDevice(*dir, func(d *device) error {
+			return withDevice(env, *dir, func(d *device) error {
 				p, err := d.post(cmd.Context(), env)
 				if err != nil {
 					return err

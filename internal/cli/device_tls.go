@@ -82,7 +82,7 @@ func (d *device) learnCA(ctx context.Context) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, tlsTry)
 	defer cancel()
 	bare := &lrphttp.Client{URL: d.plain()}
-	hello, err := lrp.Recognize(ctx, lrp.Addr(lrp.NewTx()), lrp.Addr(d.cfg.Server), lrp.DefaultHello("http"), time.Now(), func(ctx context.Context, _ lrp.LinkID, f lrp.Frame) ([]lrp.Frame, error) {
+	hello, err := lrp.Recognize(ctx, lrp.Addr(lrp.NewTx()), lrp.Addr(d.cfg.Server), lrp.DefaultHello("http"), d.now(), func(ctx context.Context, _ lrp.LinkID, f lrp.Frame) ([]lrp.Frame, error) {
 		return bare.Exchange(ctx, f)
 	})
 	if errors.Is(err, lrp.ErrProof) || err == nil && hello.TLS == nil {

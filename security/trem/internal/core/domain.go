@@ -294,7 +294,7 @@ func (c *Core) checkMembership(data []byte, manager [][]byte, device ident.Devic
 	case m.Device != device:
 		return nil, fmt.Errorf("membership: is of another device")
 	case c.clock.judge(r).Est >= m.NotAfter:
-		return nil, fmt.Errorf("membership: has lapsed")
+		return nil, errLapsed
 	}
 	return m, nil
 }
