@@ -63,6 +63,7 @@ type deviceConfig struct {
 // device is an open device folder with its running module.
 type device struct {
 	dir  string
+	now  func() time.Time
 	cfg  deviceConfig
 	trem *trem.Client
 	link *lrphttp.Client // to its house; made when it is needed
@@ -71,8 +72,8 @@ type device struct {
 }
 
 // withDevice opens the device of a folder for one command.
-func withDevice(dir string, do func(*device) error) error {
-	d := &device{dir: dir}
+func withDevice(env *Env, dir string, do func(*device) error) error {
+	d := &device{dir: dir, now: env.Now}
 	if err := d.load(); err != nil {
 		return err
 	}
@@ -149,7 +150,7 @@ func newDeviceListCmd(env *Env, dir *string) *cobra.Command {
 		Example: `  lares device list
   lares device list --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withDevice(*dir, func(d *device) error {
+			return withDevice(env, *dir, func(d *device) error {
 				held, err := d.trem.Licenses(cmd.Context())
 				if err != nil {
 					return err
@@ -191,7 +192,7 @@ func newDeviceWhyCmd(env *Env, dir *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return withDevice(*dir, func(d *device) error {
+			return withDevice(env, *dir, func(d *device) error {
 				got, err := d.trem.Evaluate(cmd.Context(), trem.Ask{Content: id, Action: permission.Play, Output: trem.OutputInternal})
 				if err != nil {
 					return err
@@ -228,7 +229,7 @@ func newDeviceGetCmd(env *Env, dir *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return withDevice(*dir, func(d *device) error {
+			return withDevice(env, *dir, func(d *device) error {
 				got, err := d.get(cmd.Context(), env, wanted(id, plays, own))
 				if err != nil {
 					return err

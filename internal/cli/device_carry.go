@@ -29,7 +29,7 @@ out in the middle is put in again; nothing is lost or done twice.`,
   lares device carry --folder /media/stick/lares --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withDevice(*dir, func(d *device) error {
+			return withDevice(env, *dir, func(d *device) error {
 				got, err := d.carry(cmd.Context(), env, folder)
 				if err != nil {
 					return err

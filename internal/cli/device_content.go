@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/interconnect/lrp"
@@ -33,7 +32,7 @@ func (d *device) places(ctx context.Context, id ident.Content) ([]lrp.Content, e
 	if err != nil {
 		return nil, err
 	}
-	tx := lrp.NewTransaction(lrp.Addr(d.cfg.Server), lrp.Addr(lrp.NewTx()), time.Now(), lrp.Life)
+	tx := lrp.NewTransaction(lrp.Addr(d.cfg.Server), lrp.Addr(lrp.NewTx()), d.now(), lrp.Life)
 	answers, err := (&lrphttp.Client{URL: d.cfg.Home, HTTP: d.web()}).Exchange(ctx, tx.Next(lrp.TypeContent, body))
 	if err != nil {
 		return nil, later("the house does not answer: %w", err)

@@ -45,7 +45,7 @@ where it stopped. The files alone play nothing; lares device play then uses them
 			if err != nil {
 				return err
 			}
-			d := &device{dir: *dir}
+			d := &device{dir: *dir, now: env.Now}
 			if err := d.load(); err != nil {
 				return err
 			}

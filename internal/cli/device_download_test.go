@@ -41,7 +41,7 @@ func TestDownload_GoesOnAndSkips(t *testing.T) {
 	}))
 	defer srv.Close()
 	env := &Env{Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}, Now: time.Now}
-	d := &device{dir: t.TempDir(), cfg: deviceConfig{Home: srv.URL}}
+	d := &device{dir: t.TempDir(), now: time.Now, cfg: deviceConfig{Home: srv.URL}}
 	if _, err := d.download(t.Context(), env, m.Content, ""); err == nil {
 		t.Fatal("a download that was cut off ended well")
 	}

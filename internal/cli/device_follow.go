@@ -6,7 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
@@ -21,8 +22,7 @@ func (d *device) follow(ctx context.Context) error {
 	if err != nil || st.Domain == (ident.Domain{}) || d.cfg.Home == "" {
 		return err
 	}
-	path := d.plain() + home.RestorePath // a restored house may have another CA, and what it says is signed
-	data, err := fetch(ctx, http.DefaultClient, path+"/"+st.Domain.String())
+	data, base, err := d.restores(ctx, st.Domain)
 	if err != nil {
 		return nil //nolint:nilerr // see above
 	}
@@ -49,7 +49,7 @@ func (d *device) follow(ctx context.Context) error {
 		if bytes.Equal(other, s.Restore) {
 			other = got.Restore
 		}
-		d.tell(ctx, path, trem.Succession{Restore: other})
+		d.tell(ctx, base, trem.Succession{Restore: other})
 		return later("this house was restored twice, and nothing comes from either until its owner restores one of the two again")
 	case got.Manager != d.cfg.Server:
 		d.cfg.Server = got.Manager
@@ -58,11 +58,28 @@ func (d *device) follow(ctx context.Context) error {
 	return nil
 }
 
+// restores asks the house for its newest RESTORE: by HTTPS where its CA is known, and
+// without where that is no longer the house's. What it says is signed. base is where
+// it was found.
+func (d *device) restores(ctx context.Context, of ident.Domain) (data []byte, base string, err error) {
+	for _, base = range slices.Compact([]string{strings.TrimSuffix(d.cfg.Home, "/"), d.plain()}) {
+		try, cancel := context.WithTimeout(ctx, tlsTry)
+		data, err = fetch(try, d.web(), base+home.RestorePath+"/"+of.String())
+		cancel()
+		if err == nil {
+			return data, base, nil
+		}
+	}
+	return nil, "", err
+}
+
 // tell shows the house a restore that it may not know. It judges by itself.
-func (d *device) tell(ctx context.Context, url string, s trem.Succession) {
+func (d *device) tell(ctx context.Context, base string, s trem.Succession) {
 	data, err := json.Marshal(s)
 	if err != nil {
 		return
 	}
-	_, _ = submit(ctx, url, "application/json", data) // it is told again with the next command
+	ctx, cancel := context.WithTimeout(ctx, tlsTry)
+	defer cancel()
+	_, _ = submit(ctx, d.web(), base+home.RestorePath, "application/json", data) // it is told again with the next command
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/lares-drm/lares/interconnect/lrp"
 	"github.com/lares-drm/lares/interconnect/lrp/file"
@@ -95,13 +94,13 @@ func (d *device) take(ctx context.Context, f lrp.Finding) (refused, err error) {
 // catchUp says HELLO to the house, and asks for the revocation state when it claims
 // a newer one than this device has. A house that is away, or says nothing of it, is
 // no error; one that claims a state and does not show it is refused.
-func (d *device) catchUp(ctx context.Context, now func() time.Time) error {
+func (d *device) catchUp(ctx context.Context) error {
 	st, err := d.trem.Status(ctx)
 	if err != nil || len(st.Roots) == 0 {
 		return err
 	}
 	house := &lrphttp.Client{URL: d.cfg.Home, HTTP: d.web()}
-	tx := lrp.NewTransaction(lrp.Addr(d.cfg.Server), lrp.Addr(st.Device), now(), lrp.Life)
+	tx := lrp.NewTransaction(lrp.Addr(d.cfg.Server), lrp.Addr(st.Device), d.now(), lrp.Life)
 	known, err := knownEpoch(st)
 	if err != nil {
 		return err

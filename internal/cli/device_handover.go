@@ -141,7 +141,7 @@ func runHandOver(cmd *cobra.Command, env *Env, dir string, op trem.Op, title str
 	if order.HoldMS, err = lasting(f.within); err != nil {
 		return err
 	}
-	return withDevice(dir, func(d *device) error {
+	return withDevice(env, dir, func(d *device) error {
 		if f.here && f.files {
 			if _, err := d.download(cmd.Context(), env, id, ""); err != nil {
 				return err

@@ -59,7 +59,7 @@ put back does not heal: make it anew (lares device init) and pair it again.`,
   lares device heal --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withDevice(*dir, func(d *device) error {
+			return withDevice(env, *dir, func(d *device) error {
 				p, err := d.post(cmd.Context(), env)
 				if err != nil {
 					return err
@@ -300,12 +300,12 @@ func (k *logKeeper) submit(ctx context.Context, to, kind string, body []byte) ([
 }
 
 // submit posts a body to the house, as anybody.
-func submit(ctx context.Context, to, kind string, body []byte) ([]byte, error) {
+func submit(ctx context.Context, web *http.Client, to, kind string, body []byte) ([]byte, error) {
 	req, err := posting(ctx, to, kind, body)
 	if err != nil {
 		return nil, err
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := web.Do(req)
 	if err != nil {
 		err = later("the house does not answer: %w", err)
 	}

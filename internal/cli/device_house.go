@@ -33,7 +33,7 @@ func newDeviceInitCmd(env *Env, dir *string) *cobra.Command {
 			if err := storage.prepare(filepath.Join(*dir, "trem")); err != nil {
 				return err
 			}
-			return withDevice(*dir, func(d *device) error {
+			return withDevice(env, *dir, func(d *device) error {
 				if err := enroll(cmd.Context(), d.trem, ca, pki.Device, voucher); err != nil {
 					return err
 				}
@@ -69,7 +69,7 @@ address says https.`,
 		Example: `  lares device pair --home http://home.local:7710
   lares device pair --home http://127.0.0.1:7710 --name "Living room" --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withDevice(*dir, func(d *device) error {
+			return withDevice(env, *dir, func(d *device) error {
 				d.cfg.Home = url
 				if err := d.pair(cmd.Context(), env, name); err != nil {
 					return err
@@ -152,7 +152,7 @@ const renewTimeout = 30 * time.Second
 // renew brings revocation state and time from the house to this device's
 // module. A house that is away is no error here: the module knows what it knows.
 func (d *device) renew(ctx context.Context) error {
-	if err := d.catchUp(ctx, time.Now); err != nil {
+	if err := d.catchUp(ctx); err != nil {
 		return err
 	}
 	web := *d.web()
@@ -163,7 +163,7 @@ func (d *device) renew(ctx context.Context) error {
 		return err
 	}
 	if err == nil { // the house is there, and its authority behind it, perhaps
-		_, err = renewCertificate(ctx, d.trem, &web, d.cfg.Home, time.Now())
+		_, err = renewCertificate(ctx, d.trem, &web, d.cfg.Home, d.now())
 		if errors.As(err, &e) && e.Code == trem.CodeRejected {
 			return err
 		}

@@ -25,7 +25,7 @@ taken off. What is the device's own stays. The same command goes on where one wa
   lares device leave --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withDevice(*dir, func(d *device) error {
+			return withDevice(env, *dir, func(d *device) error {
 				gone, err := d.leave(cmd.Context(), env)
 				if err != nil {
 					return err

@@ -59,18 +59,29 @@ func (p *post) exchange(ctx context.Context) ([]trem.Event, error) {
 	return events, p.d.save()
 }
 
-// letters takes what waits at the house and says what this device has to say: what
-// is on its way, that it is there, and what it gives back of what others want.
+// letters says what this device has to say (what is on its way, that it is there, and
+// what it gives back of what others want), takes what waits at the house, and says what
+// came of that. A device that was away for long is a member again by the first.
 func (p *post) letters(ctx context.Context) ([]trem.Event, error) {
-	events, err := p.fetch(ctx)
+	events, err := p.say(ctx)
 	if err != nil {
 		return events, err
 	}
+	more, err := p.fetch(ctx)
+	if events = append(events, more...); err != nil {
+		return events, err
+	}
+	more, err = p.say(ctx)
+	return append(events, more...), err
+}
+
+// say sends what the module has to say now.
+func (p *post) say(ctx context.Context) ([]trem.Event, error) {
 	got, err := p.d.trem.Letters(ctx)
 	if err != nil {
-		return events, err
+		return nil, err
 	}
-	events = append(events, got.Events...)
+	events := got.Events
 	for _, l := range got.Letters {
 		if l.Again && p.env.Now().Sub(p.d.cfg.Sent[topicOf(l)]) < resendAfter {
 			continue

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/lares-drm/lares/interconnect/lrp"
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
@@ -15,7 +14,7 @@ import (
 // for: for its letters, and for copies of logs.
 func (d *device) house(self ident.Device) *lrphttp.Client {
 	if d.link == nil {
-		d.link = &lrphttp.Client{URL: d.cfg.Home, HTTP: d.web(), Who: introduction(d.trem, self, d.cfg.Server), Now: time.Now}
+		d.link = &lrphttp.Client{URL: d.cfg.Home, HTTP: d.web(), Who: introduction(d.trem, self, d.cfg.Server), Now: d.now}
 	}
 	return d.link
 }

@@ -67,7 +67,7 @@ on the screens that are on, up to --tier; when that changes, the play ends.`,
 			if err := f.check(); err != nil {
 				return err
 			}
-			return withDevice(*dir, func(d *device) error { return d.play(cmd, env, id, f) })
+			return withDevice(env, *dir, func(d *device) error { return d.play(cmd, env, id, f) })
 		},
 	}
 	cmd.Flags().StringVar(&f.tier, "tier", "HD", "what to play: AUDIO, SD, HD or UHD")

@@ -18,7 +18,8 @@ import (
 	"github.com/lares-drm/lares/service/home"
 )
 
-// tlsTry bounds the first visit to a house by HTTPS. Source: local.
+// tlsTry bounds the first visit to a house by HTTPS, and each question about who it
+// is: one that takes the connection and says nothing is away. Source: local.
 const tlsTry = 5 * time.Second
 
 // web is how this device speaks to its house: by HTTPS under the house's own CA,
@@ -78,8 +79,10 @@ func (d *device) secure(ctx context.Context, asked bool) error {
 // learnCA asks who the house is, without TLS, and takes the CA that the house's
 // module itself has signed for; nil where it has none. It does not say who asks.
 func (d *device) learnCA(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, tlsTry)
+	defer cancel()
 	bare := &lrphttp.Client{URL: d.plain()}
-	hello, err := lrp.Recognize(ctx, lrp.Addr(lrp.NewTx()), lrp.Addr(d.cfg.Server), lrp.DefaultHello("http"), time.Now(), func(ctx context.Context, _ lrp.LinkID, f lrp.Frame) ([]lrp.Frame, error) {
+	hello, err := lrp.Recognize(ctx, lrp.Addr(lrp.NewTx()), lrp.Addr(d.cfg.Server), lrp.DefaultHello("http"), d.now(), func(ctx context.Context, _ lrp.LinkID, f lrp.Frame) ([]lrp.Frame, error) {
 		return bare.Exchange(ctx, f)
 	})
 	if errors.Is(err, lrp.ErrProof) || err == nil && hello.TLS == nil {

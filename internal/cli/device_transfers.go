@@ -27,7 +27,7 @@ func newDeviceReturnCmd(env *Env, dir *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if set, err := setAside(cmd.Context(), *dir, id); err != nil || len(set) > 0 {
+			if set, err := setAside(cmd.Context(), env, *dir, id); err != nil || len(set) > 0 {
 				if err != nil {
 					return err
 				}
@@ -43,8 +43,8 @@ func newDeviceReturnCmd(env *Env, dir *string) *cobra.Command {
 }
 
 // setAside are the plays of a title that were set aside for a device.
-func setAside(ctx context.Context, dir string, id ident.Content) (out []trem.Held, err error) {
-	err = withDevice(dir, func(d *device) error {
+func setAside(ctx context.Context, env *Env, dir string, id ident.Content) (out []trem.Held, err error) {
+	err = withDevice(env, dir, func(d *device) error {
 		held, err := d.trem.Licenses(ctx)
 		for _, h := range held {
 			if h.Content == id && h.Kind == uint64(license.KindAllowance) {
@@ -59,7 +59,7 @@ func setAside(ctx context.Context, dir string, id ident.Content) (out []trem.Hel
 // returnPlays gives all of them back to the house.
 func returnPlays(cmd *cobra.Command, env *Env, dir string, id ident.Content, set []trem.Held) error {
 	ctx := cmd.Context()
-	return withDevice(dir, func(d *device) error {
+	return withDevice(env, dir, func(d *device) error {
 		p, err := d.post(ctx, env)
 		if err != nil {
 			return err
@@ -169,7 +169,7 @@ func onTransfer(cmd *cobra.Command, env *Env, dir, title, none string, which fun
 		return err
 	}
 	ctx := cmd.Context()
-	return withDevice(dir, func(d *device) error {
+	return withDevice(env, dir, func(d *device) error {
 		list, err := d.trem.Transfers(ctx)
 		if err != nil {
 			return err
@@ -243,7 +243,7 @@ func newDeviceTransfersCmd(env *Env, dir *string) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			return withDevice(*dir, func(d *device) error {
+			return withDevice(env, *dir, func(d *device) error {
 				p, err := d.post(ctx, env)
 				if err != nil {
 					return err

@@ -215,7 +215,7 @@ func TestGossip_DeviceCatchesUpByStick(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := gossipHouse(t, "--folder", stick)
-	offline(t, d.path("tablet", "device.json"), d.homeURL)
+	rehouse(t, d.path("tablet", "device.json"), d.homeURL, nowhere)
 	old, now := d.epochOf(t, "tablet"), d.published(t)
 	if old >= now {
 		t.Fatalf("the tablet has epoch %d of %d already", old, now)

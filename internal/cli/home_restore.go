@@ -28,6 +28,7 @@ type restoreSaid struct {
 type restoreFlags struct {
 	code, codeFile string
 	above          uint64
+	stolen         bool
 }
 
 func newHomeRestoreCmd(env *Env, dir *string) *cobra.Command {
@@ -37,7 +38,9 @@ func newHomeRestoreCmd(env *Env, dir *string) *cobra.Command {
 		Short: "Make a new home server the one of a backup, with the 24 words",
 		Long: `Bring a lost house back. The folder is that of a new home server, just after
 'lares home init' and not running. The devices of the house find it at their
-next visit, at the address that they know, and go on with it.
+next visit, at the address that they know, and go on with it. They know its HTTPS
+by the house's CA, which is in the backup, too. Where the lost machine is in other
+hands, --stolen has the house make another one.
 
 The words are read from standard input, or from a file, so that they stay out of
 the shell's history. The command may be repeated after a crash.`,
@@ -55,6 +58,7 @@ the shell's history. The command may be repeated after a crash.`,
 	}
 	cmd.Flags().StringVar(&f.code, "code", "", "the 24 words; everybody who can list processes sees them")
 	cmd.Flags().StringVar(&f.codeFile, "code-file", "", "file with the 24 words, - for standard input")
+	cmd.Flags().BoolVar(&f.stolen, "stolen", false, "whoever has the lost machine could read along by its CA for HTTPS: do not bring that back")
 	cmd.Flags().Uint64Var(&f.above, "above", 0, "number that a device named, when the backup is older than a removal")
 	cmd.MarkFlagsMutuallyExclusive("code", "code-file")
 	return cmd
@@ -80,7 +84,7 @@ func restoreHome(ctx context.Context, env *Env, dir, name string, f restoreFlags
 	if err != nil {
 		return restoreSaid{}, err
 	}
-	out, wanted, err := home.Restore(ctx, home.Restoring{Dir: dir, Module: module, File: data, Code: code, Above: f.above, Now: env.Now})
+	out, wanted, err := home.Restore(ctx, home.Restoring{Dir: dir, Module: module, File: data, Code: code, Above: f.above, NewCA: f.stolen, Now: env.Now})
 	return restoreSaid{out, append([]home.Wanted{}, wanted...)}, errors.Join(restoreWords(err), stop())
 }
 

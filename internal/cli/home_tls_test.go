@@ -1,19 +1,25 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/lares-drm/lares/internal/needs"
+	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/home"
 )
 
@@ -99,6 +105,131 @@ func TestHomeTLS_DevicesPinTheHouse(t *testing.T) {
 	if a, err := d.run(ctx, get...); err != nil || a.code == statusDone {
 		t.Errorf("a stranger at the house's address is taken for it: status %d, %v", a.code, err)
 	}
+}
+
+// A house is restored on another machine, at its address. The tablet, which pinned the
+// house's CA, goes on over TLS and over nothing else: what stands between passes
+// nothing that is not TLS. Only when the lost machine was stolen does it need HTTP, to
+// be told of another CA.
+func TestHomeTLS_ARestoredHouseHasItsCA(t *testing.T) {
+	d, words, file := backedUp(t)
+	ctx := t.Context()
+	address := strings.TrimPrefix(d.homeURL, "http://")
+	gate := newTLSGate(t, address)
+	if err := d.pairAt(ctx, "tablet", "https://"+address); err != nil {
+		t.Fatal(err)
+	}
+	rehouse(t, d.path("tablet", "device.json"), "https://"+address, "https://"+gate.addr)
+	pinned := d.paired(t, "tablet")
+	if _, err := d.must(ctx, "home", "backup", "--dir", d.path("home"), "--out", file); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(d.stop("home"), os.WriteFile(d.path("words"), []byte(words), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	restore := func(name string, more ...string) {
+		t.Helper()
+		d.newHomeServer(t, name)
+		if _, err := d.must(ctx, append([]string{"home", "restore", file, "--dir", d.path(name), "--code-file", d.path("words")}, more...)...); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.serve(name, "home", "serve", "--dir", d.path(name), "--listen", address, "--ca", d.caURL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	get := []string{"device", "get", string(boughtCBCS), "--dir", d.path("tablet")}
+	restore("new")
+	if _, err := d.must(ctx, get...); err != nil {
+		t.Fatal(err)
+	}
+	now := d.paired(t, "tablet")
+	if now.Server == pinned.Server || !bytes.Equal(now.CA, pinned.CA) || now.Home != pinned.Home {
+		t.Errorf("it has not followed by TLS: the server is another one: %v, the CA the same: %v", now.Server != pinned.Server, bytes.Equal(now.CA, pinned.CA))
+	}
+	if n := gate.plain.Load(); n != 0 {
+		t.Errorf("it came %d times without TLS", n)
+	}
+	if err := d.stop("new"); err != nil {
+		t.Fatal(err)
+	}
+	restore("other", "--stolen", "--above", "2")
+	gate.open.Store(true)
+	if _, err := d.must(ctx, get...); err != nil {
+		t.Fatal(err)
+	}
+	if last := d.paired(t, "tablet"); bytes.Equal(last.CA, pinned.CA) || gate.plain.Load() == 0 {
+		t.Errorf("the CA of a stolen machine is still believed; %d questions without TLS", gate.plain.Load())
+	}
+}
+
+// What a device asks its house at the beginning of a command ends, whatever answers.
+func TestHomeTLS_QuestionsEnd(t *testing.T) {
+	var within []time.Duration
+	d := &device{cfg: deviceConfig{Home: "https://10.0.0.1:7710"}, client: &http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+		end, _ := req.Context().Deadline()
+		within = append(within, time.Until(end))
+		return nil, net.ErrClosed
+	})}}
+	if _, _, err := d.restores(t.Context(), [16]byte{1}); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a house that is away: %v", err)
+	}
+	d.tell(t.Context(), d.cfg.Home, trem.Succession{})
+	if len(within) != 3 || slices.Min(within) <= 0 || slices.Max(within) > tlsTry {
+		t.Errorf("they end within %v, want three within %v", within, tlsTry)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// tlsGate passes connections on when they begin as TLS does, and counts the others.
+type tlsGate struct {
+	addr  string
+	open  atomic.Bool // the others pass, too
+	plain atomic.Int64
+}
+
+func newTLSGate(t *testing.T, to string) *tlsGate {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &tlsGate{addr: l.Addr().String()}
+	var wg sync.WaitGroup
+	pass := func(conn net.Conn) {
+		defer conn.Close()
+		in := bufio.NewReader(conn)
+		first, err := in.Peek(1)
+		if err != nil {
+			return
+		}
+		if first[0] != tlsFirst {
+			g.plain.Add(1)
+			if !g.open.Load() {
+				return
+			}
+		}
+		out, err := new(net.Dialer).DialContext(t.Context(), "tcp", to)
+		if err != nil {
+			return
+		}
+		defer out.Close()
+		go func() { _, _ = io.Copy(out, in); _ = out.Close() }() // ends with either side
+		_, _ = io.Copy(conn, out)
+	}
+	wg.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go pass(conn) // ends with the command that came
+		}
+	})
+	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
+	return g
 }
 
 // stranger serves HTTPS at an address, under a CA of its own.

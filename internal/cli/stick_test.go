@@ -45,7 +45,7 @@ func TestProfile_CarByStick(t *testing.T) {
 	}
 	run("device", "move", string(shared), "--here", "--dir", d.path("phone"))
 	run("device", "transfers", "--dir", d.path("tablet")) // the last time that the car is at home
-	offline(t, d.path("tablet", "device.json"), d.homeURL)
+	rehouse(t, d.path("tablet", "device.json"), d.homeURL, nowhere)
 	run("device", "move", string(shared), "--to", "tablet", "--dir", d.path("phone"))
 
 	dice := rand.New(rand.NewPCG(13, 7)) //nolint:gosec // the same each time
@@ -88,15 +88,18 @@ func TestProfile_CarByStick(t *testing.T) {
 	}
 }
 
-// offline makes a device's house unreachable by network.
-func offline(t *testing.T, name, url string) {
+// nowhere is an address at which nobody is.
+const nowhere = "http://127.0.0.1:1"
+
+// rehouse has a device look for its house at another address.
+func rehouse(t *testing.T, name, url, to string) {
 	t.Helper()
 	data, err := os.ReadFile(name)
 	if err == nil && !strings.Contains(string(data), url) {
 		t.Fatalf("%s does not name %s", name, url)
 	}
 	if err == nil {
-		err = os.WriteFile(name, []byte(strings.ReplaceAll(string(data), url, "http://127.0.0.1:1")), 0o600)
+		err = os.WriteFile(name, []byte(strings.ReplaceAll(string(data), url, to)), 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)

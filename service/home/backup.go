@@ -40,6 +40,8 @@ type kept struct {
 	Folders []string `json:"folders"`
 	Devices []Device `json:"devices"`
 	Sources []Wanted `json:"sources"`
+
+	TLS *trustState `json:"tls,omitempty"` // nil: of an earlier build, or of a house without TLS
 }
 
 func (h *Home) keeper() (Keeper, error) {
@@ -91,10 +93,17 @@ func (h *Home) Backup(ctx context.Context, code []byte) (trem.Backup, []byte, er
 	h.library.mu.Lock()
 	folders := slices.Clone(h.library.paths)
 	h.library.mu.Unlock()
-	host, err := json.Marshal(kept{Folders: folders, Devices: h.Devices(), Sources: h.sources.all()})
+	part := kept{Folders: folders, Devices: h.Devices(), Sources: h.sources.all()}
+	if h.cfg.TLS != nil {
+		if part.TLS, err = h.cfg.TLS.state(); err != nil {
+			return trem.Backup{}, nil, err
+		}
+	}
+	host, err := json.Marshal(part)
 	if err != nil {
 		return trem.Backup{}, nil, fmt.Errorf("encode the host's part: %w", err)
 	}
+	defer clear(host) // the CA's key is in it
 	out, file, err := k.Backup(ctx, trem.BackupOrder{Code: code}, host)
 	if err != nil {
 		return out, nil, fmt.Errorf("make the backup: %w", err)
@@ -150,6 +159,7 @@ type Restoring struct {
 	File   []byte
 	Code   []byte // 32 bytes
 	Above  uint64 // generation that a device of the house knows already
+	NewCA  bool   // the lost machine is in other hands: its CA for HTTPS does not come back
 	Now    func() time.Time
 }
 
@@ -164,6 +174,12 @@ func Restore(ctx context.Context, r Restoring) (trem.Restored, []Wanted, error) 
 	var k kept
 	if err := json.Unmarshal(host, &k); err != nil {
 		return out, nil, fmt.Errorf("read the host's part of the backup: %w", err)
+	}
+	defer clear(host)
+	if k.TLS != nil {
+		if err := new(TLS).read(k.TLS); err != nil {
+			return out, nil, fmt.Errorf("read the host's part of the backup: %w", err)
+		}
 	}
 	wanted := k.wanted(out.Titles)
 	return out, wanted, k.restore(r, &out, wanted)
@@ -211,7 +227,11 @@ func (k *kept) restore(r Restoring, out *trem.Restored, wanted []Wanted) error {
 			s.list = append(s.list, w)
 		}
 	}
-	for name, v := range map[string]any{libraryFile: lib, devicesFile: devs, sourcesFile: sourcesState{Sources: s.list}} {
+	files := map[string]any{libraryFile: lib, devicesFile: devs, sourcesFile: sourcesState{Sources: s.list}}
+	if k.TLS != nil && !r.NewCA {
+		files[trustFile] = k.TLS // devices know the house's server by it, wherever it runs
+	}
+	for name, v := range files {
 		if err := save(r.Dir, name, v); err != nil {
 			return err
 		}

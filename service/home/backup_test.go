@@ -1,11 +1,16 @@
 package home_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -28,12 +33,12 @@ type keeper struct {
 func (k *keeper) RecoveryCode(context.Context) ([]byte, error) { return make([]byte, 32), k.fails }
 
 func (k *keeper) Backup(_ context.Context, o trem.BackupOrder, host []byte) (trem.Backup, []byte, error) {
-	k.code, k.got = k.code || len(o.Code) > 0, host
-	return trem.Backup{Generation: 1}, host, k.fails
+	k.code, k.got = k.code || len(o.Code) > 0, bytes.Clone(host)
+	return trem.Backup{Generation: 1}, k.got, k.fails
 }
 
 func (k *keeper) Restore(_ context.Context, _ trem.RestoreOrder, file []byte) (trem.Restored, []byte, error) {
-	return k.out, file, k.fails
+	return k.out, bytes.Clone(file), k.fails
 }
 
 func (k *keeper) Succession(context.Context) (trem.Succession, error) {
@@ -135,5 +140,109 @@ func TestBackup_AFailedRestoreWritesNothing(t *testing.T) {
 	_, err := os.Stat(filepath.Join(dir, "sources.json"))
 	if !os.IsNotExist(err) {
 		t.Error(err)
+	}
+}
+
+// The CA that devices know the house's HTTPS by is in a backup, and comes back but for
+// a house that was stolen. Backups of earlier builds have none, and restore as ever.
+func TestBackup_TheHousesCAComesBack(t *testing.T) {
+	k := &keeper{Module: hometest.New(t, nil), code: true}
+	secret, err := home.OpenTLS(t.TempDir(), ident.Device{1}, newClock().Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := home.New(home.Config{Dir: t.TempDir(), Module: k, TLS: secret, Now: newClock().Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, file, err := h.Backup(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := os.ReadFile("testdata/host-part.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut, err := json.Marshal(map[string]any{"tls": map[string]any{"ca": secret.CA(), "key": []byte("none")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		file       []byte
+		newCA      bool
+		same, fail bool
+	}{
+		"as it was": {file: file, same: true}, "stolen": {file: file, newCA: true}, "of an earlier build": {file: []byte(`{"folders":null,"devices":null,"sources":null}`)},
+		"the vector": {file: old}, "a key that is none": {file: cut, fail: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if _, err := home.OpenTLS(dir, ident.Device{2}, newClock().Now); err != nil { // the new server ran before
+				t.Fatal(err)
+			}
+			before, err := os.ReadFile(filepath.Join(dir, "tls.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _, err = home.Restore(t.Context(), home.Restoring{Dir: dir, Module: k, File: tc.file, NewCA: tc.newCA, Now: newClock().Now})
+			if (err != nil) != tc.fail {
+				t.Fatal(err)
+			}
+			after, err := os.ReadFile(filepath.Join(dir, "tls.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if had := tc.fail || tc.newCA || name == "of an earlier build"; slices.Equal(before, after) != had {
+				t.Errorf("its own CA is there: %v, want %v", !had, had)
+			}
+			if info, err := os.Stat(filepath.Join(dir, "tls.json")); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("%v %v", info, err)
+			}
+			now, err := home.OpenTLS(dir, ident.Device{2}, newClock().Now)
+			if err != nil || slices.Equal(now.CA(), secret.CA()) != tc.same {
+				t.Errorf("the CA of the backup: %v, want %v (%v)", !tc.same, tc.same, err)
+			}
+		})
+	}
+}
+
+// What is in the part HOST is on the page: the vector, byte for byte as this program
+// writes it, and the same without a CA, as earlier builds wrote it.
+func TestBackup_HostPartOfThePage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/spec/backup.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vector, err := os.ReadFile("testdata/host-part.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(bytes.TrimSpace(vector))
+	if !strings.Contains(string(page), "```json host\n"+text+"\n```") {
+		t.Errorf("the page has another HOST part than testdata/host-part.json")
+	}
+	dir := t.TempDir()
+	k := &keeper{Module: hometest.New(t, nil), code: true, out: trem.Restored{Members: []ident.Device{{2}}}}
+	if _, _, err := home.Restore(t.Context(), home.Restoring{Dir: dir, Module: k, File: vector, Now: newClock().Now}); err != nil {
+		t.Fatal(err)
+	}
+	now := func() time.Time { return time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC) }
+	secret, err := home.OpenTLS(dir, ident.Device{2}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := home.New(home.Config{Dir: dir, Module: k, TLS: secret, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := h.Backup(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	var want bytes.Buffer
+	if err := json.Compact(&want, vector); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(k.got); got != want.String() {
+		t.Errorf("a backup of what the vector restores:\n%s\nwant\n%s", got, want.String())
 	}
 }

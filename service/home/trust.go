@@ -71,7 +71,8 @@ type served struct {
 	addr netip.Addr
 }
 
-// trustState is the file: mode 0600, because the CA's key is in it.
+// trustState is the file, mode 0600, because the CA's key is in it, and a member of a
+// backup's part HOST, which is sealed. Source: local, docs/spec/backup.md.
 type trustState struct {
 	CA  []byte `json:"ca"`  // DER
 	Key []byte `json:"key"` // PKCS#8
@@ -138,15 +139,24 @@ func (t *TLS) make(dir string, device ident.Device) error {
 	if err != nil {
 		return fmt.Errorf("home: make the house's CA: %w", err)
 	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
+	if t.ca, err = x509.ParseCertificate(der); err != nil {
 		return fmt.Errorf("home: make the house's CA: %w", err)
 	}
-	st := trustState{CA: der, Key: pkcs8}
-	if err := save(dir, trustFile, st); err != nil {
+	t.signer = key
+	st, err := t.state()
+	if err != nil {
 		return err
 	}
-	return t.read(&st)
+	return save(dir, trustFile, st)
+}
+
+// state is what is kept of the CA, in its file and in a backup of the house.
+func (t *TLS) state() (*trustState, error) {
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(t.signer)
+	if err != nil {
+		return nil, fmt.Errorf("home: encode the key of the house's CA: %w", err)
+	}
+	return &trustState{CA: t.ca.Raw, Key: pkcs8}, nil
 }
 
 func serial() *big.Int {

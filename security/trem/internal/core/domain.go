@@ -334,7 +334,7 @@ func (c *Core) checkMembership(data []byte, manager [][]byte, device ident.Devic
 	case !mayManage(peer, m):
 		return nil, fmt.Errorf("membership: a %v does not manage such a domain", peer.Role())
 	case c.clock.judge(r).Est >= m.NotAfter:
-		return nil, fmt.Errorf("membership: has lapsed")
+		return nil, errLapsed
 	}
 	return m, nil
 }

@@ -17,6 +17,9 @@ import (
 // still. Source: local, docs/spec/objects.md.
 const objectHere = wire.Object("here")
 
+// errLapsed is returned for a membership that is over.
+var errLapsed = errors.New("membership: has lapsed")
+
 const (
 	// renewBefore is how long before its membership ends, in ms, a member asks for
 	// the next one. Source: local, docs/spec/membership.md.

@@ -197,6 +197,12 @@ func (c *Core) renewed(link []byte, from *pki.Peer, r Reading) error {
 		return c.isManager(from, c.membership.Generation)
 	}
 	m, err := c.checkMembership(l.Membership, from.Chain(), c.self, r)
+	if errors.Is(err, errLapsed) { // a letter that waited for long: the membership that is here counts, or the next one
+		if c.clock.judge(r).Est >= c.membership.NotAfter {
+			return fmt.Errorf("%w: %w", transfer.ErrLater, err)
+		}
+		return c.isManager(from, c.membership.Generation)
+	}
 	if err != nil {
 		return err
 	}
