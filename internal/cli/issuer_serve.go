@@ -123,7 +123,7 @@ func serveIssuer(ctx context.Context, env *Env, f issuerFlags) (err error) {
 	hup, noMore := hangups()
 	defer noMore()
 	s := &issuerServer{
-		env: env, flags: f, cfg: cfg, db: db, module: module, listener: listener, cert: certificate{flags: f.tls}, trial: t,
+		env: env, flags: f, cfg: cfg, db: db, module: module, listener: listener, cert: certificate{cert: f.tls.cert, key: f.tls.key}, trial: t,
 	}
 	if s.metrics, err = metrics.New(env.Now, countedEvents()...); err != nil {
 		return err
@@ -179,10 +179,13 @@ type issuerServer struct {
 
 // prepare reads what is needed to serve.
 func (s *issuerServer) prepare(ctx context.Context) (err error) {
+	if err := s.flags.tls.check(); err != nil {
+		return err
+	}
 	if err := s.cert.load(); err != nil {
 		return err
 	}
-	if s.secure, err = s.cert.listen(ctx); err != nil {
+	if s.secure, err = s.flags.tls.listener(ctx); err != nil {
 		return err
 	}
 	if s.secure != nil {
