@@ -88,10 +88,12 @@ func (c *certificate) read() (*tls.Certificate, error) {
 	return &pair, nil
 }
 
-// config is for a server of HTTP/1.1 and HTTP/2.
+// config is for a server of HTTP/1.1 and HTTP/2. It names both: a server that also
+// serves without TLS takes from here whether it has to know HTTP/2 at all.
 func (c *certificate) config() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"h2", "http/1.1"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.held.Load(), nil },
 	}
 }
