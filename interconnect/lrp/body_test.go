@@ -66,7 +66,7 @@ func TestEndpoint_Spec10_AccountIsAskedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := 0
-	e, err := lrp.NewEndpoint(lrp.EndpointConfig{Self: home, Auth: key, Account: func(_ lrp.Addr, a lrp.Account) error {
+	e, err := lrp.NewEndpoint(lrp.EndpointConfig{Self: home, Auth: key, Account: func(_ lrp.Arrival, _ lrp.Addr, a lrp.Account) error {
 		if asked++; string(a.Credential) != "good" {
 			return lrp.ErrAccount
 		}

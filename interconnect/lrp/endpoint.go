@@ -16,10 +16,10 @@ type EndpointConfig struct {
 	Hello Hello // what it offers; the zero value is DefaultHello
 	Renew Renew // nil: it renews no certificates
 
-	Known   func(Addr) bool // whose proofs are taken on links; nil: nobody's
-	Prove   Prover          // nil: its HELLO is never signed
-	Auth    *AuthKey        // nil: no AUTH frames; its holder gets what they carry by Account
-	Account func(src Addr, a Account) error
+	Known   func(Addr) bool                              // whose proofs are taken on links; nil: nobody's
+	Prove   Prover                                       // nil: its HELLO is never signed
+	Auth    *AuthKey                                     // nil: no AUTH frames; its holder gets what they carry by Account
+	Account func(by Arrival, src Addr, a Account) error  // ErrAccount, or Later when there were too many wrong ones
 	Epoch   func() uint64                                // that it claims and can show by Gossip; nil: that of Hello
 	Admits  func(src Addr) bool                          // whose SLTP is served: of others the account is asked first (UNPROVEN); nil: everybody's
 	Gossip  func(src Addr, g Gossip) ([]Gossip, error)   // nil: it passes no revocation state on
@@ -77,17 +77,17 @@ func NewEndpoint(cfg EndpointConfig) (*Endpoint, error) {
 // Handle serves one frame at now, that came on no link, and returns the frames to
 // send back. It never fails: what is wrong becomes an ERROR frame.
 func (e *Endpoint) Handle(f Frame, now time.Time, serve Serve) []Frame {
-	return e.HandleOn(LinkID{}, f, now, serve)
+	return e.HandleBy(Arrival{}, f, now, serve)
 }
 
-// HandleOn is Handle for a frame that came on a link.
-func (e *Endpoint) HandleOn(link LinkID, f Frame, now time.Time, serve Serve) []Frame {
-	if code := e.judge(link, f, now); code != 0 {
+// HandleBy is Handle for a frame of which it is known by what it came.
+func (e *Endpoint) HandleBy(by Arrival, f Frame, now time.Time, serve Serve) []Frame {
+	if code := e.judge(by.Link, f, now); code != 0 {
 		return []Frame{ErrorFrame(f, code, 0)}
 	}
 	switch f.Type {
 	case TypeHello:
-		return []Frame{e.greet(link, f, now)}
+		return []Frame{e.greet(by.Link, f, now)}
 	case TypeResume:
 		return e.resume(f, now)
 	case TypeSLTP:
@@ -100,7 +100,7 @@ func (e *Endpoint) HandleOn(link LinkID, f Frame, now time.Time, serve Serve) []
 		}
 		return e.once(f, now, func() ([]Frame, bool) { return e.ask(f, m, serve) })
 	case TypeRenew, TypeAuth, TypeGossip, TypeContent:
-		return e.other(f, now)
+		return e.other(by, f, now)
 	case TypeAck, TypeError: // the end of something; an answer would loop
 		return nil
 	default:
@@ -248,7 +248,7 @@ func (e *Endpoint) ask(f Frame, m SLTP, serve Serve) (answer []Frame, ok bool) {
 	return frames(f, func() ([][]byte, Type, error) {
 		out, err := serve(f.Src, m)
 		if errors.Is(err, ErrLater) {
-			return nil, TypeSLTP, ErrLater
+			return nil, TypeSLTP, err
 		}
 		if err != nil {
 			return nil, TypeSLTP, errModule // whatever it is, it is not the frame's fault
@@ -271,8 +271,24 @@ var errModule = errors.New("lrp: the module does not work now")
 // told after which time to send the same again.
 var ErrLater = errors.New("lrp: no time now; ask again")
 
+// Later is ErrLater with a time of its own.
+type Later struct{ After time.Duration }
+
+func (l Later) Error() string { return ErrLater.Error() }
+func (l Later) Unwrap() error { return ErrLater }
+
+// waitOf is the advice of an ErrLater in ms, rounded up to whole seconds.
+func waitOf(err error) uint32 {
+	l, ok := errors.AsType[Later](err)
+	if !ok {
+		return laterMS
+	}
+	s := (min(max(l.After, 0), 24*time.Hour) + time.Second - 1) / time.Second
+	return uint32(s) * 1000 //nolint:gosec // at most a day
+}
+
 // other serves the frames that are no SLTP, each once.
-func (e *Endpoint) other(f Frame, now time.Time) []Frame {
+func (e *Endpoint) other(by Arrival, f Frame, now time.Time) []Frame {
 	var answer func() ([][]byte, Type, error)
 	switch f.Type {
 	case TypeRenew:
@@ -287,7 +303,7 @@ func (e *Endpoint) other(f Frame, now time.Time) []Frame {
 		}
 	case TypeAuth:
 		if e.cfg.Auth != nil && e.cfg.Account != nil {
-			answer = func() ([][]byte, Type, error) { return [][]byte{{}}, TypeAck, e.account(f) }
+			answer = func() ([][]byte, Type, error) { return [][]byte{{}}, TypeAck, e.account(by, f) }
 		}
 	case TypeGossip:
 		if e.cfg.Gossip != nil {
@@ -309,12 +325,12 @@ func (e *Endpoint) other(f Frame, now time.Time) []Frame {
 	return e.once(f, now, func() ([]Frame, bool) { return frames(f, answer) })
 }
 
-func (e *Endpoint) account(f Frame) error {
+func (e *Endpoint) account(by Arrival, f Frame) error {
 	a, err := e.cfg.Auth.Open(f)
 	if err != nil {
 		return err
 	}
-	return e.cfg.Account(f.Src, a)
+	return e.cfg.Account(by, f.Src, a)
 }
 
 // bodies answers a body of one type with bodies of the same type.
@@ -347,7 +363,7 @@ func frames(f Frame, answer func() ([][]byte, Type, error)) (out []Frame, ok boo
 	case errors.Is(err, ErrAccount):
 		return []Frame{ErrorFrame(f, CodeUnproven, 0)}, true
 	case errors.Is(err, ErrLater):
-		return []Frame{ErrorFrame(f, CodeFull, laterMS)}, false
+		return []Frame{ErrorFrame(f, CodeFull, waitOf(err))}, false
 	case err != nil || len(list) > MaxFrames:
 		return []Frame{ErrorFrame(f, CodeInternal, 0)}, false
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -18,6 +19,8 @@ type Exchanger interface {
 type Arrival struct {
 	Link   LinkID // zero: by none
 	Signed Addr   // who has signed for the very bytes that came, as in a file; zero: nobody
+
+	From netip.Addr // the network address that it came from; zero: the binding knows none
 }
 
 // Handler is the accepting side of a binding: it gets each frame and returns the

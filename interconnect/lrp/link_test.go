@@ -176,11 +176,11 @@ func TestEndpoint_Spec8_SignedHello(t *testing.T) {
 	if err != nil || again != id {
 		t.Errorf("%v, %v", again, err)
 	}
-	if got := e.HandleOn(id, tx.Next(lrp.TypeHello, p.hello(t, id, home)), start, nil); got[0].Type != lrp.TypeHello || !e.Proved(id, p.addr, start) {
+	if got := e.HandleBy(lrp.Arrival{Link: id}, tx.Next(lrp.TypeHello, p.hello(t, id, home)), start, nil); got[0].Type != lrp.TypeHello || !e.Proved(id, p.addr, start) {
 		t.Errorf("answer %v; proven: %v", got, e.Proved(id, p.addr, start))
 	}
 	lie := lrp.NewTransaction(home, device, start, lrp.Life)
-	if c := code(t, e.HandleOn(id, lie.Next(lrp.TypeHello, p.hello(t, id, home)), start, nil)); c != lrp.CodeUnproven {
+	if c := code(t, e.HandleBy(lrp.Arrival{Link: id}, lie.Next(lrp.TypeHello, p.hello(t, id, home)), start, nil)); c != lrp.CodeUnproven {
 		t.Errorf("a proof of another than the frame's source: %v, want UNPROVEN", c)
 	}
 }
@@ -203,8 +203,8 @@ func TestEndpoint_Spec5_ResumeOfAKnownSourceNeedsItsLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := lrp.LinkID(h.Link)
-	e.HandleOn(id, tx.Next(lrp.TypeHello, p.hello(t, id, home)), start, nil)
-	if got := e.HandleOn(id, tx.Resume(), start, nil); len(got) != 1 || got[0].Type != lrp.TypeSLTP {
+	e.HandleBy(lrp.Arrival{Link: id}, tx.Next(lrp.TypeHello, p.hello(t, id, home)), start, nil)
+	if got := e.HandleBy(lrp.Arrival{Link: id}, tx.Resume(), start, nil); len(got) != 1 || got[0].Type != lrp.TypeSLTP {
 		t.Errorf("%v", got)
 	}
 }

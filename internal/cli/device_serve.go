@@ -3,7 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
-	"errors"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -78,15 +78,20 @@ func serveDevice(ctx context.Context, cfg agentConfig, listen string) error {
 	defer os.Remove(filepath.Join(cfg.dir, urlFile)) //nolint:errcheck // a stale address is only a wrong hint
 	srv := httpd.NewServer(gctx, handler)
 	g.Go(func() error { a.run(gctx); return nil })
-	serveIn(gctx, g, srv, ln, "device")
+	serveIn(gctx, g, srv, ln, nil, "device")
 	fmt.Fprintln(cfg.env.Stdout, url)
 	return g.Wait()
 }
 
 // serveIn has a group serve until its context ends; what was begun may then end, too.
-func serveIn(ctx context.Context, g *errgroup.Group, srv *http.Server, ln net.Listener, what string) {
+// With secret it serves HTTPS, too, on the same listener.
+func serveIn(ctx context.Context, g *errgroup.Group, srv *http.Server, ln net.Listener, secret *tls.Config, what string) {
+	serve := func() error { return unlessClosed(srv.Serve(ln)) }
+	if secret != nil {
+		serve = func() error { return serveBoth(srv, ln, secret) }
+	}
 	g.Go(func() error {
-		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		if err := serve(); err != nil {
 			return fmt.Errorf("serve the %s: %w", what, err)
 		}
 		return nil

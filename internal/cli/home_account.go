@@ -128,6 +128,8 @@ func show(ctx context.Context, link *lrphttp.Client, src, dst lrp.Addr, a lrp.Ac
 		err := tx.Check(got)
 		if e, ok := errors.AsType[*lrp.Error](err); ok && e.Code == lrp.CodeUnproven {
 			return home.ErrAccount
+		} else if ok && e.Code == lrp.CodeFull {
+			return home.AccountLater{RetryMS: int64(e.RetryMS)}
 		}
 		if err != nil {
 			return err
@@ -156,7 +158,7 @@ func acceptedAccounts(file string) (func(lrp.Account) bool, error) {
 		}
 		kind, credential, ok := strings.Cut(line, ":")
 		if !ok || kind == "" || len(credential) < minCredential {
-			return nil, fmt.Errorf("%s, line %d: want KIND:CREDENTIAL, of at least %d characters, because nobody counts guesses", file, n+1, minCredential)
+			return nil, fmt.Errorf("%s, line %d: want KIND:CREDENTIAL, of at least %d characters, because guesses are slowed down, not ended", file, n+1, minCredential)
 		}
 		known[accountSum(kind, []byte(credential))] = true
 	}

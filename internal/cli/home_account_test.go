@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lares-drm/lares/internal/needs"
 )
@@ -60,8 +61,18 @@ func TestAuth_ALibraryAsksForTheCard(t *testing.T) {
 	if a := fetch(); a.code != statusRefused || !strings.Contains(a.stderr, "does not know the account") {
 		t.Errorf("with a wrong card: status %d: %s", a.code, a.stderr)
 	}
+	a := fetch()
+	for n := 0; a.code == statusRefused && n < 12; n++ { // five are answered at once, and the waits grow
+		a = fetch()
+	}
+	if a.code != statusLater || !strings.Contains(a.stderr, "because wrong ones were shown") {
+		t.Errorf("after guesses: status %d: %s", a.code, a.stderr)
+	}
 	account(card)
-	if a := fetch(); a.code != statusDone {
+	for end := time.Now().Add(time.Minute); a.code == statusLater && time.Now().Before(end); time.Sleep(time.Second / 4) {
+		a = fetch()
+	}
+	if a.code != statusDone {
 		t.Fatalf("with the card: status %d: %s", a.code, a.stderr)
 	}
 	if got := sum(d.heldAtHome(t, bought)); got != 2 {

@@ -24,10 +24,34 @@ func (f *tlsFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.key, "tls-key", "", "PEM file (0600) of its key")
 }
 
-// certificate is the one that new connections get.
+// check reports flags that do not go together.
+func (f *tlsFlags) check() error {
+	if f.listen == "" && f.cert+f.key != "" {
+		return usage("--tls-cert and --tls-key need --tls-listen")
+	}
+	if f.listen != "" && (f.cert == "" || f.key == "") {
+		return usage("--tls-listen needs --tls-cert and --tls-key")
+	}
+	return nil
+}
+
+// listener opens the address; nil when there is none.
+func (f *tlsFlags) listener(ctx context.Context) (net.Listener, error) {
+	if f.listen == "" {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", f.listen)
+	if err != nil {
+		return nil, fmt.Errorf("serve by TLS: %w", err)
+	}
+	return l, nil
+}
+
+// certificate is the one that new connections get, of two files; without them there
+// is none.
 type certificate struct {
-	flags tlsFlags
-	held  atomic.Pointer[tls.Certificate]
+	cert, key string
+	held      atomic.Pointer[tls.Certificate]
 }
 
 // load has new connections get what is in the files now.
@@ -46,17 +70,14 @@ func (c *certificate) check() error {
 }
 
 func (c *certificate) read() (*tls.Certificate, error) {
-	if c.flags.listen == "" {
-		if c.flags.cert+c.flags.key != "" {
-			return nil, usage("--tls-cert and --tls-key need --tls-listen")
-		}
+	if c.cert+c.key == "" {
 		return nil, nil //nolint:nilnil // there is none
 	}
-	key, err := secretFile(c.flags.key)
+	key, err := secretFile(c.key)
 	if err != nil {
 		return nil, fmt.Errorf("read the key of TLS: %w", err)
 	}
-	cert, err := os.ReadFile(c.flags.cert)
+	cert, err := os.ReadFile(c.cert)
 	if err != nil {
 		return nil, fmt.Errorf("read the certificates of TLS: %w", err)
 	}
@@ -67,23 +88,30 @@ func (c *certificate) read() (*tls.Certificate, error) {
 	return &pair, nil
 }
 
-// listen opens the address; nil when there is none.
-func (c *certificate) listen(ctx context.Context) (net.Listener, error) {
-	if c.flags.listen == "" {
-		return nil, nil //nolint:nilnil // see above
-	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", c.flags.listen)
-	if err != nil {
-		return nil, fmt.Errorf("serve by TLS: %w", err)
-	}
-	return l, nil
-}
-
-// config is for a server of HTTP/1.1 and HTTP/2.
+// config is for a server of HTTP/1.1 and HTTP/2. It names both: a server that also
+// serves without TLS takes from here whether it has to know HTTP/2 at all.
 func (c *certificate) config() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"h2", "http/1.1"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.held.Load(), nil },
+	}
+}
+
+// follow reads the files anew at each SIGHUP until ctx ends. What cannot be read
+// changes nothing.
+func (c *certificate) follow(ctx context.Context, hup <-chan os.Signal, log *slog.Logger) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+		}
+		if err := c.load(); err != nil {
+			log.LogAttrs(ctx, slog.LevelError, "certificate not read anew; the old one is used", slog.Any("error", err))
+			continue
+		}
+		log.LogAttrs(ctx, slog.LevelInfo, "certificate read anew", slog.Time("until", c.held.Load().Leaf.NotAfter))
 	}
 }
 

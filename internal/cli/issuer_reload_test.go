@@ -49,7 +49,9 @@ func (s *shopTest) writeTLS(serial int64) {
 
 // asked is the serial number that a new connection was shown, and a status.
 func asked(ctx context.Context, url, token string) (serial int64, status int, err error) {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // the test looks at the serial number
+	tr := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // the test looks at the serial number
+	defer tr.CloseIdleConnections()
+	client := &http.Client{Transport: tr}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/api/v1/offers", nil)
 	if err != nil {
 		return 0, 0, err
@@ -60,7 +62,9 @@ func asked(ctx context.Context, url, token string) (serial int64, status int, er
 		return 0, 0, err
 	}
 	defer res.Body.Close()
-	_, err = io.Copy(io.Discard, res.Body)
+	if _, err = io.Copy(io.Discard, res.Body); err == nil && res.ProtoMajor != 2 {
+		err = fmt.Errorf("it came by %s", res.Proto)
+	}
 	return res.TLS.PeerCertificates[0].SerialNumber.Int64(), res.StatusCode, err
 }
 

@@ -80,7 +80,7 @@ certificate of TLS anew; no request is dropped. SIGTERM lets what was begun end.
 	}
 	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:7720", "address to serve on")
 	cmd.Flags().StringVar(&f.url, "url", "", "where households reach this issuer: what claim codes' URLs begin with; default: the address served on")
-	cmd.Flags().StringVar(&f.accounts, "accounts", "", "file (0600) with a line KIND:CREDENTIAL for each customer: households show theirs before they are answered (lares home account); default: nobody is asked")
+	cmd.Flags().StringVar(&f.accounts, "accounts", "", "file (0600) with a line KIND:CREDENTIAL for each customer: households show theirs before they are answered (lares home account), and wrong ones are slowed down; default: nobody is asked")
 	cmd.Flags().StringVar(&f.speke.credentials, "speke", "", "file (0600) with user:password of packagers: serve them keys by SPEKE v2; default: off")
 	cmd.Flags().BoolVar(&f.speke.clear, "speke-clear", false, "give packagers keys in the clear, where TLS protects them")
 	cmd.Flags().StringVar(&f.metrics, "metrics", "", "serve figures for Prometheus on this loopback address, such as 127.0.0.1:9720; default: off")
@@ -123,7 +123,7 @@ func serveIssuer(ctx context.Context, env *Env, f issuerFlags) (err error) {
 	hup, noMore := hangups()
 	defer noMore()
 	s := &issuerServer{
-		env: env, flags: f, cfg: cfg, db: db, module: module, listener: listener, cert: certificate{flags: f.tls}, trial: t,
+		env: env, flags: f, cfg: cfg, db: db, module: module, listener: listener, cert: certificate{cert: f.tls.cert, key: f.tls.key}, trial: t,
 	}
 	if s.metrics, err = metrics.New(env.Now, countedEvents()...); err != nil {
 		return err
@@ -179,10 +179,13 @@ type issuerServer struct {
 
 // prepare reads what is needed to serve.
 func (s *issuerServer) prepare(ctx context.Context) (err error) {
+	if err := s.flags.tls.check(); err != nil {
+		return err
+	}
 	if err := s.cert.load(); err != nil {
 		return err
 	}
-	if s.secure, err = s.cert.listen(ctx); err != nil {
+	if s.secure, err = s.flags.tls.listener(ctx); err != nil {
 		return err
 	}
 	if s.secure != nil {
@@ -240,7 +243,7 @@ func (s *issuerServer) routes(desk *operator.Desk) (http.Handler, error) {
 		return nil, err
 	}
 	api, err := issuerapi.New(issuerapi.Config{
-		Issuer: s.issuer, Store: s.db, Desk: desk, TREM: s.module, Now: s.env.Now, Log: s.log, FramesPath: lrphttp.Path, Frames: lrphttp.Handler(s.issuer.Handle),
+		Issuer: s.issuer, Store: s.db, Desk: desk, TREM: s.module, Now: s.env.Now, Log: s.log, FramesPath: lrphttp.Path, Frames: &lrphttp.Server{Frames: s.issuer.FrameBy, From: issuer.Caller},
 		About: issuerapi.About{Name: s.cfg.Name, Issuer: s.cfg.Issuer, Device: s.cfg.Device},
 		URL:   s.public, QR: httpd.QR, Pages: pages,
 	})

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -31,6 +32,8 @@ import (
 
 type relayFlags struct {
 	listen, upstream, unix, upstreamUnix string
+	upstreamCA                           string
+	cert, key                            string
 	routes                               []string
 }
 
@@ -55,9 +58,14 @@ nothing: what it cannot pass on is said again by who wanted it. Devices pair, ge
 play with the relay's address in the place of the house's. Relays may stand in a row;
 a frame crosses at most 8 hops.
 
+With a certificate it serves TLS (HTTP/2 and 1.1) and HTTP on its one address, as a
+house does. One of the household's CA (lares home certify) is for devices that know the
+house by https: they then know the relay. SIGHUP has the files read anew.
+
 GET /metrics counts what was carried, on this machine only; it names nobody.`,
 		Example: `  lares relay serve --listen :7711 --upstream http://192.168.1.10:7710
   lares relay serve --listen 127.0.0.1:7712 --upstream http://127.0.0.1:7711   # a second one in a row
+  lares relay serve --listen :7711 --upstream https://192.168.1.10:7710 --upstream-ca ca.pem --tls-cert cert.pem --tls-key key.pem
   lares relay serve --unix /run/lares/relay.sock --upstream http://127.0.0.1:7710
   lares relay serve --upstream http://127.0.0.1:7711 --upstream-unix /run/lares/relay.sock`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.serve(cmd.Context(), env) },
@@ -67,12 +75,24 @@ GET /metrics counts what was carried, on this machine only; it names nobody.`,
 	cmd.Flags().StringVar(&f.unix, "unix", "", "socket in the file system by which programs of this machine hand frames in, too")
 	cmd.Flags().StringVar(&f.upstreamUnix, "upstream-unix", "", "socket of a relay on this machine by which frames go on; all else goes to --upstream")
 	cmd.Flags().StringArrayVar(&f.routes, "route", nil, "ADDRESS=URL: another way for frames to one address; may be repeated")
+	cmd.Flags().StringVar(&f.upstreamCA, "upstream-ca", "", "file with the household's CA (lares home certify): what is reached by https has a certificate of it; default: one that the world knows")
+	cmd.Flags().StringVar(&f.cert, "tls-cert", "", "PEM file of certificates, leaf first: serve TLS, too")
+	cmd.Flags().StringVar(&f.key, "tls-key", "", "PEM file (0600) of their key")
 	_ = cmd.MarkFlagRequired("upstream")
 	return cmd
 }
 
 func (f *relayFlags) serve(ctx context.Context, env *Env) (err error) {
 	log := slog.New(slog.NewTextHandler(env.Stderr, nil))
+	if (f.cert == "") != (f.key == "") {
+		return usage("--tls-cert and --tls-key go together")
+	}
+	cert := &certificate{cert: f.cert, key: f.key}
+	if err := cert.load(); err != nil {
+		return err
+	}
+	hup, noMore := hangups()
+	defer noMore()
 	r, err := newCarrier(f, env.Now)
 	if err != nil {
 		return err
@@ -96,7 +116,12 @@ func (f *relayFlags) serve(ctx context.Context, env *Env) (err error) {
 		}
 		g.Go(func() error { return (&unix.Server{Frames: r.frames}).Serve(gctx, socket) })
 	}
-	serveIn(gctx, g, srv, listener, "relay")
+	var secret *tls.Config
+	if f.cert != "" {
+		secret = cert.config()
+		g.Go(func() error { cert.follow(gctx, hup, log); return nil })
+	}
+	serveIn(gctx, g, srv, listener, secret, "relay")
 	log.LogAttrs(ctx, slog.LevelInfo, "relay serves", slog.Any("address", r.relay.Self))
 	fmt.Fprintln(env.Stdout, "http://"+reachable(listener.Addr()))
 	return g.Wait()
@@ -139,7 +164,11 @@ func newCarrier(f *relayFlags, now func() time.Time) (*carrier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the relay's address: %w", err)
 	}
-	r := &carrier{now: now, room: make(chan struct{}, maxCarried), up: newWays()}
+	tr, err := houseTransport(f.upstreamCA)
+	if err != nil {
+		return nil, err
+	}
+	r := &carrier{now: now, room: make(chan struct{}, maxCarried), up: newWays(tr)}
 	r.relay = lrp.Relay{Self: lrp.AddrOf(spki), Default: lrp.Next(f.upstream)}
 	if f.upstreamUnix != "" {
 		r.relay.Default = unixWay + lrp.Next(f.upstreamUnix)
@@ -209,6 +238,7 @@ func (r *carrier) handler(upstream string) (http.Handler, error) {
 			p.Out.Header.Set(hopsHeader, strconv.Itoa(hopsOf(p.In)+1))
 			p.Out.Header.Del("X-Forwarded-For")
 		},
+		Transport:     r.up.web.Transport,
 		FlushInterval: -1,
 		ErrorLog:      quietLog(),
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {

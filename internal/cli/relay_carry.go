@@ -95,17 +95,22 @@ const unixWay = "unix:"
 // ways are the relay's neighbors. By HTTP a link's name goes with each request; a
 // socket's connection is a link, so each link has one of its own there.
 type ways struct {
+	web   *http.Client
 	mu    sync.Mutex
 	links map[lrp.LinkID]*unix.Client // guarded by mu
 	order []lrp.LinkID                // guarded by mu; oldest first
 }
 
-func newWays() *ways { return &ways{links: map[lrp.LinkID]*unix.Client{}} }
+// newWays returns the ways of a relay; tr is nil for http.DefaultTransport.
+func newWays(tr http.RoundTripper) *ways {
+	web := &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &ways{web: web, links: map[lrp.LinkID]*unix.Client{}}
+}
 
 func (w *ways) pass(ctx context.Context, to lrp.Next, link lrp.LinkID, f lrp.Frame) ([]lrp.Frame, error) {
 	path, socket := strings.CutPrefix(string(to), unixWay)
 	if !socket {
-		return (&lrphttp.Client{URL: string(to)}).Pass(ctx, link, f)
+		return (&lrphttp.Client{URL: string(to), HTTP: w.web}).Pass(ctx, link, f)
 	}
 	w.mu.Lock()
 	c := w.links[link]

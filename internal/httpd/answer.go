@@ -74,6 +74,9 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 	if shop, ok := errors.AsType[*home.ShopError](err); ok {
 		return Problem{Status: http.StatusForbidden, Code: "shop_refused", Detail: shopWords(shop), RetryMS: shop.RetryMS}
 	}
+	if l, ok := errors.AsType[home.AccountLater](err); ok {
+		return Problem{Status: http.StatusTooManyRequests, Code: "account_later", Detail: accountLaterWords(l), RetryMS: l.RetryMS}
+	}
 	for _, k := range []struct {
 		err    error
 		status int

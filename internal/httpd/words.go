@@ -294,6 +294,11 @@ func shopWords(e *home.ShopError) string {
 	return s
 }
 
+// accountLaterWords says why an account is not looked at, and what helps.
+func accountLaterWords(l home.AccountLater) string {
+	return "The shop or library looks at no account from here for " + span(l.RetryMS) + ", because wrong ones were shown. Check this house's account (lares home account), and ask again then."
+}
+
 // clockWords says how well the secure player knows the time.
 func clockWords(c trem.ClockStatus) string {
 	switch c.Quality {

@@ -41,11 +41,11 @@ func (h *Home) FrameBy(ctx context.Context, by lrp.Arrival, f lrp.Frame) []lrp.F
 		return h.forMember(ctx, e, by, f)
 	}
 	if m, ok := letterIn(f); ok {
-		return e.HandleOn(by.Link, f, h.cfg.Now(), func(src lrp.Addr, _ lrp.SLTP) ([]lrp.SLTP, error) {
+		return e.HandleBy(by, f, h.cfg.Now(), func(src lrp.Addr, _ lrp.SLTP) ([]lrp.SLTP, error) {
 			return h.post(ctx, ident.Device(src), m)
 		})
 	}
-	return e.HandleOn(by.Link, f, h.cfg.Now(), func(src lrp.Addr, m lrp.SLTP) ([]lrp.SLTP, error) {
+	return e.HandleBy(by, f, h.cfg.Now(), func(src lrp.Addr, m lrp.SLTP) ([]lrp.SLTP, error) {
 		got, err := h.cfg.Module.Receive(ctx, trem.SLTPMessage{CID: m.CID, Bytes: m.Message})
 		if err != nil {
 			h.log.LogAttrs(ctx, slog.LevelWarn, "message not served", slog.Any("from", src), slog.Any("error", err))

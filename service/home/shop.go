@@ -47,6 +47,12 @@ var (
 	ErrAccount   = errors.New("home: the shop does not accept the account of this house")
 )
 
+// AccountLater is an error of a Courier: wrong accounts were shown to the shop from
+// where this house is, or at this account's name, and it looks at none for a time.
+type AccountLater struct{ RetryMS int64 }
+
+func (AccountLater) Error() string { return "home: the shop looks at no account now" }
+
 // pending is a request that has no final answer yet. Its ID never changes, so
 // a shop that answered one whose answer was lost gives the same answer again.
 type pending struct {

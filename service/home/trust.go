@@ -81,17 +81,7 @@ type trustState struct {
 // OpenTLS reads the household's CA, or makes one where there is none or the old one
 // has less than a year left. device is the house's module.
 func OpenTLS(dir string, device ident.Device, now func() time.Time) (*TLS, error) {
-	t := &TLS{now: now, served: map[served]*tls.Certificate{}}
-	var st trustState
-	if info, err := os.Stat(filepath.Join(dir, trustFile)); err == nil && info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("home: %s can be read by others than its owner: chmod 600", trustFile)
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("home: %w", err)
-	}
-	err := load(dir, trustFile, &st)
-	if err == nil && st.CA != nil {
-		err = t.read(&st)
-	}
+	t, err := readTLS(dir, now)
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +94,42 @@ func OpenTLS(dir string, device ident.Device, now func() time.Time) (*TLS, error
 		return nil, fmt.Errorf("home: make a key: %w", err)
 	}
 	return t, nil
+}
+
+// readTLS reads the household's CA, where there is one.
+func readTLS(dir string, now func() time.Time) (*TLS, error) {
+	t := &TLS{now: now, served: map[served]*tls.Certificate{}}
+	var st trustState
+	if info, err := os.Stat(filepath.Join(dir, trustFile)); err == nil && info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("home: %s can be read by others than its owner: chmod 600", trustFile)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("home: %w", err)
+	}
+	err := load(dir, trustFile, &st)
+	if err == nil && st.CA != nil {
+		err = t.read(&st)
+	}
+	return t, err
+}
+
+// ErrNoCA is returned where a house has no CA yet.
+var ErrNoCA = errors.New("home: this house has no CA yet: it is made when the house is served for the first time")
+
+// CertifyRelay makes a key and a certificate under the household's CA, for a relay of
+// this house: devices know it as they know the house. It is good for 90 days.
+func CertifyRelay(dir string, now func() time.Time) (cert *tls.Certificate, ca *x509.Certificate, err error) {
+	t, err := readTLS(dir, now)
+	if err == nil && t.ca == nil {
+		err = ErrNoCA
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if t.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return nil, nil, fmt.Errorf("home: make a key: %w", err)
+	}
+	cert, err = t.issue(served{})
+	return cert, t.ca, err
 }
 
 func (t *TLS) read(st *trustState) (err error) {

@@ -44,9 +44,15 @@ const serveTimeout = 30 * time.Second
 // A message that was begun is served to its end even when the caller's
 // connection is gone: the answer is kept, and the repeat gets it.
 func (i *Issuer) Handle(ctx context.Context, f lrp.Frame) []lrp.Frame {
+	return i.FrameBy(ctx, lrp.Arrival{}, f)
+}
+
+// FrameBy is Handle for a frame of which it is known by what it came: wrong accounts
+// are counted by that.
+func (i *Issuer) FrameBy(ctx context.Context, by lrp.Arrival, f lrp.Frame) []lrp.Frame {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), serveTimeout)
 	defer cancel()
-	return i.endpoint.Handle(f, i.cfg.Now(), func(_ lrp.Addr, m lrp.SLTP) ([]lrp.SLTP, error) {
+	return i.endpoint.HandleBy(by, f, i.cfg.Now(), func(_ lrp.Addr, m lrp.SLTP) ([]lrp.SLTP, error) {
 		out, err := i.receive(ctx, trem.SLTPMessage{CID: m.CID, Bytes: m.Message})
 		if err != nil {
 			i.cfg.Log.LogAttrs(ctx, slog.LevelError, "message not served", slog.Any("error", err))

@@ -79,7 +79,7 @@ func (m *million) house(t *testing.T) lrp.Handler {
 	}})
 	must(t, err)
 	return func(_ context.Context, by lrp.Arrival, f lrp.Frame) []lrp.Frame {
-		return e.HandleOn(by.Link, f, lrptest.Start(), nil)
+		return e.HandleBy(by, f, lrptest.Start(), nil)
 	}
 }
 

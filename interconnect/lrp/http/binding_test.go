@@ -65,7 +65,7 @@ func TestHTTP_Spec6_Events(t *testing.T) {
 	held := lrp.Kept{}
 	srv := httptest.NewServer(&lrphttp.Server{
 		Frames: func(_ context.Context, by lrp.Arrival, f lrp.Frame) []lrp.Frame {
-			return e.HandleOn(by.Link, f, start, nil)
+			return e.HandleBy(by, f, start, nil)
 		},
 		Wait: func(ctx context.Context, link lrp.LinkID, after uint64) ([]lrp.Kept, error) {
 			if !e.Proved(link, p.Addr, start) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -35,6 +36,9 @@ type Server struct {
 	// numbers above after. It waits for a first one until ctx ends and then returns
 	// none. An error is a link that nobody is proven on. Nil: nothing is pushed.
 	Wait func(ctx context.Context, link lrp.LinkID, after uint64) ([]lrp.Kept, error)
+	// From is the network address that a request came from, for who counts by it; nil:
+	// nobody does.
+	From func(*http.Request) netip.Addr
 }
 
 // Handler serves frames of peers that need no proof: see Server.
@@ -60,8 +64,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	by := lrp.Arrival{}
 	by.Link, _ = lrp.ParseLinkID(r.Header.Get(LinkHeader)) // one that is none proves nothing
+	if s.From != nil {
+		by.From = s.From(r)
+	}
 	var out []byte
 	for _, a := range s.Frames(r.Context(), by, f) {
+		advise(h, a)
 		b, err := a.Encode()
 		if err != nil || len(out)+len(b) > MaxAnswer {
 			http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
@@ -71,6 +79,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.Set("Content-Type", TypeFrames)
 	w.Write(out) //nolint:errcheck // the peer is gone: it will ask again
+}
+
+// advise says in the header, too, after which time an ERROR is worth another try: for
+// what stands between the couriers and reads no frames (RFC 9110, 10.2.3).
+func advise(h http.Header, a lrp.Frame) {
+	if a.Type != lrp.TypeError {
+		return
+	}
+	if e, err := lrp.ParseError(a.Body); err == nil && e.RetryMS > 0 {
+		h.Set("Retry-After", strconv.FormatUint((uint64(e.RetryMS)+999)/1000, 10))
+	}
 }
 
 // back sends what waits: as events for as long as the peer listens, or once.

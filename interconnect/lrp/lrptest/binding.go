@@ -198,7 +198,7 @@ func repeated(t *testing.T, b Binding) {
 	}
 	served := 0
 	connect := b.Serve(t, Accepting{Self: relay, Frames: func(_ context.Context, by lrp.Arrival, f lrp.Frame) []lrp.Frame {
-		return e.HandleOn(by.Link, f, Start(), func(_ lrp.Addr, m lrp.SLTP) ([]lrp.SLTP, error) {
+		return e.HandleBy(by, f, Start(), func(_ lrp.Addr, m lrp.SLTP) ([]lrp.SLTP, error) {
 			served++
 			return []lrp.SLTP{m}, nil
 		})
@@ -255,7 +255,7 @@ func door(t *testing.T, p *Party) (Accepting, *lrp.Mailbox) {
 	a := Accepting{Self: relay, Frames: func(_ context.Context, by lrp.Arrival, f lrp.Frame) []lrp.Frame {
 		switch {
 		case f.Type == lrp.TypeHello:
-			return e.HandleOn(by.Link, f, Start(), nil)
+			return e.HandleBy(by, f, Start(), nil)
 		case by.Signed != f.Src && !e.Proved(by.Link, f.Src, Start()):
 			return []lrp.Frame{lrp.ErrorFrame(f, lrp.CodeUnproven, 0)}
 		}

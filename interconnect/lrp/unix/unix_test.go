@@ -119,7 +119,7 @@ func TestUnix_Spec12_ALinkEndsWithItsConnection(t *testing.T) {
 	path := serve(t, &unix.Server{
 		Frames: func(_ context.Context, by lrp.Arrival, f lrp.Frame) []lrp.Frame {
 			link.Store(by.Link)
-			return e.HandleOn(by.Link, f, lrptest.Start(), nil)
+			return e.HandleBy(by, f, lrptest.Start(), nil)
 		},
 		Closed: func(id lrp.LinkID) { e.Close(id); closed <- id },
 	})
