@@ -14,8 +14,8 @@ import (
 )
 
 func newIssuerDBCmd(env *Env, dir *string) *cobra.Command {
-	cmd := &cobra.Command{Use: "db", Short: "The issuer's database: check it, back it up"}
-	cmd.AddCommand(newDBCheckCmd(env, dir), newDBBackupCmd(env, dir), newDBInitCmd(env))
+	cmd := &cobra.Command{Use: "db", Short: "The issuer's database: check it, back it up, bring it to another version"}
+	cmd.AddCommand(newDBCheckCmd(env, dir), newDBBackupCmd(env, dir), newDBInitCmd(env), newDBMigrateCmd(env, dir))
 	return cmd
 }
 

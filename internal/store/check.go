@@ -120,9 +120,9 @@ func CheckSQLite(ctx context.Context, path string) (out Checked, err error) {
 // CheckPostgres looks at the rules between the tables of a database. Its pages
 // are the server's to check (pg_amcheck).
 func CheckPostgres(ctx context.Context, dsn string) (out Checked, err error) {
-	cfg, err := pgx.ParseConfig(dsn)
+	cfg, err := pgConfig(dsn)
 	if err != nil {
-		return out, errors.New("store: the connection string is malformed") // it may hold a password
+		return out, err
 	}
 	c, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {

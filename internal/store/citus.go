@@ -128,9 +128,9 @@ func Distribute(ctx context.Context, dsn string) (done int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	cfg, err := pgx.ParseConfig(dsn)
+	cfg, err := pgConfig(dsn)
 	if err != nil {
-		return 0, errors.New("store: the connection string is malformed")
+		return 0, err
 	}
 	c, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {

@@ -26,14 +26,16 @@ const (
 	pgLeave = time.Second
 	// pgMigrate is the key of the lock that migrations hold.
 	pgMigrate = 0x6c61726573
+	// pgName is what the server's list of connections calls an issuer's.
+	pgName = "lares issuer"
 )
 
 // OpenPostgres opens a database of a PostgreSQL server, version 15 or newer,
 // by its connection string. Several issuers may share it.
 func OpenPostgres(ctx context.Context, dsn string) (*Store, error) {
-	cfg, err := pgx.ParseConfig(dsn)
+	cfg, err := pgConfig(dsn)
 	if err != nil {
-		return nil, errors.New("store: the connection string is malformed") // it may hold a password
+		return nil, err
 	}
 	e := &pgEngine{cfg: cfg, free: make(chan *pgx.Conn, pgConns), patience: pgPatience}
 	for range pgConns {
@@ -43,6 +45,21 @@ func OpenPostgres(ctx context.Context, dsn string) (*Store, error) {
 		return nil, errors.Join(err, e.close())
 	}
 	return newStore(e), nil
+}
+
+// pgConfig reads a connection string.
+func pgConfig(dsn string) (*pgx.ConnConfig, error) {
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, errors.New("store: the connection string is malformed") // it may hold a password
+	}
+	cfg.RuntimeParams["application_name"] = pgName
+	return cfg, nil
+}
+
+// pgAlone waits until nobody else migrates, for as long as the transaction lasts.
+func pgAlone(ctx context.Context, c conn) error {
+	return c.query(ctx, func(func(...any) error) error { return nil }, "SELECT pg_advisory_xact_lock($1)", int64(pgMigrate))
 }
 
 type pgEngine struct {
@@ -63,7 +80,7 @@ func (e *pgEngine) start(ctx context.Context) error {
 			}
 		}
 		return inTx(ctx, c, pgx.TxOptions{}, func(ctx context.Context, c conn) error {
-			if err := c.query(ctx, func(func(...any) error) error { return nil }, "SELECT pg_advisory_xact_lock($1)", int64(pgMigrate)); err != nil {
+			if err := pgAlone(ctx, c); err != nil {
 				return err
 			}
 			return migrate(ctx, c)
