@@ -102,7 +102,9 @@ func (d *demo) makeShop(ctx context.Context) error {
 }
 
 // packFilm protects the film once a title, each with keys of its own.
-func (d *demo) packFilm(ctx context.Context) error {
+func (d *demo) packFilm(ctx context.Context) error { return d.packTitles(ctx, d.titles("", "")) }
+
+func (d *demo) packTitles(ctx context.Context, titles []demoTitle) error {
 	var in []string
 	for _, name := range []string{film.SD, film.HD, film.Poster} {
 		data, err := film.Files.ReadFile(name)
@@ -120,7 +122,7 @@ func (d *demo) packFilm(ctx context.Context) error {
 	if err := os.MkdirAll(d.path("packed"), 0o700); err != nil {
 		return err
 	}
-	for _, t := range d.titles("", "") {
+	for _, t := range titles {
 		if _, err := d.must(ctx, "pack", in[0], in[1], "--poster", in[2], "--title", t.title, "--content", string(t.id), "--scheme", t.scheme,
 			"--to", d.path("shop", "delivery.der"), "--authority", d.caURL, "--out", d.packed(t.id)); err != nil {
 			return err

@@ -2,26 +2,20 @@ package cli
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"net"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/lares-drm/lares/interconnect/lrp"
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
-	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/trem"
@@ -107,9 +101,13 @@ func newHomeServeCmd(env *Env, dir *string) *cobra.Command {
 		Short: "Serve the house until interrupted; the first line printed is its URL",
 		Long: `Serve the house's pages, browser playback, and its devices.
 
+A house that is not founded yet begins on its first page: open the URL, and type the
+setup code that is printed and the invitation that you got.
+
 The pages answer on this machine only. From another machine use an ssh tunnel:
 browsers play protected films on localhost or over HTTPS only.`,
-		Example: `  lares home serve --ca http://ca.example:7700
+		Example: `  lares home serve                                    # a new house: begin it on its first page
+  lares home serve --ca http://ca.example:7700
   lares home serve --dir ./house --listen 127.0.0.1:7710 --ca http://127.0.0.1:7700
   lares home serve --listen :7710 --ca http://ca.example:7700   # devices of the network may pair
   lares home serve --listen :7710 --announce=false               # and have to be told the address`,
@@ -119,7 +117,7 @@ browsers play protected films on localhost or over HTTPS only.`,
 		},
 	}
 	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:7710", "address to serve on")
-	cmd.Flags().StringVar(&f.ca, "ca", "", "URL of the certification authority; without it nothing new is learned")
+	cmd.Flags().StringVar(&f.ca, "ca", "", "URL of the certification authority; default: that of the invitation with which the house was begun on its pages; without one nothing new is learned")
 	cmd.Flags().BoolVar(&f.announce, "announce", true, "let devices of the network find the house (DNS-SD); it says no name and no title. Never when the house is served on this machine only")
 	cmd.Flags().StringVar(&f.folder, "folder", "", "a folder, as on a stick, by which devices without a network exchange letters (lares device carry); it may come and go")
 	cmd.Flags().StringSliceVar(&f.mirrors, "mirror", nil, "address of a server that has packed titles, too, each in a folder of its ID; devices download from there first")
@@ -127,112 +125,12 @@ browsers play protected films on localhost or over HTTPS only.`,
 	return cmd
 }
 
-// firstLearn bounds the visit to the authority before the house serves.
-const firstLearn = 5 * time.Second
-
 // maxMirror bounds a mirror's address, in bytes: with a title's it fits into a CONTENT
 // frame. Source: local.
 const maxMirror = 512
 
 // urlFile is where a running home server tells the other commands its address.
 const urlFile = "url"
-
-func serveHome(ctx context.Context, env *Env, f homeFlags) (err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	for _, m := range f.mirrors {
-		if u, err := url.Parse(m); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || len(m) > maxMirror {
-			return usage("--mirror %q is no address of a server, such as http://nas.local/films", m)
-		}
-	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", f.listen)
-	if err != nil {
-		return fmt.Errorf("serve the house: %w", err)
-	}
-	defer listener.Close() //nolint:errcheck // the server has closed it before
-	module, stop, err := startTREM(filepath.Join(f.dir, "trem"))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, stop()) }()
-	log := slog.New(slog.NewTextHandler(env.Stderr, nil))
-	h, handler, secret, err := buildHome(ctx, env, f, module, log)
-	if err != nil {
-		return err
-	}
-	if f.ca != "" { // what was revoked while the house was off is known before it serves
-		first, done := context.WithTimeout(ctx, firstLearn)
-		_ = h.Learn(first) // an authority that is away is in the log and on the health page
-		done()
-	}
-	address := "http://" + reachable(listener.Addr())
-	if err := writeURL(f.dir, address); err != nil {
-		return err
-	}
-	defer os.Remove(filepath.Join(f.dir, urlFile)) //nolint:errcheck // a stale address is only a wrong hint
-	srv := httpd.NewServer(ctx, handler)
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return h.Run(gctx) })
-	if f.announce {
-		g.Go(func() error { announceHome(gctx, listener.Addr(), module, log); return nil })
-	}
-	if f.folder != "" {
-		g.Go(func() error { sweepFolder(gctx, f.folder, h, module, env.Now, log); return nil })
-	}
-	if f.ca != "" {
-		g.Go(func() error { keepRenewed(gctx, module, f.ca, env.Now, log); return nil })
-	}
-	g.Go(func() error {
-		if err := serveBoth(srv, listener, secret.Config()); err != nil {
-			return fmt.Errorf("serve the house: %w", err)
-		}
-		return nil
-	})
-	g.Go(func() error {
-		<-gctx.Done()
-		cancel() // event streams end
-		grace, done := context.WithTimeout(context.WithoutCancel(ctx), stopGrace/2)
-		defer done()
-		return srv.Shutdown(grace)
-	})
-	fmt.Fprintln(env.Stdout, address)
-	return g.Wait()
-}
-
-func buildHome(ctx context.Context, env *Env, f homeFlags, module *trem.Client, log *slog.Logger) (*home.Home, http.Handler, *home.TLS, error) {
-	st, err := module.Status(ctx)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if len(st.Leaf) == 0 {
-		return nil, nil, nil, fmt.Errorf("this house is not founded yet: lares home init --dir %s", f.dir)
-	}
-	leaf, err := x509.ParseCertificate(st.Leaf)
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("read the house's certificate: %w", err)
-	}
-	secret, err := home.OpenTLS(f.dir, st.Device, env.Now)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	long := context.WithoutCancel(ctx)
-	cfg := home.Config{Mirrors: f.mirrors, TLS: secret, Prove: prover(long, module), Dir: f.dir, Module: module, Courier: courier(f.dir, module, leaf.RawSubjectPublicKeyInfo, env.Now), Now: env.Now, Log: log}
-	cfg.Frames = func(ctx context.Context, url string, f lrp.Frame) ([]lrp.Frame, error) {
-		return (&lrphttp.Client{URL: url}).Exchange(ctx, f)
-	}
-	if f.ca != "" {
-		cfg.Authority = authorityOf(f.ca)
-		if cfg.Relay, err = home.NewRelay(f.dir, f.ca, nil, env.Now); err != nil {
-			return nil, nil, nil, err
-		}
-	}
-	h, err := home.New(cfg)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	handler, err := httpd.New(httpd.Config{Home: h, Frames: &lrphttp.Server{Frames: passRenewals(h.FrameBy, f.ca, env.Now), Wait: h.Wait}, TLS: secret, Relay: cfg.Relay, Play: playFiles(), Hosts: f.hosts, Log: log})
-	return h, handler, secret, err
-}
 
 // playFiles is the folder play beside this program, which `make build` fills
 // with the page "Try to lose a film"; nil when it is not there.

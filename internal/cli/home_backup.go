@@ -145,7 +145,7 @@ func openKeeper(ctx context.Context, env *Env, dir string) (keeper, func() error
 	if err != nil {
 		return nil, nil, err
 	}
-	h, _, _, err := buildHome(ctx, env, homeFlags{dir: dir}, module, slog.New(slog.DiscardHandler))
+	h, err := buildHome(ctx, env, homeFlags{dir: dir}, module, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, nil, errors.Join(err, stop())
 	}

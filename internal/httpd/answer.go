@@ -77,13 +77,17 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 	if l, ok := errors.AsType[home.AccountLater](err); ok {
 		return Problem{Status: http.StatusTooManyRequests, Code: "account_later", Detail: accountLaterWords(l), RetryMS: l.RetryMS}
 	}
+	if said, ok := errors.AsType[*OrderError](err); ok {
+		return Problem{Status: said.Status, Code: said.Code, Detail: said.Text}
+	}
 	for _, k := range []struct {
 		err    error
 		status int
 		code   string
 		detail string
 	}{
-		{home.ErrStopped, http.StatusGone, "stopped", wordsEnded},
+		{errIncomplete, http.StatusUnprocessableEntity, "incomplete", say("form.incomplete")},
+		{home.ErrStopped, http.StatusGone, "stopped", say("stop.ended")},
 		{home.ErrUnknown, http.StatusNotFound, "not_found", "There is no such thing in the house."},
 		{home.ErrLog, http.StatusUnprocessableEntity, "not_kept", "This copy of a log is not kept: it is too large, or nobody has offered it."},
 		{home.ErrUnproven, http.StatusForbidden, "unproven", "The device has to prove itself first, by a signed HELLO on the link that the request names."},
@@ -92,7 +96,7 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 		{home.ErrBusy, http.StatusConflict, "busy", "This is being done already; try again in a moment."},
 		{home.ErrPairing, http.StatusBadRequest, "malformed", "This is not a pairing request."},
 		{home.ErrTooMany, http.StatusTooManyRequests, "too_many", "Too many devices are waiting. Answer or refuse one first."},
-		{home.ErrCode, http.StatusForbidden, "wrong_code", wordsWrongCode},
+		{home.ErrCode, http.StatusForbidden, "wrong_code", say("wrong-code")},
 		{home.ErrAmbiguous, http.StatusUnprocessableEntity, "ambiguous", "Several devices of the house have this name. Use the device's ID."},
 		{home.ErrNotExpected, http.StatusForbidden, "not_expected", "The other house expects nothing now. Its owner says: lares home receive."},
 		{home.ErrHouseAway, http.StatusServiceUnavailable, "house_away", "The other house does not answer now. Nothing has left this one."},
@@ -122,7 +126,7 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 	if r.Pattern == "POST /api/v1/licenses" {
 		return Problem{Status: http.StatusBadGateway, Code: "no_answer", Detail: "The shop gave no answer. It is asked again by itself; nothing is lost or paid twice."}
 	}
-	return Problem{Status: http.StatusInternalServerError, Code: "internal", Detail: "Something in the house failed. Its log says what."}
+	return Problem{Status: http.StatusInternalServerError, Code: "internal", Detail: say("problem.internal")}
 }
 
 func (s *server) refusalOf(d *license.Decision) Problem {
@@ -130,7 +134,7 @@ func (s *server) refusalOf(d *license.Decision) Problem {
 	if onlyConfirm(d) {
 		p.Status, p.Code = http.StatusConflict, "needs_confirm"
 	}
-	if p.Detail = wordsNotAllowed; len(p.Words) > 0 {
+	if p.Detail = say("not-now"); len(p.Words) > 0 {
 		p.Detail = p.Words[0]
 	}
 	return p

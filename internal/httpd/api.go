@@ -40,15 +40,36 @@ type TitleWords struct {
 }
 
 func (s *server) view(r *http.Request, t *home.Title) (TitleView, error) {
-	rights, err := s.Home.Rights(r.Context(), t.Content)
+	v, err := s.views(r, []*home.Title{t})
 	if err != nil {
 		return TitleView{}, err
 	}
+	return v[0], nil
+}
+
+// views asks about some titles, in their order.
+func (s *server) views(r *http.Request, titles []*home.Title) ([]TitleView, error) {
+	ids := make([]ident.Content, 0, len(titles))
+	for _, t := range titles {
+		ids = append(ids, t.Content)
+	}
+	rights, err := s.Home.RightsOf(r.Context(), ids)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]TitleView, 0, len(titles))
+	for i, t := range titles {
+		out = append(out, viewTitle(t, &rights[i], s.Home.Now()))
+	}
+	return out, nil
+}
+
+func viewTitle(t *home.Title, rights *home.Rights, now time.Time) TitleView {
 	v := TitleView{
 		Content: t.Content, Title: t.Title, DurationMS: t.DurationMS,
 		Held: rights.Held, Browser: rights.Browser, Device: rights.Device,
 		Words: TitleWords{
-			Length: length(t.DurationMS), Left: leftOf(&rights.Browser), Confirm: ConfirmsOf(&rights.Browser),
+			Length: length(t.DurationMS), Left: leftOf(&rights.Browser, now), Confirm: ConfirmsOf(&rights.Browser),
 			Why: reasonsOf(&rights.Browser), Device: reasonsOf(&rights.Device),
 		},
 	}
@@ -66,19 +87,7 @@ func (s *server) view(r *http.Request, t *home.Title) (TitleView, error) {
 			}
 		}
 	}
-	return v, nil
-}
-
-func (s *server) views(r *http.Request) ([]TitleView, error) {
-	views := []TitleView{}
-	for _, t := range s.Home.Titles() {
-		v, err := s.view(r, t)
-		if err != nil {
-			return nil, err
-		}
-		views = append(views, v)
-	}
-	return views, nil
+	return v
 }
 
 // LibraryView is the answer of GET /api/v1/library.
@@ -88,7 +97,7 @@ type LibraryView struct {
 }
 
 func (s *server) apiLibrary(w http.ResponseWriter, r *http.Request) {
-	views, err := s.views(r)
+	views, err := s.views(r, s.Home.Titles())
 	if err != nil {
 		s.answer(w, r, err)
 		return

@@ -43,24 +43,27 @@ func (s *server) apiHasCode(w http.ResponseWriter, r *http.Request) {
 
 // apiCode shows a recovery code. It counts only when a backup names it.
 func (s *server) apiCode(w http.ResponseWriter, r *http.Request) {
-	raw, err := s.Home.RecoveryCode(r.Context())
+	text, err := s.drawCode(r)
 	if err != nil {
 		s.answerBackup(w, r, err)
 		return
 	}
+	writeJSON(w, http.StatusCreated, map[string]string{"words": text})
+}
+
+// drawCode draws a recovery code and spells it in words.
+func (s *server) drawCode(r *http.Request) (string, error) {
+	raw, err := s.Home.RecoveryCode(r.Context())
+	if err != nil {
+		return "", err
+	}
 	code, err := recovery.CodeOf(raw)
 	clear(raw)
 	if err != nil {
-		s.answer(w, r, err)
-		return
+		return "", err
 	}
 	defer code.Clear()
-	text, err := code.Text()
-	if err != nil {
-		s.answer(w, r, err)
-		return
-	}
-	writeJSON(w, http.StatusCreated, map[string]string{"words": text})
+	return code.Text()
 }
 
 func (s *server) apiBackup(w http.ResponseWriter, r *http.Request) {
@@ -68,23 +71,11 @@ func (s *server) apiBackup(w http.ResponseWriter, r *http.Request) {
 	if !readJSON(w, r, maxBody, &in) {
 		return
 	}
-	var raw []byte
-	if in.Words != "" {
-		code, err := recovery.ParseCode(in.Words)
-		if err != nil {
-			problem(w, http.StatusBadRequest, "words", "These are not the 24 words.")
-			return
-		}
-		defer code.Clear()
-		b, err := code.Reveal()
-		if err != nil {
-			s.answer(w, r, err)
-			return
-		}
-		raw = b[:]
-		defer clear(raw)
+	out, file, err := s.backup(r, in.Words)
+	if errors.Is(err, errWords) {
+		problem(w, http.StatusBadRequest, "words", say("backup.words"))
+		return
 	}
-	out, file, err := s.Home.Backup(r.Context(), raw)
 	if err != nil {
 		s.answerBackup(w, r, err)
 		return
@@ -92,18 +83,42 @@ func (s *server) apiBackup(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusCreated, BackupView{Backup: out, File: file})
 }
 
+// errWords is returned for words that are no recovery code.
+var errWords = errors.New("httpd: not the 24 words")
+
+// backup makes a backup; with words they are the house's code from now on.
+func (s *server) backup(r *http.Request, words string) (trem.Backup, []byte, error) {
+	if words == "" {
+		return s.Home.Backup(r.Context(), nil)
+	}
+	code, err := recovery.ParseCode(words)
+	if err != nil {
+		return trem.Backup{}, nil, errWords
+	}
+	defer code.Clear()
+	raw, err := code.Reveal()
+	if err != nil {
+		return trem.Backup{}, nil, err
+	}
+	defer clear(raw[:])
+	return s.Home.Backup(r.Context(), raw[:])
+}
+
 func (s *server) answerBackup(w http.ResponseWriter, r *http.Request, err error) {
+	writeProblem(w, s.backupProblem(r, err))
+}
+
+func (s *server) backupProblem(r *http.Request, err error) Problem {
 	var e *trem.Error
 	switch {
 	case errors.Is(err, home.ErrNoCode):
-		problem(w, http.StatusPreconditionRequired, "no_code", "The house has no recovery code yet.")
+		return Problem{Status: http.StatusPreconditionRequired, Code: "no_code", Detail: say("backup.no-code")}
 	case errors.Is(err, home.ErrNoBackup):
-		problem(w, http.StatusNotImplemented, "no_backup", "This house cannot be backed up.")
+		return Problem{Status: http.StatusNotImplemented, Code: "no_backup", Detail: say("backup.none")}
 	case errors.As(err, &e) && (e.Code == trem.CodeState || e.Code == trem.CodeRejected):
-		problem(w, http.StatusUnprocessableEntity, "no_backup", e.Text)
-	default:
-		s.answer(w, r, err)
+		return Problem{Status: http.StatusUnprocessableEntity, Code: "no_backup", Detail: e.Text}
 	}
+	return s.problemOf(r, err)
 }
 
 // succession tells a device who manages its house after a restore.

@@ -26,18 +26,13 @@ func sunsetWords(s *license.Sunset) []string {
 	if s == nil {
 		return nil
 	}
-	what := "your house can bind it to its new devices by itself, four a year, and the recovery code brings it back after a loss."
-	day := "Your house needs the shop no more"
+	mode := "bind"
 	if s.Mode == license.SunsetRelease {
-		what = "your house can make an ordinary file of it, which plays everywhere and asks nobody."
-		day = "It becomes an ordinary file"
+		mode = "file"
 	}
-	out := []string{
-		"When the shop announces its end, or is not heard of for " + period(s.SilenceMS) + ", " + what +
-			" Only a signed time counts for this, not the clock of the house.",
-	}
+	out := []string{say("closing."+mode, period(s.SilenceMS)) + " " + say("closing.time")}
 	if s.FreeAfter != 0 {
-		out = append([]string{day + " on " + time.UnixMilli(s.FreeAfter).UTC().Format("2 Jan 2006") + ", whatever the shop does."}, out...)
+		out = append([]string{say("closing."+mode+".day", time.UnixMilli(s.FreeAfter).UTC().Format("2 Jan 2006"))}, out...)
 	}
 	return out
 }

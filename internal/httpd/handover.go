@@ -41,18 +41,16 @@ type TransferView struct {
 	trem.Transfer
 	PeerName string `json:"peer_name,omitempty"`
 	Words    string `json:"words"`
+
+	TitleName  string `json:"-"` // for pages
+	UntilWords string `json:"-"`
 }
 
 func (s *server) apiTransfers(w http.ResponseWriter, r *http.Request) {
-	list, err := s.Home.Transfers(r.Context())
+	out, err := s.transfers(r)
 	if err != nil {
 		s.answer(w, r, err)
 		return
-	}
-	out := []TransferView{}
-	for _, t := range list {
-		name := s.Home.NameOf(t.Peer)
-		out = append(out, TransferView{Transfer: t, PeerName: name, Words: TransferWords(t, name)})
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"transfers": out})
 }

@@ -1,8 +1,7 @@
 package httpd
 
 import (
-	"fmt"
-	"time"
+	"cmp"
 
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/home"
@@ -12,38 +11,36 @@ import (
 // "" where it has none here; the title is said beside it.
 func TransferWords(t trem.Transfer, peer string) string {
 	if peer == "" {
-		peer = "the other device"
+		peer = say("other-device")
 	}
 	switch t.Stage {
 	case trem.StageSent:
 		if t.Cancelled {
-			return fmt.Sprintf("It was asked back from %s, which has not answered yet. Either it comes back, or it was there already.", peer)
+			return say("transfer.asked-back", peer)
 		}
-		words := fmt.Sprintf("It is on its way to %s and waits until that is on and says that it has it. It can be asked back until then.", peer)
+		words := say("transfer.sent", peer)
 		if t.HoldUntil == 0 && t.Op != trem.OpCopy.String() {
-			words += " If that device is lost before it has it, nobody else can decide this."
+			words += " " + say("transfer.nobody")
 		}
 		return words
 	case trem.StageUnconfirmed:
-		return fmt.Sprintf("It is here and plays. It cannot go on to another device until %s has heard that it arrived.", peer)
+		return say("transfer.unconfirmed", peer)
 	case trem.StageLent:
 		if t.Cancelled {
-			return fmt.Sprintf("It was called back from %s. It comes back when that hears it, and by itself after %s.", peer, day(t.Until))
+			return say("transfer.called-back", peer, moment(t.Until))
 		}
-		return fmt.Sprintf("It is lent to %s and comes back by itself after %s.", peer, day(t.Until))
+		return say("transfer.lent", peer, moment(t.Until))
 	case trem.StageBorrowed:
-		return fmt.Sprintf("It is borrowed from %s until %s.", peer, day(t.Until))
+		return say("transfer.borrowed", peer, moment(t.Until))
 	case trem.StageReturned:
-		return fmt.Sprintf("It was given back. %s has not heard it yet.", upper(peer))
+		return say("transfer.returned", upper(peer))
 	case trem.StageReleased:
-		return fmt.Sprintf("It was given back and is here again. %s has not heard that yet, and cannot use it any more.", upper(peer))
+		return say("transfer.released", upper(peer))
 	case trem.StageInDoubt:
-		return fmt.Sprintf("What %s says of it contradicts what is noted here. It stays locked until that is settled.", peer)
+		return say("transfer.doubt", peer)
 	}
 	return ""
 }
-
-func day(ms int64) string { return time.UnixMilli(ms).Local().Format("2 Jan 2006, 15:04") }
 
 func upper(s string) string {
 	if s == "" || s[0] < 'a' || s[0] > 'z' {
@@ -55,15 +52,13 @@ func upper(s string) string {
 // AsideWords says how much of a title is set aside for a device; of one that was not
 // seen for 30 days, that it counts as used.
 func AsideWords(a home.Aside, lapsed bool) string {
-	title, what := a.Title, count(a.Plays, "play", "plays")
-	if title == "" {
-		title = "a title that is not in the library"
-	}
+	what := many("plays", a.Plays)
 	if a.Plays == 0 {
-		what = span(a.MS) + " of play"
+		what = say("of-play", span(a.MS))
 	}
-	if what += " of " + title + " set aside for it"; lapsed {
-		return what + "; it counts as used as long as the device is not back"
+	title := cmp.Or(a.Title, say("unknown-title"))
+	if lapsed {
+		return say("aside.lapsed", what, title)
 	}
-	return what
+	return say("aside", what, title)
 }

@@ -57,5 +57,5 @@ func (s *server) playRoutes(m *http.ServeMux) error {
 func (s *server) pageLose(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Security-Policy", strings.Replace(h.Get("Content-Security-Policy"), "script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'", 1))
-	s.render(w, r, http.StatusOK, "lose", "Try to lose a film", nil)
+	s.render(w, r, http.StatusOK, "lose", say("lose.title"), nil)
 }

@@ -10,32 +10,74 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/home"
 )
 
 // posterColors is how many backgrounds style.css has for titles without a picture.
 const posterColors = 6
 
-func (s *server) parsePages() error {
-	base, err := template.New("layout.html").Funcs(template.FuncMap{
-		"tier": tierWords, "stamp": stamp, "kind": KindOf, "length": length, "aside": AsideWords,
+// pageNames are the pages of the house; plainNames those without its navigation.
+var (
+	pageNames  = []string{"library", "title", "watch", "devices", "lending", "activity", "shop", "health", "settings", "simulator", "lose", "problem"}
+	plainNames = []string{"trust", "setup"}
+)
+
+// pageFuncs are what templates may call.
+func pageFuncs() template.FuncMap {
+	return template.FuncMap{
+		"say": say, "many": many, "tier": tierWords, "stamp": stamp, "kind": KindOf, "length": length, "aside": AsideWords,
 		"path":  func(c fmt.Stringer) string { return url.PathEscape(c.String()) },
 		"color": func(c fmt.Stringer) string { return colorOf(c.String()) }, "initial": initial,
 		"lines": func(l []string) string { return strings.Join(l, "\n") },
-	}).ParseFS(templateFiles, "templates/layout.html", "templates/parts.html")
+		"dots":  func(l []string) string { return strings.Join(l, " · ") },
+		"pairing": func(token, after string, p []PairingView) any {
+			return struct {
+				Token, After string
+				Pairings     []PairingView
+			}{token, after, p}
+		},
+		"transfer": func(token, after string, t TransferView) any {
+			return struct {
+				Token, After string
+				T            *TransferView
+			}{token, after, &t}
+		},
+	}
+}
+
+// pageRoutes are the pages, and what their forms do.
+func (s *server) pageRoutes(m *http.ServeMux) {
+	m.HandleFunc("GET /{$}", s.pageLibrary)
+	m.HandleFunc("GET /title/{id}", s.pageTitle)
+	m.HandleFunc("POST /title/{id}/{do}", s.form(s.handOver))
+	m.HandleFunc("GET /watch/{session}", s.pageWatch)
+	m.HandleFunc("GET /lending", s.pageTransfers("lending"))
+	m.HandleFunc("GET /activity", s.pageTransfers("activity"))
+	m.HandleFunc("GET /devices", s.pageDevices)
+	m.HandleFunc("GET /shop", s.pageShop)
+	m.HandleFunc("GET /health", s.pageHealth)
+	m.HandleFunc("GET /settings", s.pageSettings)
+	s.transferForms(m)
+	s.deviceForms(m)
+	s.shopForms(m)
+	s.healthForms(m)
+	s.settingForms(m)
+	s.setupRoutes(m)
+}
+
+// parsePages reads the templates of pages on top of a base.
+func parsePages(base string, names []string, into map[string]*template.Template) error {
+	t, err := template.New(base).Funcs(pageFuncs()).ParseFS(templateFiles, "templates/"+base, "templates/parts.html")
 	if err != nil {
 		return fmt.Errorf("parse pages: %w", err)
 	}
-	s.pages = map[string]*template.Template{}
-	for _, name := range []string{"library", "title", "watch", "devices", "sessions", "health", "simulator", "lose", "problem"} {
-		t, err := template.Must(base.Clone()).ParseFS(templateFiles, "templates/"+name+".html")
+	for _, name := range names {
+		p, err := template.Must(t.Clone()).ParseFS(templateFiles, "templates/"+name+".html") // a base that was never used can be cloned
 		if err != nil {
 			return fmt.Errorf("parse pages: %w", err)
 		}
-		s.pages[name] = t
+		into[name] = p
 	}
 	return nil
 }
@@ -55,16 +97,56 @@ func initial(title string) string {
 
 // page is what every template gets.
 type page struct {
-	Name    string // of the template, for the navigation
-	Title   string
-	Waiting int // devices that wait for the owner
-	Play    bool
-	Data    any
+	Name  string // of the template
+	Title string
+	Nav   []navigation
+	Said  string   // what the last order came to
+	Waits []string // what waits for somebody who is not reached now
+	Live  bool     // of a plain page: it is shown anew when something happens
+	Data  any
+}
+
+// navigation is a way to a page.
+type navigation struct {
+	Path, Words string
+	Here, Aside bool
+	Count       uint64 // of what waits there for the owner
+}
+
+// nav are the ways from a page to the others.
+func (s *server) nav(here string) []navigation {
+	waiting := uint64(len(s.Home.Pending()))
+	out := []navigation{
+		{Path: "/"}, {Path: "/lending"}, {Path: "/activity"}, {Path: "/devices", Count: waiting}, {Path: "/shop"},
+		{Path: "/health", Aside: true}, {Path: "/settings", Aside: true}, {Path: "/simulator", Aside: true},
+	}
+	if s.Play != nil {
+		out = append(out, navigation{Path: playPage, Aside: true})
+	}
+	for i := range out {
+		name := strings.TrimPrefix(out[i].Path, "/")
+		if name == "" {
+			name = "library"
+		}
+		out[i].Words, out[i].Here = say("nav."+name), name == here
+	}
+	return out
+}
+
+// waits says what waits, and for whom.
+func (s *server) waits() (out []string) {
+	if s.Home.Health().Problem != "" {
+		out = append(out, say("waits.authority"))
+	}
+	if n := len(s.Home.Waiting()); n > 0 {
+		out = append(out, many("waits.shop", uint64(n)))
+	}
+	return out
 }
 
 func (s *server) render(w http.ResponseWriter, r *http.Request, status int, name, title string, data any) {
 	var b bytes.Buffer
-	p := page{Name: name, Title: title, Waiting: len(s.Home.Pending()), Play: s.Play != nil, Data: data}
+	p := page{Name: name, Title: title, Nav: s.nav(name), Said: maybe("said." + r.URL.Query().Get("said")), Waits: s.waits(), Data: data}
 	if err := s.pages[name].ExecuteTemplate(&b, "layout.html", p); err != nil {
 		s.answer(w, r, fmt.Errorf("write the page: %w", err))
 		return
@@ -74,39 +156,33 @@ func (s *server) render(w http.ResponseWriter, r *http.Request, status int, name
 	_, _ = b.WriteTo(w) // the browser is gone
 }
 
+// renderPlain shows a page without the house's navigation.
+func (s *server) renderPlain(w http.ResponseWriter, r *http.Request, name, title string, data any) {
+	if err := showPlain(w, s.pages[name], http.StatusOK, page{Name: name, Title: title, Data: data}); err != nil {
+		s.answer(w, r, err)
+	}
+}
+
+func showPlain(w http.ResponseWriter, t *template.Template, status int, p page) error {
+	var b bytes.Buffer
+	if err := t.ExecuteTemplate(&b, "plain.html", p); err != nil {
+		return fmt.Errorf("write the page: %w", err)
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = b.WriteTo(w) // the browser is gone
+	return nil
+}
+
 // fail shows an error as a page.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := s.problemOf(r, err)
-	s.render(w, r, p.Status, "problem", p.Title, p)
-}
-
-func (s *server) pageLibrary(w http.ResponseWriter, r *http.Request) {
-	views, err := s.views(r)
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	s.render(w, r, http.StatusOK, "library", "Library", LibraryView{Titles: views, Waiting: s.Home.Waiting()})
-}
-
-func (s *server) pageTitle(w http.ResponseWriter, r *http.Request) {
-	t, err := s.title(r)
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	v, err := s.view(r, t)
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	s.render(w, r, http.StatusOK, "title", v.Title, v)
+	s.render(w, r, p.Status, "problem", say("problem"), p)
 }
 
 // watchView is what the player page needs. Ended says why there is no player.
 type watchView struct {
 	Session SessionView
-	Title   TitleView
 	Ended   string
 }
 
@@ -114,86 +190,11 @@ func (s *server) pageWatch(w http.ResponseWriter, r *http.Request) {
 	p, err := s.Home.Playing(r.PathValue("session"))
 	if err != nil {
 		if stopped, ok := errors.AsType[*home.Stopped](err); ok {
-			s.render(w, r, http.StatusGone, "watch", "Playback", watchView{Ended: stopWords(stopped)})
+			s.render(w, r, http.StatusGone, "watch", say("watch.name"), watchView{Ended: stopWords(stopped)})
 			return
 		}
 		s.fail(w, r, err)
 		return
 	}
 	s.render(w, r, http.StatusOK, "watch", p.Title, watchView{Session: viewSession(p)})
-}
-
-type devicesView struct {
-	Pairings []PairingView
-	Devices  []home.Listed
-}
-
-func (s *server) pageDevices(w http.ResponseWriter, r *http.Request) {
-	list, err := s.Home.Roll(r.Context())
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	s.render(w, r, http.StatusOK, "devices", "Devices", devicesView{s.pairingViews(), list})
-}
-
-func (s *server) pageSessions(w http.ResponseWriter, r *http.Request) {
-	s.render(w, r, http.StatusOK, "sessions", "Playing now", s.sessionViews())
-}
-
-// check is one line of the health page.
-type check struct {
-	Name   string
-	State  string // ok, warn or fail
-	Detail string
-}
-
-type healthView struct {
-	Checks []check
-	Status trem.Status
-}
-
-// staleAfter is how old the last word of the authority may be before the page
-// warns. Source: local.
-const staleAfter = 24 * time.Hour
-
-func (s *server) pageHealth(w http.ResponseWriter, r *http.Request) {
-	st, err := s.Home.Status(r.Context())
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	s.render(w, r, http.StatusOK, "health", "Health", healthView{Checks: s.checks(st), Status: st})
-}
-
-func (s *server) checks(st trem.Status) []check {
-	player := check{"Secure player", "ok", "It runs in a process of its own and holds " + count(uint64(max(st.Licenses, 0)), "copy, rental or loan.", "copies, rentals and loans.")} // not negative
-	if len(st.Leaf) == 0 {
-		player = check{"Secure player", "fail", wordsNotReady}
-	}
-	clock := check{"Time", "ok", clockWords(st.Clock)}
-	if st.Clock.Quality != "SECURE" {
-		clock.State = "warn"
-	}
-	h := s.Home.Health()
-	list := check{"Safety list", "ok", "The list of " + stamp(h.StateAt) + " is in use."}
-	switch {
-	case h.StateAt.IsZero():
-		list = check{"Safety list", "warn", "The authority has not been heard since the home server started; the list known before is in use."}
-	case s.Home.Now().Sub(h.StateAt) > staleAfter:
-		list.State = "warn"
-	}
-	if h.Problem != "" {
-		list.Detail += " The last visit to the authority did not work; it is tried again every minute."
-		list.State = "warn"
-	}
-	house := check{"Your house", "ok", count(uint64(len(s.Home.Devices())), "paired device.", "paired devices.")}
-	if st.Domain.String() == (trem.Status{}).Domain.String() {
-		house = check{"Your house", "warn", "The house has not been founded yet."}
-	}
-	shop := check{"Shops and libraries", "ok", "Nothing is waiting for an answer."}
-	if n := len(s.Home.Waiting()); n > 0 {
-		shop = check{"Shops and libraries", "warn", count(uint64(n), "request waits", "requests wait") + " for an answer and will be asked again."}
-	}
-	return []check{player, clock, list, house, shop}
 }

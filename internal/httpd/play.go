@@ -105,7 +105,11 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) {
 		s.answer(w, r, fmt.Errorf("open an event stream: %w", err))
 		return
 	}
-	ch, cancel := s.Home.Subscribe(session)
+	ch, cancel, err := s.Home.Subscribe(session)
+	if err != nil {
+		s.answer(w, r, err)
+		return
+	}
 	defer cancel()
 	w.Header().Set("Content-Type", "text/event-stream")
 	send := func(m message) error {

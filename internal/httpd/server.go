@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/service/home"
 )
 
@@ -42,12 +43,19 @@ type Config struct {
 	TLS    *home.TLS    // nil: there is no CA of the house to be had
 	Relay  *home.Relay  // nil: devices get no statements of the authority here
 	Hosts  []string     // host names, besides loopback ones, under which the owner's pages answer
-	Log    *slog.Logger // nil: no log
+
+	Address func() string                                          // where other devices of the network reach the house, "" when they do not; nil: never
+	Claim   func(ctx context.Context, link string) (string, error) // redeems a shop's link and fetches what it gives, whose title it returns; nil: pages cannot
+	Return  func(ctx context.Context, id ident.Content) error      // gives a library's loan back; nil: pages cannot
+	Examine func(ctx context.Context) ([]Check, error)             // the doctor; nil: the health page knows what this package sees
+
+	Log *slog.Logger // nil: no log
 }
 
 type server struct {
 	Config
 	pages map[string]*template.Template
+	forms formKey
 }
 
 // New returns the whole HTTP side as one handler. It starts nothing.
@@ -58,8 +66,9 @@ func New(cfg Config) (http.Handler, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &server{Config: cfg}
-	if err := s.parsePages(); err != nil {
+	s := &server{Config: cfg, forms: newFormKey()}
+	s.pages = map[string]*template.Template{}
+	if err := errors.Join(parsePages("layout.html", pageNames, s.pages), parsePages("plain.html", plainNames, s.pages)); err != nil {
 		return nil, err
 	}
 	owner := http.NewServeMux()
@@ -71,10 +80,13 @@ func New(cfg Config) (http.Handler, error) {
 	s.deviceRoutes(all)
 	all.Handle("/", s.guard(owner))
 	cross := http.NewCrossOriginProtection()
-	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		problem(w, http.StatusForbidden, "cross_origin", "Another web page asked for this; only the house's own pages may.")
-	}))
+	cross.SetDenyHandler(http.HandlerFunc(crossOrigin))
 	return secure(cross.Handler(all)), nil
+}
+
+// crossOrigin refuses what a browser says that another site asked for.
+func crossOrigin(w http.ResponseWriter, _ *http.Request) {
+	problem(w, http.StatusForbidden, "cross_origin", say("problem.cross-origin"))
 }
 
 // NewServer returns an HTTP server with the limits of this package. Requests
@@ -88,12 +100,7 @@ func NewServer(ctx context.Context, h http.Handler) *http.Server {
 }
 
 func (s *server) ownerRoutes(m *http.ServeMux) {
-	m.HandleFunc("GET /{$}", s.pageLibrary)
-	m.HandleFunc("GET /title/{id}", s.pageTitle)
-	m.HandleFunc("GET /watch/{session}", s.pageWatch)
-	m.HandleFunc("GET /devices", s.pageDevices)
-	m.HandleFunc("GET /sessions", s.pageSessions)
-	m.HandleFunc("GET /health", s.pageHealth)
+	s.pageRoutes(m)
 	m.Handle("GET /static/", http.HandlerFunc(serveStatic))
 	m.HandleFunc("GET /play/{session}/manifest.mpd", s.manifest)
 	m.HandleFunc("GET /play/{session}/{track}/{segment}", s.segment)
@@ -152,6 +159,7 @@ func (s *server) deviceRoutes(m *http.ServeMux) {
 			w.Write(s.TLS.CA()) //nolint:errcheck // the client is gone
 		})
 	}
+	s.trustRoutes(m)
 	s.restoreRoutes(m)
 	m.HandleFunc("GET "+home.PathRecipients+"/{name}", s.recipient)
 	m.HandleFunc("GET "+home.PathLetters+"/{device}", s.letters)
@@ -234,7 +242,7 @@ func serveStatic(w http.ResponseWriter, r *http.Request) {
 func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	st, err := s.Home.Status(r.Context())
 	if err != nil || len(st.Leaf) == 0 {
-		problem(w, http.StatusServiceUnavailable, "not_ready", wordsNotReady)
+		problem(w, http.StatusServiceUnavailable, "not_ready", say("not-ready"))
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -57,7 +57,7 @@ func (s *server) pageSimulator(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	s.render(w, r, http.StatusOK, "simulator", "Simulator", list)
+	s.render(w, r, http.StatusOK, "simulator", say("nav.simulator"), list)
 }
 
 // SimulateRequest is the body of POST /api/v1/simulate.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -141,7 +142,7 @@ func storyFacts(d *license.Decision) []string {
 	}
 	c := *d
 	c.ValidUntil = 0 // the story's time is said apart
-	for _, s := range leftOf(&c) {
+	for _, s := range leftOf(&c, time.Time{}) {
 		out = append(out, s+".")
 	}
 	if n := d.Counters.CopiesLeft; n != nil {

@@ -1,6 +1,7 @@
 package home
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"strings"
@@ -30,7 +31,19 @@ func (f PairingFacts) Code() string {
 	h.Write(f.HomeKey[:])
 	h.Write(f.DeviceNonce[:])
 	h.Write(f.HomeNonce[:])
-	bits := binary.BigEndian.Uint64(h.Sum(nil)) >> 24 // 40 bits
+	return codeOf(binary.BigEndian.Uint64(h.Sum(nil)))
+}
+
+// SetupCode draws the code that guards a new house: 8 characters as in pairing.
+func SetupCode() string {
+	var b [8]byte
+	rand.Read(b[:]) // never returns an error
+	return codeOf(binary.BigEndian.Uint64(b[:]))
+}
+
+// codeOf spells the upper 40 bits.
+func codeOf(bits uint64) string {
+	bits >>= 24
 	var code [9]byte
 	for i := 8; i >= 0; i-- {
 		if i == 4 {

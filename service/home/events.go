@@ -10,6 +10,7 @@ const (
 	EventStopped  EventKind = "stopped"  // a playback session ended; Session and Reason are set
 	EventPairings EventKind = "pairings" // a device asks, or was answered
 	EventLibrary  EventKind = "library"  // titles or what they allow changed
+	EventWaits    EventKind = "waits"    // what waits for a shop or for the authority changed
 )
 
 // Event is one change. It names no title.
@@ -30,12 +31,20 @@ type broker struct {
 // listenerQueue is how many events wait for one listener. Source: local.
 const listenerQueue = 16
 
-// Subscribe returns a channel of events until cancel is called. A listener
-// that names a playback session is the sign that its player is alive.
-func (h *Home) Subscribe(session string) (events <-chan Event, cancel func()) {
+// maxListeners bounds those that listen at a time: pages and players of one house.
+// Source: local.
+const maxListeners = 256
+
+// Subscribe returns a channel of events until cancel is called, or ErrBusy when too
+// many listen. A listener that names a playback session is the sign that its player is
+// alive.
+func (h *Home) Subscribe(session string) (events <-chan Event, cancel func(), err error) {
 	ch := make(chan Event, listenerQueue)
 	h.events.mu.Lock()
 	defer h.events.mu.Unlock()
+	if len(h.events.subs) >= maxListeners {
+		return nil, nil, ErrBusy
+	}
 	if h.events.subs == nil {
 		h.events.subs = map[chan Event]string{}
 	}
@@ -45,7 +54,7 @@ func (h *Home) Subscribe(session string) (events <-chan Event, cancel func()) {
 		delete(h.events.subs, ch)
 		h.events.mu.Unlock()
 		h.plays.touch(session, h.cfg.Now())
-	}
+	}, nil
 }
 
 func (h *Home) publish(e Event) {

@@ -295,6 +295,9 @@ func (h *Home) Learn(ctx context.Context) error {
 	now := h.cfg.Now()
 	h.learned.mu.Lock()
 	defer h.learned.mu.Unlock()
+	if (h.learned.lastError == "") != (err == nil) {
+		defer h.publish(Event{Kind: EventWaits})
+	}
 	if stateErr == nil {
 		h.learned.stateAt = now
 	}

@@ -241,7 +241,10 @@ func TestPlay_SegmentsAreReencryptedForTheSession(t *testing.T) {
 
 func TestPlay_RefusalInTheMiddleEndsTheSession(t *testing.T) {
 	h, module, _, p := playing(t)
-	events, cancel := h.Subscribe(p.ID)
+	events, cancel, err := h.Subscribe(p.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer cancel()
 	module.Decide = func(trem.Ask) license.Decision {
 		return license.Decision{Reasons: []license.Reason{{Code: license.IntervalOver, Closed: true}}}
@@ -269,11 +272,17 @@ func TestPlay_RefusalInTheMiddleEndsTheSession(t *testing.T) {
 
 func TestPlay_EndsWithoutASignOfItsPlayer(t *testing.T) {
 	h, module, c, p := playing(t)
-	listening, cancel := h.Subscribe(p.ID)
+	listening, cancel, err := h.Subscribe(p.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
 	run := func() {
 		ctx, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer stop()
-		events, unsubscribe := h.Subscribe("")
+		events, unsubscribe, err := h.Subscribe("")
+		if err != nil {
+			t.Fatal(err)
+		}
 		defer unsubscribe()
 		done := make(chan error, 1)
 		go func() { done <- h.Run(ctx) }()
@@ -291,7 +300,7 @@ func TestPlay_EndsWithoutASignOfItsPlayer(t *testing.T) {
 	if listeningEnd != home.StopShutdown {
 		t.Errorf("ended as %q, want the session to live until Run ends", listeningEnd)
 	}
-	p, err := h.Play(t.Context(), home.PlayRequest{Content: p.Content})
+	p, err = h.Play(t.Context(), home.PlayRequest{Content: p.Content})
 	if err != nil {
 		t.Fatal(err)
 	}

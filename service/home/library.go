@@ -124,6 +124,42 @@ func (h *Home) Add(folder string) (*Title, error) {
 	return t, nil
 }
 
+// maxLooked bounds the folders that Packed looks into. Source: local.
+const maxLooked = 4096
+
+// Packed lists the packed folders in a folder: itself, those in it, and those in
+// them.
+func Packed(root string) ([]string, error) {
+	if !filepath.IsAbs(root) {
+		return nil, fmt.Errorf("%w: the path must be absolute", ErrFolder)
+	}
+	var out []string
+	level := []string{root}
+	for depth, looked := 0, 0; depth < 3; depth++ {
+		var below []string
+		for _, dir := range level {
+			if looked++; looked > maxLooked {
+				return out, nil
+			}
+			if _, err := os.Stat(filepath.Join(dir, content.ManifestName)); err == nil {
+				out = append(out, dir)
+				continue
+			}
+			entries, err := os.ReadDir(dir)
+			if err != nil && dir == root {
+				return nil, fmt.Errorf("%w: %w", ErrFolder, err)
+			}
+			for _, e := range entries {
+				if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+					below = append(below, filepath.Join(dir, e.Name()))
+				}
+			}
+		}
+		level = below
+	}
+	return out, nil
+}
+
 // Title returns a title by its content ID.
 func (h *Home) Title(id ident.Content) (*Title, error) {
 	h.library.mu.Lock()
@@ -193,32 +229,52 @@ type Rights struct {
 
 // Rights asks the module about one title.
 func (h *Home) Rights(ctx context.Context, id ident.Content) (Rights, error) {
-	all, err := h.cfg.Module.Licenses(ctx)
+	r, err := h.RightsOf(ctx, []ident.Content{id})
 	if err != nil {
-		return Rights{}, fmt.Errorf("list licenses: %w", err)
-	}
-	r := Rights{Content: id, Held: []trem.Held{}}
-	for _, x := range all {
-		if x.Content == id {
-			r.Held = append(r.Held, x)
-		}
-	}
-	if r.Browser, err = h.decide(ctx, id, trem.OutputLink); err != nil {
 		return Rights{}, err
 	}
-	r.Device, err = h.decide(ctx, id, trem.OutputInternal)
-	return r, err
+	return r[0], nil
 }
 
-// decide evaluates PLAY. Having no license at all is a decision, not an error.
-func (h *Home) decide(ctx context.Context, id ident.Content, output string) (license.Decision, error) {
-	d, err := h.cfg.Module.Evaluate(ctx, trem.Ask{Content: id, Action: permission.Play, Output: output})
+// RightsOf asks the module about some titles, in their order.
+func (h *Home) RightsOf(ctx context.Context, ids []ident.Content) ([]Rights, error) {
+	all, err := h.cfg.Module.Licenses(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list licenses: %w", err)
+	}
+	held := map[ident.Content][]trem.Held{}
+	for _, x := range all {
+		held[x.Content] = append(held[x.Content], x)
+	}
+	out := make([]Rights, 0, len(ids))
+	for _, id := range ids {
+		r := Rights{Content: id, Held: append([]trem.Held{}, held[id]...)}
+		if r.Browser, err = h.decide(ctx, id, permission.Play, trem.OutputLink); err != nil {
+			return nil, err
+		}
+		if r.Device, err = h.decide(ctx, id, permission.Play, trem.OutputInternal); err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// May asks the module whether the house may do something with a title other than
+// playing it: MOVE, COPY, LEND or TRANSFER.
+func (h *Home) May(ctx context.Context, id ident.Content, action permission.Permission) (license.Decision, error) {
+	return h.decide(ctx, id, action, "")
+}
+
+// decide evaluates an action. Having no license at all is a decision, not an error.
+func (h *Home) decide(ctx context.Context, id ident.Content, action permission.Permission, output string) (license.Decision, error) {
+	d, err := h.cfg.Module.Evaluate(ctx, trem.Ask{Content: id, Action: action, Output: output})
 	if refusal, ok := errors.AsType[*trem.RefusalError](err); ok {
 		return refusal.Decision, nil
 	}
 	var e *trem.Error
 	if errors.As(err, &e) && e.Code == trem.CodeUnknown {
-		return license.Decision{Action: permission.Play, Reasons: []license.Reason{{Code: license.NoGrant, Closed: true, Remedy: license.Buy}}}, nil
+		return license.Decision{Action: action, Reasons: []license.Reason{{Code: license.NoGrant, Closed: true, Remedy: license.Buy}}}, nil
 	}
 	if err != nil {
 		return license.Decision{}, fmt.Errorf("evaluate: %w", err)

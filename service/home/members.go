@@ -94,6 +94,26 @@ func (h *Home) RemoveDevice(ctx context.Context, id ident.Device) error {
 	return h.departed(ctx, id)
 }
 
+// RenameDevice gives a device another name, durably. The device itself goes on calling
+// itself what it did.
+func (h *Home) RenameDevice(id ident.Device, name string) error {
+	m := h.members
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := slices.IndexFunc(m.devices, func(d Device) bool { return d.ID == id })
+	if i < 0 {
+		return fmt.Errorf("device: %w", ErrUnknown)
+	}
+	devices := slices.Clone(m.devices)
+	devices[i].Name = cleanName(name)
+	if err := save(m.dir, devicesFile, devicesState{Devices: devices, Former: m.former}); err != nil {
+		return err
+	}
+	m.devices = devices
+	h.publish(Event{Kind: EventPairings})
+	return nil
+}
+
 // departed takes a device that is no member any more off the list. Its letters are
 // carried on, for what is to be closed.
 func (h *Home) departed(ctx context.Context, id ident.Device) error {

@@ -228,7 +228,10 @@ func TestPairing_ApprovalInterruptedByACrashIsFinished(t *testing.T) {
 	h = open(t, dir, m, c)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	events, unsubscribe := h.Subscribe("")
+	events, unsubscribe, err := h.Subscribe("")
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer unsubscribe()
 	go func() { done <- h.Run(ctx) }()
 	<-events

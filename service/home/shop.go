@@ -165,6 +165,7 @@ func (h *Home) Fetch(ctx context.Context, w Wanted) (ident.License, error) {
 	if err != nil {
 		return ident.License{}, err
 	}
+	defer h.publish(Event{Kind: EventWaits})
 	return h.ask(ctx, p)
 }
 
@@ -229,6 +230,12 @@ func read(events []trem.Event) (o outcome) {
 	}
 	return o
 }
+
+// AskAgain asks now what Run asks every while: the requests that have no answer yet.
+func (h *Home) AskAgain(ctx context.Context) { h.settleOnce(ctx) }
+
+// Sources lists where titles came from, the newest last.
+func (h *Home) Sources() []Wanted { return h.sources.all() }
 
 // settleOnce asks again what was never answered and closes with the shops what
 // was left open. Both are repeats; nothing happens twice.

@@ -2,6 +2,7 @@
 // playwright-core, Firefox by puppeteer-core over WebDriver BiDi. What they share is
 // behind the same few functions.
 import { createRequire } from "node:module";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
 const chromiumArgs = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -12,10 +13,11 @@ const firefoxPrefs = {
 };
 
 // open starts opt.browser ("chromium" or "firefox", the program opt.program) with one
-// page. errors gets what the page complains of.
+// page, 1280 by 800 pixels or opt.size. errors gets what the page complains of.
 export async function open(opt, errors) {
   const require = createRequire(opt.modules ? join(opt.modules, "package.json") : import.meta.url);
-  const viewport = { width: 1280, height: 800 };
+  const [width, height] = opt.size || [1280, 800];
+  const viewport = { width, height };
   let browser, page;
   if (opt.browser === "firefox") {
     browser = await require("puppeteer-core").launch({ browser: "firefox", executablePath: opt.program, headless: true, extraPrefsFirefox: firefoxPrefs });
@@ -40,9 +42,39 @@ export async function open(opt, errors) {
       }
     },
     click: (selector) => page.click(selector),
-    picture: (path) => page.screenshot({ path }),
+    key: (name) => page.keyboard.press(name),
+    text: (words) => page.keyboard.type(words),
+    fill: async (selector, words) => { // as a person does: go there, take what is there, type
+      await page.click(selector, { clickCount: 3 });
+      await page.keyboard.press("Delete");
+      if (words) await page.keyboard.type(words);
+    },
+    // size sets the screen's size, and where the browser can the colors: light or dark.
+    size: async (width, height, scheme) => {
+      if (page.setViewportSize) {
+        await page.setViewportSize({ width, height });
+        if (scheme) await page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });
+      } else {
+        await page.setViewport({ width, height });
+      }
+    },
+    picture: (path) => page.screenshot(/\.jpg$/.test(path) ? { path, type: "jpeg", quality: 72 } : { path }),
     close: () => browser.close(),
   };
+}
+
+// reader reads axe-core's program.
+export const reader = (opt) => readFileSync(join(opt.modules, "node_modules/axe-core/axe.min.js"), "utf8");
+
+// judge lets axe-core (its program) judge the page that is shown, and returns what it
+// finds; and whether the page is wider than the screen.
+export async function judge(page, axe) {
+  if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(axe);
+  return page.evaluate(async () => {
+    const wide = document.documentElement.scrollWidth > innerWidth;
+    const found = await axe.run(document, { preload: false, resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"] });
+    return { wide, found: found.violations.map((v) => `${location.pathname}: ${v.id} (${v.impact}): ${v.nodes.slice(0, 3).map((n) => n.target.join(" ")).join(", ")}`) };
+  });
 }
 
 // stopped runs in a page that plays: it asks the house to end the session and tells,

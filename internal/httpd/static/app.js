@@ -1,5 +1,7 @@
-// Actions of the house's pages: play, stop, approve, refuse, remove, and
-// reloading what changed. Everything said to people comes from the server.
+// What forms alone cannot do on the house's pages: playing, which says what the screen
+// protects, and asking before something changes. Everything said to people comes from
+// the server.
+import "./live.js";
 
 const toast = document.getElementById("toast");
 const ask = document.getElementById("ask");
@@ -25,9 +27,14 @@ export async function call(method, path, body) {
   return value;
 }
 
-function confirmed(lines) {
+// confirmed shows what has to be known and resolves to the answer. Without words of its
+// own the question is whether to begin a film.
+function confirmed(lines, title, yes) {
   const list = document.getElementById("ask-list");
   list.replaceChildren(...lines.map((line) => Object.assign(document.createElement("li"), { textContent: line })));
+  document.getElementById("ask-title").textContent = title || ask.dataset.title;
+  document.getElementById("ask-yes").textContent = yes || ask.dataset.yes;
+  list.hidden = lines.length === 0;
   ask.returnValue = "";
   ask.showModal();
   return new Promise((done) => ask.addEventListener("close", () => done(ask.returnValue === "yes"), { once: true }));
@@ -69,44 +76,26 @@ async function play(button) {
   }
 }
 
-const actions = [
-  ["[data-play]", play],
-  ["[data-stop]", (b) => call("DELETE", `/api/v1/sessions/${b.dataset.stop}`)],
-  ["[data-approve]", (b) => call("POST", `/api/v1/pairings/${b.dataset.approve}/approve`, { code: b.dataset.code })],
-  ["[data-refuse]", (b) => call("DELETE", `/api/v1/pairings/${b.dataset.refuse}`)],
-  ["[data-remove]", async (b) => confirm(b.dataset.ask) && call("DELETE", `/api/v1/devices/${b.dataset.remove}`)],
-];
-
 document.addEventListener("click", async (event) => {
-  for (const [selector, act] of actions) {
-    const button = event.target.closest(selector);
-    if (!button) continue;
-    button.disabled = true;
-    try {
-      await act(button);
-      if (act !== play) await refresh();
-    } catch (err) {
-      say(err.message);
-    } finally {
-      button.disabled = false;
-    }
-    return;
+  const button = event.target.closest("[data-play]");
+  if (!button) return;
+  button.disabled = true;
+  try {
+    await play(button);
+  } catch (err) {
+    say(err.message);
+  } finally {
+    button.disabled = false;
   }
 });
 
-// refresh replaces the page's content by the server's newest, keeping focus
-// where it was as well as it can.
-async function refresh() {
-  const res = await fetch(location.href);
-  if (!res.ok) return;
-  const next = new DOMParser().parseFromString(await res.text(), "text/html");
-  document.querySelector("main").replaceChildren(...next.querySelector("main").childNodes);
-  document.querySelector("nav").replaceChildren(...next.querySelector("nav").childNodes);
-}
-
-if (!document.getElementById("player")) {
-  const events = new EventSource("/api/v1/events");
-  const again = () => { if (!ask.open && !document.querySelector("details[open], [data-keep]")) refresh(); };
-  for (const kind of ["pairings", "library", "stopped"]) events.addEventListener(kind, again);
-  addEventListener("pagehide", () => events.close());
-}
+// A form that changes much asks first; its button's words are the yes.
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  if (!form.dataset.ask || form.dataset.asked) return;
+  event.preventDefault();
+  const button = event.submitter || form.querySelector("button");
+  if (!(await confirmed([], form.dataset.ask, button.textContent))) return;
+  form.dataset.asked = "yes";
+  form.requestSubmit(button);
+});

@@ -6,6 +6,7 @@ const root = document.getElementById("player");
 const video = document.getElementById("video");
 const state = document.getElementById("state");
 const session = root.dataset.session;
+const say = (key) => root.getAttribute(`data-say-${key}`); // the page has them
 let player = null;
 let ended = false;
 
@@ -19,7 +20,7 @@ async function end(words) {
   document.getElementById("reason").textContent = words;
   document.getElementById("curtain").hidden = false;
   document.getElementById("stop").hidden = true;
-  state.textContent = "Stopped.";
+  state.textContent = say("stopped");
   root.dataset.ended = words;
   document.getElementById("reason").focus();
   if (player) await player.unload().catch(() => {});
@@ -42,7 +43,7 @@ async function whyEnded(fallback) {
 
 async function failed(error) {
   console.error(`player error ${error.code}`);
-  end(await whyEnded(`The player of the browser failed (code ${error.code}).`));
+  end(await whyEnded(say("failed").replace("{0}", error.code)));
 }
 
 document.getElementById("stop").addEventListener("click", () => {
@@ -51,10 +52,10 @@ document.getElementById("stop").addEventListener("click", () => {
 addEventListener("pagehide", () => {
   if (!ended) fetch(`/api/v1/sessions/${session}?by=player`, { method: "DELETE", keepalive: true });
 });
-video.addEventListener("playing", () => { state.textContent = "Playing."; });
-video.addEventListener("pause", () => { if (!ended) state.textContent = "Paused."; });
-video.addEventListener("waiting", () => { if (!ended) state.textContent = "One moment…"; });
-video.addEventListener("ended", () => { if (!ended) state.textContent = "The end."; });
+video.addEventListener("playing", () => { state.textContent = say("playing"); });
+video.addEventListener("pause", () => { if (!ended) state.textContent = say("paused"); });
+video.addEventListener("waiting", () => { if (!ended) state.textContent = say("waiting"); });
+video.addEventListener("ended", () => { if (!ended) state.textContent = say("end"); });
 
 // subtitles offers what the film has.
 function subtitles() {
@@ -70,7 +71,7 @@ function subtitles() {
 async function start() {
   shaka.polyfill.installAll();
   if (!shaka.Player.isBrowserSupported()) {
-    end("This browser cannot play protected films here.");
+    end(say("unable"));
     return;
   }
   player = new shaka.Player();
@@ -82,6 +83,6 @@ async function start() {
   });
   await player.load(root.dataset.manifest);
   subtitles();
-  await video.play().catch(() => { state.textContent = "Ready. Press play."; });
+  await video.play().catch(() => { state.textContent = say("ready"); });
 }
 start().catch(failed);
