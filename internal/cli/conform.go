@@ -12,13 +12,17 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lares-drm/lares/interconnect/lrp"
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
 	"github.com/lares-drm/lares/internal/conform"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
 )
 
-type conformFlags struct{ ca, voucher, token, title string }
+type conformFlags struct {
+	ca, voucher, token, title, account string
+	members                            []string
+}
 
 func newConformCmd(env *Env) *cobra.Command {
 	var f conformFlags
@@ -32,10 +36,14 @@ or not applicable and why. What the server is it says itself.
 It needs nothing but the address. With --ca and --voucher (of role home server) the
 judge gets certificates of the server's trust domain, with a new module in a folder
 that is removed afterwards; with --token and --title, too, it grants itself one
-license of a title and fetches it. Exit status 5 when a clause fails.`,
+license of a title and fetches it. Where a server asks for an account, --account is
+shown; with --member twice, folders of devices of the house, its mailbox is judged too.
+Exit status 5 when a clause fails.`,
 		Example: `  lares conform http://shop.example:7720
   lares conform http://127.0.0.1:7710 --json     # a home server
-  lares conform http://127.0.0.1:7720 --ca http://127.0.0.1:7700 --voucher 3F9K-22QX --token ./shop/admin.token --title the-film`,
+  lares conform http://127.0.0.1:7720 --ca http://127.0.0.1:7700 --voucher 3F9K-22QX --token ./shop/admin.token --title the-film
+  lares conform http://127.0.0.1:7710 --member ./tablet --member ./phone
+  lares conform http://library.example:7720 --account ./card`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd, env, args[0])
@@ -45,6 +53,8 @@ license of a title and fetches it. Exit status 5 when a clause fails.`,
 	cmd.Flags().StringVar(&f.voucher, "voucher", "", "enrollment voucher of a home server")
 	cmd.Flags().StringVar(&f.token, "token", "", "file (0600) with the operator's token of the issuer")
 	cmd.Flags().StringVar(&f.title, "title", "", "a title that the issuer has, to be granted to the judge")
+	cmd.Flags().StringVar(&f.account, "account", "", "file (0600) with KIND:CREDENTIAL, for a server that asks who its customer is")
+	cmd.Flags().StringSliceVar(&f.members, "member", nil, "folder of a device that is a member of the house; twice, to judge its mailbox")
 	cmd.MarkFlagsRequiredTogether("ca", "voucher")
 	cmd.MarkFlagsRequiredTogether("token", "title")
 	return cmd
@@ -69,6 +79,19 @@ func (f *conformFlags) run(cmd *cobra.Command, env *Env, url string) (err error)
 			return err
 		}
 	}
+	if f.account != "" {
+		if cfg.Account, err = accountFile(f.account); err != nil {
+			return err
+		}
+	}
+	for _, dir := range f.members {
+		member, stop, err := memberOf(ctx, dir)
+		if err != nil {
+			return err
+		}
+		defer stop() //nolint:errcheck // it has signed, and wrote nothing
+		cfg.Members = append(cfg.Members, member)
+	}
 	var all []conform.Result
 	count := map[conform.Verdict]int{}
 	err = conform.Run(ctx, cfg, func(r conform.Result) {
@@ -91,6 +114,36 @@ func (f *conformFlags) run(cmd *cobra.Command, env *Env, url string) (err error)
 		return check("%d of %d clauses fail", n, len(all))
 	}
 	return nil
+}
+
+// accountFile reads what the judge shows of itself.
+func accountFile(name string) (lrp.Account, error) {
+	text, err := secretFile(name)
+	if err != nil {
+		return lrp.Account{}, fmt.Errorf("read the account: %w", err)
+	}
+	kind, credential, ok := strings.Cut(text, ":")
+	if !ok || kind == "" || credential == "" {
+		return lrp.Account{}, usage("--account: %s holds no KIND:CREDENTIAL", name)
+	}
+	return lrp.Account{Kind: kind, Credential: []byte(credential)}, nil
+}
+
+// memberOf opens the module of a device that is paired.
+func memberOf(ctx context.Context, dir string) (lrp.Introduction, func() error, error) {
+	var none lrp.Introduction
+	if _, err := os.Stat(filepath.Join(dir, "trem")); err != nil {
+		return none, nil, fmt.Errorf("--member: %s holds no device: %w", dir, err)
+	}
+	module, stop, err := startTREM(filepath.Join(dir, "trem"))
+	if err != nil {
+		return none, nil, err
+	}
+	st, err := module.Status(ctx)
+	if err != nil {
+		return none, nil, errors.Join(err, stop())
+	}
+	return *introduction(module, st.Device, ident.Device{}), stop, nil
 }
 
 func verdictLine(r conform.Result) string {

@@ -6,12 +6,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/lares-drm/lares/interconnect/lrp"
 	"github.com/lares-drm/lares/internal/conform"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
@@ -59,15 +61,14 @@ func TestConform_PassesAndFails(t *testing.T) {
 		t.Errorf("nobody there: status %d, %v", got.code, err)
 	}
 	judged := map[string]bool{}
-	flows := s.judge(t)
-	for _, url := range []string{s.url, house, s.ca} {
-		cfg := conform.Config{URL: url, Now: time.Now}
-		if url == s.url {
-			cfg.House, cfg.Token, cfg.Title = flows, s.secret(issuerToken), testFilm
-		}
+	members := s.membersOf(house)
+	for _, cfg := range []conform.Config{
+		{URL: s.url, House: s.judge(t), Token: s.secret(issuerToken), Title: testFilm}, {URL: house, Members: members}, {URL: s.ca}, s.asksForAccounts(),
+	} {
+		cfg.Now = time.Now
 		for _, r := range s.clauses(cfg) {
 			if r.Verdict == conform.Failed {
-				t.Errorf("%s: %s: %s", url, r.Name, r.Reason)
+				t.Errorf("%s: %s: %s", cfg.URL, r.Name, r.Reason)
 			}
 			if r.Verdict != conform.Passed || judged[r.Name] {
 				continue
@@ -83,6 +84,47 @@ func TestConform_PassesAndFails(t *testing.T) {
 			}
 		}
 	}
+}
+
+// membersOf are two devices of the house.
+func (s *shopTest) membersOf(house string) (out []lrp.Introduction) {
+	s.t.Helper()
+	names := []string{"tablet", "phone"}
+	judge := []string{"conform", house}
+	for _, name := range names {
+		s.do("device", "init", "--dir", s.path(name), "--ca", s.ca, "--voucher", s.voucher("--role", "device"))
+		s.ok(s.join(s.t.Context(), name, "house", house))
+		judge = append(judge, "--member", s.path(name))
+	}
+	if out := s.do(judge...); !strings.Contains(out, " 0 failed") {
+		s.t.Error(out)
+	}
+	for _, name := range names {
+		member, stop, err := memberOf(s.t.Context(), s.path(name))
+		s.ok(err)
+		s.t.Cleanup(func() { stop() })
+		out = append(out, member)
+	}
+	return out
+}
+
+// asksForAccounts is an account at a library, which asks who its reader is.
+func (s *shopTest) asksForAccounts() conform.Config {
+	s.t.Helper()
+	account := lrp.Account{Kind: "card", Credential: []byte("library card 4711")}
+	s.ok(os.WriteFile(s.path("cards"), []byte("card:"+string(account.Credential)+"\n"), 0o600))
+	dir := s.path("library")
+	s.do("issuer", "init", "--dir", dir, "--ca", s.ca, "--voucher", s.voucher("--role", "license issuer", "--issuer", "library"), "--name", "Library")
+	url, err := s.serve("library", "issuer", "serve", "--dir", dir, "--listen", "127.0.0.1:0", "--accounts", s.path("cards"))
+	s.ok(err)
+	// Without an account nothing is said against a library that wants one.
+	if out := s.do("conform", url); !strings.Contains(out, " 0 failed") || !strings.Contains(out, "give --account") {
+		s.t.Error(out)
+	}
+	if out := s.do("conform", url, "--account", s.path("cards")); !strings.Contains(out, " 0 failed") || strings.Contains(out, "give --account") {
+		s.t.Error(out)
+	}
+	return conform.Config{URL: url, Account: account}
 }
 
 // fails breaks one clause of a server and wants that the judge sees it.

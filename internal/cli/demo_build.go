@@ -232,11 +232,16 @@ func (d *demo) pair(ctx context.Context, name string) error { return d.pairAt(ct
 
 // pairAt pairs a device that reaches the house at a URL.
 func (d *demo) pairAt(ctx context.Context, name, url string) error {
+	return d.join(ctx, name, "home", url)
+}
+
+// join pairs a device with a house that is served from a folder.
+func (h *house) join(ctx context.Context, name, home, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, startGrace)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		_, err := d.must(ctx, "device", "pair", "--dir", d.path(name), "--home", url, "--name", name)
+		_, err := h.must(ctx, "device", "pair", "--dir", h.path(name), "--home", url, "--name", name)
 		done <- err
 	}()
 	for {
@@ -246,12 +251,12 @@ func (d *demo) pairAt(ctx context.Context, name, url string) error {
 				Code string `json:"code"`
 			} `json:"pairings"`
 		}
-		if err := d.query(ctx, &waiting, "home", "pair", "--dir", d.path("home")); err != nil {
+		if err := h.query(ctx, &waiting, "home", "pair", "--dir", h.path(home)); err != nil {
 			return err
 		}
 		for _, p := range waiting.Pairings {
 			if p.Name == name && p.Code != "" {
-				_, err := d.must(ctx, "home", "pair", p.Code, "--dir", d.path("home"))
+				_, err := h.must(ctx, "home", "pair", p.Code, "--dir", h.path(home))
 				return errors.Join(err, <-done)
 			}
 		}

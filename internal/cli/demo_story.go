@@ -35,6 +35,7 @@ func (d *demo) story() []step {
 		{"licenses come by SLTP, unseen", d.proveDelivery},
 		{"devices play the source's stream", d.provePlay},
 		{"the walls of the modules", d.proveWalls},
+		{"shop, house and authority, judged", d.proveConform},
 		{"the third play is refused", d.proveRefusal},
 		{"what is damaged is rejected", d.proveRejection},
 		{"a revoked class, the shop away", d.proveRevocation},

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lares-drm/lares/internal/conform"
 	"github.com/lares-drm/lares/security/trem"
 )
 
@@ -50,6 +51,42 @@ func (d *demo) proveWalls(ctx context.Context) (string, error) {
 		proved += "; this kernel leaves open " + strings.Join(open, "; ")
 	}
 	return proved + fmt.Sprintf("; level SL%d, so their administrator is trusted", home.Level), nil
+}
+
+// proveConform has the judge of anybody's servers judge those of the house, with all
+// the means that it can be given: what it then says does not apply is about others.
+func (d *demo) proveConform(ctx context.Context) (string, error) {
+	voucher, err := d.voucher(ctx, "--role", "home-server")
+	if err != nil {
+		return "", err
+	}
+	var said []string
+	for _, judged := range []struct {
+		name, url string
+		args      []string
+	}{
+		{"the shop", d.shopURL, []string{"--ca", d.caURL, "--voucher", voucher, "--token", d.path("shop", issuerToken), "--title", string(bought)}},
+		{"the house", d.homeURL, []string{"--member", d.path("tablet"), "--member", d.path("phone")}},
+		{"the authority", d.caURL, nil},
+	} {
+		var out struct {
+			Clauses []conform.Result `json:"clauses"`
+		}
+		if err := d.query(ctx, &out, append([]string{"conform", judged.url}, judged.args...)...); err != nil {
+			return "", err
+		}
+		passed := 0
+		for _, r := range out.Clauses {
+			if r.Verdict == conform.Passed {
+				passed++
+			}
+		}
+		if passed == 0 {
+			return "", fmt.Errorf("of %s no clause applies", judged.name)
+		}
+		said = append(said, fmt.Sprintf("%s passes %d", judged.name, passed))
+	}
+	return "lares conform: " + strings.Join(said, ", ") + " clauses, and none fails", nil
 }
 
 // homeModule is what the house's server says of its module.

@@ -61,7 +61,12 @@ type Config struct {
 	House Household        // for whole flows at an issuer
 	Token string           // of the issuer's operator, to grant the judge something; with House
 	Title ident.Content    // that the issuer has, to be granted; with Token
-	Only  string           // the name of one clause to judge; empty: all
+	// Account is shown to a server that asks for one. The zero one: the judge has none.
+	Account lrp.Account
+	// Members are two devices of the judge's that are members of the house. None: what
+	// only members may do is not judged.
+	Members []lrp.Introduction
+	Only    string // the name of one clause to judge; empty: all
 }
 
 // check is one clause.
@@ -82,7 +87,7 @@ func without(format string, args ...any) error { return &inapplicable{fmt.Sprint
 const patience = 60 * time.Second
 
 func checks() []check {
-	return slices.Concat(bindingChecks(), helloChecks(), frameChecks(), sltpChecks(), issuerChecks(), flowChecks(), revocationChecks(), timeChecks())
+	return slices.Concat(bindingChecks(), helloChecks(), frameChecks(), accountChecks(), sltpChecks(), gossipChecks(), mailChecks(), issuerChecks(), flowChecks(), revocationChecks(), timeChecks())
 }
 
 // Run judges a server and reports each clause as it is done. Its error is that
@@ -94,8 +99,11 @@ func Run(ctx context.Context, cfg Config, report func(Result)) error {
 	if cfg.HTTP == nil {
 		cfg.HTTP = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
-	s := &subject{cfg: cfg, base: strings.TrimSuffix(cfg.URL, "/")}
+	s := &subject{cfg: cfg, base: strings.TrimSuffix(cfg.URL, "/"), self: me()}
 	if err := s.meet(ctx); err != nil {
+		return err
+	}
+	if err := s.greet(ctx); err != nil {
 		return err
 	}
 	for _, c := range checks() {
@@ -151,7 +159,10 @@ type subject struct {
 	base  string
 	roles []Role
 	addr  lrp.Addr // of its module
-	about struct {
+	self  lrp.Addr // of the judge, where it has shown an account
+	// authKey is what accounts are sealed to; nil: it asks for none.
+	authKey []byte
+	about   struct {
 		Name   string       `json:"name"`
 		Issuer ident.Issuer `json:"issuer"`
 		Device ident.Device `json:"device"`

@@ -65,6 +65,9 @@ func (s *subject) means() error {
 }
 
 func (s *subject) fetch(ctx context.Context, id ident.Content, request ident.Request) ([]trem.Event, error) {
+	if s.authKey != nil {
+		return nil, without("this server asks houses for an account, and the judge's house shows none")
+	}
 	return s.cfg.House.Fetch(ctx, s.about.Device, s.about.Issuer, id, request)
 }
 

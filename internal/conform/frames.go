@@ -110,9 +110,17 @@ func me() (a lrp.Addr) {
 	return a
 }
 
-// frame is the n-th frame of a new transaction of the judge's.
+// frame is the first frame of a new transaction of the judge's.
 func (s *subject) frame(typ lrp.Type, body []byte) lrp.Frame {
-	return lrp.NewTransaction(s.addr, me(), s.cfg.Now(), time.Minute).Next(typ, body)
+	return lrp.NewTransaction(s.addr, s.source(), s.cfg.Now(), time.Minute).Next(typ, body)
+}
+
+// source is an address of the judge's: a new one, or the one that has shown an account.
+func (s *subject) source() lrp.Addr {
+	if s.authKey != nil {
+		return s.self
+	}
+	return me()
 }
 
 func offer() lrp.Hello {
@@ -180,6 +188,10 @@ func frames(list []lrp.Frame) string {
 	}
 	var out strings.Builder
 	for _, f := range list {
+		if e, err := lrp.ParseError(f.Body); f.Type == lrp.TypeError && err == nil {
+			fmt.Fprintf(&out, "[ERROR %v]", e.Code)
+			continue
+		}
 		fmt.Fprintf(&out, "[type %d, %d bytes]", f.Type, len(f.Body))
 	}
 	return out.String()
@@ -338,7 +350,7 @@ func frameChecks() []check {
 }
 
 func checkNumbers(ctx context.Context, s *subject) error {
-	t := lrp.NewTransaction(s.addr, me(), s.cfg.Now(), time.Minute)
+	t := lrp.NewTransaction(s.addr, s.source(), s.cfg.Now(), time.Minute)
 	bodies := make([][]byte, 3)
 	for i := range bodies {
 		f, err := s.message1([]any{2})
