@@ -408,3 +408,21 @@ func TestHTTP_DevicesSayWhatIsSetAside(t *testing.T) {
 		}
 	}
 }
+
+// A browser that has a file asks whether it is still the same, and then keeps what it
+// made of it.
+func TestHTTP_FilesOfThePageAreSentOnce(t *testing.T) {
+	srv, _, _ := house(t, cenc.SchemeCENC)
+	const path = "/static/vendor/shaka/shaka-player.compiled-es2021.js"
+	first, _ := get(t, "GET", srv.URL+path, nil)
+	tag := first.Header.Get("ETag")
+	again, body := get(t, "GET", srv.URL+path, nil, func(r *http.Request) { r.Header.Set("If-None-Match", tag) })
+	if tag == "" || first.StatusCode != http.StatusOK || again.StatusCode != http.StatusNotModified || len(body) != 0 || !strings.HasPrefix(first.Header.Get("Content-Type"), "text/javascript") {
+		t.Errorf("first %d %q %s, then %d with %d bytes", first.StatusCode, tag, first.Header.Get("Content-Type"), again.StatusCode, len(body))
+	}
+	for _, none := range []string{"/static/", "/static/vendor", "/static/nothing.js"} {
+		if res, _ := get(t, "GET", srv.URL+none, nil); res.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %d", none, res.StatusCode)
+		}
+	}
+}
