@@ -97,11 +97,6 @@ func TestHTTP_OwnersSideIsForThisMachineOnly(t *testing.T) {
 			t.Errorf("%s from another machine: %d, want 403 not_local", path, w.Code)
 		}
 	}
-	r := httptest.NewRequestWithContext(t.Context(), "GET", "/content/"+filmPath+"/content.json", nil)
-	w := httptest.NewRecorder()
-	if handler.ServeHTTP(w, r); w.Code != http.StatusOK {
-		t.Errorf("content for a device: %d, want 200", w.Code)
-	}
 }
 
 func TestHTTP_ForeignPagesCannotAct(t *testing.T) {

@@ -50,7 +50,8 @@ type Config struct {
 
 type server struct {
 	Config
-	pages map[string]*template.Template
+	pages    map[string]*template.Template
+	pairings *throttle // of who asks to belong to the house
 }
 
 // New returns the whole HTTP side as one handler. It starts nothing.
@@ -61,7 +62,7 @@ func New(cfg Config) (http.Handler, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &server{Config: cfg}
+	s := &server{Config: cfg, pairings: newThrottle(pairTries, pairEvery)}
 	if err := s.parsePages(); err != nil {
 		return nil, err
 	}
@@ -164,7 +165,7 @@ func (s *server) deviceRoutes(m *http.ServeMux) {
 	m.HandleFunc("GET "+home.PathLogs+"/{device}/{segment}", s.logSegment)
 	m.HandleFunc("POST "+home.PathLogs+"/{device}", s.members(s.offerLog))
 	m.HandleFunc("POST "+home.PathLogs+"/{device}/segments", s.members(s.putLogSegment))
-	m.HandleFunc("GET /content/{id}/{file...}", s.file)
+	m.HandleFunc("GET /content/{id}/{file...}", s.household(s.file))
 	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	m.HandleFunc("GET /readyz", s.ready)
 	if s.Relay != nil {
@@ -177,24 +178,45 @@ func (s *server) deviceRoutes(m *http.ServeMux) {
 	}
 }
 
-// guard keeps the owner's side to this machine: the connection comes from
-// loopback and the host name is a loopback name or one of Hosts. The second
-// stops a foreign site whose name was made to point here (DNS rebinding).
+// guard keeps the owner's side to this machine.
 func (s *server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		peer, err := netip.ParseAddrPort(r.RemoteAddr)
-		if err != nil || !peer.Addr().Unmap().IsLoopback() {
+		switch {
+		case !fromHere(r):
 			problem(w, http.StatusForbidden, "not_local", "These pages answer on the home server itself. From elsewhere use an ssh tunnel.")
-			return
-		}
-		if !s.knownHost(r.Host) {
+		case !s.knownHost(r.Host):
 			problem(w, http.StatusForbidden, "unknown_host", "The house is not known under this name. Use localhost.")
-			return
+		default:
+			next.ServeHTTP(w, r)
 		}
-		next.ServeHTTP(w, r)
 	})
 }
 
+// hopsHeader stands in what a relay passes on, which may run on this machine. Source:
+// docs/spec/lrp.md section 16.
+const hopsHeader = "Lares-Hops"
+
+// fromHere says that a connection comes from this machine, and not through a relay.
+func fromHere(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && peer.Addr().Unmap().IsLoopback() && r.Header.Get(hopsHeader) == ""
+}
+
+// household serves the owner's side, and devices of the house that have proven
+// themselves: nobody else.
+func (s *server) household(next http.HandlerFunc) http.HandlerFunc {
+	proven := s.members(next)
+	return func(w http.ResponseWriter, r *http.Request) {
+		if fromHere(r) && s.knownHost(r.Host) {
+			next(w, r)
+			return
+		}
+		proven(w, r)
+	}
+}
+
+// knownHost reports whether a host name is a loopback name or one of Hosts: a foreign
+// site whose name was made to point here is none (DNS rebinding).
 func (s *server) knownHost(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {
