@@ -32,6 +32,7 @@ func All() []Bench {
 		tremBench(),
 		contentBench(),
 		issuerBench(),
+		homeBench(),
 		capacityBench(),
 	}
 }

@@ -154,6 +154,9 @@ func get(ctx context.Context, web *http.Client, from string) (io.ReadCloser, err
 	if err != nil {
 		return nil, later("the house does not answer: %w", err)
 	}
+	if res.StatusCode == http.StatusForbidden {
+		return nil, errors.Join(refused("the house gives its films to its own devices only, and this is none, or no longer: pair it again (lares device pair)"), res.Body.Close())
+	}
 	if res.StatusCode != http.StatusOK {
 		return nil, errors.Join(fmt.Errorf("read %s: %s", from, res.Status), res.Body.Close())
 	}

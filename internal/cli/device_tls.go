@@ -27,9 +27,11 @@ const tlsTry = 5 * time.Second
 func (d *device) web() *http.Client {
 	if d.client == nil {
 		d.client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		way := http.DefaultTransport
 		if strings.HasPrefix(d.cfg.Home, "https://") {
-			d.client.Transport = &pinned{d: d}
+			way = &pinned{d: d}
 		}
+		d.client.Transport = &proving{d: d, way: way}
 	}
 	return d.client
 }

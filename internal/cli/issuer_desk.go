@@ -98,7 +98,7 @@ func (s *issuerServer) newDesk(env *Env, dir string, twoPersons bool) (*operator
 
 // console is the operators' pages.
 func (s *issuerServer) console(desk *operator.Desk, api http.Handler) (http.Handler, error) {
-	cfg := httpd.ConsoleConfig{API: api, Desk: desk, Name: s.cfg.Name, URL: s.public, Log: s.log, Figures: func() ([]httpd.Figure, error) {
+	cfg := httpd.ConsoleConfig{API: api, Desk: desk, Name: s.cfg.Name, URL: s.public, Now: s.env.Now, Log: s.log, Figures: func() ([]httpd.Figure, error) {
 		all, err := s.metrics.Figures()
 		out := make([]httpd.Figure, len(all))
 		for i, x := range all {

@@ -449,6 +449,9 @@ func TestLRP_RealHosts(t *testing.T) {
 	if a, err := n.hosts["car"].run(t.Context(), "device", "get", string(bought), "--dir", n.path("car")); err != nil || a.code != statusRefused {
 		t.Errorf("removed, it asks: status %d (%v): %s", a.code, err, a.stderr)
 	}
+	if a, err := n.hosts["car"].run(t.Context(), "device", "download", string(bought), "--dir", n.path("car")); err != nil || a.code != statusRefused || !strings.Contains(a.stderr, "pair it again") {
+		t.Errorf("removed, it fetches a film: status %d (%v): %s", a.code, err, a.stderr)
+	}
 	if slowed && hits < 6 {
 		t.Errorf("only %d of 13 transactions were cut in their middle", hits)
 	}

@@ -35,25 +35,27 @@ type ConsoleConfig struct {
 	Name    string         // of the shop or library
 	URL     string         // where operators reach it; https makes cookies secure
 	Figures func() ([]Figure, error)
-	Log     *slog.Logger // nil: no log
+	Now     func() time.Time // required
+	Log     *slog.Logger     // nil: no log
 }
 
 type console struct {
 	ConsoleConfig
 	pages map[string]*template.Template
+	wrong *throttle // tokens
 }
 
 // NewConsole returns the operators' pages, which are served below /console/.
 // They work without scripts, decide nothing, and do what an operator may do by
 // asking the API as that operator.
 func NewConsole(cfg ConsoleConfig) (http.Handler, error) {
-	if cfg.API == nil || cfg.Desk == nil {
-		return nil, errors.New("httpd: ConsoleConfig needs API and Desk")
+	if cfg.API == nil || cfg.Desk == nil || cfg.Now == nil {
+		return nil, errors.New("httpd: ConsoleConfig needs API, Desk and Now")
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &console{ConsoleConfig: cfg, pages: map[string]*template.Template{}}
+	c := &console{ConsoleConfig: cfg, pages: map[string]*template.Template{}, wrong: newThrottle(signTries, signEvery)}
 	for _, name := range []string{"home", "titles", "offers", "households", "household", "codes", "licenses", "revocations", "log", "figures", "keys", "signin", "problem"} {
 		t, err := template.New("console.html").Funcs(template.FuncMap{"stamp": stampMS, "number": figureText, "short": shortID}).
 			ParseFS(templateFiles, "templates/console.html", "templates/console-"+name+".html")

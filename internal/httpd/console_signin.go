@@ -22,8 +22,15 @@ func (c *console) signInPage(w http.ResponseWriter, r *http.Request, status int,
 // signIn takes a token that was typed, and begins a session.
 func (c *console) signIn(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	by, now := network(r), c.Now()
+	if d := c.wrong.wait(by, now); d > 0 {
+		retryAfter(w, d)
+		c.signInPage(w, r, http.StatusTooManyRequests, "Too many wrong tokens came from this address. Try again in a minute.")
+		return
+	}
 	who, err := c.Desk.Authenticate(r.Context(), strings.TrimSpace(r.PostFormValue("token")))
 	if errors.Is(err, operator.ErrUnknown) {
+		c.wrong.tried(by, now)
 		c.signInPage(w, r, http.StatusUnauthorized, "This token is wrong, was revoked, or its time is over.")
 		return
 	}

@@ -84,7 +84,7 @@ func newCounter(t *testing.T) *counter {
 	figures := func() ([]httpd.Figure, error) {
 		return []httpd.Figure{{"lares_events_total", "license issued", 1204}, {"lares_events_total", "license granted", 1310}, {"lares_http_requests_total", "GET /c/{code} 200", 88}}, nil
 	}
-	pages, err := httpd.NewConsole(httpd.ConsoleConfig{API: api, Desk: c.desk, Name: "The little cinema", Figures: figures})
+	pages, err := httpd.NewConsole(httpd.ConsoleConfig{API: api, Desk: c.desk, Name: "The little cinema", Figures: figures, Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +258,7 @@ func TestConsole_SignInAtAProvider(t *testing.T) {
 	o := operator.NewOIDC(operator.OIDCConfig{
 		Provider: p.URL, ClientID: "lares", ClientSecret: "s", Redirect: c.URL + "/console/oidc", Claim: "groups", Roles: map[string]operator.Role{"drm-security": operator.Security},
 	}, time.Now, p.Client())
-	pages, err := httpd.NewConsole(httpd.ConsoleConfig{API: http.NotFoundHandler(), Desk: c.desk, OIDC: o, Name: "Shop"})
+	pages, err := httpd.NewConsole(httpd.ConsoleConfig{API: http.NotFoundHandler(), Desk: c.desk, OIDC: o, Name: "Shop", Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

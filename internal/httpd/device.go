@@ -16,6 +16,14 @@ func (s *server) pairOpen(w http.ResponseWriter, r *http.Request) {
 	if !readJSON(w, r, maxPairBody, &in) {
 		return
 	}
+	if by, now := network(r), s.Home.Now(); !fromHere(r) { // who sits at this machine needs no bound
+		if d := s.pairings.wait(by, now); d > 0 {
+			retryAfter(w, d)
+			writeProblem(w, Problem{Status: http.StatusTooManyRequests, Code: "too_many", Detail: "Too many devices of this address have asked. Try again in a few minutes.", RetryMS: d.Milliseconds()})
+			return
+		}
+		s.pairings.tried(by, now)
+	}
 	out, err := s.Home.OpenPairing(r.Context(), in)
 	if err != nil {
 		s.answer(w, r, err)
@@ -56,7 +64,8 @@ var mediaTypes = map[string]string{
 }
 
 // file serves a file that the title's content.json lists, with ranges. It is
-// protected content: whoever has it needs a license to use it.
+// protected content: whoever has it needs a license to use it. It is for the household
+// all the same, since content.json has the title's name.
 func (s *server) file(w http.ResponseWriter, r *http.Request) {
 	t, err := s.title(r)
 	if err != nil {

@@ -97,11 +97,6 @@ func TestHTTP_OwnersSideIsForThisMachineOnly(t *testing.T) {
 			t.Errorf("%s from another machine: %d, want 403 not_local", path, w.Code)
 		}
 	}
-	r := httptest.NewRequestWithContext(t.Context(), "GET", "/content/"+filmPath+"/content.json", nil)
-	w := httptest.NewRecorder()
-	if handler.ServeHTTP(w, r); w.Code != http.StatusOK {
-		t.Errorf("content for a device: %d, want 200", w.Code)
-	}
 }
 
 func TestHTTP_ForeignPagesCannotAct(t *testing.T) {
@@ -405,6 +400,24 @@ func TestHTTP_DevicesSayWhatIsSetAside(t *testing.T) {
 	for _, want := range []string{"not seen since", "3 plays of " + h.Titles()[0].Manifest.Title + " set aside for it", "counts as used"} {
 		if !strings.Contains(string(body), want) {
 			t.Errorf("the page lacks %q", want)
+		}
+	}
+}
+
+// A browser that has a file asks whether it is still the same, and then keeps what it
+// made of it.
+func TestHTTP_FilesOfThePageAreSentOnce(t *testing.T) {
+	srv, _, _ := house(t, cenc.SchemeCENC)
+	const path = "/static/vendor/shaka/shaka-player.compiled-es2021.js"
+	first, _ := get(t, "GET", srv.URL+path, nil)
+	tag := first.Header.Get("ETag")
+	again, body := get(t, "GET", srv.URL+path, nil, func(r *http.Request) { r.Header.Set("If-None-Match", tag) })
+	if tag == "" || first.StatusCode != http.StatusOK || again.StatusCode != http.StatusNotModified || len(body) != 0 || !strings.HasPrefix(first.Header.Get("Content-Type"), "text/javascript") {
+		t.Errorf("first %d %q %s, then %d with %d bytes", first.StatusCode, tag, first.Header.Get("Content-Type"), again.StatusCode, len(body))
+	}
+	for _, none := range []string{"/static/", "/static/vendor", "/static/nothing.js"} {
+		if res, _ := get(t, "GET", srv.URL+none, nil); res.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %d", none, res.StatusCode)
 		}
 	}
 }

@@ -1,8 +1,11 @@
 package httpd
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"errors"
 	"html/template"
 	"io/fs"
@@ -54,8 +57,9 @@ type Config struct {
 
 type server struct {
 	Config
-	pages map[string]*template.Template
-	forms formKey
+	pages    map[string]*template.Template
+	forms    formKey
+	pairings *throttle // of who asks to belong to the house
 }
 
 // New returns the whole HTTP side as one handler. It starts nothing.
@@ -66,7 +70,7 @@ func New(cfg Config) (http.Handler, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &server{Config: cfg, forms: newFormKey()}
+	s := &server{Config: cfg, forms: newFormKey(), pairings: newThrottle(pairTries, pairEvery)}
 	s.pages = map[string]*template.Template{}
 	if err := errors.Join(parsePages("layout.html", pageNames, s.pages), parsePages("plain.html", plainNames, s.pages)); err != nil {
 		return nil, err
@@ -169,7 +173,7 @@ func (s *server) deviceRoutes(m *http.ServeMux) {
 	m.HandleFunc("GET "+home.PathLogs+"/{device}/{segment}", s.logSegment)
 	m.HandleFunc("POST "+home.PathLogs+"/{device}", s.members(s.offerLog))
 	m.HandleFunc("POST "+home.PathLogs+"/{device}/segments", s.members(s.putLogSegment))
-	m.HandleFunc("GET /content/{id}/{file...}", s.file)
+	m.HandleFunc("GET /content/{id}/{file...}", s.household(s.file))
 	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	m.HandleFunc("GET /readyz", s.ready)
 	if s.Relay != nil {
@@ -182,24 +186,45 @@ func (s *server) deviceRoutes(m *http.ServeMux) {
 	}
 }
 
-// guard keeps the owner's side to this machine: the connection comes from
-// loopback and the host name is a loopback name or one of Hosts. The second
-// stops a foreign site whose name was made to point here (DNS rebinding).
+// guard keeps the owner's side to this machine.
 func (s *server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		peer, err := netip.ParseAddrPort(r.RemoteAddr)
-		if err != nil || !peer.Addr().Unmap().IsLoopback() {
+		switch {
+		case !fromHere(r):
 			problem(w, http.StatusForbidden, "not_local", "These pages answer on the home server itself. From elsewhere use an ssh tunnel.")
-			return
-		}
-		if !s.knownHost(r.Host) {
+		case !s.knownHost(r.Host):
 			problem(w, http.StatusForbidden, "unknown_host", "The house is not known under this name. Use localhost.")
-			return
+		default:
+			next.ServeHTTP(w, r)
 		}
-		next.ServeHTTP(w, r)
 	})
 }
 
+// hopsHeader stands in what a relay passes on, which may run on this machine. Source:
+// docs/spec/lrp.md section 16.
+const hopsHeader = "Lares-Hops"
+
+// fromHere says that a connection comes from this machine, and not through a relay.
+func fromHere(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && peer.Addr().Unmap().IsLoopback() && r.Header.Get(hopsHeader) == ""
+}
+
+// household serves the owner's side, and devices of the house that have proven
+// themselves: nobody else.
+func (s *server) household(next http.HandlerFunc) http.HandlerFunc {
+	proven := s.members(next)
+	return func(w http.ResponseWriter, r *http.Request) {
+		if fromHere(r) && s.knownHost(r.Host) {
+			next(w, r)
+			return
+		}
+		proven(w, r)
+	}
+}
+
+// knownHost reports whether a host name is a loopback name or one of Hosts: a foreign
+// site whose name was made to point here is none (DNS rebinding).
 func (s *server) knownHost(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {
@@ -230,13 +255,18 @@ func secure(next http.Handler) http.Handler {
 	})
 }
 
+// serveStatic serves a file of this package. A browser asks each time whether it has
+// changed; where it has not, the browser also keeps what it compiled of it.
 func serveStatic(w http.ResponseWriter, r *http.Request) {
-	if strings.HasSuffix(r.URL.Path, "/") { // no listings
+	data, err := staticFiles.ReadFile(strings.TrimPrefix(r.URL.Path, "/"))
+	if err != nil { // no such file, or a folder: no listings
 		http.NotFound(w, r)
 		return
 	}
+	sum := sha256.Sum256(data)
 	w.Header().Set("Cache-Control", "no-cache")
-	http.FileServerFS(staticFiles).ServeHTTP(w, r)
+	w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
+	http.ServeContent(w, r, r.URL.Path, time.Time{}, bytes.NewReader(data))
 }
 
 func (s *server) ready(w http.ResponseWriter, r *http.Request) {

@@ -283,7 +283,7 @@ func downAndUp(t *testing.T, empty func(*testing.T) database) {
 		}
 		done(t)(db.migrate(t.Context(), v-1, true))
 	}
-	if gone != 12 {
+	if gone != 15 {
 		t.Errorf("%d things are gone on the way down", gone)
 	}
 	if err := db.open(t).Close(); err != nil {

@@ -33,7 +33,7 @@ const (
 
 // Limits of playback. Source: local.
 const (
-	maxSessions  = 32 // at a time in a house
+	maxSessions  = 64 // at a time in a house, and in its module
 	sessionIDLen = 16 // bytes; a session's ID is the right to its stream
 	keptStopped  = 64 // ended sessions whose reason is still told
 )

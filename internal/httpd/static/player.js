@@ -79,8 +79,10 @@ async function start() {
   player.addEventListener("error", (event) => failed(event.detail));
   player.configure({
     drm: { servers: { "org.w3.clearkey": new URL(root.dataset.license, location.href).href } },
-    streaming: { bufferingGoal: 10, rebufferingGoal: 1, bufferBehind: 20 },
+    streaming: { bufferingGoal: 1, rebufferingGoal: 0.5, bufferBehind: 20 },
   });
+  // Until there is a picture nothing more than its beginning is asked for.
+  video.addEventListener("playing", () => player.configure("streaming.bufferingGoal", 10), { once: true });
   await player.load(root.dataset.manifest);
   subtitles();
   await video.play().catch(() => { state.textContent = say("ready"); });

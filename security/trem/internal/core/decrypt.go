@@ -25,7 +25,7 @@ type session struct {
 
 // maxSessions bounds the open sessions of one module, maxTracks those of one session.
 const (
-	maxSessions = 32
+	maxSessions = 64
 	maxTracks   = 16
 )
 
