@@ -44,9 +44,13 @@ const serveTimeout = 30 * time.Second
 // A message that was begun is served to its end even when the caller's
 // connection is gone: the answer is kept, and the repeat gets it.
 func (i *Issuer) Handle(ctx context.Context, f lrp.Frame) []lrp.Frame {
+	return i.handle(ctx, lrp.LinkID{}, f)
+}
+
+func (i *Issuer) handle(ctx context.Context, link lrp.LinkID, f lrp.Frame) []lrp.Frame {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), serveTimeout)
 	defer cancel()
-	return i.endpoint.Handle(f, i.cfg.Now(), func(_ lrp.Addr, m lrp.SLTP) ([]lrp.SLTP, error) {
+	return i.endpoint.HandleOn(link, f, i.cfg.Now(), func(_ lrp.Addr, m lrp.SLTP) ([]lrp.SLTP, error) {
 		out, err := i.receive(ctx, trem.SLTPMessage{CID: m.CID, Bytes: m.Message})
 		if err != nil {
 			i.cfg.Log.LogAttrs(ctx, slog.LevelError, "message not served", slog.Any("error", err))
@@ -112,7 +116,11 @@ func (i *Issuer) orRefuse(ctx context.Context, ev trem.Event, fn func(context.Co
 // request answers a household that wants a license: one transaction, then the
 // release. A license without state that stands as it was issued needs none.
 func (i *Issuer) request(ctx context.Context, ev trem.Event) ([]trem.SLTPMessage, error) {
-	d, err := i.draft(ctx, ev)
+	who, err := i.member(ctx, &ev)
+	if err != nil {
+		return nil, err
+	}
+	d, err := i.draft(ctx, ev, who)
 	if err != nil {
 		return nil, err
 	}
@@ -228,13 +236,20 @@ func (a *issue) choose(ctx context.Context, now int64) (Grant, error) {
 	if len(some) == 0 {
 		return Grant{}, errEnded
 	}
+	no := errExhausted
 	for _, g := range some {
+		if ok, err := a.draft.who.fits(&g); !ok || err != nil {
+			if no = errTooMany; err != nil {
+				return g, err
+			}
+			continue
+		}
 		ok, err := a.usable(ctx, g)
 		if ok || err != nil {
 			return g, err
 		}
 	}
-	return Grant{}, errExhausted
+	return Grant{}, no
 }
 
 // open are the grants that issue something now, in the order in which they are used.
@@ -305,7 +320,7 @@ func (a *issue) stateless(ctx context.Context, g Grant, lic License) error {
 	if err != nil {
 		return err
 	}
-	p, err := a.prepare(ctx, trem.Terms{Handle: a.ev.Handle, Info: info, Tiers: g.Tiers})
+	p, err := a.prepare(ctx, trem.Terms{Handle: a.ev.Handle, Info: info, Tiers: g.Tiers, Roll: a.draft.who.sealed()})
 	if err != nil {
 		return err
 	}
