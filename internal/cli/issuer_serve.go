@@ -49,7 +49,7 @@ type issuerFlags struct {
 func countedEvents() []string {
 	return []string{
 		"license issued", "license granted", "request refused", "grant renewed", "license bound anew", "claim codes given out", "claim code redeemed",
-		"exchange failed", "message dropped", "license not made", "request failed", "message not served",
+		"exchange failed", "message dropped", "license not made", "request failed", "message not served", "domain made", "device joined", "device put out",
 	}
 }
 
@@ -244,7 +244,7 @@ func (s *issuerServer) routes(desk *operator.Desk) (http.Handler, error) {
 	}
 	api, err := issuerapi.New(issuerapi.Config{
 		Issuer: s.issuer, Store: s.db, Desk: desk, TREM: s.module, Now: s.env.Now, Log: s.log, FramesPath: lrphttp.Path, Frames: &lrphttp.Server{Frames: s.issuer.FrameBy, From: issuer.Caller},
-		About: issuerapi.About{Name: s.cfg.Name, Issuer: s.cfg.Issuer, Device: s.cfg.Device},
+		About: issuerapi.About{Name: s.cfg.Name, Issuer: s.cfg.Issuer, Device: s.cfg.Device, Authority: s.cfg.CA},
 		URL:   s.public, QR: httpd.QR, Pages: pages,
 	})
 	if err != nil {

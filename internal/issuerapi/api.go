@@ -36,7 +36,7 @@ type Config struct {
 	TREM   TREM             // required
 	Now    func() time.Time // required
 	Log    *slog.Logger     // nil: no log
-	// Frames, the HTTP binding of LRP around Issuer.Handle, is served at FramesPath.
+	// Frames, the HTTP binding of LRP around Issuer.HandleBy, is served at FramesPath.
 	FramesPath string
 	Frames     http.Handler
 	// About is what households may know: it is served to everyone.
@@ -63,6 +63,9 @@ type About struct {
 	Device ident.Device `json:"device"` // of the issuer's TREM
 	// Status is where status documents are, with {domain} and {license} in it.
 	Status string `json:"status,omitempty"`
+	// Authority is the URL of the certification authority that this issuer visits:
+	// where a device of a domain that it manages may learn what is revoked.
+	Authority string `json:"authority,omitempty"`
 }
 
 type api struct {
@@ -85,6 +88,7 @@ func New(cfg Config) (http.Handler, error) {
 	if cfg.Frames != nil {
 		mux.Handle(cfg.FramesPath, cfg.Frames)
 	}
+	a.memberDoors(mux)
 	if cfg.Pages != nil {
 		mux.Handle("GET /c", cfg.Pages)
 		mux.Handle("GET "+issuer.ClaimPath, cfg.Pages)
@@ -132,6 +136,7 @@ func (a *api) routes() {
 	a.operatorRoutes()
 	a.proposalRoutes()
 	a.auditRoutes()
+	a.domainRoutes()
 	add(a, op{id: "about", method: "GET", path: "/api/v1/about", tag: "households", text: "Whom a household asks for licenses"},
 		func(context.Context, *struct{}) (About, error) { return a.cfg.About, nil })
 	add(a, op{id: "read-module", method: "GET", path: "/api/v1/module", tag: "operators", text: "What the issuer's trusted module says of itself", scope: operator.Read},

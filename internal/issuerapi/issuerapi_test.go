@@ -71,7 +71,7 @@ func TestOpenAPI_TheCommittedDocumentIsTheProgram(t *testing.T) {
 					t.Errorf("%s %s does not read {%s}", method, path, m[1])
 				}
 			}
-			open := path == "/api/v1/about" || path == "/api/v1/claims/redeem" || strings.HasPrefix(path, issuer.StatusPath)
+			open := path == "/api/v1/about" || path == "/api/v1/claims/redeem" || path == "/api/v1/domains/join" || strings.HasPrefix(path, issuer.StatusPath)
 			if open == (len(o.Security) > 0) {
 				t.Errorf("%s %s: for everyone %v, security %v", method, path, open, o.Security)
 			}
@@ -115,6 +115,23 @@ func (module) RegisterKeys(_ context.Context, sealed []byte) (ident.Content, err
 		return ident.Content(id), nil
 	}
 	return "", &trem.Error{Code: trem.CodeRejected, Text: "key delivery: not for this module"}
+}
+
+// Roll stands for a module with one device in each domain: a roll is its domain.
+func (module) Roll(_ context.Context, o trem.RollOrder) (trem.Rolled, error) {
+	out := trem.Rolled{Roll: o.Roll, Generation: 1, Members: []trem.RollMember{{Device: ident.Device{7}, Index: 1}}}
+	switch {
+	case o.Op == trem.RollCreate && o.Devices > 64:
+		return out, &trem.Error{Code: trem.CodeRejected, Text: "domain: too many"}
+	case o.Op == trem.RollCreate:
+		out.Roll, out.Members = []byte{0xd0, byte(o.Devices)}, nil
+	case o.Op == trem.RollRemove && o.Device != (ident.Device{7}):
+		return out, &trem.Error{Code: trem.CodeUnknown, Text: "no such member"}
+	case o.Op == trem.RollRemove:
+		out.Members, out.Generation = nil, 2
+	}
+	copy(out.Domain[:], out.Roll)
+	return out, nil
 }
 
 // shop is an API under test, on a store of its own.
@@ -582,4 +599,60 @@ func FuzzAPI(f *testing.F) {
 			t.Errorf("%s %s: not JSON: %s", method, path, w.Body)
 		}
 	})
+}
+
+// A domain is made with a code, is listed and shown; a device is put out and the domain
+// ended by two, and both stand in the log.
+func TestDomains_Spec12_FromMakingToTheEnd(t *testing.T) {
+	s := newShop(t, false)
+	made := s.must(owner, "POST", "/api/v1/domains", map[string]any{"devices": 5, "new_a_year": 4})
+	id := made["domain"].(string)
+	if made["devices"] != 5.0 || made["new_a_year"] != 4.0 || len(made["code"].(string)) != 14 {
+		t.Errorf("%v", made)
+	}
+	again := s.must(owner, "POST", "/api/v1/domains/"+id+"/code", map[string]any{"idle": true})
+	if again["code"] == made["code"] || again["expires_at"] != float64(s.now.Add(24*time.Hour).UnixMilli()) {
+		t.Errorf("another code: %v", again)
+	}
+	if list := s.must(owner, "GET", "/api/v1/domains", nil)["domains"].([]any); len(list) != 1 || list[0].(map[string]any)["domain"] != id {
+		t.Errorf("%v", list)
+	}
+	if got := s.must(owner, "GET", "/api/v1/domains/"+id, nil)["members"].([]any); len(got) != 1 {
+		t.Errorf("%v", got)
+	}
+	device := ident.Device{7}.String()
+	for _, q := range []struct {
+		path string
+		want int
+	}{
+		{"/api/v1/domains/" + id + "/devices/" + other.String() + "/remove", http.StatusNotFound},
+		{"/api/v1/domains/" + other.String() + "/devices/" + device + "/remove", http.StatusNotFound},
+		{"/api/v1/domains/" + other.String() + "/end", http.StatusNotFound},
+		{"/api/v1/domains/" + other.String() + "/code", http.StatusNotFound},
+		{"/api/v1/domains/join", http.StatusUnprocessableEntity},
+	} {
+		if got := s.send(owner, "POST", q.path, map[string]any{}).Code; got != q.want {
+			t.Errorf("%s: %d, want %d", q.path, got, q.want)
+		}
+	}
+	for _, path := range []string{"/house/v1/letters/" + device + "?after=0", "/house/v1/recipients/phone"} {
+		if got := s.send("", "GET", path, nil).Code; got != http.StatusForbidden {
+			t.Errorf("%s: %d to who proves nothing", path, got)
+		}
+	}
+	two, _ := s.newKey(operator.Security)
+	if got := s.send(two, "POST", "/api/v1/domains/"+id+"/devices/"+device+"/remove", map[string]any{}).Code; got != http.StatusAccepted {
+		t.Errorf("by one of two: %d", got)
+	}
+	s.must(owner, "POST", "/api/v1/domains/"+id+"/devices/"+device+"/remove", map[string]any{})
+	s.must(owner, "POST", "/api/v1/domains/"+id+"/end", map[string]any{})
+	if got := s.send(owner, "GET", "/api/v1/domains/"+id, nil).Code; got != http.StatusNotFound {
+		t.Errorf("after its end: %d", got)
+	}
+	log := s.send(owner, "GET", "/api/v1/audit", nil).Body.String()
+	for _, act := range []string{"domain.new", "domain.code", "device.remove", "domain.end"} {
+		if !strings.Contains(log, act) {
+			t.Errorf("the log has no %s", act)
+		}
+	}
 }

@@ -61,6 +61,8 @@ var byError = []struct {
 	{issuer.ErrCodeVoid, http.StatusGone, "code_void", false},
 	{issuer.ErrGuessing, http.StatusTooManyRequests, "code_guessing", false},
 	{issuer.ErrNoCodes, http.StatusNotFound, "no_codes", false},
+	{issuer.ErrFull, http.StatusConflict, "domain_full", true},
+	{issuer.ErrNotItself, http.StatusUnprocessableEntity, "not_itself", false},
 	{issuer.ErrNoCopy, http.StatusConflict, "no_copy", false},
 	{issuer.ErrAwaited, http.StatusConflict, "awaited", false},
 	{issuer.ErrStillOut, http.StatusConflict, "still_out", false},
@@ -127,6 +129,9 @@ func (a *api) problem(ctx context.Context, err error) error {
 	var te *trem.Error
 	if errors.As(err, &te) && (te.Code == trem.CodeRejected || te.Code == trem.CodeMalformed) {
 		return newProblem(http.StatusUnprocessableEntity, "rejected", te.Text)
+	}
+	if te != nil && te.Code == trem.CodeState {
+		return newProblem(http.StatusConflict, "conflict", te.Text)
 	}
 	a.cfg.Log.LogAttrs(ctx, slog.LevelError, "request failed", slog.Any("error", err))
 	return newProblem(http.StatusInternalServerError, "internal", "see the server's log")

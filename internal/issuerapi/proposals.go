@@ -23,6 +23,8 @@ const (
 	actRebind          = "license.rebind"   // subject: household/license/household
 	actEndLicense      = "license.end"      // subject: household/license
 	actReplace         = "license.replace"  // subject: household/license
+	actRemoveDevice    = "device.remove"    // subject: household/device
+	actEndDomain       = "domain.end"       // subject: household
 )
 
 func (a *api) proposalRoutes() {
@@ -168,6 +170,14 @@ func (a *api) perform(ctx context.Context, who *operator.Operator, action, subje
 	case action == actRevokeHousehold && len(parts) == 1:
 		_, err := a.cfg.Issuer.RevokeHousehold(ctx, from)
 		return err
+	case action == actEndDomain && len(parts) == 1:
+		return a.cfg.Issuer.RemoveDomain(ctx, from)
+	case action == actRemoveDevice && len(parts) == 2:
+		var d ident.Device
+		if err := d.UnmarshalText([]byte(parts[1])); err != nil {
+			return err
+		}
+		return a.cfg.Issuer.RemoveDevice(ctx, from, d)
 	case (action == actEndLicense || action == actReplace) && len(parts) == 2:
 		var l ident.License
 		if err := l.UnmarshalText([]byte(parts[1])); err != nil {

@@ -44,12 +44,10 @@ const serveTimeout = 30 * time.Second
 // A message that was begun is served to its end even when the caller's
 // connection is gone: the answer is kept, and the repeat gets it.
 func (i *Issuer) Handle(ctx context.Context, f lrp.Frame) []lrp.Frame {
-	return i.FrameBy(ctx, lrp.Arrival{}, f)
+	return i.handle(ctx, lrp.Arrival{}, f)
 }
 
-// FrameBy is Handle for a frame of which it is known by what it came: wrong accounts
-// are counted by that.
-func (i *Issuer) FrameBy(ctx context.Context, by lrp.Arrival, f lrp.Frame) []lrp.Frame {
+func (i *Issuer) handle(ctx context.Context, by lrp.Arrival, f lrp.Frame) []lrp.Frame {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), serveTimeout)
 	defer cancel()
 	return i.endpoint.HandleBy(by, f, i.cfg.Now(), func(_ lrp.Addr, m lrp.SLTP) ([]lrp.SLTP, error) {
@@ -118,7 +116,11 @@ func (i *Issuer) orRefuse(ctx context.Context, ev trem.Event, fn func(context.Co
 // request answers a household that wants a license: one transaction, then the
 // release. A license without state that stands as it was issued needs none.
 func (i *Issuer) request(ctx context.Context, ev trem.Event) ([]trem.SLTPMessage, error) {
-	d, err := i.draft(ctx, ev)
+	who, err := i.member(ctx, &ev)
+	if err != nil {
+		return nil, err
+	}
+	d, err := i.draft(ctx, ev, who)
 	if err != nil {
 		return nil, err
 	}
@@ -234,13 +236,20 @@ func (a *issue) choose(ctx context.Context, now int64) (Grant, error) {
 	if len(some) == 0 {
 		return Grant{}, errEnded
 	}
+	no := errExhausted
 	for _, g := range some {
+		if ok, err := a.draft.who.fits(&g); !ok || err != nil {
+			if no = errTooMany; err != nil {
+				return g, err
+			}
+			continue
+		}
 		ok, err := a.usable(ctx, g)
 		if ok || err != nil {
 			return g, err
 		}
 	}
-	return Grant{}, errExhausted
+	return Grant{}, no
 }
 
 // open are the grants that issue something now, in the order in which they are used.
@@ -311,7 +320,7 @@ func (a *issue) stateless(ctx context.Context, g Grant, lic License) error {
 	if err != nil {
 		return err
 	}
-	p, err := a.prepare(ctx, trem.Terms{Handle: a.ev.Handle, Info: info, Tiers: g.Tiers})
+	p, err := a.prepare(ctx, trem.Terms{Handle: a.ev.Handle, Info: info, Tiers: g.Tiers, Roll: a.draft.who.sealed()})
 	if err != nil {
 		return err
 	}

@@ -58,6 +58,7 @@ type DomainReader interface {
 	Devices(ctx context.Context, domain ident.Domain) ([]DomainDevice, error)
 	// HomeOf returns the domain that a device has joined last.
 	HomeOf(ctx context.Context, device ident.Device) (ident.Domain, error)
+	JoinCode(ctx context.Context, hash CodeHash) (JoinCode, error)
 	// Waiting returns the letters of a device with numbers above after, oldest first.
 	Waiting(ctx context.Context, domain ident.Domain, to ident.Device, after uint64) ([]DomainLetter, error)
 }
@@ -83,7 +84,6 @@ type JoinTx interface {
 	// PutJoinCode records the code of a domain, in the place of all that it had. fresh
 	// is false when another domain has it; nothing is written then.
 	PutJoinCode(ctx context.Context, c JoinCode) (fresh bool, err error)
-	JoinCode(ctx context.Context, hash CodeHash) (JoinCode, error)
 	// PutLetter records a letter. fresh is false when its number is taken.
 	PutLetter(ctx context.Context, l DomainLetter) (fresh bool, err error)
 	DropLetter(ctx context.Context, domain ident.Domain, to ident.Device, number uint64) error

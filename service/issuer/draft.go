@@ -24,12 +24,13 @@ type draft struct {
 	again License
 	// renews: a grant of a license that counts was renewed, so that nothing is foreseen.
 	renews bool
+	who    *member // who asks, of a domain that this issuer manages; nil: a home server
 }
 
 // draft looks what a request comes to and has the module make it. A request that
 // was answered before, or that will be refused, has nothing made.
-func (i *Issuer) draft(ctx context.Context, ev trem.Event) (draft, error) {
-	d := draft{now: i.cfg.Now().UnixMilli(), id: ident.NewLicense()}
+func (i *Issuer) draft(ctx context.Context, ev trem.Event, who *member) (draft, error) {
+	d := draft{who: who, now: i.cfg.Now().UnixMilli(), id: ident.NewLicense()}
 	found := false
 	err := i.cfg.Store.View(ctx, func(ctx context.Context, r Reader) error {
 		ahead, err := r.Ahead(ctx, ev.Domain, ev.Request, ident.Content(ev.Content), ev.Peer, i.incarnation())
@@ -38,6 +39,9 @@ func (i *Issuer) draft(ctx context.Context, ev trem.Event) (draft, error) {
 		}
 		a := issue{Issuer: i, ev: ev, draft: d}
 		for _, g := range open(ahead.Grants, d.now) {
+			if ok, err := who.fits(&g); err != nil || !ok {
+				continue // the transaction says it
+			}
 			if found, err = a.foresee(ctx, r, g, ahead.Last+1); found || err != nil {
 				break
 			}
@@ -67,7 +71,7 @@ func (a *issue) foresee(ctx context.Context, r Reader, g Grant, next uint64) (ok
 	if err != nil {
 		return false, err
 	}
-	terms := trem.Terms{Handle: a.ev.Handle, Info: info, Tiers: g.Tiers}
+	terms := trem.Terms{Handle: a.ev.Handle, Info: info, Tiers: g.Tiers, Roll: a.draft.who.sealed()}
 	if info.Stateless() {
 		have, err := r.License(ctx, g.Domain, id)
 		if err != nil && !errors.Is(err, ErrNotFound) {

@@ -148,7 +148,7 @@ func (a *issue) transfer(ctx context.Context, g Grant, info license.Info) (want 
 	if err != nil {
 		return want, p, err
 	}
-	if p, err = a.prepare(ctx, trem.Terms{Handle: a.ev.Handle, Info: info, Tiers: g.Tiers, Seq: seq, Plays: n}); err != nil {
+	if p, err = a.prepare(ctx, trem.Terms{Handle: a.ev.Handle, Info: info, Tiers: g.Tiers, Seq: seq, Plays: n, Roll: a.draft.who.sealed()}); err != nil {
 		return want, p, err
 	}
 	want = ident.Transfer{Src: a.self, Dst: a.ev.Peer, Incarnation: in, Seq: seq}

@@ -1,6 +1,7 @@
 package issuer_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -44,7 +45,8 @@ type fakeTREM struct {
 	in         byte // incarnation; 0 stands for 1
 	failPrep   error
 	failRel    error
-	before     func() // a license is made; nil = nothing
+	before     func()       // a license is made; nil = nothing
+	dst        ident.Device // of licenses that count; zeros: home
 }
 
 func (f *fakeTREM) Status(context.Context) (trem.Status, error) {
@@ -110,7 +112,7 @@ func (f *fakeTREM) Prepare(_ context.Context, t trem.Terms) (trem.Prepared, erro
 	p := trem.Prepared{Hash: sha256.Sum256(append(b, f.key...))}
 	p.Sealed = fmt.Appendf(nil, "license %v seq %d plays %d", t.Info.ID, t.Seq, t.Plays)
 	if t.Seq != 0 {
-		p.Transfer = ident.Transfer{Src: self, Dst: home, Incarnation: f.incarnation(), Seq: t.Seq}
+		p.Transfer = ident.Transfer{Src: self, Dst: cmp.Or(f.dst, home), Incarnation: f.incarnation(), Seq: t.Seq}
 		p.XferHash = sha256.Sum256(p.Sealed)
 	}
 	return p, nil

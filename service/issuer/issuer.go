@@ -43,6 +43,7 @@ type TREM interface {
 	Exchanger
 	Keeper
 	Clerk
+	Registrar
 }
 
 // ErrNotReady is returned while the TREM knows no revocation epoch: a license
@@ -76,6 +77,7 @@ type Issuer struct {
 	in       atomic.Pointer[ident.Incarnation] // of its transfers
 	endpoint *lrp.Endpoint
 	guesses  guesses
+	present  present
 	once     sync.Once
 	failed   chan struct{}
 	cause    error // set before failed is closed
@@ -97,7 +99,8 @@ func New(ctx context.Context, cfg Config) (*Issuer, error) {
 	if st.Issuer == "" {
 		return nil, errors.New("issuer: the TREM has no certificate of a license issuer")
 	}
-	door := lrp.EndpointConfig{Self: lrp.Addr(st.Device), Prove: cfg.Prove}
+	i := &Issuer{cfg: cfg, self: st.Device, id: st.Issuer, failed: make(chan struct{})}
+	door := lrp.EndpointConfig{Self: lrp.Addr(st.Device), Prove: cfg.Prove, Known: i.present.known}
 	seen := &shown{accept: cfg.Accepts, now: cfg.Now}
 	if cfg.Accepts != nil {
 		if cfg.Prove == nil {
@@ -108,11 +111,9 @@ func New(ctx context.Context, cfg Config) (*Issuer, error) {
 		}
 		door.Account, door.Admits = seen.take, seen.admits
 	}
-	e, err := lrp.NewEndpoint(door)
-	if err != nil {
+	if i.endpoint, err = lrp.NewEndpoint(door); err != nil {
 		return nil, err
 	}
-	i := &Issuer{cfg: cfg, self: st.Device, id: st.Issuer, endpoint: e, failed: make(chan struct{})}
 	i.in.Store(&st.Incarnation)
 	return i, nil
 }

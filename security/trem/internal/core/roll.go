@@ -127,6 +127,7 @@ type rollBook struct {
 	Roll
 
 	outs []rollOut // what it puts out
+	was  []byte    // the roll as it was shown
 }
 
 // openRoll checks a roll that the host shows, and puts out again whom this module has
@@ -139,7 +140,7 @@ func (c *Core) openRoll(data []byte) (*rollBook, error) {
 	if roll.Era != c.managed.rec.Era {
 		return nil, stateError("this list is of before the issuer's database was put back, and nobody knows who was put out since: make the domain anew, its devices join again")
 	}
-	b := &rollBook{Roll: *roll}
+	b := &rollBook{Roll: *roll, was: data}
 	return b, c.catchUp(&b.Roll)
 }
 
@@ -163,14 +164,11 @@ func (c *Core) closeRoll(b *rollBook, out trem.Rolled, r Reading) (trem.Rolled, 
 	if err := c.putOut(b); err != nil {
 		return trem.Rolled{}, err
 	}
-	payload, err := wire.Marshal(b.Roll)
-	if err != nil {
-		return trem.Rolled{}, err
-	}
-	if out.Roll, err = wire.NewSign1(c.signer, c.identity.Chain[0], objectRoll, payload); err != nil {
+	if err := c.signRoll(b, &out); err != nil {
 		return trem.Rolled{}, err
 	}
 	out.Domain, out.Generation = b.Domain, b.Generation
+	var err error
 	now := c.clock.judge(r).Est
 	for _, m := range b.Members {
 		out.Members = append(out.Members, trem.RollMember{Device: m.Device, Index: m.Index, Since: m.Since, Until: m.Until, Lapsed: now >= m.Until})
@@ -186,6 +184,20 @@ func (c *Core) closeRoll(b *rollBook, out trem.Rolled, r Reading) (trem.Rolled, 
 		}
 	}
 	return out, err
+}
+
+// signRoll signs a roll; one in which nothing has changed stays as it was shown.
+func (c *Core) signRoll(b *rollBook, out *trem.Rolled) error {
+	payload, err := wire.Marshal(b.Roll)
+	if err != nil {
+		return err
+	}
+	if s, err := wire.ParseSign1(b.was, objectRoll, rollLimit); err == nil && bytes.Equal(s.Payload, payload) {
+		out.Roll = b.was
+		return nil
+	}
+	out.Roll, err = wire.NewSign1(c.signer, c.identity.Chain[0], objectRoll, payload)
+	return err
 }
 
 // rollMembership signs the membership of a device in a roll.
