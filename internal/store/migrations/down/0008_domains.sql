@@ -1,7 +1,7 @@
--- Before it no issuer managed a domain. Licenses that its devices have stay.
+-- Before it no issuer managed domains. A module that has signed a roll finds none.
 -- gone: domains that this issuer manages: domain_roll
 -- gone: their devices: device
--- gone: letters that wait for them: letter
+-- gone: letters that wait: letter
 
 DROP TABLE letter;
 DROP TABLE join_code;
