@@ -138,21 +138,27 @@ func TestHTTP_EveryAnswerHasTheSecurityHeaders(t *testing.T) {
 // pair asks to join from a device's side and returns without an answer.
 func pair(t *testing.T, house, name string) (result chan error, shown string) {
 	t.Helper()
-	codes, done := make(chan string, 1), make(chan error, 1)
-	leaf := hometest.Certificate(t, name)
-	go func() {
-		_, err := home.Join(t.Context(), home.Joining{
-			URL: house, Chain: [][]byte{leaf}, Name: name, Poll: 10 * time.Millisecond,
-			Show: func(code string, _ time.Time) { codes <- code },
-		})
-		done <- err
-	}()
+	codes, done := joinAs(t, house, name)
 	select {
 	case shown = <-codes:
 	case err := <-done:
 		t.Fatal(err)
 	}
 	return done, shown
+}
+
+// joinAs is pair without waiting for the code.
+func joinAs(t *testing.T, house, name string) (codes chan string, done chan error) {
+	codes, done = make(chan string, 1), make(chan error, 1)
+	leaf := hometest.Certificate(t, name)
+	go func() {
+		_, err := home.Join(t.Context(), home.Joining{
+			URL: house, Chain: [][]byte{leaf}, Delivery: leaf, Name: name, Poll: 10 * time.Millisecond,
+			Show: func(code string, _ time.Time) { codes <- code },
+		})
+		done <- err
+	}()
+	return codes, done
 }
 
 func TestHTTP_PairingOverTheWire(t *testing.T) {

@@ -29,6 +29,7 @@ func pageFuncs() template.FuncMap {
 		"say": say, "many": many, "tier": tierWords, "stamp": stamp, "kind": KindOf, "length": length, "aside": AsideWords,
 		"path":  func(c fmt.Stringer) string { return url.PathEscape(c.String()) },
 		"color": func(c fmt.Stringer) string { return colorOf(c.String()) }, "initial": initial,
+		"count": func(l []string) uint64 { return uint64(len(l)) },
 		"lines": func(l []string) string { return strings.Join(l, "\n") },
 		"dots":  func(l []string) string { return strings.Join(l, " · ") },
 		"pairing": func(token, after string, p []PairingView) any {

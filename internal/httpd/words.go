@@ -42,6 +42,8 @@ func WordsOf(r license.Reason) Why {
 		w.Help = say("remedy.device")
 	case r.Earliest != 0 && r.Code == license.NotYet && r.Constraint == "START_TIME":
 		w.Sentence = say("why.from", moment(r.Earliest))
+	case r.Earliest != 0 && r.Remedy == license.WaitUntil:
+		w.Help = say("why.again", moment(r.Earliest))
 	case r.Earliest != 0:
 		w.Help = strings.TrimSpace(w.Help + " " + say("why.again", moment(r.Earliest)))
 	}

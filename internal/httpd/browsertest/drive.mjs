@@ -27,7 +27,7 @@ export async function open(opt, errors) {
     browser = await require("playwright-core").chromium.launch({ executablePath: opt.program, headless: true, args: chromiumArgs });
     page = await browser.newPage({ viewport });
   }
-  page.on("console", (m) => { if (m.type() === "error") errors.push(m.text()); });
+  page.on("console", (m) => { if (m.type() === "error") errors.push(`${m.text()} ${m.location()?.url || ""}`.trim()); });
   page.on("pageerror", (e) => errors.push(String(e)));
   return {
     goto: (url) => page.goto(url),
@@ -67,14 +67,15 @@ export async function open(opt, errors) {
 export const reader = (opt) => readFileSync(join(opt.modules, "node_modules/axe-core/axe.min.js"), "utf8");
 
 // judge lets axe-core (its program) judge the page that is shown, and returns what it
-// finds; and whether the page is wider than the screen.
-export async function judge(page, axe) {
+// finds; and whether the page is wider than the screen. With colors only those are
+// judged: nothing else differs in the dark.
+export async function judge(page, axe, colors = false) {
   if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(axe);
-  return page.evaluate(async () => {
+  return page.evaluate(async (only) => {
     const wide = document.documentElement.scrollWidth > innerWidth;
-    const found = await axe.run(document, { preload: false, resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"] });
+    const found = await axe.run(document, { preload: false, resultTypes: ["violations"], runOnly: only ? { type: "rule", values: ["color-contrast"] } : ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"] });
     return { wide, found: found.violations.map((v) => `${location.pathname}: ${v.id} (${v.impact}): ${v.nodes.slice(0, 3).map((n) => n.target.join(" ")).join(", ")}`) };
-  });
+  }, colors);
 }
 
 // stopped runs in a page that plays: it asks the house to end the session and tells,

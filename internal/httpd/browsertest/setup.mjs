@@ -19,6 +19,7 @@ const picture = (name) => join(opt.pages, `setup-${name}-${opt.browser}-${phone 
 async function look(name) {
   out.headings.push(await page.evaluate(() => document.querySelector("h1").textContent.trim()));
   out.text += await page.evaluate(() => {
+    if (document.querySelector("video")) return document.querySelector("main").innerText; // a copy would load its stream again
     const copy = document.querySelector("main").cloneNode(true);
     for (const x of copy.querySelectorAll("details.tech")) x.remove();
     return ` ${copy.textContent}`;

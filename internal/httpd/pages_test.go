@@ -1,0 +1,72 @@
+package httpd_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lares-drm/lares/internal/httpd/browsertest"
+	"github.com/lares-drm/lares/internal/needs"
+	"github.com/lares-drm/lares/security/trem"
+)
+
+// places are the pages of a house that people live in.
+var places = []string{
+	"/", "/title/bought", "/title/fresh", "/title/lent", "/title/over", "/title/library", "/lending", "/activity", "/devices", "/shop", "/health", "/settings",
+	"/setup/films", "/setup/device", "/trust", "/simulator", "/nothing",
+}
+
+// TestPages_InBothBrowsers: every page in light and dark, on a desktop's and on a phone's
+// screen. axe-core finds nothing with everything opened; a title is lent with the
+// keyboard alone; a device that asks appears by itself. Firefox shows every page, too.
+func TestPages_InBothBrowsers(t *testing.T) {
+	needs.Long(t)
+	l := livedHouse(t)
+	for _, b := range browsertest.Browsers {
+		t.Run(b.Name, func(t *testing.T) {
+			p := browsertest.Pages{Browser: b.Name, URL: l.URL, Places: places, Folder: os.Getenv("LARES_PICTURES")}
+			if b.Name == "chromium" {
+				p.Axe, p.Keys, p.Pair = true, []string{"Metropolis", "Phone"}, filepath.Join(t.TempDir(), "pair")
+				go func() {
+					for ; t.Context().Err() == nil; time.Sleep(20 * time.Millisecond) {
+						if _, err := os.Stat(p.Pair); err == nil {
+							joinAs(t, l.URL, "Attic")
+							return
+						}
+					}
+				}()
+			}
+			got := p.Run(t)
+			if len(got.Violations) > 0 || len(got.Wide) > 0 || len(got.Titles) != len(places) {
+				t.Errorf("axe-core finds %s\ntoo wide: %q; %d pages", strings.Join(got.Violations, "\n"), got.Wide, len(got.Titles))
+			}
+			for _, c := range got.Console {
+				if !strings.Contains(c, "404") || !strings.HasSuffix(c, "/nothing") { // which is not there
+					t.Errorf("the browser complains: %s", c)
+				}
+			}
+			if !p.Axe {
+				return
+			}
+			if got.Checked != 2*len(places) {
+				t.Errorf("axe-core looked %d times", got.Checked)
+			}
+			select {
+			case o := <-l.orders:
+				if o.Op != trem.OpLend || o.Content != "bought" || o.ForMS != 14*86_400_000 {
+					t.Errorf("the module is asked for %+v", o)
+				}
+			default:
+				t.Error("nothing was lent")
+			}
+			if got.Asked != "Lend Metropolis? It does not play here until it is back." || !strings.HasPrefix(got.Said, "It is lent.") || got.Came != "Attic" {
+				t.Errorf("asked %q, said %q, came %q", got.Asked, got.Said, got.Came)
+			}
+			if got.Focus[0] != "Skip to content" {
+				t.Errorf("Tab reaches %q first", got.Focus)
+			}
+		})
+	}
+}
