@@ -198,20 +198,20 @@ func (c *Client) Prepare(ctx context.Context, t Terms) (Prepared, error) {
 
 // Release sends a prepared answer, new or stored, in the session of handle.
 func (c *Client) Release(ctx context.Context, handle uint64, sealed []byte) ([]SLTPMessage, error) {
-	return call[[]SLTPMessage](ctx, c, CmdRelease, Release{Handle: handle, Sealed: sealed})
+	return call[SLTPMessages](ctx, c, CmdRelease, Release{Handle: handle, Sealed: sealed})
 }
 
 // Refuse answers an EventRequest with a code and, when it is worth a retry,
 // after how many milliseconds.
 func (c *Client) Refuse(ctx context.Context, handle uint64, code string, retryMS int64) ([]SLTPMessage, error) {
-	return call[[]SLTPMessage](ctx, c, CmdRefuse, Refusal{Handle: handle, Code: code, RetryMS: retryMS})
+	return call[SLTPMessages](ctx, c, CmdRefuse, Refusal{Handle: handle, Code: code, RetryMS: retryMS})
 }
 
 // Done tells the destination that a transfer is closed, after the host's
 // commit of its receipt. Low is the highest sequence number below which every
 // transfer to that destination is closed.
 func (c *Client) Done(ctx context.Context, d Done) ([]SLTPMessage, error) {
-	return call[[]SLTPMessage](ctx, c, CmdDone, d)
+	return call[SLTPMessages](ctx, c, CmdDone, d)
 }
 
 // Done is the body of CmdDone.
