@@ -33,6 +33,20 @@ type bundleWire struct {
 	Keys    []bundleKeyWire
 }
 
+// AppendCBOR appends [license hash, [+ [kid, key]]]. It never returns an error.
+func (w *bundleWire) AppendCBOR(b []byte) ([]byte, error) {
+	b = wire.AppendBytes(wire.AppendArray(b, 2), w.License[:])
+	if w.Keys == nil {
+		return wire.AppendBytes(b, nil), nil
+	}
+	b = wire.AppendArray(b, len(w.Keys))
+	for i := range w.Keys {
+		k := &w.Keys[i]
+		b = wire.AppendBytes(wire.AppendBytes(wire.AppendArray(b, 2), k.KID[:]), k.Key[:])
+	}
+	return b, nil
+}
+
 // Encode writes the bundle, keys in the clear: the caller seals it.
 func (b *KeyBundle) Encode() ([]byte, error) {
 	w := bundleWire{License: b.License}
@@ -46,7 +60,7 @@ func (b *KeyBundle) Encode() ([]byte, error) {
 	if err := w.check(); err != nil {
 		return nil, err
 	}
-	out, err := wire.Marshal(w)
+	out, err := wire.Marshal(&w)
 	w.clear()
 	return out, err
 }

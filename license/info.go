@@ -1,8 +1,6 @@
 package license
 
 import (
-	"fmt"
-
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
@@ -68,27 +66,11 @@ func DomainSubject(d ident.Domain, generation uint64) Subject {
 func DeviceSubject(d ident.Device) Subject { return Subject{Kind: SubjectDevice, ID: d} }
 
 // MarshalCBOR writes the array of the kind's length.
-func (s Subject) MarshalCBOR() ([]byte, error) {
-	if s.Kind == SubjectDomain {
-		return wire.Marshal([]any{uint64(s.Kind), s.ID, s.Generation})
-	}
-	return wire.Marshal([]any{uint64(s.Kind), s.ID})
-}
+func (s Subject) MarshalCBOR() ([]byte, error) { return wire.Marshal(s) }
 
 // UnmarshalCBOR reads what MarshalCBOR writes.
 func (s *Subject) UnmarshalCBOR(data []byte) error {
-	items, err := wire.Array(data, 2, 3, wire.Limit{Bytes: 64, Depth: 1})
-	if err != nil {
-		return err
-	}
-	*s = Subject{}
-	if err := decodeEach(items, &s.Kind, &s.ID, &s.Generation); err != nil {
-		return err
-	}
-	if (s.Kind == SubjectDomain) != (len(items) == 3) {
-		return fmt.Errorf("%w: subject", wire.ErrShape)
-	}
-	return nil
+	return wire.Unmarshal(data, s, wire.Limit{Bytes: 64, Depth: 1})
 }
 
 // DerivedKind says how a derived license came from its parent.
@@ -125,39 +107,16 @@ type Sunset struct {
 const minSilence = 365 * 86400_000
 
 // MarshalCBOR writes [mode, silence_ms, notice_key, ? free_after].
-func (s Sunset) MarshalCBOR() ([]byte, error) {
-	items := []any{s.Mode, s.SilenceMS, s.NoticeKey}
-	if s.FreeAfter != 0 {
-		items = append(items, s.FreeAfter)
-	}
-	return wire.Marshal(items)
-}
+func (s Sunset) MarshalCBOR() ([]byte, error) { return wire.Marshal(s) }
 
 // UnmarshalCBOR reads what MarshalCBOR writes.
-func (s *Sunset) UnmarshalCBOR(data []byte) error {
-	items, err := wire.Array(data, 3, 4, wire.Limit{Bytes: 256, Depth: 1})
-	if err != nil {
-		return err
-	}
-	*s = Sunset{}
-	return decodeEach(items, &s.Mode, &s.SilenceMS, &s.NoticeKey, &s.FreeAfter)
-}
+func (s *Sunset) UnmarshalCBOR(data []byte) error { return wire.Unmarshal(data, s, itemLimit()) }
 
 // Continues names the license whose state a new ID takes over.
 type Continues struct {
 	_      struct{}      `cbor:",toarray"`
 	Issuer ident.Issuer  `json:"issuer"`
 	ID     ident.License `json:"id"`
-}
-
-// decodeEach decodes items into the first len(items) of into.
-func decodeEach(items []wire.RawMessage, into ...any) error {
-	for i, it := range items {
-		if err := wire.Unmarshal(it, into[i], wire.Limit{}); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Units decodes the permission code.

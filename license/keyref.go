@@ -86,26 +86,10 @@ type KeyRef struct {
 }
 
 // MarshalCBOR writes the shortest array that holds the reference.
-func (k KeyRef) MarshalCBOR() ([]byte, error) {
-	items := []any{k.KID, uint64(k.Tier), k.Check}
-	if k.BPS != 0 || len(k.Outputs) > 0 {
-		items = append(items, k.BPS)
-	}
-	if len(k.Outputs) > 0 {
-		items = append(items, k.Outputs)
-	}
-	return wire.Marshal(items)
-}
+func (k KeyRef) MarshalCBOR() ([]byte, error) { return wire.Marshal(k) }
 
 // UnmarshalCBOR reads what MarshalCBOR writes.
-func (k *KeyRef) UnmarshalCBOR(data []byte) error {
-	items, err := wire.Array(data, 3, 5, wire.Limit{Bytes: 256, Depth: 1})
-	if err != nil {
-		return err
-	}
-	*k = KeyRef{}
-	return decodeEach(items, &k.KID, &k.Tier, &k.Check, &k.BPS, &k.Outputs)
-}
+func (k *KeyRef) UnmarshalCBOR(data []byte) error { return wire.Unmarshal(data, k, itemLimit()) }
 
 // KeyCheck lets anyone who holds a key tell that it is the one a KeyRef means:
 // the first 16 bytes of SHA-256("lares key check" ‖ kid ‖ content ID ‖ key).

@@ -1,7 +1,6 @@
 package license
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -85,16 +84,22 @@ type Policy struct {
 	Other map[uint64]wire.RawMessage `cbor:"-" json:"other,omitempty"`
 }
 
-type policyFields Policy
-
 // maxPolicy bounds the policy map. Source: local, docs/spec/license.md.
 func maxPolicy() wire.Limit { return wire.Limit{Bytes: 2048, Items: 64, Depth: 4} }
 
 // MarshalCBOR writes the map of the keys that are present.
-func (p Policy) MarshalCBOR() ([]byte, error) {
-	own, err := wire.Marshal(policyFields(p))
-	if err != nil || len(p.Other) == 0 {
-		return own, err
+func (p Policy) MarshalCBOR() ([]byte, error) { return wire.Marshal(p) }
+
+// UnmarshalCBOR reads a policy map and keeps what it does not know.
+func (p *Policy) UnmarshalCBOR(data []byte) error { return wire.Unmarshal(data, p, maxPolicy()) }
+
+// withOther encodes a policy with keys that are not known here.
+func (p *Policy) withOther() ([]byte, error) {
+	known := *p
+	known.Other = nil
+	own, err := wire.Marshal(known)
+	if err != nil {
+		return nil, err
 	}
 	all := map[uint64]wire.RawMessage{}
 	if err := wire.Unmarshal(own, &all, wire.Limit{}); err != nil {
@@ -107,36 +112,6 @@ func (p Policy) MarshalCBOR() ([]byte, error) {
 		all[k] = v
 	}
 	return wire.Marshal(all)
-}
-
-// UnmarshalCBOR reads a policy map and keeps what it does not know.
-func (p *Policy) UnmarshalCBOR(data []byte) error {
-	var all map[uint64]wire.RawMessage
-	if err := wire.Unmarshal(data, &all, maxPolicy()); err != nil {
-		return fmt.Errorf("policy: %w", err)
-	}
-	var f policyFields
-	if err := wire.UnmarshalOpen(data, &f, maxPolicy()); err != nil {
-		return err
-	}
-	for k, v := range all {
-		if knownPolicy(k) {
-			continue
-		}
-		if f.Other == nil {
-			f.Other = map[uint64]wire.RawMessage{}
-		}
-		f.Other[k] = v
-	}
-	again, err := Policy(f).MarshalCBOR()
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(again, data) {
-		return fmt.Errorf("%w: policy", wire.ErrNotCanonical)
-	}
-	*p = Policy(f)
-	return nil
 }
 
 // Every odd key up to lastCritical and every even one up to lastOther has a

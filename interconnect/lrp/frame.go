@@ -1,10 +1,12 @@
 package lrp
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license/ident"
@@ -85,6 +87,26 @@ type Frame struct {
 	Hops    uint8  // relays crossed so far
 	Expires int64  // Unix ms; no relay keeps or answers the frame after it
 	Body    []byte // at most MaxBody bytes
+}
+
+// AppendCBOR appends the array of docs/spec/lrp.md. It never returns an error.
+func (f Frame) AppendCBOR(b []byte) ([]byte, error) {
+	b = wire.AppendUint(wire.AppendUint(wire.AppendArray(b, 9), uint64(f.Version)), uint64(f.Type))
+	b = wire.AppendBytes(wire.AppendBytes(wire.AppendBytes(b, f.Dst[:]), f.Src[:]), f.Tx[:])
+	b = wire.AppendUint(wire.AppendUint(b, f.Seq), uint64(f.Hops))
+	return wire.AppendBytes(wire.AppendInt(b, f.Expires), f.Body), nil
+}
+
+// ReadCBOR reads what AppendCBOR appends.
+func (f *Frame) ReadCBOR(from *wire.Items) {
+	r := from.Array(9, 9)
+	f.Version, f.Type = uint8(r.Uint(math.MaxUint8)), Type(r.Uint(math.MaxUint8)) //nolint:gosec // bounded
+	r.Fixed(f.Dst[:])
+	r.Fixed(f.Src[:])
+	r.Fixed(f.Tx[:])
+	f.Seq, f.Hops, f.Expires = r.Uint(math.MaxUint64), uint8(r.Uint(math.MaxUint8)), r.Int() //nolint:gosec // bounded
+	f.Body = bytes.Clone(r.OptionalBytes())
+	from.Done(r)
 }
 
 // Encode returns the frame's one encoding.

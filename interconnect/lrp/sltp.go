@@ -1,6 +1,7 @@
 package lrp
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/lares-drm/lares/internal/wire"
@@ -15,6 +16,18 @@ type SLTP struct {
 	_       struct{} `cbor:",toarray"`
 	CID     []byte
 	Message []byte
+}
+
+// AppendCBOR appends [connection ID, message]. It never returns an error.
+func (s SLTP) AppendCBOR(b []byte) ([]byte, error) {
+	return wire.AppendBytes(wire.AppendBytes(wire.AppendArray(b, 2), s.CID), s.Message), nil
+}
+
+// ReadCBOR reads what AppendCBOR appends.
+func (s *SLTP) ReadCBOR(from *wire.Items) {
+	r := from.Array(2, 2)
+	s.CID, s.Message = bytes.Clone(r.OptionalBytes()), bytes.Clone(r.OptionalBytes())
+	from.Done(r)
 }
 
 // Encode returns the body.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -57,6 +58,7 @@ func (h *household) post(ctx context.Context, s *loadShop, path string) error {
 // prints its URL and serves until ctx ends. where is a database file, or with
 // postgres a connection string.
 func IssuerCeiling(ctx context.Context, kind, where string, out io.Writer) (err error) {
+	debug.SetGCPercent(benchGC)
 	open := store.OpenSQLite
 	if kind == postgresStore {
 		open = store.OpenPostgres

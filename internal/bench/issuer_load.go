@@ -11,6 +11,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -84,9 +86,15 @@ func (h *household) loads() map[string]load {
 	}
 }
 
+// benchGC is as an issuer has it, for the processes beside it: what they are measured
+// by should not be their garbage. Source: local.
+const benchGC = 400
+
 // IssuerLoad is the process that plays households: it reads a loadSetup and then
 // orders from in, one JSON value each, and writes a result for each to out.
 func IssuerLoad(ctx context.Context, in io.Reader, out io.Writer) error {
+	runtime.GOMAXPROCS(1) // it needs a third of a processor; more threads would only wake each other
+	debug.SetGCPercent(benchGC)
 	d := json.NewDecoder(bufio.NewReader(in))
 	var setup loadSetup
 	if err := d.Decode(&setup); err != nil {

@@ -17,18 +17,33 @@ type RawMessage = cbor.RawMessage
 // Marshal returns the deterministic encoding of v (RFC 8949 section 4.2.1).
 // Byte arrays and types with MarshalBinary become byte strings.
 func Marshal(v any) ([]byte, error) {
-	b, err := encode(v)
-	if err != nil {
+	var out []byte
+	if err := encode(v, func(b []byte) { out = bytes.Clone(b) }); err != nil {
 		return nil, fmt.Errorf("wire: encode %T: %w", v, err)
 	}
-	return b, nil
+	return out, nil
+}
+
+// Appender is a value that appends its own encoding without reflection. It gives the
+// bytes that Marshal makes of its fields; a value with no encoding is an error.
+type Appender interface {
+	AppendCBOR(b []byte) ([]byte, error)
+}
+
+// Coder is an Appender that reads from the next item of r what it appends. It sets
+// what is not there to zero and copies what it keeps. Unmarshal holds the value's
+// encoding against the data: it need not know which values are left out.
+type Coder interface {
+	Appender
+	ReadCBOR(r *Items)
 }
 
 // buffers are what encodings are built in. The library's own would keep what
 // they held until they are used again, and some of it are keys.
 var buffers = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, 64<<10)) }}
 
-func encode(v any) ([]byte, error) {
+// encode calls use with the encoding of v, which is overwritten then.
+func encode(v any, use func([]byte)) error {
 	b, ok := buffers.Get().(*bytes.Buffer)
 	if !ok {
 		b = new(bytes.Buffer)
@@ -38,10 +53,18 @@ func encode(v any) ([]byte, error) {
 		b.Reset()
 		buffers.Put(b)
 	}()
-	if err := encMode.MarshalToBuffer(v, b); err != nil {
-		return nil, err
+	var err error
+	if own, ok := v.(Appender); ok {
+		var out []byte
+		out, err = own.AppendCBOR(b.AvailableBuffer())
+		b.Write(out)
+	} else {
+		err = encMode.MarshalToBuffer(v, b)
 	}
-	return bytes.Clone(b.Bytes()), nil
+	if err == nil {
+		use(b.Bytes())
+	}
+	return err
 }
 
 // Unmarshal decodes exactly one deterministic item into v. Unknown map keys,
@@ -51,18 +74,21 @@ func Unmarshal(data []byte, v any, lim Limit) error {
 	if err := Check(data, lim); err != nil {
 		return err
 	}
-	if plain(data, v) {
+	if own, ok := v.(Coder); ok {
+		r := Items{in: data, left: 1}
+		if own.ReadCBOR(&r); r.err != nil {
+			return r.err
+		}
+	} else if plain(data, v) {
 		return nil
-	}
-	if err := decMode.Unmarshal(data, v); err != nil {
+	} else if err := decMode.Unmarshal(data, v); err != nil {
 		return fmt.Errorf("%w: %w", ErrShape, err)
 	}
-	again, err := encode(v)
-	if err != nil {
+	same := false
+	if err := encode(v, func(again []byte) { same = bytes.Equal(again, data) }); err != nil {
 		return fmt.Errorf("%w: %w", ErrShape, err)
 	}
-	defer clear(again)
-	if !bytes.Equal(again, data) {
+	if !same {
 		return fmt.Errorf("%w: not the encoding of its own value", ErrNotCanonical)
 	}
 	return nil

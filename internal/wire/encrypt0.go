@@ -86,5 +86,5 @@ func checkNonce(aead cipher.AEAD, nonce []byte) error {
 func encStructure(protected, aad []byte) []byte {
 	const context = "Encrypt0"
 	b := AppendArray(make([]byte, 0, 1+3*headLen+len(context)+len(protected)+len(aad)), 3)
-	return AppendBytes(AppendBytes(appendText(b, context), protected), aad)
+	return AppendBytes(AppendBytes(AppendText(b, context), protected), aad)
 }

@@ -148,7 +148,7 @@ func TestItems(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if read(r); !errors.Is(r.Err(), wire.ErrShape) {
+		if read(&r); !errors.Is(r.Err(), wire.ErrShape) {
 			t.Errorf("%s: %v", name, r.Err())
 		}
 	}

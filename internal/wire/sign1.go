@@ -66,7 +66,7 @@ func NewSign1(signer crypto.Signer, der []byte, obj Object, payload []byte) ([]b
 func (o Object) header(x [X5TLen]byte) []byte {
 	ct := o.ContentType()
 	b := append(make([]byte, 0, 32+len(ct)), 0xa3, 1, 0x26, 3) // ES256, -7, is 0x26
-	b = append(appendText(b, ct), 0x18, 34, 0x82, 0x2e)        // SHA-256/64, -15, is 0x2e
+	b = append(AppendText(b, ct), 0x18, 34, 0x82, 0x2e)        // SHA-256/64, -15, is 0x2e
 	return AppendBytes(b, x[:])
 }
 
@@ -108,7 +108,7 @@ func (s *Sign1) Hash() [32]byte {
 func sigStructure(protected, aad, payload []byte) []byte {
 	const context = "Signature1"
 	b := AppendArray(make([]byte, 0, 1+4*headLen+len(context)+len(protected)+len(aad)+len(payload)), 4)
-	return AppendBytes(AppendBytes(AppendBytes(appendText(b, context), protected), aad), payload)
+	return AppendBytes(AppendBytes(AppendBytes(AppendText(b, context), protected), aad), payload)
 }
 
 // SignRaw signs a message with P-256 (ES256, as r‖s with low s, 64 bytes) or

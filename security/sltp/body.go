@@ -89,11 +89,13 @@ type Subject struct {
 }
 
 func (s Subject) encode() (wire.RawMessage, error) {
+	b := make([]byte, 0, 32)
 	switch {
 	case s.Kind == SubjectDomain:
-		return wire.Marshal([]any{s.Kind, s.ID, s.Generation})
+		b = wire.AppendBytes(wire.AppendUint(wire.AppendArray(b, 3), uint64(s.Kind)), s.ID[:])
+		return wire.AppendUint(b, s.Generation), nil
 	case s.Kind <= SubjectUser && s.Kind != 0 && s.Generation == 0:
-		return wire.Marshal([]any{s.Kind, s.ID})
+		return wire.AppendBytes(wire.AppendUint(wire.AppendArray(b, 2), uint64(s.Kind)), s.ID[:]), nil
 	}
 	return nil, fmt.Errorf("%w: subject", ErrBody)
 }

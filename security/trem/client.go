@@ -15,24 +15,31 @@ import (
 
 // Client gives commands to one module over a stream. It is safe for concurrent
 // use: commands are done one after another, in the order in which they were
-// written, and those of several callers are on their way at once, so that the
-// module need not wait for the next one. A context is looked at before a command
-// is sent, never while it runs, because a half-read reply would leave the stream
-// useless.
+// begun. Those of several callers are on their way at once, so that the module need
+// not wait for the next one; when many are, further ones are written together, and
+// who reads a reply takes those that came with it out for their callers: each write
+// and each read wakes a process. A context is looked at before a command is sent,
+// never while it runs, because a half-read reply would leave the stream useless.
 type Client struct {
 	conn io.ReadWriteCloser
-	in   *bufio.Reader // of who has the turn
+	in   *bufio.Reader // of who leads
 
-	writing sync.Mutex    // held while a command is written
-	last    chan struct{} // guarded by writing: closed when the reply to the last command was read; nil before the first
+	writing sync.Mutex // held while commands are written
+	waiting []byte     // guarded by writing: commands that are not written yet
+	held    int        // guarded by writing: how many
 
-	mu  sync.Mutex
-	err error // guarded by mu: set once the stream is broken
+	mu     sync.Mutex
+	empty  sync.Cond // of mu: nobody waits for a reply
+	queue  []*turn   // guarded by mu: who waits for a reply, in order; the first one leads
+	flying int       // guarded by mu: commands that were written, and whose replies were not read
+	err    error     // guarded by mu: set once the stream is broken
 }
 
 // NewClient takes over conn.
 func NewClient(conn io.ReadWriteCloser) *Client {
-	return &Client{conn: conn, in: bufio.NewReaderSize(conn, readAhead)}
+	c := &Client{conn: conn, in: bufio.NewReaderSize(conn, readAhead)}
+	c.empty.L = &c.mu
+	return c
 }
 
 // Close ends the stream; the module exits when its stream ends.
@@ -51,59 +58,6 @@ func (c *Client) do(ctx context.Context, cmd Command, in any, payload []byte, ou
 		return nil, err
 	}
 	return m.Payload, ParseReply(m.Header, out)
-}
-
-// exchange writes a message to out and reads the answer from in, which both are
-// the stream. alone waits until nothing else is on its way: a file that goes with
-// a message must not be read with another one.
-func (c *Client) exchange(m Message, alone bool, out io.Writer, in io.Reader) (Message, error) {
-	before, mine, err := c.write(m, alone, out)
-	if mine == nil {
-		return Message{}, err
-	}
-	defer close(mine)
-	if before != nil {
-		<-before
-	}
-	if err == nil {
-		err = c.broken(nil)
-	}
-	if err == nil {
-		m, err = ReadMessage(in)
-	}
-	if errors.Is(err, io.EOF) {
-		err = fmt.Errorf("%w: the module has exited", ErrStream)
-	}
-	return m, c.broken(err)
-}
-
-// write writes a message in its turn. The answer may be read when before is closed;
-// mine is to be closed when it was read, and is nil when nothing was written.
-func (c *Client) write(m Message, alone bool, out io.Writer) (before, mine chan struct{}, err error) {
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	if alone && c.last != nil {
-		<-c.last
-	}
-	if err := c.broken(nil); err != nil {
-		return nil, nil, err
-	}
-	if err = WriteMessage(out, m); errors.Is(err, wire.ErrTooLarge) {
-		return nil, nil, err
-	}
-	before, mine = c.last, make(chan struct{})
-	c.last = mine
-	return before, mine, c.broken(err)
-}
-
-// broken notes what broke the stream, and returns it from then on.
-func (c *Client) broken(err error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err == nil {
-		c.err = err
-	}
-	return c.err
 }
 
 // ParseReply reads what NewReply encodes: the result into out, or the *Error or
@@ -198,20 +152,20 @@ func (c *Client) Prepare(ctx context.Context, t Terms) (Prepared, error) {
 
 // Release sends a prepared answer, new or stored, in the session of handle.
 func (c *Client) Release(ctx context.Context, handle uint64, sealed []byte) ([]SLTPMessage, error) {
-	return call[[]SLTPMessage](ctx, c, CmdRelease, Release{Handle: handle, Sealed: sealed})
+	return call[SLTPMessages](ctx, c, CmdRelease, Release{Handle: handle, Sealed: sealed})
 }
 
 // Refuse answers an EventRequest with a code and, when it is worth a retry,
 // after how many milliseconds.
 func (c *Client) Refuse(ctx context.Context, handle uint64, code string, retryMS int64) ([]SLTPMessage, error) {
-	return call[[]SLTPMessage](ctx, c, CmdRefuse, Refusal{Handle: handle, Code: code, RetryMS: retryMS})
+	return call[SLTPMessages](ctx, c, CmdRefuse, Refusal{Handle: handle, Code: code, RetryMS: retryMS})
 }
 
 // Done tells the destination that a transfer is closed, after the host's
 // commit of its receipt. Low is the highest sequence number below which every
 // transfer to that destination is closed.
 func (c *Client) Done(ctx context.Context, d Done) ([]SLTPMessage, error) {
-	return call[[]SLTPMessage](ctx, c, CmdDone, d)
+	return call[SLTPMessages](ctx, c, CmdDone, d)
 }
 
 // Done is the body of CmdDone.

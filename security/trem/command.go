@@ -102,13 +102,13 @@ type request struct {
 	_       struct{} `cbor:",toarray"`
 	Version uint
 	Command Command
-	Body    wire.RawMessage
+	Body    wire.RawMessage // read: part of the header
 }
 
 type reply struct {
 	_      struct{} `cbor:",toarray"`
 	Status uint
-	Body   wire.RawMessage
+	Body   wire.RawMessage // read: part of the header
 }
 
 // NewRequest encodes a command's header.
@@ -140,6 +140,9 @@ func ParseBody(body []byte, v any) error { return wire.Unmarshal(body, v, limit)
 // error is CodeInternal.
 func NewReply(v any, fail error) ([]byte, error) {
 	status, value := uint(statusOK), v
+	if list, ok := v.([]SLTPMessage); ok {
+		value = SLTPMessages(list)
+	}
 	if fail != nil {
 		status, value = failure(fail)
 	}

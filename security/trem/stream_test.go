@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -173,4 +174,98 @@ func TestClient_CommandsOfSeveralCallersAreOnTheirWayAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// counted is a module's stream that counts what the host writes to it.
+type counted struct {
+	io.ReadWriteCloser
+	mu     sync.Mutex
+	writes [][]byte
+	wrote  chan struct{}
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	c.writes = append(c.writes, bytes.Clone(p))
+	c.mu.Unlock()
+	c.wrote <- struct{}{}
+	return len(p), nil
+}
+
+// TestClient_CommandsThatWaitAreWrittenTogether: while eight commands are on their
+// way, twenty more wait; the replies to the eight, which come at once, wake a host
+// that writes the twenty in one piece. Each caller gets its own reply.
+func TestClient_CommandsThatWaitAreWrittenTogether(t *testing.T) {
+	in, module := io.Pipe()
+	conn := &counted{ReadWriteCloser: struct {
+		io.Reader
+		io.Writer
+		io.Closer
+	}{in, nil, in}, wrote: make(chan struct{}, 64)}
+	c := trem.NewClient(conn)
+	const first, more = 8, 20
+	ask := func(n int) <-chan error {
+		done := make(chan error, 1)
+		go func() {
+			msgs, err := c.Release(t.Context(), uint64(n), nil)
+			if err == nil && (len(msgs) != 1 || int(msgs[0].Bytes[0]) != n) {
+				err = fmt.Errorf("caller %d got %v", n, msgs)
+			}
+			done <- err
+		}()
+		return done
+	}
+	var asked []<-chan error
+	for n := range first {
+		asked = append(asked, ask(n))
+		<-conn.wrote
+	}
+	for n := range more {
+		asked = append(asked, ask(first+n))
+	}
+	answer := func(requests []byte) {
+		var all []byte
+		for r := bytes.NewReader(requests); r.Len() > 0; {
+			m, err := trem.ReadMessage(r)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_, body, err := trem.ParseRequest(m.Header)
+			var order trem.Release
+			if err = errors.Join(err, trem.ParseBody(body, &order)); err != nil {
+				t.Error(err)
+			}
+			header, err := trem.NewReply([]trem.SLTPMessage{{Bytes: []byte{byte(order.Handle)}}}, err)
+			if err != nil {
+				t.Error(err)
+			}
+			if all, err = trem.AppendHead(all, trem.Message{Header: header}); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := module.Write(all); err != nil {
+			t.Error(err)
+		}
+	}
+	for c.Waiting() < more {
+		runtime.Gosched()
+	}
+	if len(conn.writes) != first {
+		t.Errorf("%d writes while %d commands are on their way", len(conn.writes), first)
+	}
+	go answer(bytes.Join(conn.writes, nil))
+	<-conn.wrote
+	if len(conn.writes) != first+1 {
+		t.Errorf("%d writes for the %d commands that waited, want one", len(conn.writes)-first, more)
+	}
+	go answer(conn.writes[first])
+	for _, done := range asked {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if len(conn.writes) != first+1 {
+		t.Errorf("%d writes in all", len(conn.writes))
+	}
 }

@@ -128,10 +128,7 @@ const allText = "all"
 
 // MarshalCBOR writes a number or "all".
 func (a amount) MarshalCBOR() ([]byte, error) {
-	if uint64(a) == All {
-		return wire.Marshal(allText)
-	}
-	return wire.Marshal(uint64(a))
+	return a.append(nil), nil
 }
 
 // UnmarshalCBOR reads what MarshalCBOR writes.

@@ -74,10 +74,7 @@ func NewXFER(tid ident.Transfer, low uint64, body, head []byte) *XFER {
 func (x *XFER) Hash() [sha256.Size]byte { return hashOf(x.TID, x.Body) }
 
 func hashOf(tid ident.Transfer, body []byte) [sha256.Size]byte {
-	data, err := wire.Marshal([]any{tid, body})
-	if err != nil {
-		panic(err) //nolint:forbidigo // byte strings and numbers always encode
-	}
+	data := wire.AppendBytes(AppendID(wire.AppendArray(make([]byte, 0, 80+len(body)), 2), tid), body)
 	defer clear(data) // the body holds keys
 	return sha256.Sum256(data)
 }

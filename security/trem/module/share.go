@@ -126,12 +126,20 @@ func (s *sharer) take(oob []byte) error {
 	return nil
 }
 
-// write writes a reply; the file that was made for it goes with its first byte.
-func (s *sharer) write(conn io.Writer, m trem.Message) error {
+// gives reports whether memory goes with the next reply.
+func (s *sharer) gives() bool { return s != nil && s.file >= 0 }
+
+// wrote notes that replies are written, if a read waits by that.
+func (s *sharer) wrote() {
 	if s != nil {
 		s.Wrote()
 	}
-	if s == nil || s.file < 0 {
+}
+
+// write writes a reply; the file that was made for it goes with its first byte.
+func (s *sharer) write(conn io.Writer, m trem.Message) error {
+	s.wrote()
+	if !s.gives() {
 		return trem.WriteMessage(conn, m)
 	}
 	var out bytes.Buffer

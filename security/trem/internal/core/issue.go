@@ -1,6 +1,7 @@
 package core
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/lares-drm/lares/internal/wire"
@@ -22,6 +23,19 @@ type prepared struct {
 	_    struct{}     `cbor:",toarray"`
 	Dst  ident.Device // whom it was prepared for
 	Body []byte       // the reply's body: LICENSE or XFER
+}
+
+// AppendCBOR appends [device, body]. It never returns an error.
+func (p prepared) AppendCBOR(b []byte) ([]byte, error) {
+	return wire.AppendBytes(wire.AppendBytes(wire.AppendArray(b, 2), p.Dst[:]), p.Body), nil
+}
+
+// ReadCBOR reads what AppendCBOR appends.
+func (p *prepared) ReadCBOR(from *wire.Items) {
+	r := from.Array(2, 2)
+	r.Fixed(p.Dst[:])
+	p.Body = bytes.Clone(r.OptionalBytes())
+	from.Done(r)
 }
 
 // prepare builds an issuer's answer. Nothing leaves and nothing is stored here:

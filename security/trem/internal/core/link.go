@@ -30,6 +30,12 @@ type linkWire3 struct {
 	Membership []byte
 }
 
+// AppendCBOR appends a link of three. It never returns an error.
+func (w linkWire3) AppendCBOR(b []byte) ([]byte, error) {
+	b = wire.AppendBytes(wire.AppendArray(b, 3), w.License)
+	return wire.AppendBytes(wire.AppendList(b, w.Signer), w.Membership), nil
+}
+
 type linkWire4 struct {
 	_          struct{} `cbor:",toarray"`
 	License    []byte
