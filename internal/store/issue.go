@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/service/issuer"
@@ -16,9 +17,27 @@ ON CONFLICT (domain_id, peer, incarnation) DO UPDATE SET seq = excluded.seq WHER
 	sqlIsClaimed = `SELECT at FROM idem WHERE domain_id = $1 AND request_id = $2`
 )
 
-// Issue records all of one license that counts, if everything is as foreseen: five
+// errUnforeseen gives up a transaction in which something is not as it was foreseen.
+var errUnforeseen = errors.New("store: not as foreseen")
+
+// issueAlone records a license in a transaction of its own.
+func issueAlone(ctx context.Context, e engine, is *issuer.Issue) (bool, error) {
+	err := e.update(ctx, func(ctx context.Context, c conn) error {
+		ok, err := (&tx{conn: c}).issue(ctx, is)
+		if err == nil && !ok {
+			err = errUnforeseen
+		}
+		return err
+	})
+	if errors.Is(err, errUnforeseen) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// issue records all of one license that counts, if everything is as foreseen: five
 // statements that an engine may send at once, each of which must change one row.
-func (t *tx) Issue(ctx context.Context, is issuer.Issue) (bool, error) {
+func (t *tx) issue(ctx context.Context, is *issuer.Issue) (bool, error) {
 	version, err := number(is.Version)
 	if err != nil {
 		return false, err

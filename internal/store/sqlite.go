@@ -13,15 +13,12 @@ import (
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/lares-drm/lares/service/issuer"
 )
 
-const (
-	// maxReaders is how many reads run at once.
-	maxReaders = 4
-	// maxGroup is how many callers share one commit; it bounds how long the
-	// first of them waits.
-	maxGroup = 64
-)
+// maxReaders is how many reads run at once.
+const maxReaders = 4
 
 // OpenSQLite opens the database file, which it makes when it is not there, and
 // takes it for this process.
@@ -120,6 +117,10 @@ func (e *sqliteEngine) update(ctx context.Context, fn func(context.Context, conn
 		return ctx.Err()
 	}
 	return <-j.done // it was taken: whether it happened is known only then
+}
+
+func (e *sqliteEngine) issue(ctx context.Context, is *issuer.Issue) (bool, error) {
+	return issueAlone(ctx, e, is)
 }
 
 func (e *sqliteEngine) view(ctx context.Context, fn func(context.Context, conn) error) error {

@@ -36,6 +36,9 @@ type engine interface {
 	update(ctx context.Context, fn func(context.Context, conn) error) error
 	// view runs fn on one consistent state.
 	view(ctx context.Context, fn func(context.Context, conn) error) error
+	// issue records a license in one transaction; false if something is not as
+	// foreseen.
+	issue(ctx context.Context, is *issuer.Issue) (bool, error)
 	close() error
 }
 
@@ -81,11 +84,26 @@ func (s *Store) View(ctx context.Context, fn func(ctx context.Context, r issuer.
 	return s.run(ctx, s.engine.view, func(ctx context.Context, c conn) error { return fn(ctx, &tx{conn: c}) })
 }
 
+// Issue records all of one license that counts; true means that it is durable.
+func (s *Store) Issue(ctx context.Context, is issuer.Issue) (ok bool, err error) {
+	err = s.judge(func() (err error) {
+		ok, err = s.engine.issue(ctx, &is)
+		return err
+	})
+	return ok && err == nil, err
+}
+
 func (s *Store) run(ctx context.Context, how func(context.Context, func(context.Context, conn) error) error, fn func(context.Context, conn) error) error {
+	return s.judge(func() error { return how(ctx, fn) })
+}
+
+// judge does something with the database unless it is broken, and finds out whether
+// it is now.
+func (s *Store) judge(do func() error) error {
 	if err := s.Err(); err != nil {
 		return fmt.Errorf("%w: %w", ErrBroken, err)
 	}
-	err := how(ctx, fn)
+	err := do()
 	if bad, ok := errors.AsType[*engineError](err); ok {
 		s.fail(bad)
 		return fmt.Errorf("%w: %w", ErrBroken, err)

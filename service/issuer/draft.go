@@ -102,7 +102,7 @@ func (a *issue) foreseen(ctx context.Context) error {
 	lic := License{
 		Domain: g.Domain, ID: d.id, Device: a.ev.Peer, Grant: g.ID, Request: a.ev.Request, State: Issued, Version: d.terms.Info.Version, IssuedAt: d.now, Digest: d.made.Hash,
 	}
-	ok, err := a.tx.Issue(ctx, Issue{
+	ok, err := a.cfg.Store.Issue(ctx, Issue{
 		Claim: Claim{Domain: g.Domain, Request: a.ev.Request, Hash: sha256.Sum256(a.ev.Body), License: d.id, Transfer: tid, At: d.now},
 		Grant: GrantKey{g.Domain, g.ID}, Version: g.Version, License: lic,
 		Transfer: Transfer{Domain: g.Domain, ID: tid, License: d.id, State: Escrow, XferHash: d.made.XferHash, Sealed: d.made.Sealed},

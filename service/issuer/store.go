@@ -28,6 +28,11 @@ var (
 type Store interface {
 	Update(ctx context.Context, fn func(ctx context.Context, tx Tx) error) error
 	View(ctx context.Context, fn func(ctx context.Context, r Reader) error) error
+	// Issue records all of one license that counts, in one transaction, which a store
+	// may share among several callers. ok is false, and nothing is recorded, when
+	// something is not as it was foreseen: the request's key is claimed, the grant
+	// ended, has another version or nothing left, or another number is next.
+	Issue(ctx context.Context, is Issue) (ok bool, err error)
 }
 
 // Reader reads one consistent state.
@@ -131,11 +136,6 @@ type ClaimTx interface {
 	Claim(ctx context.Context, c Claim) (prior Claim, fresh bool, err error)
 	// Answer sets what a claimed request was answered with.
 	Answer(ctx context.Context, c Claim) error
-	// Issue records all of one license that counts. ok is false when something is
-	// not as it was foreseen: the request's key is claimed, the grant ended, has
-	// another version or nothing left, or another number is next. Then the
-	// transaction must be given up.
-	Issue(ctx context.Context, is Issue) (ok bool, err error)
 }
 
 // Issue is one license that counts, with what it is issued for.

@@ -52,6 +52,8 @@ func Run(t *testing.T, open func(t *testing.T) issuer.Store) {
 		{"Rolls", rolls},
 		{"Devices", devices},
 		{"Joins", joins},
+		{"IssuesTogether", issuesTogether},
+		{"IssuesOfOneKey", issuesOfOneKey},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.run(t, open(t)) })
 	}
