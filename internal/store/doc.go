@@ -3,8 +3,8 @@
 // docs/spec/issuer-store.md.
 //
 // One set of plain single-table statements serves both engines. On SQLite one
-// goroutine writes: what waits is committed together, with one flush, each
-// caller's part under its own savepoint. On PostgreSQL every caller has a
+// goroutine writes: what waits is committed together, with one flush, whoever of
+// the callers fails. On PostgreSQL every caller has a
 // connection and a transaction that is repeated when the engine asks for it; the
 // licenses that several households wait for share one, by statements of its own.
 //

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"testing"
 	"time"
 
@@ -50,6 +51,19 @@ func Together(s *Store, all []issuer.Issue) (done []bool, errs []error) {
 		done, errs = append(done, a.answer), append(errs, a.err)
 	}
 	return done, errs
+}
+
+// LookTogether has PostgreSQL look ahead for different households as one group.
+func LookTogether(s *Store, all []issuer.Asked) (out []issuer.Ahead, err error) {
+	var group []*asked[*issuer.Asked, issuer.Ahead]
+	for i := range all {
+		group = append(group, &asked[*issuer.Asked, issuer.Ahead]{domain: all[i].Domain, question: &all[i]})
+	}
+	s.engine.(*pgEngine).aheadTogether(group)
+	for _, a := range group {
+		out, err = append(out, a.answer), errors.Join(err, a.err)
+	}
+	return out, err
 }
 
 // ErrAlone is of a license that a group did not record.

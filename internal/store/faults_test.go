@@ -121,11 +121,7 @@ func issueAt(s *store.Store, grant issuer.Grant, dev byte, id ident.License) fun
 	return func() error {
 		ctx, d, peer := context.Background(), grant.Domain, ident.Device{dev}
 		for { // as an issuer does, whose second transaction comes to the answer of the first
-			var ahead issuer.Ahead
-			err := s.View(ctx, func(ctx context.Context, r issuer.Reader) (err error) {
-				ahead, err = r.Ahead(ctx, d, ident.Request(id), grant.Content, peer, ident.Incarnation{})
-				return err
-			})
+			ahead, err := s.Ahead(ctx, issuer.Asked{Domain: d, Request: ident.Request(id), Content: grant.Content, Peer: peer})
 			if err != nil || ahead.Claimed {
 				return err
 			}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,23 +39,116 @@ SELECT d, t, l, p, s, h, b
 FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bytea[], $5::text[], $6::bytea[], $7::bytea[]) AS u(d, t, l, p, s, h, b)`
 )
 
-// errAlone is of a license that a group did not record: nobody knows yet whether
-// anybody else did.
-var errAlone = errors.New("store: not recorded together with others")
+// The statements of Ahead for a group; the household comes first.
+const (
+	sqlClaimedOf = `SELECT domain_id, at FROM unnest($1::bytea[], $2::bytea[]) AS u(d, r), idem WHERE domain_id = d AND request_id = r`
+	sqlGrantsOf  = `SELECT ` + grantColumns + ` FROM unnest($1::bytea[], $2::bytea[]) AS u(d, c), license_grant
+WHERE domain_id = d AND content_id = c ORDER BY created_at, grant_id`
+	sqlLastSeqOf = `SELECT domain_id, seq FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS u(d, p, i), peer_seq
+WHERE domain_id = d AND peer = p AND incarnation = i`
+)
+
+// errAlone is of what a group did not do: nobody knows yet whether anybody did.
+var errAlone = errors.New("store: not done together with others")
+
+// ahead reads what a license will be decided by together with what others ask.
+func (e *pgEngine) ahead(ctx context.Context, a *issuer.Asked) (out issuer.Ahead, err error) {
+	if err = errAlone; !e.alone {
+		inner, cancel := context.WithTimeout(ctx, e.patience)
+		defer cancel()
+		out, err = e.looks.ask(inner, a.Domain, a)
+		err = e.busy(inner, ctx, err)
+	}
+	if errors.Is(err, errAlone) {
+		return aheadAlone(ctx, e, a)
+	}
+	return out, err
+}
+
+// aheadTogether serves a group.
+func (e *pgEngine) aheadTogether(group []*asked[*issuer.Asked, issuer.Ahead]) {
+	ctx, cancel := context.WithTimeout(context.Background(), e.patience)
+	defer cancel()
+	if len(group) == 1 {
+		group[0].answer, group[0].err = aheadAlone(ctx, e, group[0].question)
+		return
+	}
+	var domain, request, content, peer, in [][]byte
+	place := make(map[ident.Domain]*issuer.Ahead, len(group))
+	for _, a := range group {
+		q := a.question
+		domain, request, content, peer, in = append(domain, q.Domain[:]), append(request, q.Request[:]), append(content, []byte(q.Content)), append(peer, q.Peer[:]), append(in, q.Incarnation[:])
+		a.answer.Grants = []issuer.Grant{}
+		place[q.Domain] = &a.answer
+	}
+	of := func(into func(*issuer.Ahead, uint64)) func(func(...any) error) error {
+		return func(scan func(...any) error) error {
+			var domain []byte
+			var n uint64
+			err := number64(&n)(func(dest ...any) error { return scan(&domain, dest[0]) })
+			if err != nil {
+				return err
+			}
+			return found(place, domain, func(a *issuer.Ahead) { into(a, n) })
+		}
+	}
+	err := e.with(ctx, func(c *pgx.Conn) error {
+		return (&pgConn{c: c}).queries(ctx, []question{
+			{statement{sqlClaimedOf, []any{domain, request}}, of(func(a *issuer.Ahead, _ uint64) { a.Claimed = true })},
+			{statement{sqlGrantsOf, []any{domain, content}}, func(scan func(...any) error) error {
+				var one []issuer.Grant
+				if err := grantInto(&one)(scan); err != nil {
+					return err
+				}
+				return found(place, one[0].Domain[:], func(a *issuer.Ahead) { a.Grants = append(a.Grants, one[0]) })
+			}},
+			{statement{sqlLastSeqOf, []any{domain, peer, in}}, of(func(a *issuer.Ahead, n uint64) { a.Last = n })},
+		})
+	})
+	for _, a := range group {
+		a.err = e.apart(ctx, err)
+	}
+}
+
+// found does something with what a household asked.
+func found(place map[ident.Domain]*issuer.Ahead, domain []byte, do func(*issuer.Ahead)) error {
+	var id ident.Domain
+	f := fixed{}
+	f.copy(id[:], domain)
+	if a := place[id]; f.err == nil && a != nil {
+		do(a)
+	}
+	return f.err
+}
+
+// apart is what an error of a group is to each of it. What may succeed by itself, or
+// has happened already, everybody finds out by his own keys: a lost connection, a
+// deadlock with another issuer process, a constraint that one of them violates.
+func (e *pgEngine) apart(ctx context.Context, err error) error {
+	_, broken := errors.AsType[*engineError](err)
+	if err != nil && ctx.Err() == nil && (pgAgain(err) || !broken) {
+		return errAlone
+	}
+	return e.busy(ctx, context.Background(), err)
+}
 
 // issue records a license together with those of other households that come at the
 // same time, or else by itself.
 func (e *pgEngine) issue(ctx context.Context, is *issuer.Issue) (bool, error) {
 	if e.alone {
-		return issueAlone(ctx, e, is)
+		return e.issueAlone(ctx, is)
 	}
 	inner, cancel := context.WithTimeout(ctx, e.patience)
 	defer cancel()
 	ok, err := e.issues.ask(inner, is.Claim.Domain, is)
 	if errors.Is(err, errAlone) {
-		return issueAlone(ctx, e, is)
+		return e.issueAlone(ctx, is)
 	}
 	return ok, e.busy(inner, ctx, err)
+}
+
+func (e *pgEngine) issueAlone(ctx context.Context, is *issuer.Issue) (bool, error) {
+	return recorded(e.update(ctx, func(ctx context.Context, c conn) error { return issueOn(ctx, c, is) }))
 }
 
 // issueTogether serves a group.
@@ -62,7 +156,7 @@ func (e *pgEngine) issueTogether(group []*asked[*issuer.Issue, bool]) {
 	ctx, cancel := context.WithTimeout(context.Background(), e.patience)
 	defer cancel()
 	if len(group) == 1 {
-		group[0].answer, group[0].err = issueAlone(ctx, e, group[0].question)
+		group[0].answer, group[0].err = e.issueAlone(ctx, group[0].question)
 		return
 	}
 	var done map[ident.Domain]bool
@@ -70,23 +164,9 @@ func (e *pgEngine) issueTogether(group []*asked[*issuer.Issue, bool]) {
 		done, err = recordAll(ctx, c, group)
 		return err
 	})
-	// What may succeed by itself, or has happened already, everybody finds out by
-	// his own keys: a lost connection, a deadlock with another issuer process, a
-	// constraint that one of them violates.
-	again := pgAgain(err)
-	if _, broken := errors.AsType[*engineError](err); err != nil && !broken && ctx.Err() == nil {
-		again = true
-	}
 	for _, a := range group {
-		switch {
-		case again && ctx.Err() == nil:
-			a.err = errAlone
-		case err != nil:
-			a.err = e.busy(ctx, context.Background(), err)
-		case done[a.domain]:
-			a.answer = true
-		default:
-			a.err = errAlone // it gets an answer of its own
+		if a.answer = done[a.domain] && err == nil; !a.answer {
+			a.err = cmp.Or(e.apart(ctx, err), errAlone) // who is not as foreseen gets an answer of his own
 		}
 	}
 }

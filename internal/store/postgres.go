@@ -44,6 +44,7 @@ func OpenPostgres(ctx context.Context, dsn string) (*Store, error) {
 	}
 	cfg.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error { return c.Exec(ctx, pgPlans).Close() }
 	e := &pgEngine{cfg: cfg, free: make(chan *pgx.Conn, pgConns), patience: pgPatience}
+	e.looks = newGatherer(pgGroups, e.aheadTogether)
 	e.issues = newGatherer(pgGroups, e.issueTogether)
 	for range pgConns {
 		e.free <- nil // opened when needed
@@ -73,6 +74,7 @@ type pgEngine struct {
 	cfg      *pgx.ConnConfig
 	free     chan *pgx.Conn // nil: not open yet
 	patience time.Duration
+	looks    *gatherer[*issuer.Asked, issuer.Ahead]
 	issues   *gatherer[*issuer.Issue, bool]
 	alone    bool // a distributed database: each household is on one node, a group on several
 }
@@ -185,6 +187,7 @@ func leave(ctx context.Context, c *pgx.Conn) {
 
 // close waits for the transactions that run.
 func (e *pgEngine) close() error {
+	e.looks.close()
 	e.issues.close()
 	var errs []error
 	for range pgConns {

@@ -36,6 +36,8 @@ type engine interface {
 	update(ctx context.Context, fn func(context.Context, conn) error) error
 	// view runs fn on one consistent state.
 	view(ctx context.Context, fn func(context.Context, conn) error) error
+	// ahead reads what issue will decide by.
+	ahead(ctx context.Context, a *issuer.Asked) (issuer.Ahead, error)
 	// issue records a license in one transaction; false if something is not as
 	// foreseen.
 	issue(ctx context.Context, is *issuer.Issue) (bool, error)
@@ -82,6 +84,15 @@ func (s *Store) Update(ctx context.Context, fn func(ctx context.Context, tx issu
 // View runs fn on one consistent state.
 func (s *Store) View(ctx context.Context, fn func(ctx context.Context, r issuer.Reader) error) error {
 	return s.run(ctx, s.engine.view, func(ctx context.Context, c conn) error { return fn(ctx, &tx{conn: c}) })
+}
+
+// Ahead reads what Issue will decide by.
+func (s *Store) Ahead(ctx context.Context, a issuer.Asked) (out issuer.Ahead, err error) {
+	err = s.judge(func() (err error) {
+		out, err = s.engine.ahead(ctx, &a)
+		return err
+	})
+	return out, err
 }
 
 // Issue records all of one license that counts; true means that it is durable.

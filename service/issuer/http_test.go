@@ -233,6 +233,10 @@ func (brokenStore) View(context.Context, func(context.Context, issuer.Reader) er
 	return errors.New("disk /dev/x")
 }
 
+func (brokenStore) Ahead(context.Context, issuer.Asked) (issuer.Ahead, error) {
+	return issuer.Ahead{}, errors.New("disk /dev/x")
+}
+
 func (brokenStore) Issue(context.Context, issuer.Issue) (bool, error) {
 	return false, errors.New("disk /dev/x")
 }

@@ -33,17 +33,19 @@ func requests(t *testing.T, s issuer.Store) {
 		_, err := tx.PutLicense(ctx, issuer.License{Domain: house, ID: c.License, Grant: issuer.GrantID{1}, State: issuer.Issued, Version: 1})
 		return err
 	})
+	asked := issuer.Asked{Domain: house, Request: c.Request, Content: film, Peer: peer, Incarnation: in}
+	another := asked
+	another.Request = ident.Request{6}
+	others := asked
+	others.Domain = ident.Domain{2}
+	for a, want := range map[issuer.Asked]issuer.Ahead{
+		asked: {Claimed: true, Grants: []issuer.Grant{grant(1, 3)}, Last: 2}, another: {Grants: []issuer.Grant{grant(1, 3)}, Last: 2}, others: {Grants: []issuer.Grant{}},
+	} {
+		if got, err := s.Ahead(t.Context(), a); err != nil || !cmp.Equal(got, want) {
+			t.Errorf("%+v: %v: %s", a, err, cmp.Diff(want, got))
+		}
+	}
 	err := s.View(t.Context(), func(ctx context.Context, r issuer.Reader) error {
-		for request, want := range map[ident.Request]issuer.Ahead{
-			c.Request: {Claimed: true, Grants: []issuer.Grant{grant(1, 3)}, Last: 2}, {6}: {Grants: []issuer.Grant{grant(1, 3)}, Last: 2},
-		} {
-			if got, err := r.Ahead(ctx, house, request, film, peer, in); err != nil || !cmp.Equal(got, want) {
-				t.Errorf("%v: %s", err, cmp.Diff(want, got))
-			}
-		}
-		if got, err := r.Ahead(ctx, ident.Domain{2}, c.Request, film, peer, in); err != nil || !cmp.Equal(got, issuer.Ahead{Grants: []issuer.Grant{}}) {
-			t.Errorf("another house: %+v, %v", got, err)
-		}
 		for id, want := range map[issuer.GrantID]bool{{1}: true, {2}: false} {
 			if used, err := r.Used(ctx, issuer.GrantKey{Domain: house, Grant: id}); err != nil || used != want {
 				t.Errorf("grant %v is used: %v, %v, want %v", id, used, err, want)
@@ -82,6 +84,39 @@ func allAtOnce(t *testing.T, s issuer.Store, all []issuer.Issue) []bool {
 	}
 	wg.Wait()
 	return done
+}
+
+// looksTogether checks that many households that look ahead at the same time each see
+// how they stand, and nobody else.
+func looksTogether(t *testing.T, s issuer.Store) {
+	const homes = 80 // more than share a look
+	var wg sync.WaitGroup
+	for n := range homes {
+		d := ident.Domain{1, byte(n)}
+		want := issuer.Ahead{Grants: []issuer.Grant{}}
+		for id := range byte(n % 3) { // none, one, two
+			g := grant(id+1, 2)
+			g.Domain = d
+			put(t, s, g)
+			want.Grants = append(want.Grants, g)
+		}
+		is := foreseen(d)
+		if n%6 == 4 {
+			if done := allAtOnce(t, s, []issuer.Issue{is}); !done[0] {
+				t.Fatal("a license was not recorded")
+			}
+			want.Claimed, want.Last, want.Grants[0].Remaining = true, 1, 1
+		}
+		wg.Go(func() {
+			for range 3 {
+				got, err := s.Ahead(t.Context(), issuer.Asked{Domain: d, Request: is.Claim.Request, Content: film, Peer: is.Transfer.ID.Dst, Incarnation: is.Transfer.ID.Incarnation})
+				if err != nil || !cmp.Equal(got, want) {
+					t.Errorf("household %v: %v, %s", d, err, cmp.Diff(want, got))
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // issuesTogether checks that licenses of many households that come at the same time

@@ -52,6 +52,7 @@ func Run(t *testing.T, open func(t *testing.T) issuer.Store) {
 		{"Rolls", rolls},
 		{"Devices", devices},
 		{"Joins", joins},
+		{"LooksTogether", looksTogether},
 		{"IssuesTogether", issuesTogether},
 		{"IssuesOfOneKey", issuesOfOneKey},
 	} {
