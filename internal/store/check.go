@@ -89,17 +89,18 @@ func check(ctx context.Context, c conn) (Checked, error) {
 // CheckSQLite looks at a database file, also while an issuer serves from it: at
 // every page, index and constraint, and at the rules between the tables.
 func CheckSQLite(ctx context.Context, path string) (out Checked, err error) {
-	db, err := openOther(path)
+	name, err := otherName(path)
 	if err != nil {
 		return out, err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	t, err := db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	c, err := connect(name)
 	if err != nil {
-		return out, fmt.Errorf("store: %w", err)
+		return out, err
 	}
-	defer t.Rollback() //nolint:errcheck // nothing was written
-	c := sqliteConn{t}
+	defer func() { err = errors.Join(err, c.close()) }()
+	if _, err := c.exec(ctx, "BEGIN"); err != nil { // its end is the connection's
+		return out, err
+	}
 	var broken []Finding
 	err = c.query(ctx, func(scan func(...any) error) error {
 		f := Finding{Rule: "the file is whole"}
@@ -192,14 +193,23 @@ func onDisk(path string) error {
 
 // openOther opens a database that another process may be writing.
 func openOther(path string) (*sql.DB, error) {
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("store: %w", err)
+	name, err := otherName(path)
+	if err != nil {
+		return nil, err
 	}
-	q := url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(5000)"}}
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
+	db, err := sql.Open("sqlite", name)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	db.SetMaxOpenConns(1)
 	return db, nil
+}
+
+// otherName is the data source name of a database that is there.
+func otherName(path string) (string, error) {
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("store: %w", err)
+	}
+	q := url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(5000)"}}
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode(), nil
 }

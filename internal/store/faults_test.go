@@ -119,24 +119,22 @@ func (n *network) freeze(on bool) {
 // says what it was: again with the same key it is the same one.
 func issueAt(s *store.Store, grant issuer.Grant, dev byte, id ident.License) func() error {
 	return func() error {
-		return s.Update(context.Background(), func(ctx context.Context, tx issuer.Tx) error {
-			d := grant.Domain
-			peer := ident.Device{dev}
-			ahead, err := tx.Ahead(ctx, d, ident.Request(id), grant.Content, peer, ident.Incarnation{})
+		ctx, d, peer := context.Background(), grant.Domain, ident.Device{dev}
+		for { // as an issuer does, whose second transaction comes to the answer of the first
+			ahead, err := s.Ahead(ctx, issuer.Asked{Domain: d, Request: ident.Request(id), Content: grant.Content, Peer: peer})
 			if err != nil || ahead.Claimed {
 				return err
 			}
 			tid := ident.Transfer{Dst: peer, Seq: ahead.Last + 1}
-			ok, err := tx.Issue(ctx, issuer.Issue{
+			ok, err := s.Issue(ctx, issuer.Issue{
 				Claim: issuer.Claim{Domain: d, Request: ident.Request(id), License: id, Transfer: tid}, Grant: issuer.GrantKey{Domain: d, Grant: grant.ID}, Version: 1,
 				License:  issuer.License{Domain: d, ID: id, Device: peer, Grant: grant.ID, Request: ident.Request(id), State: issuer.Issued, Version: 1},
 				Transfer: issuer.Transfer{Domain: d, ID: tid, License: id, State: issuer.Escrow, Sealed: []byte{1}},
 			})
-			if err == nil && !ok {
-				err = errors.New("not as foreseen")
+			if err != nil || ok {
+				return err
 			}
-			return err
-		})
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -196,21 +195,15 @@ func MigrateSQLite(ctx context.Context, path string, to int64, lose bool) (m Mig
 		return m, err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	q := url.Values{"_txlock": {"immediate"}, "_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(5000)"}}
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
+	q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(5000)"}}
+	db, err := connect("file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode())
 	if err != nil {
-		return m, fmt.Errorf("store: %w", err)
+		return m, err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	t, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return m, fmt.Errorf("store: %w", err)
-	}
+	defer func() { err = errors.Join(err, db.close()) }()
 	m.To = to
-	if err := m.run(ctx, sqliteConn{t}, lose); err != nil {
-		return m, errors.Join(kept(err), t.Rollback())
-	}
-	return m, t.Commit()
+	err = (&writer{db: db}).alone(ctx, func(ctx context.Context) error { return m.run(ctx, db, lose) })
+	return m, kept(err)
 }
 
 // MigratePostgres is MigrateSQLite of a database of a PostgreSQL server.

@@ -28,6 +28,11 @@ const (
 	pgMigrate = 0x6c61726573
 	// pgName is what the server's list of connections calls an issuer's.
 	pgName = "lares issuer"
+	// pgPlans has each statement planned once for a connection, as look-ups by key
+	// whatever the tables' sizes are at that time: each one is.
+	pgPlans = `SET plan_cache_mode = force_generic_plan; SET jit = off; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off`
+	// sqlIsCitus says whether the tables may be spread over several machines.
+	sqlIsCitus = `SELECT COUNT(*) > 0 FROM pg_extension WHERE extname = 'citus'`
 )
 
 // OpenPostgres opens a database of a PostgreSQL server, version 15 or newer,
@@ -37,7 +42,10 @@ func OpenPostgres(ctx context.Context, dsn string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error { return c.Exec(ctx, pgPlans).Close() }
 	e := &pgEngine{cfg: cfg, free: make(chan *pgx.Conn, pgConns), patience: pgPatience}
+	e.looks = newGatherer(pgGroups, e.aheadTogether)
+	e.issues = newGatherer(pgGroups, e.issueTogether)
 	for range pgConns {
 		e.free <- nil // opened when needed
 	}
@@ -66,10 +74,16 @@ type pgEngine struct {
 	cfg      *pgx.ConnConfig
 	free     chan *pgx.Conn // nil: not open yet
 	patience time.Duration
+	looks    *gatherer[*issuer.Asked, issuer.Ahead]
+	issues   *gatherer[*issuer.Issue, bool]
+	alone    bool // a distributed database: each household is on one node, a group on several
 }
 
 func (e *pgEngine) start(ctx context.Context) error {
 	return e.with(ctx, func(c *pgx.Conn) error {
+		if err := c.QueryRow(ctx, sqlIsCitus).Scan(&e.alone); err != nil {
+			return pgClassify(ctx, err)
+		}
 		for setting, lossy := range map[string]string{"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"} {
 			var v string
 			if err := c.QueryRow(ctx, "SELECT current_setting($1)", setting).Scan(&v); err != nil {
@@ -104,7 +118,11 @@ func (e *pgEngine) view(ctx context.Context, fn func(context.Context, conn) erro
 func (e *pgEngine) retry(ctx context.Context, opt pgx.TxOptions, fn func(context.Context, conn) error) error {
 	inner, cancel := context.WithTimeout(ctx, e.patience)
 	defer cancel()
-	err := e.again(inner, opt, fn)
+	return e.busy(inner, ctx, e.again(inner, opt, fn))
+}
+
+// busy says of an error whether it is that patience, which inner has, is at its end.
+func (e *pgEngine) busy(inner, ctx context.Context, err error) error {
 	if inner.Err() != nil && ctx.Err() == nil && err != nil {
 		return fmt.Errorf("%w: %w", issuer.ErrBusy, inner.Err())
 	}
@@ -169,6 +187,8 @@ func leave(ctx context.Context, c *pgx.Conn) {
 
 // close waits for the transactions that run.
 func (e *pgEngine) close() error {
+	e.looks.close()
+	e.issues.close()
 	var errs []error
 	for range pgConns {
 		c, open := <-e.free

@@ -2,50 +2,147 @@ package store
 
 import (
 	"context"
-	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// statements are a connection with what was run on it, ready to run again: most of
-// the time of a short statement is its translation. The texts are constants of this
-// package, so there are no more than those.
+// statements are a connection to SQLite with what was run on it, ready to run again:
+// most of the time of a short statement is its translation, and much of the rest
+// what database/sql does around it, so that is left out. The texts are constants of
+// this package, so there are no more than those. One caller at a time uses them.
 type statements struct {
-	conn  *sql.Conn
-	ready map[string]*sql.Stmt
+	conn  driver.Conn
+	ready map[string]*ready
+	args  []driver.NamedValue // of the statement that runs
 }
 
-func newStatements(c *sql.Conn) *statements {
-	return &statements{conn: c, ready: map[string]*sql.Stmt{}}
+// ready is a statement and where its rows are put.
+type ready struct {
+	driver.Stmt
+
+	row []driver.Value
 }
 
-func (s *statements) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
+var _ conn = (*statements)(nil)
+
+// connect opens a connection by its data source name.
+func connect(dsn string) (*statements, error) {
+	c, err := new(sqlite.Driver).Open(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return &statements{conn: c, ready: map[string]*ready{}}, nil
+}
+
+func (s *statements) prepared(ctx context.Context, query string) (*ready, error) {
 	if p := s.ready[query]; p != nil {
 		return p, nil
 	}
-	p, err := s.conn.PrepareContext(ctx, query)
-	if err == nil {
-		s.ready[query] = p
+	stmt, err := s.conn.(driver.ConnPrepareContext).PrepareContext(ctx, query)
+	if err != nil {
+		return nil, classify(ctx, err)
 	}
-	return p, err
+	p := &ready{Stmt: stmt}
+	s.ready[query] = p
+	return p, nil
 }
 
-// ExecContext is as database/sql has it.
-func (s *statements) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	p, err := s.prepared(ctx, query) //nolint:sqlclosecheck // it stays ready; close closes it
-	if err != nil {
-		return nil, err
+// named are the arguments as the driver takes them.
+func (s *statements) named(args []any) []driver.NamedValue {
+	s.args = s.args[:0]
+	for i, a := range args {
+		s.args = append(s.args, driver.NamedValue{Ordinal: i + 1, Value: a})
 	}
-	return p.ExecContext(ctx, args...)
+	return s.args
 }
 
-// QueryContext is as database/sql has it.
-func (s *statements) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	p, err := s.prepared(ctx, query) //nolint:sqlclosecheck // it stays ready; close closes it
+func (s *statements) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	p, err := s.prepared(ctx, query)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	return p.QueryContext(ctx, args...)
+	res, err := p.Stmt.(driver.StmtExecContext).ExecContext(ctx, s.named(args))
+	if err != nil {
+		return 0, classify(ctx, err)
+	}
+	n, err := res.RowsAffected()
+	return n, classify(ctx, err)
+}
+
+func (s *statements) query(ctx context.Context, each func(func(...any) error) error, query string, args ...any) (err error) {
+	p, err := s.prepared(ctx, query)
+	if err != nil {
+		return err
+	}
+	rows, err := p.Stmt.(driver.StmtQueryContext).QueryContext(ctx, s.named(args))
+	if err != nil {
+		return classify(ctx, err)
+	}
+	defer func() { err = errors.Join(err, classify(ctx, rows.Close())) }()
+	if p.row == nil {
+		p.row = make([]driver.Value, len(rows.Columns()))
+	}
+	for {
+		switch err := rows.Next(p.row); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return classify(ctx, err)
+		}
+		if err := each(p.scan); err != nil {
+			return err
+		}
+	}
+}
+
+// scan gives the columns of a row away.
+func (p *ready) scan(dest ...any) error {
+	if len(dest) != len(p.row) {
+		return fmt.Errorf("store: %d columns for %d places", len(p.row), len(dest))
+	}
+	for i, v := range p.row {
+		ok := false
+		switch d := dest[i].(type) {
+		case *int64:
+			*d, ok = v.(int64)
+		case *string:
+			*d, ok = v.(string)
+		case *[]byte:
+			if *d, ok = v.([]byte); !ok {
+				var text string
+				text, ok = v.(string) // as other programs write bytes
+				*d = []byte(text)
+			}
+		}
+		if !ok {
+			return &engineError{fmt.Errorf("column %d is a %T, a %T belongs there", i+1, v, dest[i])}
+		}
+	}
+	return nil
+}
+
+func (s *statements) batch(ctx context.Context, all []statement) (rows []int64, err error) {
+	for _, one := range all {
+		n, err := s.exec(ctx, one.sql, one.args...)
+		if rows = append(rows, n); err != nil || n != 1 { // the rest is not wanted any more
+			return rows, err
+		}
+	}
+	return rows, nil
+}
+
+func (s *statements) queries(ctx context.Context, all []question) error {
+	for _, q := range all {
+		if err := s.query(ctx, q.each, q.sql, q.args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forget makes nothing ready any more, as when the schema has changed.
@@ -56,10 +153,24 @@ func (s *statements) forget() {
 	clear(s.ready)
 }
 
-// close gives the connection back; its pool's Close reports what went wrong.
-func (s *statements) close() {
+func (s *statements) close() error {
 	s.forget()
-	_ = s.conn.Close()
+	return s.conn.Close()
+}
+
+// classify tells a caller's end and a violated constraint from errors of the disk.
+func classify(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var se *sqlite.Error
+	if errors.As(err, &se) && se.Code()&0xff == sqlite3.SQLITE_CONSTRAINT {
+		return fmt.Errorf("store: %w", err)
+	}
+	return &engineError{err}
 }
 
 // reader is a connection that reads. It is used by one caller at a time.
@@ -67,24 +178,20 @@ type reader struct{ db *statements } // nil: not open yet
 
 // view runs fn on one consistent state. A caller's context ends the wait for its
 // turn and the time between statements; no statement that a request runs is long.
-func (r *reader) view(ctx context.Context, pool *sql.DB, fn func(context.Context, conn) error) (err error) {
+func (r *reader) view(ctx context.Context, dsn string, fn func(context.Context, conn) error) (err error) {
 	inside := context.WithoutCancel(ctx) // to watch a context costs more than to read a row
 	if r.db == nil {
-		c, err := pool.Conn(ctx)
-		if err != nil {
-			return classify(ctx, err)
+		if r.db, err = connect(dsn); err != nil {
+			return &engineError{err}
 		}
-		r.db = newStatements(c)
 	}
-	c := &viewConn{sqliteConn: sqliteConn{r.db}}
+	c := &viewConn{statements: r.db}
 	defer func() {
 		if !c.begun {
 			return
 		}
-		if _, failed := r.db.ExecContext(inside, "ROLLBACK"); failed != nil { // nothing was written
-			r.db.close()
-			r.db = nil
-			err = errors.Join(err, &engineError{fmt.Errorf("end of a view: %w", failed)})
+		if _, failed := r.db.exec(inside, "ROLLBACK"); failed != nil { // nothing was written
+			err = errors.Join(err, r.close(), &engineError{fmt.Errorf("end of a view: %w", failed)})
 		}
 	}()
 	if err := guard(inside, fn, c); err != nil {
@@ -96,24 +203,27 @@ func (r *reader) view(ctx context.Context, pool *sql.DB, fn func(context.Context
 // viewConn reads one state, from its first query on. What is asked at once, of
 // several states maybe, needs none.
 type viewConn struct {
-	sqliteConn
+	*statements
 
 	begun bool
 }
 
 func (c *viewConn) query(ctx context.Context, each func(func(...any) error) error, query string, args ...any) error {
 	if !c.begun {
-		if _, err := c.db.ExecContext(ctx, "BEGIN"); err != nil {
-			return classify(ctx, err)
+		if _, err := c.exec(ctx, "BEGIN"); err != nil {
+			return err
 		}
 		c.begun = true
 	}
-	return c.sqliteConn.query(ctx, each, query, args...)
+	return c.statements.query(ctx, each, query, args...)
 }
 
 // close closes what was opened.
-func (r *reader) close() {
-	if r.db != nil {
-		r.db.close()
+func (r *reader) close() error {
+	if r.db == nil {
+		return nil
 	}
+	db := r.db
+	r.db = nil
+	return db.close()
 }

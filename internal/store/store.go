@@ -36,6 +36,11 @@ type engine interface {
 	update(ctx context.Context, fn func(context.Context, conn) error) error
 	// view runs fn on one consistent state.
 	view(ctx context.Context, fn func(context.Context, conn) error) error
+	// ahead reads what issue will decide by.
+	ahead(ctx context.Context, a *issuer.Asked) (issuer.Ahead, error)
+	// issue records a license in one transaction; false if something is not as
+	// foreseen.
+	issue(ctx context.Context, is *issuer.Issue) (bool, error)
 	close() error
 }
 
@@ -81,11 +86,35 @@ func (s *Store) View(ctx context.Context, fn func(ctx context.Context, r issuer.
 	return s.run(ctx, s.engine.view, func(ctx context.Context, c conn) error { return fn(ctx, &tx{conn: c}) })
 }
 
+// Ahead reads what Issue will decide by.
+func (s *Store) Ahead(ctx context.Context, a issuer.Asked) (out issuer.Ahead, err error) {
+	err = s.judge(func() (err error) {
+		out, err = s.engine.ahead(ctx, &a)
+		return err
+	})
+	return out, err
+}
+
+// Issue records all of one license that counts; true means that it is durable.
+func (s *Store) Issue(ctx context.Context, is issuer.Issue) (ok bool, err error) {
+	err = s.judge(func() (err error) {
+		ok, err = s.engine.issue(ctx, &is)
+		return err
+	})
+	return ok && err == nil, err
+}
+
 func (s *Store) run(ctx context.Context, how func(context.Context, func(context.Context, conn) error) error, fn func(context.Context, conn) error) error {
+	return s.judge(func() error { return how(ctx, fn) })
+}
+
+// judge does something with the database unless it is broken, and finds out whether
+// it is now.
+func (s *Store) judge(do func() error) error {
 	if err := s.Err(); err != nil {
 		return fmt.Errorf("%w: %w", ErrBroken, err)
 	}
-	err := how(ctx, fn)
+	err := do()
 	if bad, ok := errors.AsType[*engineError](err); ok {
 		s.fail(bad)
 		return fmt.Errorf("%w: %w", ErrBroken, err)

@@ -9,6 +9,7 @@ import (
 // job is one caller's transaction.
 type job struct {
 	fn   func(context.Context, conn) error
+	bare bool       // if fn fails it has undone what it did, so it has no savepoint
 	done chan error // gets exactly one value
 	err  error      // of fn, kept until the group's commit
 }
@@ -18,8 +19,8 @@ func newJob(fn func(context.Context, conn) error) *job {
 }
 
 // writer owns the one connection that writes. It runs what waits in one
-// database transaction, each job under a savepoint, and answers all after the
-// one commit. A caller's context does not reach the statements: an interrupted
+// database transaction, each job under a savepoint unless it is bare, and answers
+// all after the one commit. A caller's context does not reach the statements: an interrupted
 // statement would roll the whole group back.
 type writer struct {
 	db     *statements
@@ -83,13 +84,20 @@ func (w *writer) alone(ctx context.Context, fn func(context.Context) error) erro
 	return w.do(ctx, "COMMIT")
 }
 
-// one runs a job under a savepoint. The error is the engine's; the job's own is
-// in j.err.
+// one runs a job. The error is the engine's; the job's own is in j.err. A savepoint
+// has SQLite copy each page that changes, which costs a third of a license.
 func (w *writer) one(ctx context.Context, j *job) error {
+	if j.bare {
+		j.err = guard(ctx, j.fn, w.db)
+		if bad, ok := errors.AsType[*engineError](j.err); ok {
+			return bad
+		}
+		return nil
+	}
 	if err := w.do(ctx, "SAVEPOINT job"); err != nil {
 		return err
 	}
-	j.err = guard(ctx, j.fn, sqliteConn{w.db})
+	j.err = guard(ctx, j.fn, w.db)
 	if _, bad := errors.AsType[*engineError](j.err); bad {
 		return j.err
 	}
@@ -112,7 +120,7 @@ func guard(ctx context.Context, fn func(context.Context, conn) error, c conn) (e
 }
 
 func (w *writer) do(ctx context.Context, stmt string) error {
-	if _, err := w.db.ExecContext(ctx, stmt); err != nil {
+	if _, err := w.db.exec(ctx, stmt); err != nil {
 		return &engineError{fmt.Errorf("%s: %w", stmt, err)}
 	}
 	return nil

@@ -127,18 +127,15 @@ func (i *Issuer) request(ctx context.Context, ev trem.Event) ([]trem.SLTPMessage
 	if d.again.ID != (ident.License{}) && d.again.Digest == d.made.Hash {
 		return i.cfg.TREM.Release(ctx, ev.Handle, d.made.Sealed)
 	}
-	var a issue
-	update := func(how func(*issue, context.Context) error) error {
-		return i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
-			a = issue{Issuer: i, tx: tx, ev: ev, draft: d}
-			return how(&a, ctx)
-		})
-	}
+	a := issue{Issuer: i, ev: ev, draft: d}
 	if err = errStale; d.grant.ID != (GrantID{}) {
-		err = update((*issue).foreseen)
+		err = a.foreseen(ctx)
 	}
 	if errors.Is(err, errStale) {
-		err = update((*issue).run)
+		err = i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
+			a = issue{Issuer: i, tx: tx, ev: ev, draft: d}
+			return a.run(ctx)
+		})
 	}
 	if err != nil {
 		return nil, err

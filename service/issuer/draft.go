@@ -31,28 +31,21 @@ type draft struct {
 // was answered before, or that will be refused, has nothing made.
 func (i *Issuer) draft(ctx context.Context, ev trem.Event, who *member) (draft, error) {
 	d := draft{who: who, now: i.cfg.Now().UnixMilli(), id: ident.NewLicense()}
+	ahead, err := i.cfg.Store.Ahead(ctx, Asked{Domain: ev.Domain, Request: ev.Request, Content: ident.Content(ev.Content), Peer: ev.Peer, Incarnation: i.incarnation()})
+	if err != nil || ahead.Claimed {
+		return d, err
+	}
 	found := false
-	err := i.cfg.Store.View(ctx, func(ctx context.Context, r Reader) error {
-		ahead, err := r.Ahead(ctx, ev.Domain, ev.Request, ident.Content(ev.Content), ev.Peer, i.incarnation())
-		if err != nil || ahead.Claimed {
-			return err
+	a := issue{Issuer: i, ev: ev, draft: d}
+	for _, g := range open(ahead.Grants, d.now) {
+		if ok, err := who.fits(&g); err != nil || !ok {
+			continue // the transaction says it
 		}
-		a := issue{Issuer: i, ev: ev, draft: d}
-		for _, g := range open(ahead.Grants, d.now) {
-			if ok, err := who.fits(&g); err != nil || !ok {
-				continue // the transaction says it
-			}
-			if found, err = a.foresee(ctx, r, g, ahead.Last+1); found || err != nil {
-				break
-			}
-			if a.draft.renews {
-				return nil // the transaction looks who has it
-			}
+		if found, err = a.foresee(ctx, g, ahead.Last+1); found || err != nil || a.draft.renews {
+			break // what renews, the transaction looks who has it
 		}
-		d = a.draft
-		return err
-	})
-	if err != nil || !found {
+	}
+	if d = a.draft; err != nil || !found {
 		return d, err
 	}
 	if d.made, err = i.cfg.TREM.Prepare(ctx, d.terms); err != nil {
@@ -65,7 +58,7 @@ func (i *Issuer) draft(ctx context.Context, ev trem.Event, who *member) (draft, 
 }
 
 // foresee says what a grant would be answered with, if it can be used.
-func (a *issue) foresee(ctx context.Context, r Reader, g Grant, next uint64) (ok bool, err error) {
+func (a *issue) foresee(ctx context.Context, g Grant, next uint64) (ok bool, err error) {
 	id := g.statelessID(a.ev.Generation)
 	info, err := g.info(a.id, id, a.ev.Generation, g.IssuedAt)
 	if err != nil {
@@ -73,7 +66,11 @@ func (a *issue) foresee(ctx context.Context, r Reader, g Grant, next uint64) (ok
 	}
 	terms := trem.Terms{Handle: a.ev.Handle, Info: info, Tiers: g.Tiers, Roll: a.draft.who.sealed()}
 	if info.Stateless() {
-		have, err := r.License(ctx, g.Domain, id)
+		var have License
+		err := a.cfg.Store.View(ctx, func(ctx context.Context, r Reader) (err error) {
+			have, err = r.License(ctx, g.Domain, id)
+			return err
+		})
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return false, err
 		}
@@ -106,7 +103,7 @@ func (a *issue) foreseen(ctx context.Context) error {
 	lic := License{
 		Domain: g.Domain, ID: d.id, Device: a.ev.Peer, Grant: g.ID, Request: a.ev.Request, State: Issued, Version: d.terms.Info.Version, IssuedAt: d.now, Digest: d.made.Hash,
 	}
-	ok, err := a.tx.Issue(ctx, Issue{
+	ok, err := a.cfg.Store.Issue(ctx, Issue{
 		Claim: Claim{Domain: g.Domain, Request: a.ev.Request, Hash: sha256.Sum256(a.ev.Body), License: d.id, Transfer: tid, At: d.now},
 		Grant: GrantKey{g.Domain, g.ID}, Version: g.Version, License: lic,
 		Transfer: Transfer{Domain: g.Domain, ID: tid, License: d.id, State: Escrow, XferHash: d.made.XferHash, Sealed: d.made.Sealed},

@@ -1,7 +1,6 @@
 package issuer_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 
@@ -64,15 +63,9 @@ func TestIssuer_Spec5_TheSameLicenseAgainWritesNothing(t *testing.T) {
 		t.Fatalf("%q, want %q", again, first)
 	}
 	for n, want := range map[byte]bool{1: true, 2: false} {
-		err := s.store.View(t.Context(), func(ctx context.Context, r issuer.Reader) error {
-			got, err := r.Ahead(ctx, house, ident.Request{n}, film, home, ident.Incarnation{1})
-			if got.Claimed != want {
-				t.Errorf("request %d is noted: %v, want %v", n, got.Claimed, want)
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
+		got, err := s.store.Ahead(t.Context(), issuer.Asked{Domain: house, Request: ident.Request{n}, Content: film, Peer: home, Incarnation: ident.Incarnation{1}})
+		if err != nil || got.Claimed != want {
+			t.Errorf("request %d is noted: %v, %v, want %v", n, got.Claimed, err, want)
 		}
 	}
 }

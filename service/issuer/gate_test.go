@@ -105,6 +105,10 @@ func (away) View(context.Context, func(context.Context, issuer.Reader) error) er
 	return fmt.Errorf("%w: deadline", issuer.ErrBusy)
 }
 
+func (away) Ahead(context.Context, issuer.Asked) (issuer.Ahead, error) {
+	return issuer.Ahead{}, fmt.Errorf("%w: deadline", issuer.ErrBusy)
+}
+
 // Who asks while the database does not answer is told to come again.
 func TestHTTP_Spec6_ADatabaseThatDoesNotAnswer(t *testing.T) {
 	s := newShop(t)

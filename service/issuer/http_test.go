@@ -232,3 +232,11 @@ func (brokenStore) Update(context.Context, func(context.Context, issuer.Tx) erro
 func (brokenStore) View(context.Context, func(context.Context, issuer.Reader) error) error {
 	return errors.New("disk /dev/x")
 }
+
+func (brokenStore) Ahead(context.Context, issuer.Asked) (issuer.Ahead, error) {
+	return issuer.Ahead{}, errors.New("disk /dev/x")
+}
+
+func (brokenStore) Issue(context.Context, issuer.Issue) (bool, error) {
+	return false, errors.New("disk /dev/x")
+}

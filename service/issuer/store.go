@@ -28,6 +28,13 @@ var (
 type Store interface {
 	Update(ctx context.Context, fn func(ctx context.Context, tx Tx) error) error
 	View(ctx context.Context, fn func(ctx context.Context, r Reader) error) error
+	// Ahead reads what Issue will decide by. It need not be of one state.
+	Ahead(ctx context.Context, a Asked) (Ahead, error)
+	// Issue records all of one license that counts, in one transaction, which a store
+	// may share among several callers. ok is false, and nothing is recorded, when
+	// something is not as it was foreseen: the request's key is claimed, the grant
+	// ended, has another version or nothing left, or another number is next.
+	Issue(ctx context.Context, is Issue) (ok bool, err error)
 }
 
 // Reader reads one consistent state.
@@ -57,12 +64,19 @@ type EndReader interface {
 
 // RequestReader reads what a request comes to.
 type RequestReader interface {
-	// Ahead reads what Issue will decide by. It need not be of one state.
-	Ahead(ctx context.Context, domain ident.Domain, request ident.Request, content ident.Content, peer ident.Device, in ident.Incarnation) (Ahead, error)
 	// GrantsFor returns the household's grants of a content.
 	GrantsFor(ctx context.Context, domain ident.Domain, content ident.Content) ([]Grant, error)
 	// Used reports whether a license was issued for a grant.
 	Used(ctx context.Context, key GrantKey) (bool, error)
+}
+
+// Asked is what a household asks for.
+type Asked struct {
+	Domain      ident.Domain
+	Request     ident.Request
+	Content     ident.Content
+	Peer        ident.Device
+	Incarnation ident.Incarnation // of the issuer's TREM
 }
 
 // Ahead is how a household stands before a request of it.
@@ -131,11 +145,6 @@ type ClaimTx interface {
 	Claim(ctx context.Context, c Claim) (prior Claim, fresh bool, err error)
 	// Answer sets what a claimed request was answered with.
 	Answer(ctx context.Context, c Claim) error
-	// Issue records all of one license that counts. ok is false when something is
-	// not as it was foreseen: the request's key is claimed, the grant ended, has
-	// another version or nothing left, or another number is next. Then the
-	// transaction must be given up.
-	Issue(ctx context.Context, is Issue) (ok bool, err error)
 }
 
 // Issue is one license that counts, with what it is issued for.

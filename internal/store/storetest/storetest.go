@@ -52,6 +52,9 @@ func Run(t *testing.T, open func(t *testing.T) issuer.Store) {
 		{"Rolls", rolls},
 		{"Devices", devices},
 		{"Joins", joins},
+		{"LooksTogether", looksTogether},
+		{"IssuesTogether", issuesTogether},
+		{"IssuesOfOneKey", issuesOfOneKey},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.run(t, open(t)) })
 	}
