@@ -18,7 +18,7 @@ import (
 // error.
 func (d *device) follow(ctx context.Context) error {
 	st, err := d.trem.Status(ctx)
-	if err != nil || st.Domain == (ident.Domain{}) || d.cfg.Home == "" {
+	if err != nil || st.Domain == (ident.Domain{}) || d.cfg.Home == "" || d.remote() {
 		return err
 	}
 	path := d.plain() + home.RestorePath // a restored house may have another CA, and what it says is signed

@@ -26,7 +26,7 @@ const tlsTry = 5 * time.Second
 func (d *device) web() *http.Client {
 	if d.client == nil {
 		d.client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-		if strings.HasPrefix(d.cfg.Home, "https://") {
+		if strings.HasPrefix(d.cfg.Home, "https://") && !d.remote() {
 			d.client.Transport = &pinned{d: d}
 		}
 	}
