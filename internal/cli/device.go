@@ -29,7 +29,7 @@ func newDeviceCmd(env *Env) *cobra.Command {
 	}
 	cmd.PersistentFlags().StringVar(&dir, "dir", defaultDir("device"), "the device's folder")
 	cmd.AddCommand(
-		newDeviceFindCmd(env), newDeviceLeaveCmd(env, &dir), newDeviceCarryCmd(env, &dir), newDeviceInitCmd(env, &dir), newDevicePairCmd(env, &dir), newDeviceGetCmd(env, &dir),
+		newDeviceFindCmd(env), newDeviceLeaveCmd(env, &dir), newDeviceCarryCmd(env, &dir), newDeviceInitCmd(env, &dir), newDevicePairCmd(env, &dir), newDeviceJoinCmd(env, &dir), newDeviceGetCmd(env, &dir),
 		newDevicePlayCmd(env, &dir), newDeviceListCmd(env, &dir), newDeviceWhyCmd(env, &dir),
 		newDeviceMoveCmd(env, &dir), newDeviceCopyCmd(env, &dir), newDeviceLendCmd(env, &dir),
 		newDeviceReturnCmd(env, &dir), newDeviceRenewCmd(env, &dir), newDeviceCancelCmd(env, &dir), newDeviceLostCmd(env, &dir), newDeviceDownloadCmd(env, &dir), newDeviceTransfersCmd(env, &dir), newDeviceHealCmd(env, &dir), newDeviceServeCmd(env, &dir),
@@ -53,6 +53,10 @@ type deviceConfig struct {
 	Server ident.Device `json:"server"`         // the home server's ID
 	CA     []byte       `json:"ca,omitempty"`   // of the house's TLS, DER; Home is https then
 	Asked  []wish       `json:"asked,omitzero"` // of this house, without a final answer yet
+
+	// Authority is the URL of the certification authority, of a device whose house has
+	// no server: Home and Server are an issuer and its module then.
+	Authority string `json:"authority,omitempty"`
 
 	Read uint64               `json:"read,omitzero"` // number of the newest letter that was taken
 	Sent map[string]time.Time `json:"sent,omitzero"` // topic of a letter, when it was last sent

@@ -19,7 +19,7 @@ import (
 // error.
 func (d *device) follow(ctx context.Context) error {
 	st, err := d.trem.Status(ctx)
-	if err != nil || st.Domain == (ident.Domain{}) || d.cfg.Home == "" {
+	if err != nil || st.Domain == (ident.Domain{}) || d.cfg.Home == "" || d.remote() {
 		return err
 	}
 	data, base, err := d.restores(ctx, st.Domain)

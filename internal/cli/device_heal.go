@@ -90,7 +90,7 @@ const (
 // look heals this device, if that is needed and can be. It is no condition of
 // what comes after it.
 func (d *device) look(ctx context.Context, env *Env, patience time.Duration) {
-	if d.cfg.Home == "" {
+	if d.cfg.Home == "" || d.remote() {
 		return
 	}
 	p, err := d.post(ctx, env)
@@ -150,6 +150,9 @@ func (d *device) heal(ctx context.Context, self ident.Device, patience time.Dura
 // keepLogs brings the copies up to date. What cannot be done now is done with the
 // next command.
 func (d *device) keepLogs(ctx context.Context, self ident.Device) {
+	if d.remote() { // nobody keeps logs there
+		return
+	}
 	if k, err := d.logKeeper(self); err == nil {
 		_ = k.exchange(ctx)
 	}

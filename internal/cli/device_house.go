@@ -89,6 +89,9 @@ address says https.`,
 
 func (d *device) pair(ctx context.Context, env *Env, name string) error {
 	asked := strings.HasPrefix(d.cfg.Home, "https://")
+	if d.remote() {
+		return refused("this device belongs to a house without a server: lares device leave")
+	}
 	d.cfg.Home, d.cfg.CA, d.client, d.link = d.plain(), nil, nil, nil // whose CA it is, is known when the device is paired
 	if err := d.renew(ctx); err != nil {
 		return err
@@ -152,11 +155,14 @@ const renewTimeout = 30 * time.Second
 // renew brings revocation state and time from the house to this device's
 // module. A house that is away is no error here: the module knows what it knows.
 func (d *device) renew(ctx context.Context) error {
+	web := *d.web()
+	web.Timeout = renewTimeout
+	if d.remote() {
+		return d.renewRemote(ctx, &web)
+	}
 	if err := d.catchUp(ctx); err != nil {
 		return err
 	}
-	web := *d.web()
-	web.Timeout = renewTimeout
 	err := learn(ctx, d.trem, &web, d.cfg.Home)
 	var e *trem.Error
 	if errors.As(err, &e) && e.Code == trem.CodeRejected {

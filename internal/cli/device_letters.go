@@ -232,7 +232,12 @@ func (p *post) all(ctx context.Context, letters []trem.Letter) (events []trem.Ev
 
 // recipient asks the house for a device's card.
 func (p *post) recipient(ctx context.Context, name string) (home.Recipient, error) {
-	data, err := fetch(ctx, p.d.web(), strings.TrimSuffix(p.d.cfg.Home, "/")+home.PathRecipients+"/"+url.PathEscape(name))
+	at := strings.TrimSuffix(p.d.cfg.Home, "/") + home.PathRecipients + "/" + url.PathEscape(name)
+	get := func() ([]byte, error) { return fetch(ctx, p.d.web(), at) }
+	if p.d.remote() {
+		get = func() ([]byte, error) { return p.d.linkedTo(ctx, p.self, at) }
+	}
+	data, err := get()
 	if err != nil {
 		return home.Recipient{}, fmt.Errorf("%q is no device of this house, or it has to be paired again: %w", name, err)
 	}

@@ -28,7 +28,7 @@ func (d *device) web() *http.Client {
 	if d.client == nil {
 		d.client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 		way := http.DefaultTransport
-		if strings.HasPrefix(d.cfg.Home, "https://") {
+		if strings.HasPrefix(d.cfg.Home, "https://") && !d.remote() {
 			way = &pinned{d: d}
 		}
 		d.client.Transport = &proving{d: d, way: way}

@@ -137,7 +137,7 @@ func shopProblem(status int, data []byte) error {
 	switch {
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable || status >= 500:
 		return later("%s", p.Detail)
-	case strings.HasPrefix(p.Code, "code_"), p.Code == "no_proof", p.Code == "ended":
+	case strings.HasPrefix(p.Code, "code_"), p.Code == "no_proof", p.Code == "ended", p.Code == "domain_full", p.Code == "rejected", p.Code == "conflict":
 		return refused("%s", p.Detail)
 	}
 	return fmt.Errorf("%s", p.Detail)

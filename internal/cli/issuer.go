@@ -52,7 +52,7 @@ func newIssuerCmd(env *Env) *cobra.Command {
 		newIssuerOfferCmd(env, &dir), newIssuerClaimCmd(env, &dir), newIssuerCopiesCmd(env, &dir), newIssuerHoldsCmd(env, &dir),
 		newIssuerGrantCmd(env, &dir), newIssuerGrantsCmd(env, &dir), newIssuerRevokeCmd(env, &dir),
 		newIssuerLicensesCmd(env, &dir), newIssuerRenewCmd(env, &dir), newIssuerDBCmd(env, &dir), newIssuerSunsetCmd(env, &dir), newIssuerReplaceCmd(env, &dir),
-		newIssuerKeyCmd(env, &dir), newIssuerAuditCmd(env, &dir),
+		newIssuerKeyCmd(env, &dir), newIssuerAuditCmd(env, &dir), newIssuerDomainCmd(env, &dir),
 	)
 	return cmd
 }
