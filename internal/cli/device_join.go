@@ -3,10 +3,12 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -109,13 +111,15 @@ func (d *device) join(ctx context.Context, shop, ca, name string, code issuer.Cl
 // remote reports whether an issuer manages this device's house: Home is the issuer then.
 func (d *device) remote() bool { return d.cfg.Authority != "" }
 
-// renewRemote brings revocation state, time and certificates from the authority.
+// renewRemote brings revocation state, time and certificates from the authority. One
+// that is away is no error: the module knows what it knows.
 func (d *device) renewRemote(ctx context.Context, web *http.Client) error {
-	if err := learn(ctx, d.trem, web, d.cfg.Authority); err != nil {
-		if isRejected(err) {
-			return err
-		}
-		return nil //nolint:nilerr // it is away: the module knows what it knows
+	err := learn(ctx, d.trem, web, d.cfg.Authority)
+	if err == nil {
+		_, err = renewCertificate(ctx, d.trem, web, d.cfg.Authority, time.Now())
+	}
+	if e, ok := errors.AsType[*trem.Error](err); ok && e.Code == trem.CodeRejected {
+		return err
 	}
 	return nil
 }

@@ -109,7 +109,8 @@ func New(ctx context.Context, cfg Config) (*Issuer, error) {
 		if door.Auth, err = lrp.NewAuthKey(); err != nil {
 			return nil, err
 		}
-		door.Account, door.Admits = seen.take, seen.admits
+		door.Account = seen.take
+		door.Admits = func(src lrp.Addr) bool { return i.present.known(src) || seen.admits(src) } // who joined has shown a code
 	}
 	if i.endpoint, err = lrp.NewEndpoint(door); err != nil {
 		return nil, err

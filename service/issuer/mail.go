@@ -61,14 +61,14 @@ func (i *Issuer) home(ctx context.Context, id ident.Device) (domain ident.Domain
 // manages: what is for the issuer's module goes there, a letter for another device of
 // the domain waits here.
 func (i *Issuer) FrameBy(ctx context.Context, by lrp.Arrival, f lrp.Frame) []lrp.Frame {
-	if f.Type == lrp.TypeHello || f.Type == lrp.TypeResume || letterOf(f) != nil {
+	letter := letterOf(f)
+	if f.Type == lrp.TypeHello || f.Type == lrp.TypeResume || letter != nil || i.cfg.Accepts != nil {
 		_, is, err := i.home(ctx, ident.Device(f.Src))
 		if err != nil {
 			return []lrp.Frame{lrp.ErrorFrame(f, lrp.CodeInternal, 0)}
 		}
 		i.present.set(f.Src, is)
 	}
-	letter := letterOf(f)
 	switch {
 	case letter == nil:
 		return i.handle(ctx, by, f)

@@ -141,8 +141,9 @@ func TestDomain_RemovedFromAnIssuersDomain(t *testing.T) {
 	old, card := c.roll.Roll, c.card(c.phone)
 	c.do(trem.RollOrder{Op: trem.RollRemove, Device: c.phone.id})
 	c.do(trem.RollOrder{Op: trem.RollRemove, Device: c.phone.id}) // said again
-	if c.roll.Generation != 2 {
-		t.Errorf("generation %d", c.roll.Generation)
+	lost, err := c.issuer.Roll(ctx, trem.RollOrder{Op: trem.RollRemove, Roll: old, Device: c.phone.id})
+	if err != nil || c.roll.Generation != 2 || lost.Generation != 2 {
+		t.Errorf("generation %d, and by a host that did not record it %d (%v)", c.roll.Generation, lost.Generation, err)
 	}
 	c.wantRefused(c.fetchBy(c.phone, purchase, func() []byte { return old }), "NOT_MEMBER")
 	c.wantKinds(c.fetch(c.tablet, "PLAY; PLAY_COUNT=2; MOVE=DOMAIN"), trem.EventInstalled, trem.EventClosed)
