@@ -8,6 +8,8 @@ import (
 
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/pki/pkitest"
 	"github.com/lares-drm/lares/security/trem"
 )
 
@@ -154,5 +156,30 @@ func TestMembership_FloorsOutliveACompaction(t *testing.T) {
 	}
 	if b, err := c.openRoll(old.Roll); err != nil || b.entry(leaver) != nil {
 		t.Errorf("%+v, %v", b, err)
+	}
+}
+
+// TestMembership_WhichRoleManagesWhat: an issuer's membership names this issuer and the
+// domain's own name, nobody else's and no recovery code; a home server's is none of those.
+func TestMembership_WhichRoleManagesWhat(t *testing.T) {
+	d := pkitest.New(t, pkitest.Start())
+	home := d.Peer(d.Party(pki.HomeServer))
+	shop := d.Peer(d.Party(pki.LicenseIssuer))
+	own, other := ident.Domain{1}, ident.Domain{2}
+	for _, c := range []struct {
+		name        string
+		m           Membership
+		house, shop bool
+	}{
+		{"of a house", Membership{Domain: own, Pairwise: map[ident.Issuer]ident.Domain{shop.Issuer(): other}}, true, false},
+		{"of a new house", Membership{Domain: own}, true, false},
+		{"of this issuer", Membership{Domain: own, Pairwise: map[ident.Issuer]ident.Domain{shop.Issuer(): own}}, false, true},
+		{"of another issuer", Membership{Domain: own, Pairwise: map[ident.Issuer]ident.Domain{"another": own}}, false, false},
+		{"of two", Membership{Domain: own, Pairwise: map[ident.Issuer]ident.Domain{shop.Issuer(): own, "another": other}}, false, false},
+		{"with a recovery code", Membership{Domain: own, Pairwise: map[ident.Issuer]ident.Domain{shop.Issuer(): own}, Recovery: repeat(4, 65)}, false, false},
+	} {
+		if house, issuer := mayManage(home, &c.m), mayManage(shop, &c.m); house != c.house || issuer != c.shop {
+			t.Errorf("%s: a home server %v, an issuer %v", c.name, house, issuer)
+		}
 	}
 }
