@@ -111,16 +111,16 @@ func (w *way) past() bool {
 // those of this test.
 func TestProfile_Processes(t *testing.T) {
 	d := killHouse(t)
-	here := newMachine(t, d.house, "house")
+	here := newMachine(t, d.house, "house", nil)
 	d.program = here.program
+	stick := filepath.Join(t.TempDir(), "stick")
+	d.procs["home"].args = append(d.procs["home"].args, "--folder", stick)
 	d.reboot(t)
 	for _, tc := range []struct {
 		name string
-		run  func(*testing.T, *demo, *machine)
-	}{{"Phone", phoneProfile}} {
-		if !t.Run(tc.name, func(t *testing.T) { tc.run(t, d, here) }) {
-			return
-		}
+		run  func(*testing.T, *demo, *machine, string)
+	}{{"Car", carProfile}, {"Phone", phoneProfile}, {"Sold", soldProfile}} {
+		t.Run(tc.name, func(t *testing.T) { tc.run(t, d, here, stick) })
 	}
 }
 
@@ -138,13 +138,14 @@ const day = 24 * time.Hour
 
 // phoneProfile: a phone asks in the hybrid suite, is killed and put to sleep between
 // any two messages, and is away for more than thirty days.
-func phoneProfile(t *testing.T, d *demo, here *machine) {
+func phoneProfile(t *testing.T, d *demo, here *machine, _ string) {
 	const plays = 30
-	phone := newMachine(t, d.house, "phone")
+	phone := newMachine(t, d.house, "phone", here)
 	dir := []string{"--dir", d.path("phone")}
 	in := func(args ...string) []string { return append(append([]string{"device"}, args...), dir...) }
 	net := newWay(t, d.homeURL)
 	rehouse(t, d.path("phone", "device.json"), d.homeURL, net.URL)
+	defer rehouse(t, d.path("phone", "device.json"), net.URL, d.homeURL)
 	house := d.houseName(t)
 	end := here.now().Add(20 * day).UTC().Truncate(time.Second).Format(time.RFC3339)
 	for _, args := range [][]string{
@@ -173,7 +174,7 @@ func phoneProfile(t *testing.T, d *demo, here *machine) {
 	if all(); killed < 3 || slept < 3 {
 		t.Errorf("disturbed at %d and %d messages of an exchange that has 3", killed, slept)
 	}
-	here.do(d.grant(house, shared, "PLAY; CHARGE=PURCHASE; MOVE=DOMAIN; EXPORT=clearkey; MIN_ANCHOR=0")...)
+	here.do(d.grant(house, shared, sharing)...)
 	here.do("home", "fetch", string(shared), "--dir", d.path("home"), "--issuer", d.shopURL)
 	here.do("home", "move", string(shared), "--to", "phone", "--dir", d.path("home")) // a letter waits
 	phone.do(in("download", string(bought))...)

@@ -58,7 +58,7 @@ func (c *clock) judge(r Reading) license.Clock {
 	e := c.elapsed(r)
 	out := license.Clock{Lo: c.Lo, Unsynced: c.Unsynced + e}
 	if r.BootID == c.BootID {
-		out.Lo += e - e*driftPPM/1_000_000
+		out.Lo += ran(e)
 	}
 	switch {
 	case !c.Signed:
@@ -79,9 +79,17 @@ func (c *clock) judge(r Reading) license.Clock {
 	return out
 }
 
-// settle moves the record to the reading, so that the floor survives the boot.
+// ran is how much true time has passed at least where the clock ran for so long, ms.
+func ran(e int64) int64 { return e - e*driftPPM/1_000_000 }
+
+// settle moves the record to the reading, so that the floor survives the boot. A boot
+// that began after the record has run on top of it: else a machine without an RTC would
+// be back at the same time at each start, before what it has noted meanwhile.
 func (c *clock) settle(r Reading) {
 	now := c.judge(r)
+	if r.BootID != c.BootID {
+		now.Lo += ran(c.elapsed(r))
+	}
 	c.Lo, c.Unsynced = now.Lo, now.Unsynced
 	c.Secure, c.Est = now.Q == license.Secure, now.Est
 	if now.Q == license.Anchored {
