@@ -14,10 +14,10 @@ import (
 // carProfile: the tablet plays the part of a car without a network, and without a
 // clock that runs while it is parked. Its power is cut at each step that it makes
 // durable; weeks pass; a stick from home brings proven time.
-func carProfile(t *testing.T, d *demo, here *machine, stick string) {
+func carProfile(t *testing.T, d *world) {
 	needsTracing(t)
 	const plays = 12
-	car := newMachine(t, d.house, "car", here)
+	here, car, stick := d.here, d.car, d.stick
 	in := func(args ...string) []string {
 		return append(append([]string{"device"}, args...), "--dir", d.path("tablet"))
 	}

@@ -85,8 +85,8 @@ func scripted(name string) int {
 }
 
 // newMachine is a machine whose processes keep what they have below the folder of a
-// house, with the time of another; nil: the kernel's.
-func newMachine(t *testing.T, of *house, name string, like *machine) *machine {
+// house.
+func newMachine(t *testing.T, of *house, name string) *machine {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -103,9 +103,7 @@ func newMachine(t *testing.T, of *house, name string, like *machine) *machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.script = script; like != nil {
-		copy(m.clocks, like.clocks)
-	}
+	m.script = script
 	return m
 }
 

@@ -107,20 +107,27 @@ func (w *way) past() bool {
 	return w.sent < w.at
 }
 
+// world is a house with two devices, each on a machine of its own.
+type world struct {
+	*demo
+	here, phone, car *machine
+	stick            string // the folder by which the car is reached
+}
+
 // A house in which time passes: built by the shipped programs, and gone on with by
 // those of this test.
 func TestProfile_Processes(t *testing.T) {
 	d := killHouse(t)
-	here := newMachine(t, d.house, "house", nil)
-	d.program = here.program
-	stick := filepath.Join(t.TempDir(), "stick")
-	d.procs["home"].args = append(d.procs["home"].args, "--folder", stick)
+	w := &world{demo: d, here: newMachine(t, d.house, "house"), phone: newMachine(t, d.house, "phone"), car: newMachine(t, d.house, "car")}
+	d.program = w.here.program
+	w.stick = filepath.Join(t.TempDir(), "stick")
+	d.procs["home"].args = append(d.procs["home"].args, "--folder", w.stick)
 	d.reboot(t)
 	for _, tc := range []struct {
 		name string
-		run  func(*testing.T, *demo, *machine, string)
+		run  func(*testing.T, *world)
 	}{{"Car", carProfile}, {"Phone", phoneProfile}, {"Sold", soldProfile}} {
-		t.Run(tc.name, func(t *testing.T) { tc.run(t, d, here, stick) })
+		t.Run(tc.name, func(t *testing.T) { tc.run(t, w) })
 	}
 }
 
@@ -138,9 +145,10 @@ const day = 24 * time.Hour
 
 // phoneProfile: a phone asks in the hybrid suite, is killed and put to sleep between
 // any two messages, and is away for more than thirty days.
-func phoneProfile(t *testing.T, d *demo, here *machine, _ string) {
+func phoneProfile(t *testing.T, d *world) {
 	const plays = 30
-	phone := newMachine(t, d.house, "phone", here)
+	here, phone := d.here, d.phone
+	phone.set(atOffset, clockAt(here.clocks, atOffset))
 	dir := []string{"--dir", d.path("phone")}
 	in := func(args ...string) []string { return append(append([]string{"device"}, args...), dir...) }
 	net := newWay(t, d.homeURL)

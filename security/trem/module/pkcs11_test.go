@@ -40,7 +40,7 @@ func (h *house) shopInToken(token *keystoretest.Token) (b *box, cmd *exec.Cmd, p
 	return b, cmd, pin
 }
 
-// households is how many the one process of TestProfile_CloudShopInAToken serves.
+// households is how many the one process of TestProfile_CloudShopPKCS11 serves.
 const households = 200
 
 // mostPerHousehold is how much memory its process may keep for each, in bytes.
@@ -50,7 +50,7 @@ const mostPerHousehold = 64 << 10
 // A service in a data center: one process, whose keys are in a token, sells to many
 // households. What was made for one never answers another, also where the host
 // confuses them; the process is killed in the middle, and goes on.
-func TestProfile_CloudShopInAToken(t *testing.T) {
+func TestProfile_CloudShopPKCS11(t *testing.T) {
 	h := newHouse(t)
 	b, cmd, _ := h.shopInToken(keystoretest.NewToken(t))
 	t.Cleanup(func() { _ = cmd.Process.Kill() })

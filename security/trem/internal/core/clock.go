@@ -32,7 +32,7 @@ type clock struct {
 	BootID   [16]byte
 	Signed   bool   // lo was ever moved by a signed statement
 	Secure   bool   // est was authenticated in the boot BootID, at Boot
-	Est      int64  // best estimate at Boot without the RTC; meaningful in the boot BootID
+	Est      int64  // best estimate at Boot without the RTC; in a later boot time is not before it
 	Unsynced int64  // powered-on ms since the last SECURE sync of this module's own, settled at Boot
 	Relayed  uint8  // Secure by the word of a household peer of this level; 0 = by this module's own sync
 	Reset    uint64 // serial of the newest TIME-RESET that was obeyed
@@ -58,7 +58,7 @@ func (c *clock) judge(r Reading) license.Clock {
 	e := c.elapsed(r)
 	out := license.Clock{Lo: c.Lo, Unsynced: c.Unsynced + e}
 	if r.BootID == c.BootID {
-		out.Lo += ran(e)
+		out.Lo += e - e*driftPPM/1_000_000
 	}
 	switch {
 	case !c.Signed:
@@ -69,8 +69,9 @@ func (c *clock) judge(r Reading) license.Clock {
 		out.Est, out.Q = r.RTC, license.Anchored
 	default:
 		// No RTC, one that was set back, or one far ahead: time goes on from
-		// the floor by what this boot has run.
-		out.Est, out.Q = c.Lo+e, license.Free
+		// the floor by what this boot has run. It is not before the estimate of
+		// an earlier boot, by which a license may have noted something.
+		out.Est, out.Q = max(c.Lo+e, c.Est), license.Free
 		if r.BootID == c.BootID {
 			out.Est = max(c.Est, c.Lo) + e
 		}
@@ -79,17 +80,9 @@ func (c *clock) judge(r Reading) license.Clock {
 	return out
 }
 
-// ran is how much true time has passed at least where the clock ran for so long, ms.
-func ran(e int64) int64 { return e - e*driftPPM/1_000_000 }
-
-// settle moves the record to the reading, so that the floor survives the boot. A boot
-// that began after the record has run on top of it: else a machine without an RTC would
-// be back at the same time at each start, before what it has noted meanwhile.
+// settle moves the record to the reading, so that the floor survives the boot.
 func (c *clock) settle(r Reading) {
 	now := c.judge(r)
-	if r.BootID != c.BootID {
-		now.Lo += ran(c.elapsed(r))
-	}
 	c.Lo, c.Unsynced = now.Lo, now.Unsynced
 	c.Secure, c.Est = now.Q == license.Secure, now.Est
 	if now.Q == license.Anchored {

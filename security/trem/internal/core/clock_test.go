@@ -41,7 +41,7 @@ func TestEvaluator_E1_StartsWithoutAnRTC(t *testing.T) {
 		began := Reading{Boot: 60_000, BootID: [16]byte{boot}}
 		noted := c.judge(began)
 		c.settle(began)
-		if next := c.judge(Reading{Boot: 60_000, BootID: [16]byte{boot + 100}}); noted.Q != license.Free || next.Est < noted.Est || next.Est > start+int64(boot+1)*60_000 {
+		if next := c.judge(Reading{Boot: 30_000, BootID: [16]byte{boot + 100}}); noted.Q != license.Free || next.Est < noted.Est || next.Est > start+int64(boot+1)*60_000 || next.Lo != start {
 			t.Fatalf("start %d: noted %+v, at the next start it is %+v", boot, noted, next)
 		}
 	}
