@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/security/trem/module"
 )
 
@@ -28,6 +30,7 @@ type machine struct {
 	*house
 	t      *testing.T
 	clocks []byte // mapped: see below
+	script string // its lares
 }
 
 // What the file holds, each 8 bytes, little endian.
@@ -100,6 +103,7 @@ func newMachine(t *testing.T, of *house, name string) *machine {
 	if err != nil {
 		t.Fatal(err)
 	}
+	m.script = script
 	return m
 }
 
@@ -119,7 +123,7 @@ func (m *machine) off(d time.Duration) {
 		m.t.Fatal(err)
 	}
 	m.set(atOffset, clockAt(m.clocks, atOffset)+d.Milliseconds())
-	m.set(atBoot, -up.Boot)
+	m.set(atBoot, time.Minute.Milliseconds()-up.Boot) // it has been starting for a minute
 	m.set(atBoots, clockAt(m.clocks, atBoots)+1)
 }
 
@@ -147,5 +151,31 @@ func (m *machine) refuses(code int, word string, args ...string) {
 	}
 	if said := a.stdout + a.stderr; a.code != code || !strings.Contains(said, word) {
 		m.t.Errorf("lares %v: status %d, want %d and %q: %s", args, a.code, code, word, said)
+	}
+}
+
+// killing is the machine with a module that is killed when it is about to make its
+// nth system call of some kinds.
+func (m *machine) killing(calls string, n int) *machine {
+	m.t.Helper()
+	dir := m.t.TempDir()
+	trem := filepath.Join(filepath.Dir(m.program), "lares-trem")
+	wrapped := fmt.Sprintf("#!/bin/sh\nexec strace -f -qq -o /dev/null -e trace=%[1]s -e inject=%[1]s:signal=SIGKILL:when=%[2]d '%[3]s' \"$@\"\n", calls, n, trem)
+	script := strings.Replace(m.script, "LARES_TREM='"+trem+"'", "LARES_TREM='"+filepath.Join(dir, "lares-trem")+"'", 1)
+	k := &machine{t: m.t, clocks: m.clocks, house: &house{dir: m.dir, program: filepath.Join(dir, "lares"), log: m.log, procs: map[string]*proc{}}}
+	for name, text := range map[string]string{"lares-trem": wrapped, "lares": script} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil { //nolint:gosec // it is run
+			m.t.Fatal(err)
+		}
+	}
+	return k
+}
+
+// needsTracing is for tests that kill at a system call.
+func needsTracing(t *testing.T) {
+	t.Helper()
+	needs.Tool(t, "strace")
+	if out, err := exec.CommandContext(t.Context(), "strace", "-o", "/dev/null", "true").CombinedOutput(); err != nil {
+		needs.NotRun(t, fmt.Sprintf("processes cannot be traced here: %s", out))
 	}
 }

@@ -107,20 +107,27 @@ func (w *way) past() bool {
 	return w.sent < w.at
 }
 
+// world is a house with two devices, each on a machine of its own.
+type world struct {
+	*demo
+	here, phone, car *machine
+	stick            string // the folder by which the car is reached
+}
+
 // A house in which time passes: built by the shipped programs, and gone on with by
 // those of this test.
 func TestProfile_Processes(t *testing.T) {
 	d := killHouse(t)
-	here := newMachine(t, d.house, "house")
-	d.program = here.program
+	w := &world{demo: d, here: newMachine(t, d.house, "house"), phone: newMachine(t, d.house, "phone"), car: newMachine(t, d.house, "car")}
+	d.program = w.here.program
+	w.stick = filepath.Join(t.TempDir(), "stick")
+	d.procs["home"].args = append(d.procs["home"].args, "--folder", w.stick)
 	d.reboot(t)
 	for _, tc := range []struct {
 		name string
-		run  func(*testing.T, *demo, *machine)
-	}{{"Phone", phoneProfile}} {
-		if !t.Run(tc.name, func(t *testing.T) { tc.run(t, d, here) }) {
-			return
-		}
+		run  func(*testing.T, *world)
+	}{{"Car", carProfile}, {"Phone", phoneProfile}, {"Sold", soldProfile}} {
+		t.Run(tc.name, func(t *testing.T) { tc.run(t, w) })
 	}
 }
 
@@ -138,13 +145,15 @@ const day = 24 * time.Hour
 
 // phoneProfile: a phone asks in the hybrid suite, is killed and put to sleep between
 // any two messages, and is away for more than thirty days.
-func phoneProfile(t *testing.T, d *demo, here *machine) {
+func phoneProfile(t *testing.T, d *world) {
 	const plays = 30
-	phone := newMachine(t, d.house, "phone")
+	here, phone := d.here, d.phone
+	phone.set(atOffset, clockAt(here.clocks, atOffset))
 	dir := []string{"--dir", d.path("phone")}
 	in := func(args ...string) []string { return append(append([]string{"device"}, args...), dir...) }
 	net := newWay(t, d.homeURL)
 	rehouse(t, d.path("phone", "device.json"), d.homeURL, net.URL)
+	defer rehouse(t, d.path("phone", "device.json"), net.URL, d.homeURL)
 	house := d.houseName(t)
 	end := here.now().Add(20 * day).UTC().Truncate(time.Second).Format(time.RFC3339)
 	for _, args := range [][]string{
@@ -173,7 +182,7 @@ func phoneProfile(t *testing.T, d *demo, here *machine) {
 	if all(); killed < 3 || slept < 3 {
 		t.Errorf("disturbed at %d and %d messages of an exchange that has 3", killed, slept)
 	}
-	here.do(d.grant(house, shared, "PLAY; CHARGE=PURCHASE; MOVE=DOMAIN; EXPORT=clearkey; MIN_ANCHOR=0")...)
+	here.do(d.grant(house, shared, sharing)...)
 	here.do("home", "fetch", string(shared), "--dir", d.path("home"), "--issuer", d.shopURL)
 	here.do("home", "move", string(shared), "--to", "phone", "--dir", d.path("home")) // a letter waits
 	phone.do(in("download", string(bought))...)

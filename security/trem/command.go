@@ -55,6 +55,8 @@ const (
 	CmdMembers Command = 52 // home server: who is of the house, and what is set aside there
 
 	CmdBuffer Command = 39 // memory that host and module have in common
+
+	CmdWipe Command = 57 // leave the house for good, then destroy the keys and all that is here
 )
 
 // status of a reply.

@@ -179,6 +179,15 @@ func (s *Store) prove() error {
 	return nil
 }
 
+// Erase destroys the keys in the token, and what dir says of them. A crash in the middle
+// leaves all of it, or what the next creation removes.
+func (s *Store) Erase(dir string) error {
+	if err := backend.Rename(dir, keysFile, pendingFile); err != nil {
+		return err
+	}
+	return tidy(dir, s.token)
+}
+
 // Close ends the use of the token, and of its library.
 func (s *Store) Close() error { return s.token.close() }
 

@@ -14,6 +14,9 @@ type Store struct{ keystore.Keystore }
 // Close ends the use of the token.
 func (*Store) Close() error { return nil }
 
+// Erase destroys the keys.
+func (*Store) Erase(string) error { return ErrNotBuilt }
+
 // Create makes keys in a token. In this build the error is ErrNotBuilt.
 func Create(Config) (*Store, error) { return nil, ErrNotBuilt }
 

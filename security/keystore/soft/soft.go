@@ -115,6 +115,21 @@ func OpenOrCreate(dir string) (*Store, error) {
 	return s, err
 }
 
+// Erase destroys the keys in dir. What stood in the files is written over first, as far
+// as the disk does that. After a crash in the middle there are the keys or none; Erase
+// of none is no error.
+func Erase(dir string) error {
+	for _, name := range []string{keysFile, secretFile} { // a secret without keys is used for new ones, so it is random, too
+		if err := backend.Overwrite(dir, name); err != nil {
+			return err
+		}
+		if err := backend.Remove(dir, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Signer signs with the role's key, deterministically (RFC 6979).
 func (s *Store) Signer(role keystore.Role) (crypto.Signer, error) {
 	key, err := s.key(role)

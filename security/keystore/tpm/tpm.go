@@ -218,6 +218,20 @@ func (s *Store) do(f func(*chip) error) error {
 	return f(s.chip)
 }
 
+// Erase deletes the register, so that these keys open nothing again, and what dir says
+// of them. A crash in the middle leaves all of it, or what the next creation removes.
+func (s *Store) Erase(dir string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := backend.Rename(dir, keysFile, pendingFile); err != nil {
+		return err
+	}
+	if err := s.chip.undefine(s.file); err != nil {
+		return err
+	}
+	return backend.Remove(dir, pendingFile)
+}
+
 // Close frees the chip's places; the stream belongs to who opened it.
 func (s *Store) Close() error {
 	s.mu.Lock()

@@ -19,6 +19,7 @@ type keys struct {
 	kind  string
 	dirs  []string     // that it writes while it runs, besides the module's folder
 	close func() error // nil where there is nothing to close
+	erase func() error // destroys them
 }
 
 // openKeys opens the key storage that the folder names, or makes keys in it
@@ -42,6 +43,7 @@ func openKeys(cfg Config) (*keys, error) {
 	case trem.StoragePKCS11:
 		err = k.inToken(cfg.Dir, storage)
 	default:
+		k.erase = func() error { return soft.Erase(cfg.Dir) }
 		k.Keystore, err = soft.OpenOrCreate(cfg.Dir)
 	}
 	return k, err
@@ -74,7 +76,7 @@ func (k *keys) inTPM(dir string, f *os.File, storage trem.KeyStorage) error {
 	if err != nil {
 		return err
 	}
-	k.Keystore, k.close = s.Keystore(), s.Close
+	k.Keystore, k.close, k.erase = s.Keystore(), s.Close, func() error { return s.Erase(dir) }
 	return nil
 }
 
@@ -92,7 +94,7 @@ func (k *keys) inToken(dir string, storage trem.KeyStorage) error {
 	if err != nil {
 		return err
 	}
-	k.Keystore, k.close = s, s.Close
+	k.Keystore, k.close, k.erase = s, s.Close, func() error { return s.Erase(dir) }
 	if storage.TokenDir != "" {
 		k.dirs = []string{storage.TokenDir}
 	}

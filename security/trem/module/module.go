@@ -48,6 +48,9 @@ func run(cfg Config, put func([]step) ([]trem.Wall, error)) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := finish(cfg); err != nil {
+		return err
+	}
 	keys, err := openKeys(cfg)
 	if err != nil {
 		return fmt.Errorf("open keys: %w", err)
@@ -81,7 +84,15 @@ func run(cfg Config, put func([]step) ([]trem.Wall, error)) (err error) {
 	if cfg.Harden && c.Issues() { // in a process of its own
 		debug.SetGCPercent(issuerGC)
 	}
-	return errors.Join(serve(cfg, c, share), c.Close())
+	wipe := func() error { return errors.Join(c.Close(), erase(cfg.Dir, keys)) }
+	if c.Wiped() {
+		return errors.Join(wipe(), errWiped)
+	}
+	err = serve(cfg, c, share, wipe)
+	if !c.Wiped() {
+		err = errors.Join(err, c.Close())
+	}
+	return err
 }
 
 // issuerGC lets the heap of an issuer's module, a few MB, grow fivefold between two
@@ -120,7 +131,9 @@ func answer(cfg Config, c *core.Core, share *sharer, m trem.Message) (trem.Messa
 	return c.Do(m, now)
 }
 
-func serve(cfg Config, c *core.Core, share *sharer) error {
+// serve answers commands until the stream ends, or the module was wiped: the answer to
+// that leaves when its keys are destroyed.
+func serve(cfg Config, c *core.Core, share *sharer, wipe func() error) error {
 	in := trem.NewReader(cfg.Conn)
 	if share != nil {
 		in = trem.NewReader(share)
@@ -138,6 +151,12 @@ func serve(cfg Config, c *core.Core, share *sharer) error {
 		out, err := answer(cfg, c, share, m)
 		if err == nil {
 			err = held.add(out)
+		}
+		if err == nil && c.Wiped() {
+			if err := wipe(); err != nil {
+				return err
+			}
+			return held.flush()
 		}
 		if err = errors.Join(err, c.Failed()); err != nil || held.n == maxHeld || !in.More() {
 			secret.Burn() // before the module waits, or others work on

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -40,6 +41,36 @@ func Remove(dir, name string) error {
 		return fmt.Errorf("keystore: %w", err)
 	}
 	return syncDir(dir)
+}
+
+// Rename gives a file another name, durably.
+func Rename(dir, from, to string) error {
+	if err := os.Rename(filepath.Join(dir, from), filepath.Join(dir, to)); err != nil {
+		return fmt.Errorf("keystore: %w", err)
+	}
+	return syncDir(dir)
+}
+
+// Overwrite writes random bytes over a file, as long as it is, and waits for the disk;
+// one that is not there is no error. A disk that writes elsewhere keeps the old ones.
+func Overwrite(dir, name string) error {
+	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("keystore: %w", err)
+	}
+	info, err := f.Stat()
+	if err == nil {
+		junk := make([]byte, info.Size())
+		_, _ = rand.Read(junk) // never returns an error
+		_, err = f.WriteAt(junk, 0)
+	}
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("keystore: %w", err)
+	}
+	return nil
 }
 
 // Absent is nil where there is no such file, else keystore.ErrExists.

@@ -32,7 +32,7 @@ type clock struct {
 	BootID   [16]byte
 	Signed   bool   // lo was ever moved by a signed statement
 	Secure   bool   // est was authenticated in the boot BootID, at Boot
-	Est      int64  // best estimate at Boot without the RTC; meaningful in the boot BootID
+	Est      int64  // best estimate at Boot without the RTC; in a later boot time is not before it
 	Unsynced int64  // powered-on ms since the last SECURE sync of this module's own, settled at Boot
 	Relayed  uint8  // Secure by the word of a household peer of this level; 0 = by this module's own sync
 	Reset    uint64 // serial of the newest TIME-RESET that was obeyed
@@ -69,8 +69,9 @@ func (c *clock) judge(r Reading) license.Clock {
 		out.Est, out.Q = r.RTC, license.Anchored
 	default:
 		// No RTC, one that was set back, or one far ahead: time goes on from
-		// the floor by what this boot has run.
-		out.Est, out.Q = c.Lo+e, license.Free
+		// the floor by what this boot has run. It is not before the estimate of
+		// an earlier boot, by which a license may have noted something.
+		out.Est, out.Q = max(c.Lo+e, c.Est), license.Free
 		if r.BootID == c.BootID {
 			out.Est = max(c.Est, c.Lo) + e
 		}

@@ -32,6 +32,21 @@ func synced(t *testing.T) clock {
 
 // TestEvaluator_E1_ScriptedKernel is what the owner of a machine can do to its
 // clocks, a row each.
+// A machine whose clock does not run without power goes on, at each start, from where
+// the last one was written down: what it noted then is not in its future.
+func TestEvaluator_E1_StartsWithoutAnRTC(t *testing.T) {
+	start := int64(1_790_000_000_000)
+	c := clock{Lo: start, Signed: true}
+	for boot := byte(1); boot < 50; boot++ {
+		began := Reading{Boot: 60_000, BootID: [16]byte{boot}}
+		noted := c.judge(began)
+		c.settle(began)
+		if next := c.judge(Reading{Boot: 30_000, BootID: [16]byte{boot + 100}}); noted.Q != license.Free || next.Est < noted.Est || next.Est > start+int64(boot+1)*60_000 || next.Lo != start {
+			t.Fatalf("start %d: noted %+v, at the next start it is %+v", boot, noted, next)
+		}
+	}
+}
+
 func TestEvaluator_E1_ScriptedKernel(t *testing.T) {
 	for _, tc := range []struct {
 		name     string

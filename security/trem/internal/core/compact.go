@@ -20,6 +20,9 @@ func (c *Core) snapshot() ([]vault.Record, error) {
 	if c.identity != nil {
 		s.add(kindIdentity, *c.identity)
 	}
+	if c.wiped != nil {
+		s.add(kindWiped, *c.wiped)
+	}
 	if c.state != nil {
 		s.add(kindRevocation, *c.state)
 	}

@@ -43,6 +43,7 @@ type Core struct {
 	self   ident.Device
 
 	identity *identityRecord // nil before enrollment
+	wiped    *wipedRecord    // its keys are to be destroyed, or are
 	peer     *pki.Peer       // its own certificates, verified
 	verifier *pki.Verifier
 	watch    *revocation.Watch
@@ -222,6 +223,8 @@ func (c *Core) replay(r vault.Record) error {
 	case kindDomain:
 		c.domain = new(domainRecord)
 		return wire.Unmarshal(r.Body, c.domain, recordLimit)
+	case kindWiped:
+		return replayed(r.Body, func(rec wipedRecord) { c.wiped = &rec })
 	case kindMember:
 		return replayed(r.Body, func(m memberRecord) { c.members[m.Device] = m })
 	case kindMembership:

@@ -18,6 +18,8 @@ func (c *Core) Do(m trem.Message, r Reading) (trem.Message, error) {
 	switch {
 	case c.failed != nil:
 		err = c.failed
+	case c.wiped != nil:
+		err = stateError("this module is wiped")
 	case err == nil:
 		out, payload, err = c.run(cmd, body, m.Payload, r)
 		if broken := c.flush(); broken != nil {
@@ -113,7 +115,7 @@ func (c *Core) exchange(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in trem.Refusal) (any, error) { return c.refuse(in, r) })
 	case trem.CmdLicenses:
 		return c.licenses(r), nil
-	case trem.CmdHandOver, trem.CmdPost, trem.CmdLetters, trem.CmdTransfers, trem.CmdCancel, trem.CmdGiveBack, trem.CmdRenewLoan, trem.CmdCard, trem.CmdLost, trem.CmdYield, trem.CmdLeave, trem.CmdExport:
+	case trem.CmdHandOver, trem.CmdPost, trem.CmdLetters, trem.CmdTransfers, trem.CmdCancel, trem.CmdGiveBack, trem.CmdRenewLoan, trem.CmdCard, trem.CmdLost, trem.CmdYield, trem.CmdLeave, trem.CmdWipe, trem.CmdExport:
 		return c.byLetter(cmd, body, r)
 	case trem.CmdEvaluate:
 		return with(body, func(in trem.Ask) (any, error) { return c.evaluate(in, r) })
@@ -149,8 +151,10 @@ func (c *Core) byLetter(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in ident.Transfer) (any, error) { return c.giveBack(in, r) })
 	case trem.CmdYield:
 		return with(body, func(in ident.License) (any, error) { return c.yield(in, r) })
+	case trem.CmdWipe:
+		return with(body, func(in trem.WipeOrder) (any, error) { return c.wipe(in, r) })
 	case trem.CmdLeave:
-		return with(body, func(in ident.Device) (any, error) { return c.leaveHouse(in, r) })
+		return with(body, func(in ident.Device) (any, error) { return c.leaveHouse(in, false, r) })
 	case trem.CmdExport:
 		return with(body, func(in trem.Export) (any, error) { return c.export(in, r) })
 	case trem.CmdLost:

@@ -22,6 +22,7 @@ type left struct {
 	Domain ident.Domain `cbor:"1,keyasint"`
 	Device ident.Device `cbor:"2,keyasint"`
 	Index  uint64       `cbor:"3,keyasint"`
+	Wiped  bool         `cbor:"4,keyasint,omitempty"` // it does not come back: who shows its key has an old copy
 }
 
 var leftLimit = wire.Limit{Bytes: 512, Items: 16, Depth: 4}
@@ -29,7 +30,7 @@ var leftLimit = wire.Limit{Bytes: 512, Items: 16, Depth: 4}
 // leaveHouse destroys what this device holds of its house and signs that it has left.
 // What somebody else waits for goes back before: nothing is lost by leaving. Nothing
 // is lost by a stray command either: it names the house's server.
-func (c *Core) leaveHouse(house ident.Device, r Reading) (trem.Handed, error) {
+func (c *Core) leaveHouse(house ident.Device, wiped bool, r Reading) (trem.Handed, error) {
 	if err := c.need(pki.Device); err != nil {
 		return trem.Handed{}, err
 	}
@@ -49,7 +50,7 @@ func (c *Core) leaveHouse(house ident.Device, r Reading) (trem.Handed, error) {
 	if server.ID() != house {
 		return trem.Handed{}, stateError("this device belongs to another house")
 	}
-	payload, err := wire.Marshal(left{Domain: c.membership.Domain, Device: c.self, Index: c.membership.Index})
+	payload, err := wire.Marshal(left{Domain: c.membership.Domain, Device: c.self, Index: c.membership.Index, Wiped: wiped})
 	if err != nil {
 		return trem.Handed{}, err
 	}
@@ -144,7 +145,9 @@ func (c *Core) depart(sig *wire.Sign1, from *pki.Peer) (trem.Handed, error) {
 	if !ok || m.Removed || m.Index != l.Index {
 		return trem.Handed{}, nil // it was heard before
 	}
-	m.Removed, m.Index = true, 0
+	if m.Removed = true; !l.Wiped { // one that is wiped is as one that the owner has removed
+		m.Index = 0
+	}
 	d := *c.domain
 	d.Generation++
 	if err := c.commitAll(map[uint8]any{kindDomain: d, kindMember: m}); err != nil {
