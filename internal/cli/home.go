@@ -98,6 +98,7 @@ type homeFlags struct {
 	announce        bool
 	folder          string
 	mirrors         []string
+	relay           string
 }
 
 func newHomeServeCmd(env *Env, dir *string) *cobra.Command {
@@ -122,6 +123,7 @@ browsers play protected films on localhost or over HTTPS only.`,
 	cmd.Flags().StringVar(&f.ca, "ca", "", "URL of the certification authority; without it nothing new is learned")
 	cmd.Flags().BoolVar(&f.announce, "announce", true, "let devices of the network find the house (DNS-SD); it says no name and no title. Never when the house is served on this machine only")
 	cmd.Flags().StringVar(&f.folder, "folder", "", "a folder, as on a stick, by which devices without a network exchange letters (lares device carry); it may come and go")
+	cmd.Flags().StringVar(&f.relay, "relay", "", "a relay with a mailbox, as it prints itself (URL#ADDRESS), by which devices that do not reach the house exchange letters (lares device carry --relay)")
 	cmd.Flags().StringSliceVar(&f.mirrors, "mirror", nil, "address of a server that has packed titles, too, each in a folder of its ID; devices download from there first")
 	cmd.Flags().StringSliceVar(&f.hosts, "host", nil, "further host names of the pages, for a proxy on this machine")
 	return cmd
@@ -145,6 +147,12 @@ func serveHome(ctx context.Context, env *Env, f homeFlags) (err error) {
 			return usage("--mirror %q is no address of a server, such as http://nas.local/films", m)
 		}
 	}
+	var relay mailRelay
+	if f.relay != "" {
+		if relay, err = parseMailRelay(f.relay); err != nil {
+			return err
+		}
+	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", f.listen)
 	if err != nil {
 		return fmt.Errorf("serve the house: %w", err)
@@ -165,6 +173,12 @@ func serveHome(ctx context.Context, env *Env, f homeFlags) (err error) {
 		_ = h.Learn(first) // an authority that is away is in the log and on the health page
 		done()
 	}
+	var v *visits
+	if f.relay != "" {
+		if v, err = newVisits(ctx, f.dir, relay, h, module, secret.CA(), env.Now, log); err != nil {
+			return err
+		}
+	}
 	address := "http://" + reachable(listener.Addr())
 	if err := writeURL(f.dir, address); err != nil {
 		return err
@@ -175,6 +189,9 @@ func serveHome(ctx context.Context, env *Env, f homeFlags) (err error) {
 	g.Go(func() error { return h.Run(gctx) })
 	if f.announce {
 		g.Go(func() error { announceHome(gctx, listener.Addr(), module, log); return nil })
+	}
+	if f.relay != "" {
+		g.Go(func() error { v.run(gctx); return nil })
 	}
 	if f.folder != "" {
 		g.Go(func() error { sweepFolder(gctx, f.folder, h, module, env.Now, log); return nil })
