@@ -16,7 +16,8 @@ import (
 // are destroyed, and an old copy of the folder gets nothing from the house.
 func soldProfile(t *testing.T, d *world) {
 	here, car := d.here, d.car
-	car.off(31 * day)
+	car.off(0)
+	car.set(atOffset, clockAt(here.clocks, atOffset)) // its clock is set by the network
 	net := newWay(t, d.homeURL)
 	rehouse(t, d.path("tablet", "device.json"), d.homeURL, net.URL)
 	in := func(args ...string) []string {
