@@ -20,7 +20,7 @@ PLATFORMS := linux/amd64 linux/arm64 linux/arm android/arm64
 # Packages with goroutines run under the race detector, the others without it.
 RACE := ./service/... ./interconnect/lrp/... ./internal/store/... ./internal/httpd/... ./security/trem/module/...
 
-.PHONY: help setup build build-pkcs11 release release-check cross demo demo-check test check format vet lint floors coverage fuzz faults interop distributed models bench vuln clean
+.PHONY: help setup build build-pkcs11 release release-check cross demo demo-check test check format vet lint floors coverage fuzz faults interop distributed models bench pictures vuln clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -106,6 +106,9 @@ models: ## check the models of the protocols with spin
 
 bench: ## Go benchmarks of every package
 	go test -run '^$$' -bench . -benchmem ./...
+
+pictures: ## the console's pictures in docs/img, from the browser's test
+	@scripts/pictures
 
 vuln: ## known vulnerabilities in what we import (asks vuln.go.dev)
 	@scripts/vuln $(VULN)

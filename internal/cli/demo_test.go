@@ -35,6 +35,9 @@ var programs = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	if calls := os.Getenv(diskEnv); calls != "" {
+		armDisk(calls)
+	}
 	if name := os.Getenv(scriptEnv); name != "" {
 		os.Exit(scripted(name))
 	}

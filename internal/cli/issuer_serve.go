@@ -316,9 +316,10 @@ func (s *issuerServer) run(ctx context.Context, hup <-chan os.Signal) error {
 			return nil
 		})
 	}
-	serve(func() error { return srv.Serve(s.listener) })
+	open := new(httpd.Bound)
+	serve(func() error { return srv.Serve(open.Listener(s.listener, true)) })
 	if s.secure != nil {
-		serve(func() error { return srv.ServeTLS(s.secure, "", "") })
+		serve(func() error { return srv.ServeTLS(open.Listener(s.secure, false), "", "") })
 	}
 	if s.figures != nil {
 		s.log.LogAttrs(ctx, slog.LevelInfo, "figures served", slog.String("url", "http://"+s.figures.Addr().String()+"/metrics"))

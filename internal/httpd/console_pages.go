@@ -105,11 +105,18 @@ func rowsOf(d asked, name, member string) (out []asked) {
 	return out
 }
 
+// counted are the messages of the log whose number the first page shows, and its
+// words for them.
+var counted = map[string]string{
+	"license issued": "licenses issued", "license granted": "grants made", "request refused": "requests refused", "claim code redeemed": "claim codes redeemed",
+}
+
 // events are the figures of what happened since the start, which the first page
 // shows.
 func (c *console) events() (out []Figure) {
 	for _, f := range c.allFigures() {
-		if f.Name == "lares_events_total" && slices.Contains([]string{"license issued", "license granted", "request refused", "claim code redeemed"}, f.Label) {
+		if words, ok := counted[f.Label]; ok && f.Name == "lares_events_total" {
+			f.Label = words
 			out = append(out, f)
 		}
 	}

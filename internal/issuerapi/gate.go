@@ -10,7 +10,7 @@ import (
 	"github.com/lares-drm/lares/service/issuer"
 )
 
-// Limits of what is served at once. Source: local, docs/spec/issuer-api.md section 7.
+// Limits of what is served at once. Source: local, docs/spec/issuer-api.md section 9.
 const (
 	maxServed     = 512 // requests in all
 	maxServedFrom = 16  // of one network, other than this machine

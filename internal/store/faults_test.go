@@ -2,28 +2,24 @@ package store_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/internal/store"
+	"github.com/lares-drm/lares/internal/store/storetest"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/service/issuer"
 )
@@ -34,85 +30,6 @@ func faults(short int) int {
 		return max(n/10, short)
 	}
 	return short
-}
-
-// network stands between a store and its database, and does its worst.
-type network struct {
-	dir    string // of its socket
-	to     string // the database's socket
-	cut    atomic.Int64
-	frozen atomic.Bool
-	mu     sync.Mutex
-	thaw   *sync.Cond
-}
-
-func newNetwork(t *testing.T, c *cluster) *network {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "lares-net-") //nolint:usetesting // a socket's path is at most 107 bytes long
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := &network{dir: dir, to: filepath.Join(c.Dir, ".s.PGSQL.5432")}
-	n.thaw = sync.NewCond(&n.mu)
-	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", filepath.Join(dir, ".s.PGSQL.5432"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close(); n.freeze(false); os.RemoveAll(dir) })
-	go func() {
-		for {
-			near, err := l.Accept()
-			if err != nil {
-				return
-			}
-			far, err := net.Dial("unix", n.to) //nolint:noctx // it is there
-			if err != nil {
-				near.Close()
-				continue
-			}
-			silent := new(atomic.Bool)
-			go n.carry(far, near, func(data []byte) bool {
-				// What ends a transaction arrives; what the database says to it does not.
-				if bytes.Contains(data, []byte("COMMIT")) && n.cut.Add(-1) >= 0 {
-					silent.Store(true)
-				}
-				return true
-			})
-			go n.carry(near, far, func([]byte) bool { return !silent.Load() })
-		}
-	}()
-	return n
-}
-
-// carry brings bytes over as long as pass says so, and then cuts the connection.
-func (n *network) carry(to, from net.Conn, pass func([]byte) bool) {
-	defer to.Close()
-	defer from.Close()
-	buf := make([]byte, 64<<10)
-	for {
-		k, err := from.Read(buf)
-		if err != nil {
-			return
-		}
-		n.mu.Lock()
-		for n.frozen.Load() {
-			n.thaw.Wait()
-		}
-		n.mu.Unlock()
-		if !pass(buf[:k]) {
-			return
-		}
-		if _, err := to.Write(buf[:k]); err != nil {
-			return
-		}
-	}
-}
-
-func (n *network) freeze(on bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.frozen.Store(on)
-	n.thaw.Broadcast()
 }
 
 // issueAt issues the next license of a device in one step, as an issuer does, and
@@ -187,8 +104,8 @@ func TestFault_Spec1_ConnectionsCutAtCommit(t *testing.T) {
 	needs.Long(t)
 	c := newCluster(t)
 	c.open(t)
-	n := newNetwork(t, c)
-	s, err := store.OpenPostgres(t.Context(), fmt.Sprintf("host=%s user=lares dbname=t%d", n.dir, c.n))
+	n := storetest.NewNetwork(t, c.Dir)
+	s, err := store.OpenPostgres(t.Context(), fmt.Sprintf("host=%s user=lares dbname=t%d", n.Dir, c.n))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +119,7 @@ func TestFault_Spec1_ConnectionsCutAtCommit(t *testing.T) {
 		wg.Go(func() {
 			for i := range rounds {
 				if i%3 == 0 {
-					n.cut.Store(2)
+					n.Cut(2)
 				}
 				id := ident.NewLicense()
 				if err := issueAt(s, grant, dev, id)(); err != nil {
@@ -216,7 +133,7 @@ func TestFault_Spec1_ConnectionsCutAtCommit(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n.cut.Store(0); len(acked) != 4*rounds {
+	if n.Cut(0); len(acked) != 4*rounds {
 		t.Errorf("%d licenses of %d", len(acked), 4*rounds)
 	}
 	conserved(t, s, acked, 0)
@@ -270,8 +187,8 @@ func TestFault_Spec1_AFrozenDatabase(t *testing.T) {
 	needs.Long(t)
 	c := newCluster(t)
 	c.open(t)
-	n := newNetwork(t, c)
-	s, err := store.OpenPostgres(t.Context(), fmt.Sprintf("host=%s user=lares dbname=t%d", n.dir, c.n))
+	n := storetest.NewNetwork(t, c.Dir)
+	s, err := store.OpenPostgres(t.Context(), fmt.Sprintf("host=%s user=lares dbname=t%d", n.Dir, c.n))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +197,7 @@ func TestFault_Spec1_AFrozenDatabase(t *testing.T) {
 	store.SetPatience(s, 150*time.Millisecond)
 	acked := map[ident.License]bool{}
 	for range faults(2) {
-		n.freeze(true)
+		n.Freeze(true)
 		var wg sync.WaitGroup
 		ids := make([]ident.License, 20) // more than there are connections
 		for i := range ids {
@@ -296,7 +213,7 @@ func TestFault_Spec1_AFrozenDatabase(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		n.freeze(false)
+		n.Freeze(false)
 		store.SetPatience(s, 10*time.Second)
 		for i, id := range ids {
 			if err := issueAt(s, grant, byte(i), id)(); err != nil {
@@ -396,7 +313,9 @@ func TestFaultChild(t *testing.T) {
 					fmt.Println("ack", id)
 					if n++; n == 30 {
 						failing = true
-						failCalls(t, os.Getenv("LARES_FAULT_CALLS"))
+						if err := storetest.FailCalls(os.Getenv("LARES_FAULT_CALLS")); err != nil {
+							t.Error(err)
+						}
 					}
 				} else {
 					broken = broken || errors.Is(err, store.ErrBroken) && failing
@@ -415,34 +334,4 @@ func TestFaultChild(t *testing.T) {
 		os.Exit(0)
 	}
 	os.Exit(3) // as `lares issuer serve` does
-}
-
-// failCalls has system calls of every thread of this process fail: fsync with EIO,
-// others with ENOSPC.
-func failCalls(t *testing.T, list string) {
-	t.Helper()
-	prog := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}}
-	for f := range strings.FieldsSeq(list) {
-		nr, err := strconv.ParseUint(f, 10, 32)
-		if err != nil {
-			t.Fatal(err)
-		}
-		errno := unix.EIO
-		if nr == unix.SYS_PWRITE64 {
-			errno = unix.ENOSPC
-		}
-		prog = append(prog, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: uint32(nr)},
-			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)})
-	}
-	prog = append(prog, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW})
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		t.Fatal(err)
-	}
-	fprog := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
-	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&fprog))); errno != 0 {
-		t.Fatal(errno)
-	}
-	runtime.KeepAlive(prog)
 }
