@@ -89,6 +89,9 @@ func (s *server) fillTitle(r *http.Request, t *home.Title, v *titlePage) error {
 	for _, h := range v.Held {
 		v.Loan = v.Loan || isLoan(h)
 	}
+	if slices.Equal(v.Words.Device, v.Words.Why) {
+		v.Words.Device = nil // said above
+	}
 	v.Line = timeLine(&v.TitleView, v.Moving, s.Home.Now())
 	return nil
 }
