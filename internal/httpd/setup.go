@@ -190,7 +190,7 @@ func parseInvitation(text, known string) (authority, voucher string, ok bool) {
 		return "", "", false
 	}
 	authority = known
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		switch u, err := url.Parse(word); {
 		case err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil:
 			if u.Fragment != "" {
