@@ -2,13 +2,22 @@ package httpd_test
 
 import (
 	"crypto/tls"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/internal/httpd"
+	"github.com/lares-drm/lares/internal/httpd/browsertest"
+	"github.com/lares-drm/lares/internal/needs"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/service/home"
 	"github.com/lares-drm/lares/service/home/hometest"
 )
 
@@ -132,4 +141,80 @@ func TestBrowsers_LetInByTheOwner(t *testing.T) {
 	if w = c.ask("GET", "/", atHome, false, nil); w.Code != http.StatusSeeOther {
 		t.Errorf("after it was removed: %d", w.Code)
 	}
+}
+
+// TestBrowsers_PlayOverTheNetwork: a real browser at the house's address in the network is
+// let in and plays, over HTTPS and the house's own certificates.
+func TestBrowsers_PlayOverTheNetwork(t *testing.T) {
+	needs.Long(t)
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(private(t), "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder, _, keys := hometest.Pack(t, cenc.SchemeCENC)
+	dir := t.TempDir()
+	h, err := home.New(home.Config{Dir: dir, Module: hometest.New(t, keys), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Add(folder); err != nil {
+		t.Fatal(err)
+	}
+	secret, err := home.OpenTLS(dir, ident.Device{1}, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler, err := httpd.New(httpd.Config{Home: h, Frames: http.NotFoundHandler(), TLS: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httpd.NewServer(t.Context(), fromElsewhere(handler))
+	srv.TLSConfig = secret.Config()
+	go func() { _ = srv.ServeTLS(l, "", "") }() // ends with Close
+	t.Cleanup(func() { _ = srv.Close() })
+	for _, b := range browsertest.Browsers {
+		t.Run(b.Name, func(t *testing.T) {
+			owner := filepath.Join(t.TempDir(), "owner")
+			go func() { // compares, and says yes
+				for ; t.Context().Err() == nil; time.Sleep(20 * time.Millisecond) {
+					code, err := os.ReadFile(owner)
+					if w := h.WaitingBrowsers(); err == nil && len(w) == 1 && w[0].Code == string(code) {
+						_ = h.LetBrowserIn(w[0].ID)
+						return
+					}
+				}
+			}()
+			got := browsertest.Enter(t, b.Name, "https://"+l.Addr().String()+"/", owner)
+			if got.First != "/enter" || !got.Secure || got.Played < 1 || len(got.Console) > 0 {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+	if got := h.Browsers(); len(got) != 2 || !strings.HasPrefix(got[0].Name, "Chrome on Linux") && !strings.HasPrefix(got[0].Name, "Firefox on Linux") {
+		t.Errorf("known: %+v", got)
+	}
+}
+
+// private is an address of this machine in a private network.
+func private(t *testing.T) string {
+	t.Helper()
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsPrivate() {
+			return n.IP.String()
+		}
+	}
+	needs.NotRun(t, "this machine has no address in a private network")
+	return ""
+}
+
+// fromElsewhere has a browser of this machine seen as one of another.
+func fromElsewhere(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.RemoteAddr = "192.168.7.77:4711"
+		next.ServeHTTP(w, r)
+	})
 }
