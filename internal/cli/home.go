@@ -105,8 +105,9 @@ func newHomeServeCmd(env *Env, dir *string) *cobra.Command {
 A house that is not founded yet begins on its first page: open the URL, and type the
 setup code that is printed and the invitation that you got.
 
-The pages answer on this machine only. From another machine use an ssh tunnel:
-browsers play protected films on localhost or over HTTPS only.`,
+The pages answer on this machine, and over HTTPS to browsers of the network that you
+let in: /trust says how, and /enter asks. Browsers play protected films on localhost or
+over HTTPS only; from elsewhere use an ssh tunnel.`,
 		Example: `  lares home serve                                    # a new house: begin it on its first page
   lares home serve --ca http://ca.example:7700
   lares home serve --dir ./house --listen 127.0.0.1:7710 --ca http://127.0.0.1:7700

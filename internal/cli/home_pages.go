@@ -54,8 +54,7 @@ func pageError(err error) error {
 	if err == nil {
 		return nil
 	}
-	var e *exitError
-	if !errors.As(err, &e) {
+	if _, ok := errors.AsType[*exitError](err); !ok {
 		return err
 	}
 	return &httpd.OrderError{Status: http.StatusUnprocessableEntity, Code: "not_done", Text: sentence(err.Error())}

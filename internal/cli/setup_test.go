@@ -100,7 +100,14 @@ func TestSetup_FirstRunInBothBrowsers(t *testing.T) {
 			t.Run(b.Name+"/"+size.Name, func(t *testing.T) {
 				link := links[0]
 				links = links[1:]
-				firstRun(t, d, b.Name+"-"+size.Name, browsertest.Setup{Browser: b.Name, Width: size.Width, Height: size.Height, Link: link})
+				s := browsertest.Setup{Browser: b.Name, Width: size.Width, Height: size.Height, Link: link}
+				if b.Name == "chromium" && size.Name == "desktop" {
+					s.Tour = browsertest.Tour(t, map[string]string{"1-begin": "begin", "3-device": "device", "7-watch": "watch"})
+				}
+				if b.Name == "chromium" && size.Name == "phone" {
+					s.Tour = browsertest.Tour(t, map[string]string{"4-code": "code-phone", "6-library": "library-phone"})
+				}
+				firstRun(t, d, b.Name+"-"+size.Name, s)
 			})
 		}
 	}

@@ -88,26 +88,26 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 	}{
 		{errIncomplete, http.StatusUnprocessableEntity, "incomplete", say("form.incomplete")},
 		{home.ErrStopped, http.StatusGone, "stopped", say("stop.ended")},
-		{home.ErrUnknown, http.StatusNotFound, "not_found", "There is no such thing in the house."},
-		{home.ErrLog, http.StatusUnprocessableEntity, "not_kept", "This copy of a log is not kept: it is too large, or nobody has offered it."},
-		{home.ErrUnproven, http.StatusForbidden, "unproven", "The device has to prove itself first, by a signed HELLO on the link that the request names."},
-		{home.ErrFolder, http.StatusUnprocessableEntity, "not_packed", "This folder holds no packed film: it needs a valid " + content.ManifestName + "."},
-		{home.ErrFile, http.StatusUnprocessableEntity, "no_file", "The file cannot be made there: give an absolute path of a new file, in a folder that the home server may write to."},
-		{home.ErrBusy, http.StatusConflict, "busy", "This is being done already; try again in a moment."},
-		{home.ErrPairing, http.StatusBadRequest, "malformed", "This is not a pairing request."},
-		{home.ErrTooMany, http.StatusTooManyRequests, "too_many", "Too many devices are waiting. Answer or refuse one first."},
+		{home.ErrUnknown, http.StatusNotFound, "not_found", say("problem.not-found")},
+		{home.ErrLog, http.StatusUnprocessableEntity, "not_kept", say("problem.not-kept")},
+		{home.ErrUnproven, http.StatusForbidden, "unproven", say("problem.unproven")},
+		{home.ErrFolder, http.StatusUnprocessableEntity, "not_packed", say("problem.not-packed", content.ManifestName)},
+		{home.ErrFile, http.StatusUnprocessableEntity, "no_file", say("problem.no-file")},
+		{home.ErrBusy, http.StatusConflict, "busy", say("problem.busy")},
+		{home.ErrPairing, http.StatusBadRequest, "malformed", say("problem.malformed")},
+		{home.ErrTooMany, http.StatusTooManyRequests, "too_many", say("problem.too-many")},
 		{home.ErrCode, http.StatusForbidden, "wrong_code", say("wrong-code")},
-		{home.ErrAmbiguous, http.StatusUnprocessableEntity, "ambiguous", "Several devices of the house have this name. Use the device's ID."},
-		{home.ErrNotExpected, http.StatusForbidden, "not_expected", "The other house expects nothing now. Its owner says: lares home receive."},
-		{home.ErrHouseAway, http.StatusServiceUnavailable, "house_away", "The other house does not answer now. Nothing has left this one."},
-		{home.ErrNoCard, http.StatusUnprocessableEntity, "pair_again", "This device was paired by an earlier version: pair it again, then a title can go to it."},
-		{home.ErrNoAccount, http.StatusForbidden, "no_account", "The shop or library wants to know its customer first: lares home account."},
-		{home.ErrAccount, http.StatusForbidden, "account", "The shop or library does not know the account of this house: lares home account."},
-		{home.ErrAway, http.StatusServiceUnavailable, "authority_away", "The authority cannot be reached now."},
-		{adapt.ErrNotExportable, http.StatusForbidden, "not_exportable", "The license of this title does not allow a player of this kind."},
-		{hls.ErrNotFound, http.StatusNotFound, "not_found", "This stream has no such file."},
-		{clearkey.ErrRequest, http.StatusBadRequest, "malformed", "This is not a key request."},
-		{clearkey.ErrNoKeys, http.StatusNotFound, "no_keys", "This stream has none of these keys."},
+		{home.ErrAmbiguous, http.StatusUnprocessableEntity, "ambiguous", say("problem.ambiguous")},
+		{home.ErrNotExpected, http.StatusForbidden, "not_expected", say("problem.not-expected")},
+		{home.ErrHouseAway, http.StatusServiceUnavailable, "house_away", say("problem.house-away")},
+		{home.ErrNoCard, http.StatusUnprocessableEntity, "pair_again", say("problem.pair-again")},
+		{home.ErrNoAccount, http.StatusForbidden, "no_account", say("problem.no-account")},
+		{home.ErrAccount, http.StatusForbidden, "account", say("problem.account")},
+		{home.ErrAway, http.StatusServiceUnavailable, "authority_away", say("problem.authority-away")},
+		{adapt.ErrNotExportable, http.StatusForbidden, "not_exportable", say("problem.not-exportable")},
+		{hls.ErrNotFound, http.StatusNotFound, "not_found", say("problem.no-such-file")},
+		{clearkey.ErrRequest, http.StatusBadRequest, "malformed", say("problem.no-key-request")},
+		{clearkey.ErrNoKeys, http.StatusNotFound, "no_keys", say("problem.no-keys")},
 	} {
 		if errors.Is(err, k.err) {
 			return Problem{Status: k.status, Code: k.code, Detail: k.detail}
@@ -116,15 +116,15 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 	e, ok := errors.AsType[*trem.Error](err)
 	switch {
 	case ok && e.Code == trem.CodeRejected:
-		return Problem{Status: http.StatusUnprocessableEntity, Code: "rejected", Detail: "The secure player does not accept this: " + e.Text}
+		return Problem{Status: http.StatusUnprocessableEntity, Code: "rejected", Detail: say("problem.rejected", e.Text)}
 	case ok && e.Code == trem.CodeState:
-		return Problem{Status: http.StatusConflict, Code: "not_now", Detail: "The secure player cannot do this now: something that comes first is not finished. Try again later."}
+		return Problem{Status: http.StatusConflict, Code: "not_now", Detail: say("problem.not-now")}
 	case ok && e.Code == trem.CodeUnknown:
-		return Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "There is no such thing in the house."}
+		return Problem{Status: http.StatusNotFound, Code: "not_found", Detail: say("problem.not-found")}
 	}
 	s.Log.LogAttrs(r.Context(), slog.LevelError, "request failed", slog.String("route", r.Pattern), slog.Any("error", err))
 	if r.Pattern == "POST /api/v1/licenses" {
-		return Problem{Status: http.StatusBadGateway, Code: "no_answer", Detail: "The shop gave no answer. It is asked again by itself; nothing is lost or paid twice."}
+		return Problem{Status: http.StatusBadGateway, Code: "no_answer", Detail: say("problem.no-answer")}
 	}
 	return Problem{Status: http.StatusInternalServerError, Code: "internal", Detail: say("problem.internal")}
 }

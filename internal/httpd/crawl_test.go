@@ -49,6 +49,8 @@ var strangers = map[string]string{
 	"GET " + TrustPath + "/qr.png":           "the address of that page",
 	"GET /static/style.css":                  "of this program, for that page",
 	"GET /static/icon.svg":                   "as above",
+	"GET " + enterPath:                       "where a browser asks its owner to be let in; nothing of what is in the house",
+	"POST " + enterPath:                      "as above",
 	"GET /readyz":                            "as above",
 	"GET " + home.PathHead:                   "statements of the authority are public",
 	"GET " + home.PathTrust:                  "as above",
@@ -56,7 +58,7 @@ var strangers = map[string]string{
 	"GET " + home.PathSnapshot:               "as above",
 	"GET " + home.PathDelta + "/{from}/{to}": "as above",
 	"GET " + home.PathTime:                   "as above",
-	"/":                                      "hands over to the owner's side, which answers this machine only",
+	"/":                                      "hands over to the owner's side, which answers this machine, and browsers that were let in",
 }
 
 // routesOf lists the patterns of a mux. net/http has no way to ask for them, and a

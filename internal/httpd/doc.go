@@ -5,7 +5,8 @@
 // It translates between HTTP and service/home and decides nothing. What the house's pages
 // say is in messages/en.txt, ready for another language; which of it is said of a
 // license or a device, in words.go. Pages and the API are for the owner: they answer only
-// requests from this machine, under a host name that is known, so that neither
+// requests from this machine, under a host name that is known, and those of browsers in the
+// network that the owner has let in, over HTTPS; so that neither
 // another site nor a renamed address can use them, and no form does anything without the
 // token that its page gave it. Devices reach pairing,
 // relay, content files and the authority's statements, which need no trust; everyone

@@ -41,7 +41,7 @@ func (k *formKey) give(w http.ResponseWriter, r *http.Request) string {
 	if err != nil || len(c.Value) != 2*tokenSize {
 		var b [tokenSize]byte
 		rand.Read(b[:])
-		c = &http.Cookie{Name: formCookie, Value: hex.EncodeToString(b[:]), Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil}
+		c = &http.Cookie{Name: formCookie, Value: hex.EncodeToString(b[:]), Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil} //nolint:gosec // loopback is HTTP
 		http.SetCookie(w, c)
 		r.AddCookie(c) // a page may have several forms
 	}

@@ -22,10 +22,12 @@ type devicesPage struct {
 	Pairings []PairingView
 	Devices  []deviceView
 	Address  string // of the house, for new devices; empty: this machine's only
+	Asking   []home.WaitingBrowser
+	Browsers []browserView
 }
 
 func (s *server) pageDevices(w http.ResponseWriter, r *http.Request) {
-	v := devicesPage{formed: s.formed(w, r), Pairings: s.pairingViews(), Address: s.address("")}
+	v := devicesPage{formed: s.formed(w, r), Pairings: s.pairingViews(), Address: s.address(""), Asking: s.Home.WaitingBrowsers(), Browsers: s.browserViews()}
 	list, err := s.Home.Roll(r.Context())
 	if err != nil {
 		s.fail(w, r, err)

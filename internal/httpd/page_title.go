@@ -41,13 +41,12 @@ const maxLoan = 365
 type titlePage struct {
 	formed
 	TitleView
-	Hands    []hand
-	Devices  []home.Device
-	Moving   []TransferView // of this title
-	Line     []lineMark
-	Loan     bool // of a library: it can be given back
-	Returns  bool // from this page
-	Released bool // by the end of its shop, perhaps: that is judged when it is asked
+	Hands   []hand
+	Devices []home.Device
+	Moving  []TransferView // of this title
+	Line    []lineMark
+	Loan    bool // of a library: it can be given back
+	Returns bool // from this page
 }
 
 func (s *server) pageTitle(w http.ResponseWriter, r *http.Request) {
@@ -88,6 +87,9 @@ func (s *server) fillTitle(r *http.Request, t *home.Title, v *titlePage) error {
 	}
 	for _, h := range v.Held {
 		v.Loan = v.Loan || isLoan(h)
+	}
+	if slices.Equal(v.Words.Device, v.Words.Why) {
+		v.Words.Device = nil // said above
 	}
 	v.Line = timeLine(&v.TitleView, v.Moving, s.Home.Now())
 	return nil

@@ -9,10 +9,22 @@ import (
 	"github.com/lares-drm/lares/service/home"
 )
 
-// step is one of the four that a transfer takes.
+// step is one of those that a transfer, or the first run, takes.
 type step struct {
 	Words string
 	State string // past, now, future
+}
+
+// stepAt is step i, with the message of a key, when at is the one that is being taken.
+func stepAt(i, at int, key string) step {
+	state := "now"
+	switch {
+	case i < at:
+		state = "past"
+	case i > at:
+		state = "future"
+	}
+	return step{say(key), state}
 }
 
 // Who is the other side, in words.
@@ -39,13 +51,7 @@ func (t TransferView) Steps() []step {
 	}
 	out := make([]step, 4)
 	for i := range out {
-		out[i] = step{say("step." + kind + "." + strconv.Itoa(i+1)), "future"}
-		switch {
-		case i < at:
-			out[i].State = "past"
-		case i == at:
-			out[i].State = "now"
-		}
+		out[i] = stepAt(i, at, "step."+kind+"."+strconv.Itoa(i+1))
 	}
 	return out
 }

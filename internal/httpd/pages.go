@@ -20,7 +20,7 @@ const posterColors = 6
 // pageNames are the pages of the house; plainNames those without its navigation.
 var (
 	pageNames  = []string{"library", "title", "watch", "devices", "lending", "activity", "shop", "health", "settings", "simulator", "lose", "problem"}
-	plainNames = []string{"trust", "setup"}
+	plainNames = []string{"trust", "setup", "enter"}
 )
 
 // pageFuncs are what templates may call.
@@ -61,6 +61,7 @@ func (s *server) pageRoutes(m *http.ServeMux) {
 	m.HandleFunc("GET /settings", s.pageSettings)
 	s.transferForms(m)
 	s.deviceForms(m)
+	s.browserForms(m)
 	s.shopForms(m)
 	s.healthForms(m)
 	s.settingForms(m)
@@ -116,10 +117,16 @@ type navigation struct {
 
 // nav are the ways from a page to the others.
 func (s *server) nav(here string) []navigation {
-	waiting := uint64(len(s.Home.Pending()))
+	waiting := uint64(len(s.Home.Pending()) + len(s.Home.WaitingBrowsers()))
 	out := []navigation{
-		{Path: "/"}, {Path: "/lending"}, {Path: "/activity"}, {Path: "/devices", Count: waiting}, {Path: "/shop"},
-		{Path: "/health", Aside: true}, {Path: "/settings", Aside: true}, {Path: "/simulator", Aside: true},
+		{Path: "/"},
+		{Path: "/lending"},
+		{Path: "/activity"},
+		{Path: "/devices", Count: waiting},
+		{Path: "/shop"},
+		{Path: "/health", Aside: true},
+		{Path: "/settings", Aside: true},
+		{Path: "/simulator", Aside: true},
 	}
 	if s.Play != nil {
 		out = append(out, navigation{Path: playPage, Aside: true})

@@ -18,6 +18,39 @@ var places = []string{
 	"/setup/films", "/setup/device", "/trust", "/simulator", "/nothing",
 }
 
+// tour are the pages that docs/guide/tour shows.
+var tour = map[string]string{
+	"/": "library", "/title/fresh": "title", "/title/over": "why-not", "/lending": "lending", "/activity": "activity", "/devices": "devices",
+	"/shop": "shops", "/health": "health", "/settings": "settings", "/trust": "trust",
+}
+
+// maxPicture bounds a picture of the tour, in bytes. Source: local.
+const maxPicture = 80 << 10
+
+// TestTour_PicturesAreSmallAndShown: each picture is on the page, and loads quickly.
+func TestTour_PicturesAreSmallAndShown(t *testing.T) {
+	dir := filepath.Join("..", "..", "docs", "guide", "tour")
+	text, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.jpg"))
+	if err != nil || len(files) < len(tour) {
+		t.Fatalf("%d pictures, %v", len(files), err)
+	}
+	for _, name := range files {
+		info, err := os.Stat(name)
+		if err != nil || info.Size() > maxPicture || !strings.Contains(string(text), "("+filepath.Base(name)+")") {
+			t.Errorf("%s: %d bytes (%v), at most %d and on the page", name, info.Size(), err, maxPicture)
+		}
+	}
+	for _, name := range tour {
+		if !strings.Contains(string(text), "("+name+".jpg)") {
+			t.Errorf("the tour does not show %s", name)
+		}
+	}
+}
+
 // TestPages_InBothBrowsers: every page in light and dark, on a desktop's and on a phone's
 // screen. axe-core finds nothing with everything opened; a title is lent with the
 // keyboard alone; a device that asks appears by itself. Firefox shows every page, too.
@@ -28,6 +61,7 @@ func TestPages_InBothBrowsers(t *testing.T) {
 		t.Run(b.Name, func(t *testing.T) {
 			p := browsertest.Pages{Browser: b.Name, URL: l.URL, Places: places, Folder: os.Getenv("LARES_PICTURES")}
 			if b.Name == "chromium" {
+				p.Tour = browsertest.Tour(t, tour)
 				p.Axe, p.Keys, p.Pair = true, []string{"Metropolis", "Phone"}, filepath.Join(t.TempDir(), "pair")
 				go func() {
 					for ; t.Context().Err() == nil; time.Sleep(20 * time.Millisecond) {

@@ -164,6 +164,7 @@ func (s *server) deviceRoutes(m *http.ServeMux) {
 		})
 	}
 	s.trustRoutes(m)
+	s.enterRoutes(m)
 	s.restoreRoutes(m)
 	m.HandleFunc("GET "+home.PathRecipients+"/{name}", s.recipient)
 	m.HandleFunc("GET "+home.PathLetters+"/{device}", s.letters)
@@ -186,14 +187,16 @@ func (s *server) deviceRoutes(m *http.ServeMux) {
 	}
 }
 
-// guard keeps the owner's side to this machine.
+// guard keeps the owner's side to this machine, and to browsers that the owner let in.
 func (s *server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case !fromHere(r):
-			problem(w, http.StatusForbidden, "not_local", "These pages answer on the home server itself. From elsewhere use an ssh tunnel.")
+			if s.admit(w, r) {
+				next.ServeHTTP(w, r)
+			}
 		case !s.knownHost(r.Host):
-			problem(w, http.StatusForbidden, "unknown_host", "The house is not known under this name. Use localhost.")
+			problem(w, http.StatusForbidden, "unknown_host", say("problem.unknown-host"))
 		default:
 			next.ServeHTTP(w, r)
 		}
@@ -215,7 +218,7 @@ func fromHere(r *http.Request) bool {
 func (s *server) household(next http.HandlerFunc) http.HandlerFunc {
 	proven := s.members(next)
 	return func(w http.ResponseWriter, r *http.Request) {
-		if fromHere(r) && s.knownHost(r.Host) {
+		if fromHere(r) && s.knownHost(r.Host) || s.letIn(r) {
 			next(w, r)
 			return
 		}

@@ -87,7 +87,6 @@ func NewSetup(cfg SetupConfig) (http.Handler, error) {
 type setupPage struct {
 	formed
 	Step       string // begin, films, device
-	At         int    // from 1
 	Steps      []step
 	Problem    string
 	Code       string
@@ -96,7 +95,6 @@ type setupPage struct {
 	Folder     string
 	Link       string
 	Claims     bool
-	Found      int // titles in the library
 	Pairings   []PairingView
 	Devices    []home.Device
 	Address    string
@@ -105,7 +103,6 @@ type setupPage struct {
 // stepped sets which of the three steps a page is.
 func (p *setupPage) stepped(name string) {
 	p.Step = name
-	p.Steps = nil
 	at := 0
 	for i, n := range []string{"begin", "films", "device"} {
 		if n == name {
@@ -113,16 +110,8 @@ func (p *setupPage) stepped(name string) {
 		}
 	}
 	for i, n := range []string{"begin", "films", "device"} {
-		x := step{Words: say("setup.step." + n), State: "future"}
-		switch {
-		case i < at:
-			x.State = "past"
-		case i == at:
-			x.State = "now"
-		}
-		p.Steps = append(p.Steps, x)
+		p.Steps = append(p.Steps, stepAt(i, at, "setup.step."+n))
 	}
-	p.At = at + 1
 }
 
 func (s *setup) show(w http.ResponseWriter, r *http.Request, status int, p setupPage) {
@@ -190,7 +179,7 @@ func parseInvitation(text, known string) (authority, voucher string, ok bool) {
 		return "", "", false
 	}
 	authority = known
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		switch u, err := url.Parse(word); {
 		case err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil:
 			if u.Fragment != "" {

@@ -25,7 +25,7 @@ func (s *server) setupRoutes(m *http.ServeMux) {
 }
 
 func (s *server) showSetup(w http.ResponseWriter, r *http.Request, status int, name string, p setupPage) {
-	p.formed, p.Claims, p.Found = s.formed(w, r), s.Claim != nil, len(s.Home.Titles())
+	p.formed, p.Claims = s.formed(w, r), s.Claim != nil
 	p.Pairings, p.Devices, p.Address = s.pairingViews(), s.Home.Devices(), s.address("")
 	p.stepped(name)
 	if err := showPlain(w, s.pages["setup"], status, page{Name: "setup", Title: say("setup.title"), Live: true, Data: p}); err != nil {

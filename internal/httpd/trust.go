@@ -37,6 +37,7 @@ type trustPlatform struct {
 }
 
 type trustView struct {
+	Open      string // where browsers open the house then
 	Address   string // under which other devices read this page; empty: only this machine does
 	Sum       string // SHA-256 of the certificate, as browsers show it
 	Platforms []trustPlatform
@@ -60,6 +61,9 @@ func (s *server) trustRoutes(m *http.ServeMux) {
 
 func (s *server) pageTrust(w http.ResponseWriter, r *http.Request) {
 	v := trustView{Address: s.address(TrustPath)}
+	if at, ok := strings.CutPrefix(s.address(""), "http://"); ok {
+		v.Open = "https://" + at + "/"
+	}
 	sum := s.TLS.CASum()
 	v.Sum = grouped(strings.ToUpper(hex.EncodeToString(sum[:])))
 	mine := platformOf(r.UserAgent())

@@ -121,18 +121,19 @@ type Config struct {
 
 // Home is the household's server. It is safe for concurrent use.
 type Home struct {
-	cfg     Config
-	log     *slog.Logger
-	library *library
-	members *members
-	shop    *shop
-	plays   *plays
-	sources *sources
-	learned learned
-	events  broker
-	door    door
-	mailbox *mailbox
-	logs    *Logs
+	cfg      Config
+	log      *slog.Logger
+	library  *library
+	members  *members
+	shop     *shop
+	plays    *plays
+	sources  *sources
+	browsers *browsers
+	learned  learned
+	events   broker
+	door     door
+	mailbox  *mailbox
+	logs     *Logs
 }
 
 // New reads the state folder. It starts nothing.
@@ -164,6 +165,9 @@ func New(cfg Config) (*Home, error) {
 		return nil, err
 	}
 	if h.sources, err = openSources(cfg.Dir); err != nil {
+		return nil, err
+	}
+	if h.browsers, err = openBrowsers(cfg.Dir); err != nil {
 		return nil, err
 	}
 	if h.mailbox, err = openMailbox(cfg.Dir, cfg.Now()); err != nil {

@@ -4,13 +4,14 @@ import "testing"
 
 // Pages says which pages of a house to look at, and what to do there.
 type Pages struct {
-	Browser string   // of Browsers
-	URL     string   // of the house
-	Places  []string // paths
-	Keys    []string // a title, and a device that it is lent to by keyboard; empty: nothing is lent
-	Pair    string   // file that is made when the page of devices waits for one more; empty: none
-	Axe     bool     // axe-core judges each page, with everything opened, in light and dark
-	Folder  string   // for pictures; empty: none
+	Browser string            // of Browsers
+	URL     string            // of the house
+	Places  []string          // paths
+	Keys    []string          // a title, and a device that it is lent to by keyboard; empty: nothing is lent
+	Pair    string            // file that is made when the page of devices waits for one more; empty: none
+	Axe     bool              // axe-core judges each page, with everything opened, in light and dark
+	Folder  string            // for pictures; empty: none
+	Tour    map[string]string // files for pictures of the tour, by path
 }
 
 // Walked is what the browser saw.
@@ -31,7 +32,7 @@ type Walked struct {
 func (p Pages) Run(tb testing.TB) *Walked {
 	tb.Helper()
 	got := &Walked{}
-	drive(tb, p.Browser, "pages.mjs", map[string]any{"url": p.URL, "places": p.Places, "keys": p.Keys, "pair": p.Pair, "axe": p.Axe, "pages": p.Folder}, got)
+	drive(tb, p.Browser, "pages.mjs", map[string]any{"url": p.URL, "places": p.Places, "keys": p.Keys, "pair": p.Pair, "axe": p.Axe, "pages": p.Folder, "tour": p.Tour}, got)
 	if got.Error != "" {
 		tb.Fatalf("%s: %s\nconsole: %q, focus: %q", p.Browser, got.Error, got.Console, got.Focus)
 	}

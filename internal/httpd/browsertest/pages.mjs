@@ -3,7 +3,8 @@
 // screen, what the Tab key reaches, and what changed by itself. Used by package browsertest.
 // options: browser, program, modules, size (drive.mjs); url (of the house); places
 // (paths); keys (walk by keyboard: the names of a title and of a device); pair (file that is made when the
-// page of devices is open and waits); axe (judge, too); pages (folder for pictures, or "").
+// page of devices is open and waits); axe (judge, too); pages (folder for pictures, or ""); tour (files for
+// pictures, by path).
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { judge, open, reader } from "./drive.mjs";
@@ -15,23 +16,31 @@ let page, axe;
 
 const nameOf = (place) => place.replace(/\?.*/, "").replace(/^\//, "").replace(/\//g, "-") || "library";
 
-// walk looks at a page on both screens, in both colors.
+// walk looks at a page on both screens, in both colors, as it comes and unfolded.
 async function walk(place) {
   await page.size(...desktop, "light");
   await page.goto(new URL(place, opt.url).href);
   out.titles.push(await page.evaluate(() => document.title));
-  for (const scheme of opt.axe ? ["light", "dark"] : ["light"]) {
+  if (opt.tour?.[place]) await page.picture(opt.tour[place]);
+  if (opt.pages) await pictures(place);
+  if (opt.axe) await unfold();
+  for (const scheme of opt.axe ? ["light", "dark"] : []) {
     await page.size(...desktop, scheme);
-    if (opt.axe) {
-      await unfold();
-      const { found } = await judge(page, axe, scheme === "dark");
-      out.violations.push(...found.map((f) => `${scheme}: ${f}`));
-      out.checked++;
-    }
+    const { found } = await judge(page, axe, scheme === "dark");
+    out.violations.push(...found.map((f) => `${scheme}: ${f}`));
+    out.checked++;
+  }
+  for (const size of [desktop, phone]) {
+    await page.size(...size, "light");
+    if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) out.wide.push(`${place} ${size[0]}`);
+  }
+}
+
+async function pictures(place) {
+  for (const scheme of ["light", "dark"]) {
     for (const [name, size] of [["desktop", desktop], ["phone", phone]]) {
       await page.size(...size, scheme);
-      if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) out.wide.push(`${place} ${name}`);
-      if (opt.pages) await page.picture(join(opt.pages, `page-${nameOf(place)}-${name}-${scheme}-${opt.browser}.jpg`));
+      await page.picture(join(opt.pages, `page-${nameOf(place)}-${name}-${scheme}-${opt.browser}.jpg`));
     }
   }
 }

@@ -1,6 +1,7 @@
 package browsertest
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -20,9 +21,10 @@ type Setup struct {
 	URL           string // that the terminal shows
 	Code          string // likewise
 	Invitation    string
-	Folder, Link  string // where the films are, and what was bought
-	Asks          string // file that is made when the house waits for a device
-	Pages         string // folder for pictures; empty: none
+	Folder, Link  string            // where the films are, and what was bought
+	Asks          string            // file that is made when the house waits for a device
+	Pages         string            // folder for pictures; empty: none
+	Tour          map[string]string // files for pictures of the tour, by step
 }
 
 // SetUp is what came of it.
@@ -38,12 +40,26 @@ type SetUp struct {
 	Error      string   // the script's own
 }
 
+// Tour are files for the pictures of docs/guide/tour, by what they show; none unless
+// LARES_TOUR says that they are made anew.
+func Tour(tb testing.TB, names map[string]string) map[string]string {
+	tb.Helper()
+	if os.Getenv("LARES_TOUR") == "" {
+		return nil
+	}
+	out := map[string]string{}
+	for what, name := range names {
+		out[what] = filepath.Join(moduleRoot(tb), "docs/guide/tour", name+".jpg")
+	}
+	return out
+}
+
 // Run begins the house. Failures of the browser end the test.
 func (s Setup) Run(tb testing.TB) *SetUp {
 	tb.Helper()
 	got := &SetUp{}
 	drive(tb, s.Browser, "setup.mjs", map[string]any{
-		"size": []int{s.Width, s.Height}, "url": s.URL, "code": s.Code, "invitation": s.Invitation, "folder": s.Folder, "link": s.Link, "asks": s.Asks, "pages": s.Pages,
+		"size": []int{s.Width, s.Height}, "url": s.URL, "code": s.Code, "invitation": s.Invitation, "folder": s.Folder, "link": s.Link, "asks": s.Asks, "pages": s.Pages, "tour": s.Tour,
 	}, got)
 	if got.Error != "" {
 		tb.Fatalf("%s: %s\nconsole: %q", s.Browser, got.Error, got.Console)

@@ -3,7 +3,7 @@
 // by package browsertest.
 // options: browser, program, modules, size (drive.mjs); url (the address that the terminal
 // shows); code, invitation, folder, link (what the owner has); asks (file that is
-// written when the house waits for a device, with where it is asked); pages (folder for pictures, or "").
+// written when the house waits for a device, with where it is asked); pages (folder for pictures, or ""); tour (files for pictures, by step).
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { judge, open, reader } from "./drive.mjs";
@@ -14,6 +14,12 @@ const phone = opt.size[0] < 600;
 let axe, page;
 
 const picture = (name) => join(opt.pages, `setup-${name}-${opt.browser}-${phone ? "phone" : "desktop"}.jpg`);
+
+// show takes the pictures of a step.
+async function show(name) {
+  if (opt.tour?.[name]) await page.picture(opt.tour[name]);
+  if (opt.pages) await page.picture(picture(name));
+}
 
 // look judges the step that is shown, and takes a picture of it.
 async function look(name) {
@@ -27,7 +33,7 @@ async function look(name) {
   const { wide, found } = await judge(page, axe);
   out.violations.push(...found);
   if (wide) out.wide.push(name);
-  if (opt.pages) await page.picture(picture(name));
+  await show(name);
 }
 
 const shown = (title) => page.wait((words) => document.querySelector("h1")?.textContent.trim() === words && document.readyState === "complete", title);
@@ -65,7 +71,7 @@ async function main() {
     await page.wait(() => document.getElementById("video")?.currentTime >= 1, null, 40000);
     out.played = await page.evaluate(() => document.getElementById("video").currentTime);
     out.seconds = (Date.now() - began) / 1000;
-    if (opt.pages) await page.picture(picture("7-watch"));
+    await show("7-watch");
     await page.click("#stop");
     await page.wait(() => document.getElementById("player").dataset.ended !== undefined);
     await look("8-stopped");

@@ -3,7 +3,7 @@
 // to people stands in the page.
 
 const $ = (id) => document.getElementById(id);
-const say = Object.fromEntries([...document.querySelectorAll("#say dt")].map((dt) => [dt.textContent, dt.nextElementSibling.textContent]));
+const say = Object.fromEntries([...document.querySelectorAll("#say li")].map((li) => [li.dataset.key, li.textContent]));
 const mistake = () => document.querySelector("[name=mistake]:checked").value;
 let view = null;
 

@@ -166,7 +166,7 @@ function render() {
   $("told-title").textContent = told.title;
   $("cut").hidden = !told.cut;
   const failed = told.failures;
-  $("verdict").textContent = failed.length === 1 ? said.one : `${failed.length} ${said.many}`;
+  $("verdict").textContent = failed.length === 1 ? said.single : `${failed.length} ${said.many}`;
   $("verdict").hidden = $("failed").hidden = failed.length === 0;
   items(failed.map((text) => make("li", text)), $("failed").querySelector("ul"));
   items(told.events.map(step), $("steps"));
