@@ -1,5 +1,5 @@
-// Package film implements the Lares demo film: one minute in two tiers with sound and
-// a poster, so that the demo and the tests need no tool and no network.
+// Package film implements the Lares demo film: one minute in two tiers with sound, its
+// title card in a third, and a poster, so that the demo and the tests need no tool and no network.
 //
 // The film is in the public domain; make.sh makes it from nothing but ffmpeg's
 // own generators. README.md has the SHA-256 of the files, which a test checks.
@@ -10,15 +10,16 @@ package film
 
 import "embed"
 
-// Files holds SD, HD and Poster.
+// Files holds SD, HD, UHD and Poster.
 //
-//go:embed sd.mp4 hd.mp4 poster.jpg
+//go:embed sd.mp4 hd.mp4 uhd.mp4 poster.jpg
 var Files embed.FS
 
 // The names in Files.
 const (
 	SD     = "sd.mp4"     // H.264 640x360, no sound
 	HD     = "hd.mp4"     // H.264 1280x720 and AAC
+	UHD    = "uhd.mp4"    // H.264 3840x2160, the title card, no sound
 	Poster = "poster.jpg" // 640x360
 )
 

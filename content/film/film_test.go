@@ -17,7 +17,7 @@ func TestFilm_FilesAreThoseOfTheReadme(t *testing.T) {
 		t.Fatal(err)
 	}
 	total := 0
-	for _, name := range []string{film.SD, film.HD, film.Poster} {
+	for _, name := range []string{film.SD, film.HD, film.UHD, film.Poster} {
 		b, err := film.Files.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

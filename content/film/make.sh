@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the Lares demo film from nothing but ffmpeg's own generators: sd.mp4,
-# hd.mp4 and poster.jpg beside this script. The film is in the public domain.
+# hd.mp4, uhd.mp4 and poster.jpg beside this script. The film is in the public domain.
 #
 #   ./make.sh [FOLDER]      needs ffmpeg 5.1 with libx264, and fonts-dejavu-core
 #
@@ -21,7 +21,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 rate=24 # frames a second
-gop=48  # a keyframe every 2 s, at the same frames in both tiers
+gop=48  # a keyframe every 2 s, at the same frames in all tiers
 
 # text START END SIZE FONT Y WORDS: centered words that fade in and out.
 text() {
@@ -79,4 +79,11 @@ tier sd 640x360 29 115k
 tier hd 1280x720 30 300k audio
 
 ffmpeg -v error -y -ss 3.5 -i "$out/hd.mp4" -frames:v 1 -vf scale=640:360 -q:v 4 -fflags +bitexact -flags:v +bitexact -map_metadata -1 "$out/poster.jpg"
-(cd "$out" && ls -l sd.mp4 hd.mp4 poster.jpg && sha256sum sd.mp4 hd.mp4 poster.jpg)
+
+# The UHD tier is the title card, one picture a second: it is there to be refused on
+# screens that do not protect it, and to be small.
+ffmpeg -v error -y -loop 1 -framerate 1 -i "$out/poster.jpg" -t 60 \
+    -vf "gblur=sigma=2,scale=3840x2160:flags=bicubic,gblur=sigma=6,format=yuv420p,drawtext=fontfile=$mono:fontsize=98:fontcolor=white:box=1:boxcolor=black@0.55:boxborderw=30:x=w*0.96-text_w:y=h*0.92-text_h:text='UHD 3840x2160'" \
+    -c:v libx264 -preset veryfast -profile:v high -pix_fmt yuv420p -crf 51 -g 4 -keyint_min 4 -sc_threshold 0 -threads 1 -bsf:v filter_units=remove_types=6 -an \
+    -fflags +bitexact -flags:v +bitexact -map_metadata -1 -movflags +faststart "$out/uhd.mp4"
+(cd "$out" && ls -l sd.mp4 hd.mp4 uhd.mp4 poster.jpg && sha256sum sd.mp4 hd.mp4 uhd.mp4 poster.jpg)

@@ -20,12 +20,15 @@ func newDemoCmd(env *Env) *cobra.Command {
 		Use:   "demo",
 		Short: "A whole house on this machine, with a film to play",
 		Long: `Start a whole house on loopback: certification authorities, a license issuer,
-a home server, two devices and a packed film. It prints one URL; opening it
-shows the household's library and plays the film in the browser. Ctrl-C stops
-everything and leaves nothing behind.
+a home server, three devices and a film under eight rights: bought until a day,
+rented and not begun, begun, with one play left, lent out, borrowed until Sunday,
+in UHD on protected screens only, and on a device that is not trusted any more.
+It prints one URL; opening it shows the household's library and plays the film
+in the browser. Ctrl-C stops everything and leaves nothing behind.
 
 With --check it runs the story of a license unattended instead: from the
-authority to the third play that is refused, revocation, a crash and a restart.
+authority to the third play that is refused, what the house says of each title,
+revocation, a crash and a restart, and what lares doctor finds.
 It prints a line per step with what it proved and ends with status 5 at the
 first step that does not hold.`,
 		Example: `  lares demo
@@ -61,7 +64,7 @@ func demoServe(ctx context.Context, env *Env, f demoFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.close()) }()
-	fmt.Fprintln(env.Stderr, "Building the house: authorities, shop, home server, two devices, a film …")
+	fmt.Fprintln(env.Stderr, "Building the house: authorities, shop, home server, three devices, eight titles …")
 	d := &demo{house: h, listen: f.listen}
 	if err := d.build(ctx); err != nil {
 		if ctx.Err() != nil {

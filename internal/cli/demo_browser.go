@@ -16,6 +16,7 @@ import (
 	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/content/cenc"
 	"github.com/lares-drm/lares/content/packager"
+	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/license/ident"
 )
 
@@ -59,8 +60,8 @@ func request(ctx context.Context, method, url string, in any) (reply, error) {
 }
 
 // watch opens a session as the page does.
-func (d *demo) watch(ctx context.Context) (*watched, error) {
-	res, err := request(ctx, http.MethodPost, d.homeURL+"/api/v1/sessions", map[string]any{"content": bought})
+func (d *demo) watch(ctx context.Context, what httpd.PlayBody) (*watched, error) {
+	res, err := request(ctx, http.MethodPost, d.homeURL+"/api/v1/sessions", what)
 	if err != nil {
 		return nil, err
 	}
@@ -75,19 +76,24 @@ func (d *demo) watch(ctx context.Context) (*watched, error) {
 	return s, nil
 }
 
+// track is one of a packed title.
+func (d *demo) track(id ident.Content, tier content.Tier) (*content.TrackFiles, error) {
+	data, err := os.ReadFile(d.path("packed", string(id), content.ManifestName))
+	if err != nil {
+		return nil, err
+	}
+	m, err := content.ParseManifest(data)
+	if err != nil {
+		return nil, err
+	}
+	return trackOf(m, tier)
+}
+
 // compare gets the best picture of the session, opens it with the session's
 // keys, and holds it against the source. The segments must differ from the
 // packed ones: they are under other keys.
 func (s *watched) compare(ctx context.Context, d *demo) error {
-	data, err := os.ReadFile(d.path("packed", string(bought), content.ManifestName))
-	if err != nil {
-		return err
-	}
-	m, err := content.ParseManifest(data)
-	if err != nil {
-		return err
-	}
-	t, err := trackOf(m, content.HD)
+	t, err := d.track(bought, content.HD)
 	if err != nil {
 		return err
 	}
@@ -160,12 +166,6 @@ func (s *watched) key(ctx context.Context, kid ident.Key) (cenc.ContentKey, erro
 
 // tick is a short pause between two looks at something that takes a moment.
 func tick() <-chan time.Time { return time.After(100 * time.Millisecond) }
-
-// demoWindow is when the demo's rental may begin and until when.
-func demoWindow() (start, end string) {
-	now := time.Now().UTC()
-	return now.Add(-24 * time.Hour).Format(time.RFC3339), now.Add(30 * 24 * time.Hour).Format(time.RFC3339)
-}
 
 // classOf is the device class that a device was certified in.
 func (d *demo) classOf(ctx context.Context, name string) (uint32, error) {

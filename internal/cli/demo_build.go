@@ -26,41 +26,10 @@ type demo struct {
 	lent                    time.Time           // when the loan began
 }
 
-// demoTitle is one title of the demo's shop.
-type demoTitle struct {
-	id     ident.Content
-	title  string
-	scheme string
-	terms  string
-	kind   string
-}
-
-// The demo's titles: the film bought in both protection schemes, rented, and
-// bought with the right to lend and move it.
-const (
-	bought       = ident.Content("lares-film")
-	boughtCBCS   = ident.Content("lares-film-cbcs")
-	rented       = ident.Content("lares-film-rental")
-	shared       = ident.Content("lares-film-shared")
-	purchase     = "PLAY; EXPORT=clearkey"
-	sharing      = "PLAY; MOVE=DOMAIN; LEND; TRANSFER=1; EXPORT=clearkey; MIN_ANCHOR=0"
-	rentalPlays  = 2
-	rentalFormat = "PLAY; START_TIME=%s; END_TIME=%s; PLAY_COUNT=2; INTERVAL=48h; EXPORT=clearkey; MIN_ANCHOR=0"
-)
-
-func (d *demo) titles(start, end string) []demoTitle {
-	return []demoTitle{
-		{bought, film.Title, "cenc", purchase, "purchase"},
-		{boughtCBCS, film.Title + " (cbcs)", "cbcs", purchase, "purchase"},
-		{rented, film.Title + ", rented", "cenc", fmt.Sprintf(rentalFormat, start, end), "rental"},
-		{shared, film.Title + ", to lend and move", "cenc", sharing, "purchase"},
-	}
-}
-
 // build makes the whole house, without proofs.
 func (d *demo) build(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		d.makeCA, d.makeShop, d.packFilm, d.stockShop, d.makeHome, d.fillHome, d.makeDevices,
+		d.makeCA, d.makeShop, d.packFilm, d.stockShop, d.makeHome, d.fillHome, d.makeDevices, d.settle,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -102,11 +71,10 @@ func (d *demo) makeShop(ctx context.Context) error {
 }
 
 // packFilm protects the film once a title, each with keys of its own.
-func (d *demo) packFilm(ctx context.Context) error { return d.packTitles(ctx, d.titles("", "")) }
+func (d *demo) packFilm(ctx context.Context) error { return d.packTitles(ctx, demoTitles(time.Time{})) }
 
 func (d *demo) packTitles(ctx context.Context, titles []demoTitle) error {
-	var in []string
-	for _, name := range []string{film.SD, film.HD, film.Poster} {
+	for _, name := range []string{film.SD, film.HD, film.UHD, film.Poster} {
 		data, err := film.Files.ReadFile(name)
 		if err != nil {
 			return err
@@ -114,8 +82,7 @@ func (d *demo) packTitles(ctx context.Context, titles []demoTitle) error {
 		if err := os.MkdirAll(d.path("film"), 0o700); err != nil {
 			return err
 		}
-		in = append(in, d.path("film", name))
-		if err := os.WriteFile(in[len(in)-1], data, 0o600); err != nil {
+		if err := os.WriteFile(d.path("film", name), data, 0o600); err != nil {
 			return err
 		}
 	}
@@ -123,8 +90,14 @@ func (d *demo) packTitles(ctx context.Context, titles []demoTitle) error {
 		return err
 	}
 	for _, t := range titles {
-		if _, err := d.must(ctx, "pack", in[0], in[1], "--poster", in[2], "--title", t.title, "--content", string(t.id), "--scheme", t.scheme,
-			"--to", d.path("shop", "delivery.der"), "--authority", d.caURL, "--out", d.packed(t.id)); err != nil {
+		args := []string{
+			"pack", d.path("film", film.SD), d.path("film", film.HD), "--poster", d.path("film", film.Poster), "--title", t.title, "--content", string(t.id), "--scheme", t.scheme,
+			"--to", d.path("shop", "delivery.der"), "--authority", d.caURL, "--out", d.packed(t.id),
+		}
+		if t.uhd {
+			args = append(args, d.path("film", film.UHD))
+		}
+		if _, err := d.must(ctx, args...); err != nil {
 			return err
 		}
 	}
@@ -134,7 +107,7 @@ func (d *demo) packTitles(ctx context.Context, titles []demoTitle) error {
 func (d *demo) packed(id ident.Content) string { return d.path("packed", string(id)) }
 
 func (d *demo) stockShop(ctx context.Context) error {
-	for _, t := range d.titles("", "") {
+	for _, t := range demoTitles(time.Time{}) {
 		if _, err := d.must(ctx, "issuer", "content", "add", "--dir", d.path("shop"), "--keys", filepath.Join(d.packed(t.id), "keys.lkd")); err != nil {
 			return err
 		}
@@ -154,7 +127,7 @@ func (d *demo) makeHome(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, t := range d.titles("", "") {
+	for _, t := range demoTitles(time.Time{}) {
 		if _, err := d.must(ctx, "home", "add", d.packed(t.id), "--dir", d.path("home")); err != nil {
 			return err
 		}
@@ -167,7 +140,7 @@ func (d *demo) fillHome(ctx context.Context) error {
 	if err := d.sell(ctx); err != nil {
 		return err
 	}
-	for _, t := range d.titles("", "") {
+	for _, t := range demoTitles(time.Time{}) {
 		if err := d.fetchTitle(ctx, t.id); err != nil {
 			return err
 		}
@@ -182,8 +155,7 @@ func (d *demo) sell(ctx context.Context) error {
 	if err := d.query(ctx, &house, "home", "show", "--dir", d.path("home"), "--issuer", string(d.shop.Issuer)); err != nil {
 		return err
 	}
-	start, end := demoWindow()
-	for _, t := range d.titles(start, end) {
+	for _, t := range demoTitles(time.Now()) {
 		if _, err := d.must(ctx, "issuer", "grant", "--dir", d.path("shop"), "--domain", house.Domain.String(), "--content", string(t.id),
 			"--terms", t.terms, "--kind", t.kind); err != nil {
 			return err
@@ -202,31 +174,35 @@ func (d *demo) fetchTitle(ctx context.Context, id ident.Content) error {
 	return err
 }
 
-// makeDevices enrolls two devices, the second of a device class of its own, and
-// pairs them with the house.
+// makeDevices makes two devices, the second of a device class of its own.
 func (d *demo) makeDevices(ctx context.Context) error {
-	var class struct {
-		Class uint32 `json:"class"`
-	}
-	if err := d.query(ctx, &class, "ca", "class", "add", "--dir", d.path("ca"), "--name", "second player"); err != nil {
+	if err := d.makeDevice(ctx, "tablet", ""); err != nil {
 		return err
 	}
-	for _, dev := range []struct {
-		name string
-		args []string
-	}{{"tablet", nil}, {"phone", []string{"--class", fmt.Sprint(class.Class)}}} {
-		v, err := d.voucher(ctx, append([]string{"--role", "device"}, dev.args...)...)
-		if err != nil {
+	return d.makeDevice(ctx, "phone", "second player")
+}
+
+// makeDevice enrolls a device, in a device class of its own that is named or in the
+// one that all have, and pairs it with the house.
+func (d *demo) makeDevice(ctx context.Context, name, class string) error {
+	args := []string{"--role", "device"}
+	if class != "" {
+		var made struct {
+			Class uint32 `json:"class"`
+		}
+		if err := d.query(ctx, &made, "ca", "class", "add", "--dir", d.path("ca"), "--name", class); err != nil {
 			return err
 		}
-		if _, err := d.must(ctx, "device", "init", "--dir", d.path(dev.name), "--ca", d.caURL, "--voucher", v); err != nil {
-			return err
-		}
-		if err := d.pair(ctx, dev.name); err != nil {
-			return err
-		}
+		args = append(args, "--class", fmt.Sprint(made.Class))
 	}
-	return nil
+	v, err := d.voucher(ctx, args...)
+	if err != nil {
+		return err
+	}
+	if _, err := d.must(ctx, "device", "init", "--dir", d.path(name), "--ca", d.caURL, "--voucher", v); err != nil {
+		return err
+	}
+	return d.pair(ctx, name)
 }
 
 // pair runs the device's side and the owner's side of one pairing.

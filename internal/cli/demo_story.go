@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/content/film"
@@ -36,6 +37,7 @@ func (d *demo) story() []step {
 		{"devices play the source's stream", d.provePlay},
 		{"the walls of the modules", d.proveWalls},
 		{"shop, house and authority, judged", d.proveConform},
+		{"a right for each title", d.proveRights},
 		{"the third play is refused", d.proveRefusal},
 		{"what is damaged is rejected", d.proveRejection},
 		{"a revoked class, the shop away", d.proveRevocation},
@@ -44,6 +46,7 @@ func (d *demo) story() []step {
 		{"the loan comes back by itself", d.proveReturn},
 		{"a move, killed in the middle", d.proveMove},
 		{"kill -9 and a restart lose nothing", d.proveRestart},
+		{"the doctor finds all in order", d.proveDoctor},
 	}
 }
 
@@ -73,7 +76,7 @@ func (d *demo) provePack(ctx context.Context) (string, error) {
 	}
 	keys := map[ident.Key]bool{}
 	segments := 0
-	for _, t := range d.titles("", "") {
+	for _, t := range demoTitles(time.Time{}) {
 		data, err := os.ReadFile(d.path("packed", string(t.id), content.ManifestName))
 		if err != nil {
 			return "", err
@@ -93,8 +96,8 @@ func (d *demo) provePack(ctx context.Context) (string, error) {
 			segments += len(track.Segments)
 		}
 	}
-	titles := len(d.titles("", ""))
-	if len(keys) != titles*len(d.sources) {
+	titles := len(demoTitles(time.Time{}))
+	if len(keys) != titleKeys(d.sources) {
 		return "", fmt.Errorf("%d keys for %d titles of %d tiers", len(keys), titles, len(d.sources))
 	}
 	return fmt.Sprintf("%d titles, cenc and cbcs, %d segments under %d keys, one a tier; the keys left the packer sealed to the shop's module", titles, segments, len(keys)), nil
@@ -136,7 +139,7 @@ func (d *demo) proveShop(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if titles := len(d.titles("", "")); n != titles {
+	if titles := len(demoTitles(time.Time{})); n != titles {
 		return "", fmt.Errorf("after kill -9 the shop knows %d of %d grants", n, titles)
 	}
 	return fmt.Sprintf("keys registered with its input module; %d grants in SQLite, all there after kill -9", n), nil
@@ -155,7 +158,7 @@ func (d *demo) proveDelivery(ctx context.Context) (string, error) {
 	if d.relay, err = newRecorder(ctx, d.shopURL); err != nil {
 		return "", err
 	}
-	for _, t := range d.titles("", "") {
+	for _, t := range demoTitles(time.Time{}) {
 		if err := d.fetchTitle(ctx, t.id); err != nil {
 			return "", err
 		}

@@ -36,12 +36,12 @@ func (d *demo) proveLoan(ctx context.Context) (string, error) {
 	if err := d.playsOn(ctx, "tablet"); err != nil {
 		return "", err
 	}
-	lib, err := d.library(ctx)
+	v, err := d.titleOf(ctx, shared)
 	if err != nil {
 		return "", err
 	}
-	if phase := phaseOf(lib, shared); phase != "LENT_OUT" {
-		return "", fmt.Errorf("at the house the lent title is %s", phase)
+	if v.Browser.Allow || !v.Browser.Has(license.LentOut) || len(v.Words.Why) == 0 {
+		return "", fmt.Errorf("at the house the lent title plays %v: %v", v.Browser.Allow, v.Browser.Reasons)
 	}
 	time.Sleep(time.Until(d.lent.Add(loanTime)))
 	why, err := d.refusedOn(ctx, "tablet", license.Expired)
@@ -135,7 +135,7 @@ func (d *demo) proveMove(ctx context.Context) (string, error) {
 	if _, err := d.must(ctx, "device", "move", string(shared), "--here", "--dir", d.path("tablet")); err != nil {
 		return "", err
 	}
-	if err := d.makeThird(ctx); err != nil {
+	if err := d.makeDevice(ctx, "laptop", ""); err != nil {
 		return "", err
 	}
 	if err := d.killMove(ctx, "tablet", "laptop"); err != nil {
@@ -174,18 +174,6 @@ func (d *demo) proveMove(ctx context.Context) (string, error) {
 		}
 	}
 	return fmt.Sprintf("tablet and its module killed as it left, its letter lost, the house killed too; it went on by itself: the laptop plays it, the tablet says %s", why), nil
-}
-
-// makeThird enrolls and pairs one more device: the phone's class is revoked.
-func (d *demo) makeThird(ctx context.Context) error {
-	v, err := d.voucher(ctx, "--role", "device")
-	if err != nil {
-		return err
-	}
-	if _, err := d.must(ctx, "device", "init", "--dir", d.path("laptop"), "--ca", d.caURL, "--voucher", v); err != nil {
-		return err
-	}
-	return d.pair(ctx, "laptop")
 }
 
 // killMove begins a move and kills the command and its module when the letter

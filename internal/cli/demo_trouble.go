@@ -13,6 +13,8 @@ import (
 	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/interconnect/lrp"
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
+	"github.com/lares-drm/lares/internal/httpd"
+	"github.com/lares-drm/lares/license/ident"
 )
 
 func (d *demo) proveRejection(ctx context.Context) (string, error) {
@@ -97,26 +99,21 @@ func (d *demo) proveRevocation(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	class, err := d.classOf(ctx, "phone")
-	if err != nil {
+	if err := d.revokeClass(ctx, "phone"); err != nil {
 		return "", err
-	}
-	if _, err := d.must(ctx, "ca", "class", "revoke", "--dir", d.path("ca"), fmt.Sprint(class)); err != nil {
-		return "", err
-	}
-	if res, err := request(ctx, http.MethodPost, d.homeURL+"/api/v1/learn", map[string]any{}); err != nil || res.status >= 300 {
-		return "", fmt.Errorf("the house learns nothing: HTTP %d (%w)", res.status, err)
 	}
 	after, err := d.waitEpoch(ctx, before)
 	if err != nil {
 		return "", err
 	}
-	no, err := d.run(ctx, "device", "get", string(bought), "--dir", d.path("phone"))
-	if err != nil {
-		return "", err
-	}
-	if no.code != statusRefused {
-		return "", fmt.Errorf("the device of the revoked class got status %d: %s", no.code, firstLine(no.stderr))
+	var no answer
+	for _, id := range []ident.Content{bought, stranded} {
+		if no, err = d.run(ctx, "device", "get", string(id), "--dir", d.path("phone")); err != nil {
+			return "", err
+		}
+		if no.code != statusRefused {
+			return "", fmt.Errorf("%s: the device of the revoked class got status %d: %s", id, no.code, firstLine(no.stderr))
+		}
 	}
 	if _, err := d.must(ctx, "device", "get", string(bought), "--dir", d.path("tablet")); err != nil {
 		return "", err
@@ -210,7 +207,7 @@ func (d *demo) proveRestart(ctx context.Context) (string, error) {
 }
 
 func (d *demo) proveBrowser(ctx context.Context) (string, error) {
-	s, err := d.watch(ctx)
+	s, err := d.watch(ctx, httpd.PlayBody{Content: bought})
 	if err != nil {
 		return "", err
 	}

@@ -204,8 +204,7 @@ func TestStory_9_KillProcesses(t *testing.T) {
 
 // killShop kills the shop while it records grants and issues licenses.
 func killShop(t *testing.T, d *demo, house string) {
-	start, end := demoWindow()
-	terms := fmt.Sprintf(rentalFormat, start, end)
+	terms := rentalTerms(time.Now())
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	acked, tried := map[string]bool{}, 0
@@ -306,9 +305,8 @@ func (d *demo) checkFetched(t *testing.T, id ident.Content, acked []string, hous
 
 // killHomeFetch kills the home server and its module while it fetches.
 func killHomeFetch(t *testing.T, d *demo, house string) {
-	start, end := demoWindow()
 	for range 8 {
-		if _, err := d.must(t.Context(), d.grant(house, rented, fmt.Sprintf(rentalFormat, start, end))...); err != nil {
+		if _, err := d.must(t.Context(), d.grant(house, rented, rentalTerms(time.Now()))...); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -115,12 +115,13 @@ func TestSetup_FirstRunInBothBrowsers(t *testing.T) {
 
 // packOne packs one film for the shop, and offers it.
 func (d *demo) packOne(ctx context.Context) error {
-	if err := d.packTitles(ctx, d.titles("", "")[:1]); err != nil {
+	titles := demoTitles(time.Now())[:1]
+	if err := d.packTitles(ctx, titles); err != nil {
 		return err
 	}
 	_, err := d.must(ctx, "issuer", "content", "add", "--dir", d.path("shop"), "--keys", filepath.Join(d.packed(bought), "keys.lkd"))
 	if err == nil {
-		_, err = d.must(ctx, "issuer", "offer", "add", "film", "--dir", d.path("shop"), "--content", string(bought), "--terms", purchase, "--name", "The film")
+		_, err = d.must(ctx, "issuer", "offer", "add", "film", "--dir", d.path("shop"), "--content", string(bought), "--terms", titles[0].terms, "--name", "The film")
 	}
 	return err
 }
