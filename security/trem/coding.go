@@ -65,7 +65,11 @@ func readList[T any](from *wire.Items, each func(*T, *wire.Items)) []T {
 
 // AppendCBOR appends the map of its fields. It never returns an error.
 func (e Event) AppendCBOR(b []byte) ([]byte, error) {
-	b = wire.AppendUint(append(wire.AppendMap(b, 16), 1), uint64(e.Kind))
+	pairs := 16
+	if e.Member {
+		pairs++
+	}
+	b = wire.AppendUint(append(wire.AppendMap(b, pairs), 1), uint64(e.Kind))
 	b = wire.AppendUint(append(b, 2), e.Handle)
 	b = wire.AppendBytes(append(b, 3), e.Peer[:])
 	b = wire.AppendBytes(append(b, 4), e.Request[:])
@@ -80,12 +84,16 @@ func (e Event) AppendCBOR(b []byte) ([]byte, error) {
 	b = wire.AppendInt(append(b, 13), e.RetryMS)
 	b = wire.AppendText(append(b, 14), e.Text)
 	b = wire.AppendBytes(append(b, 15), e.Body)
-	return wire.AppendUint(append(b, 16), e.Generation), nil
+	b = wire.AppendUint(append(b, 16), e.Generation)
+	if e.Member {
+		b = wire.AppendBool(append(b, 17), true)
+	}
+	return b, nil
 }
 
 // ReadCBOR reads what AppendCBOR appends.
 func (e *Event) ReadCBOR(from *wire.Items) {
-	r := from.Pairs(16)
+	r := from.Pairs(17)
 	r.Need(1)
 	e.Kind = EventKind(r.Uint(math.MaxUint8)) //nolint:gosec // bounded
 	r.Need(2)
@@ -118,6 +126,9 @@ func (e *Event) ReadCBOR(from *wire.Items) {
 	e.Body = bytes.Clone(r.OptionalBytes())
 	r.Need(16)
 	e.Generation = r.Uint(math.MaxUint64)
+	if r.Key(17) {
+		e.Member = r.Bool()
+	}
 	from.Done(r)
 }
 
@@ -142,19 +153,27 @@ func (o *Received) ReadCBOR(from *wire.Items) {
 
 // AppendCBOR appends the map of its fields.
 func (t Terms) AppendCBOR(b []byte) ([]byte, error) {
-	b = wire.AppendUint(append(wire.AppendMap(b, 5), 1), t.Handle)
+	pairs := 5
+	if len(t.Roll) > 0 {
+		pairs++
+	}
+	b = wire.AppendUint(append(wire.AppendMap(b, pairs), 1), t.Handle)
 	b, err := t.Info.AppendCBOR(append(b, 2))
 	if err != nil {
 		return nil, err
 	}
 	b = appendList(append(b, 3), t.Tiers, func(b []byte, n *uint64) []byte { return wire.AppendUint(b, *n) })
 	b = wire.AppendUint(append(b, 4), t.Seq)
-	return wire.AppendUint(append(b, 5), t.Plays), nil
+	b = wire.AppendUint(append(b, 5), t.Plays)
+	if len(t.Roll) > 0 {
+		b = wire.AppendBytes(append(b, 6), t.Roll)
+	}
+	return b, nil
 }
 
 // ReadCBOR reads what AppendCBOR appends.
 func (t *Terms) ReadCBOR(from *wire.Items) {
-	r := from.Pairs(5)
+	r := from.Pairs(6)
 	r.Need(1)
 	t.Handle = r.Uint(math.MaxUint64)
 	r.Need(2)
@@ -165,6 +184,9 @@ func (t *Terms) ReadCBOR(from *wire.Items) {
 	t.Seq = r.Uint(math.MaxUint64)
 	r.Need(5)
 	t.Plays = r.Uint(math.MaxUint64)
+	if r.Key(6) {
+		t.Roll = bytes.Clone(r.OptionalBytes())
+	}
 	from.Done(r)
 }
 

@@ -31,6 +31,7 @@ type (
 		Tiers  []uint64   `cbor:"3,keyasint"`
 		Seq    uint64     `cbor:"4,keyasint"`
 		Plays  uint64     `cbor:"5,keyasint"`
+		Roll   []byte     `cbor:"6,keyasint,omitempty"`
 	}
 )
 
@@ -73,6 +74,8 @@ func TestTREM_2_ByHand(t *testing.T) {
 	small := terms()
 	small.Tiers, small.Info.Policy = nil, license.Policy{Other: map[uint64]wire.RawMessage{8: {1}, 101: {0x81, 2}}}
 	small.Info.Subject, small.Info.Keys, small.Info.Parent, small.Info.Sunset, small.Info.Continues, small.Info.StatusURL = license.DeviceSubject(ident.Device{1}), nil, nil, nil, nil, ""
+	asked := terms()
+	asked.Roll = []byte("roll") // a device asks
 	id := ident.Transfer{Src: ident.Device{1}, Dst: ident.Device{2}, Incarnation: ident.Incarnation{3}, Seq: 4}
 	for _, m := range []struct {
 		own    any
@@ -82,12 +85,13 @@ func TestTREM_2_ByHand(t *testing.T) {
 		{SLTPMessage{Bytes: []byte{1}}, both[SLTPMessage, taggedMessage], taggedMessage{Bytes: []byte{1}}},
 		{terms(), both[Terms, taggedTerms], nil},
 		{small, both[Terms, taggedTerms], nil},
+		{asked, both[Terms, taggedTerms], nil},
 		{Prepared{Sealed: []byte{1}, Transfer: id}, both[Prepared, taggedPrepared], taggedPrepared{Sealed: []byte{1}, Transfer: id}},
 		{Release{Handle: 1 << 33, Sealed: []byte{2}}, both[Release, taggedRelease], taggedRelease{Handle: 1 << 33, Sealed: []byte{2}}},
 		{Received{}, both[Received, taggedReceived], taggedReceived{}},
 		{SLTPMessages{{CID: []byte{1}, Bytes: []byte{2}}, {}}, both[SLTPMessages, []taggedMessage], []taggedMessage{{CID: []byte{1}, Bytes: []byte{2}}, {}}},
 		{
-			Received{Messages: []SLTPMessage{{CID: make([]byte, 8)}}, Events: []Event{{Kind: EventRequest, Content: "film", Transfer: id, RetryMS: -5, Installed: true, Text: "ä", Body: []byte{}, Generation: 3}, {}}},
+			Received{Messages: []SLTPMessage{{CID: make([]byte, 8)}}, Events: []Event{{Kind: EventRequest, Content: "film", Transfer: id, RetryMS: -5, Installed: true, Text: "ä", Body: []byte{}, Generation: 3, Member: true}, {}}},
 			both[Received, taggedReceived], nil,
 		},
 		{request{Version: 1, Command: CmdPrepare, Body: wire.RawMessage{0x80}}, both[request, taggedRequest], nil},
