@@ -284,7 +284,7 @@ func waitOf(err error) uint32 {
 		return laterMS
 	}
 	s := (min(max(l.After, 0), 24*time.Hour) + time.Second - 1) / time.Second
-	return uint32(s) * 1000 //nolint:gosec // at most a day
+	return uint32(s) * 1000
 }
 
 // other serves the frames that are no SLTP, each once.

@@ -1,6 +1,7 @@
 package lrp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,6 +23,16 @@ const (
 	MaxBoxBytes = 4 << 20
 	// MaxBoxes is how many addresses have a box.
 	MaxBoxes = 256
+	// MaxMail is how many frames wait in all, and MaxMailBytes their bytes.
+	MaxMail      = 4096
+	MaxMailBytes = 64 << 20
+	// MaxMailFrom is how many frames of one source wait in all boxes, and
+	// MaxFromBytes their bytes: a quarter, so that nobody fills it alone.
+	MaxMailFrom  = MaxMail / 4
+	MaxFromBytes = MaxMailBytes / 4
+	// FullWait is when a frame that found no place may be left again: a box empties
+	// when who it is for comes.
+	FullWait = time.Minute
 )
 
 // Kept is a frame that waits in a mailbox. Its numbers ascend in the order in
@@ -101,6 +112,27 @@ type Mailbox struct {
 	shelf Shelf
 	next  uint64
 	boxes map[Addr][]Kept // ascending by number
+	all   Share
+	from  map[Addr]Share
+}
+
+// Share is how much of a mailbox is taken: frames, and the bytes of their bodies.
+type Share struct{ Frames, Bytes int }
+
+// with is the share after n more or fewer frames like f.
+func (s Share) with(f Frame, n int) Share { return Share{s.Frames + n, s.Bytes + n*len(f.Body)} }
+
+func (s Share) over(frames, bytes int) bool { return s.Frames > frames || s.Bytes > bytes }
+
+// Held is how much waits in all.
+func (m *Mailbox) Held() Share { return m.all }
+
+// count notes that a frame came, 1, or went, -1.
+func (m *Mailbox) count(f Frame, n int) {
+	m.all = m.all.with(f, n)
+	if m.from[f.Src] = m.from[f.Src].with(f, n); m.from[f.Src].Frames == 0 {
+		delete(m.from, f.Src)
+	}
 }
 
 // ErrFull is returned when a box, or a source's share of it, is full.
@@ -109,13 +141,8 @@ var ErrFull = errors.New("lrp: the mailbox is full")
 // NewMailbox returns a mailbox with what its shelf held. Numbers go on above all of
 // these and above the clock in ms, so that a shelf that was lost gives none again.
 func NewMailbox(shelf Shelf, held []Kept, now time.Time) *Mailbox {
-	m := &Mailbox{shelf: shelf, next: uint64(max(now.UnixMilli(), 1)), boxes: map[Addr][]Kept{}}
-	slices.SortFunc(held, func(a, b Kept) int {
-		if a.Number < b.Number {
-			return -1
-		}
-		return 1
-	})
+	m := &Mailbox{shelf: shelf, next: uint64(max(now.UnixMilli(), 1)), boxes: map[Addr][]Kept{}, from: map[Addr]Share{}}
+	slices.SortFunc(held, func(a, b Kept) int { return cmp.Compare(a.Number, b.Number) })
 	for _, k := range held {
 		m.next = max(m.next, k.Number+1)
 		for _, n := range m.add(k) { // a crash came before they were dropped
@@ -131,11 +158,13 @@ func (m *Mailbox) add(k Kept) (out []uint64) {
 	for _, old := range m.boxes[k.Frame.Dst] {
 		if sameTopic(old.Frame, k.Frame) {
 			out = append(out, old.Number)
+			m.count(old.Frame, -1)
 			continue
 		}
 		box = append(box, old)
 	}
 	m.boxes[k.Frame.Dst] = append(box, k)
+	m.count(k.Frame, 1)
 	return out
 }
 
@@ -151,22 +180,13 @@ func (k Kept) over(now time.Time) bool {
 // Put keeps a frame for its destination. It is durable when Put returns nil.
 func (m *Mailbox) Put(f Frame, mark uint64, now time.Time) (Kept, error) {
 	m.sweep(f.Dst, now)
-	box, known := m.boxes[f.Dst]
-	if !known && len(m.boxes) >= MaxBoxes {
-		return Kept{}, fmt.Errorf("%w: %d have a box", ErrFull, MaxBoxes)
+	err := m.room(f)
+	if err != nil {
+		m.Sweep(now) // what nobody came for, in other boxes
+		err = m.room(f)
 	}
-	count, size, own, ownSize := 1, len(f.Body), 1, len(f.Body)
-	for _, old := range box {
-		if sameTopic(old.Frame, f) {
-			continue
-		}
-		count, size = count+1, size+len(old.Frame.Body)
-		if old.Frame.Src == f.Src {
-			own, ownSize = own+1, ownSize+len(old.Frame.Body)
-		}
-	}
-	if count > MaxMailBox || size > MaxBoxBytes || own > MaxMailSource || ownSize > MaxSourceBytes {
-		return Kept{}, ErrFull
+	if err != nil {
+		return Kept{}, err
 	}
 	k := Kept{Number: m.next, At: now.UnixMilli(), Mark: mark, Frame: f}
 	record, err := k.Encode()
@@ -183,6 +203,68 @@ func (m *Mailbox) Put(f Frame, mark uint64, now time.Time) (Kept, error) {
 	return k, nil
 }
 
+// room reports which limit a frame would exceed, if it does.
+func (m *Mailbox) room(f Frame) error {
+	box, known := m.boxes[f.Dst]
+	if !known && len(m.boxes) >= MaxBoxes {
+		return fmt.Errorf("%w: %d have a box", ErrFull, MaxBoxes)
+	}
+	all, from := m.all.with(f, 1), m.from[f.Src].with(f, 1)
+	in, own := Share{}.with(f, 1), Share{}.with(f, 1)
+	for _, old := range box {
+		if sameTopic(old.Frame, f) { // it makes room
+			all, from = all.with(old.Frame, -1), from.with(old.Frame, -1)
+			continue
+		}
+		in = in.with(old.Frame, 1)
+		if old.Frame.Src == f.Src {
+			own = own.with(old.Frame, 1)
+		}
+	}
+	switch {
+	case own.over(MaxMailSource, MaxSourceBytes):
+		return fmt.Errorf("%w: of this source for this box", ErrFull)
+	case in.over(MaxMailBox, MaxBoxBytes):
+		return fmt.Errorf("%w: this box", ErrFull)
+	case from.over(MaxMailFrom, MaxFromBytes):
+		return fmt.Errorf("%w: of this source in all", ErrFull)
+	case all.over(MaxMail, MaxMailBytes):
+		return fmt.Errorf("%w: in all", ErrFull)
+	}
+	return nil
+}
+
+// Among are the frames that wait for any of some addresses, with numbers above after,
+// oldest first.
+func (m *Mailbox) Among(dst []Addr, after uint64, now time.Time) (out []Kept) {
+	for _, d := range dst {
+		out = append(out, m.For(d, after, now)...)
+	}
+	slices.SortFunc(out, func(a, b Kept) int { return cmp.Compare(a.Number, b.Number) })
+	return out
+}
+
+// Taken drops what an address has taken: its frames with numbers up to one.
+func (m *Mailbox) Taken(dst Addr, upTo uint64) {
+	m.drop(dst, func(k Kept) bool { return k.Number <= upTo })
+}
+
+// drop takes frames out of a box.
+func (m *Mailbox) drop(dst Addr, over func(Kept) bool) {
+	box := m.boxes[dst][:0:0]
+	for _, k := range m.boxes[dst] {
+		if over(k) {
+			_ = m.shelf.Drop(k.Number) // after a crash it is dropped again, or fetched again
+			m.count(k.Frame, -1)
+			continue
+		}
+		box = append(box, k)
+	}
+	if m.boxes[dst] = box; len(box) == 0 {
+		delete(m.boxes, dst)
+	}
+}
+
 // For are the frames that wait for an address with a number above after, oldest
 // first. They stay until they lapse, another takes their place, or Forget.
 func (m *Mailbox) For(dst Addr, after uint64, now time.Time) (out []Kept) {
@@ -197,10 +279,7 @@ func (m *Mailbox) For(dst Addr, after uint64, now time.Time) (out []Kept) {
 
 // Forget empties a box, as of a member that was put out.
 func (m *Mailbox) Forget(dst Addr) {
-	for _, k := range m.boxes[dst] {
-		_ = m.shelf.Drop(k.Number) // it lapses by itself
-	}
-	delete(m.boxes, dst)
+	m.drop(dst, func(Kept) bool { return true })
 }
 
 // Sweep drops what has lapsed in all boxes.
@@ -211,15 +290,5 @@ func (m *Mailbox) Sweep(now time.Time) {
 }
 
 func (m *Mailbox) sweep(dst Addr, now time.Time) {
-	box := m.boxes[dst][:0:0]
-	for _, k := range m.boxes[dst] {
-		if k.over(now) {
-			_ = m.shelf.Drop(k.Number) // it is dropped again at the next start
-			continue
-		}
-		box = append(box, k)
-	}
-	if m.boxes[dst] = box; len(box) == 0 {
-		delete(m.boxes, dst)
-	}
+	m.drop(dst, func(k Kept) bool { return k.over(now) })
 }

@@ -130,6 +130,57 @@ func TestMailbox_Spec7_Limits(t *testing.T) {
 	}
 }
 
+// A mailbox is bounded in all, too, and one source has a quarter of it at most: it
+// cannot keep others out. What is taken makes room.
+func TestMailbox_Spec7_LimitsInAll(t *testing.T) {
+	for name, tc := range map[string]struct{ body, box, source int }{
+		"frames": {1, lrp.MaxMailSource, lrp.MaxMailFrom}, "bytes": {lrp.MaxBody, lrp.MaxSourceBytes / lrp.MaxBody, lrp.MaxFromBytes / lrp.MaxBody},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := lrp.NewMailbox(newShelf(), nil, start)
+			fill := func(src lrp.Addr, n int) (frames []lrp.Frame) {
+				t.Helper()
+				for i := range n {
+					f := mailFrame(src, lrp.Addr{2, byte(i / tc.box), src[1] / 8}, byte(i%tc.box), tc.body, start)
+					put(t, m, f, start)
+					frames = append(frames, f)
+				}
+				return frames
+			}
+			first := fill(lrp.Addr{1, 0}, tc.source)
+			more := mailFrame(lrp.Addr{1, 0}, lrp.Addr{3}, 1, 1, start)
+			if _, err := m.Put(more, 0, start); !errors.Is(err, lrp.ErrFull) {
+				t.Errorf("frame %d of one source, in another's box: %v", tc.source+1, err)
+			}
+			for n := range byte(3) {
+				fill(lrp.Addr{1, n + 1}, tc.source)
+			}
+			if got, want := m.Held(), (lrp.Share{Frames: 4 * tc.source, Bytes: 4 * tc.source * tc.body}); got != want {
+				t.Errorf("%+v wait, want %+v", got, want)
+			}
+			other := mailFrame(lrp.Addr{1, 9}, lrp.Addr{3}, 1, 1, start)
+			if _, err := m.Put(other, 0, start); !errors.Is(err, lrp.ErrFull) {
+				t.Errorf("frame %d in all: %v", 4*tc.source+1, err)
+			}
+			again := first[0]
+			again.Seq++
+			put(t, m, again, start) // it takes its own place
+			taken := m.For(again.Dst, 0, start)
+			m.Taken(again.Dst, taken[len(taken)-1].Number)
+			if got := m.For(again.Dst, 0, start); len(got) != 0 || len(taken) == 0 {
+				t.Errorf("%d wait of %d that were taken", len(got), len(taken))
+			}
+			put(t, m, other, start)
+			later := start.Add(lrp.MailLife + time.Second)
+			other.Expires, other.Tx = later.Add(time.Hour).UnixMilli(), lrp.NewTx()
+			k := put(t, m, other, later) // all the rest has lapsed
+			if m.Sweep(later); m.Held() != (lrp.Share{Frames: 1, Bytes: 1}) || k.Frame.Dst != other.Dst {
+				t.Errorf("%+v wait after all lapsed, want one", m.Held())
+			}
+		})
+	}
+}
+
 func TestMailbox_Spec7_WhatIsNotDurableIsNotKept(t *testing.T) {
 	s := newShelf()
 	m := lrp.NewMailbox(s, nil, start)
@@ -186,8 +237,8 @@ func TestMailbox_Spec7_Property(t *testing.T) {
 					}
 				}
 			}
-			if total != len(s.kept) {
-				t.Fatalf("%d wait, %d are on the shelf", total, len(s.kept))
+			if total != len(s.kept) || m.Held().Frames != total {
+				t.Fatalf("%d wait, %d are on the shelf, %+v counted", total, len(s.kept), m.Held())
 			}
 		}
 	})

@@ -62,6 +62,8 @@ type deviceConfig struct {
 	Sent map[string]time.Time `json:"sent,omitzero"` // topic of a letter, when it was last sent
 	Left [][]byte             `json:"left,omitzero"` // frames that were left in a folder and have no answer yet
 	Asks [][]byte             `json:"asks,omitzero"` // likewise, questions for the revocation state
+
+	Relays map[string]uint64 `json:"relays,omitzero"` // likewise Read, of the mailboxes of relays, by their addresses
 }
 
 // device is an open device folder with its running module.

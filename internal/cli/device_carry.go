@@ -15,28 +15,32 @@ import (
 )
 
 func newDeviceCarryCmd(env *Env, dir *string) *cobra.Command {
-	var folder string
+	var folder, relay string
 	cmd := &cobra.Command{
 		Use:   "carry",
-		Short: "Exchange letters with the house by a folder, such as on a stick",
+		Short: "Exchange letters with the house by a folder, such as on a stick, or by a relay's mailbox",
 		Long: `For a device without a network, such as a car. It takes the letters that the house has
 put into the folder, and leaves there what it has to say: what was moved or lent to it
 arrives, and what it gives goes out. It also asks for the safety list (what is revoked)
 when the house has a newer one. Then the stick goes to the house
 (lares home serve --folder), and comes back hours or days later. A stick that is pulled
-out in the middle is put in again; nothing is lost or done twice.`,
+out in the middle is put in again; nothing is lost or done twice.
+
+With --relay the letters go by the mailbox of a relay (lares relay serve --mail): the
+house, or another device, takes them there when it comes, and nobody waits for anybody.`,
 		Example: `  lares device carry --folder /media/stick/lares
-  lares device carry --folder /media/stick/lares --json`,
+  lares device carry --folder /media/stick/lares --json
+  lares device carry --relay https://relay.example:7711#de78fa472c2a14f98ad92c4ae0819a00`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withDevice(env, *dir, func(d *device) error {
-				got, err := d.carry(cmd.Context(), env, folder)
+				got, err := d.carryBy(cmd.Context(), env, folder, relay)
 				if err != nil {
 					return err
 				}
 				return env.print(cmd, got, func(w io.Writer) error {
 					p := printer{w: w}
-					p.line("%d letters taken, %d left for the house.", got.Taken, got.Left)
+					p.line("%d letters taken, %d left.", got.Taken, got.Left)
 					if got.Epoch > 0 {
 						p.line("The safety list is of epoch %d now.", got.Epoch)
 					}
@@ -45,9 +49,26 @@ out in the middle is put in again; nothing is lost or done twice.`,
 			})
 		},
 	}
-	cmd.Flags().StringVar(&folder, "folder", "", "the folder (required)")
-	_ = cmd.MarkFlagRequired("folder")
+	cmd.Flags().StringVar(&folder, "folder", "", "the folder")
+	cmd.Flags().StringVar(&relay, "relay", "", "the relay, as it prints itself: URL#ADDRESS")
+	cmd.MarkFlagsOneRequired("folder", "relay")
+	cmd.MarkFlagsMutuallyExclusive("folder", "relay")
 	return cmd
+}
+
+// carryBy exchanges letters by the folder, or else by the relay.
+func (d *device) carryBy(ctx context.Context, env *Env, folder, relay string) (carried, error) {
+	if d.cfg.Home == "" {
+		return carried{}, errors.New("this device belongs to no house yet: lares device pair")
+	}
+	if relay == "" {
+		return d.carry(ctx, env, folder)
+	}
+	at, err := parseMailRelay(relay)
+	if err != nil {
+		return carried{}, err
+	}
+	return d.carryRelay(ctx, env, at)
 }
 
 // carried is what `device carry --json` prints.
@@ -62,9 +83,6 @@ type carried struct {
 const maxLeft = 256
 
 func (d *device) carry(ctx context.Context, env *Env, folder string) (out carried, err error) {
-	if d.cfg.Home == "" {
-		return out, errors.New("this device belongs to no house yet: lares device pair")
-	}
 	st, err := d.trem.Status(ctx)
 	if err != nil {
 		return out, err
@@ -84,20 +102,92 @@ func (d *device) carry(ctx context.Context, env *Env, folder string) (out carrie
 	if out.Taken += n; err != nil {
 		return out, away(err)
 	}
+	out.Left, err = d.leaveLetters(ctx, env, append(letters, more...), func(l trem.Letter) error {
+		f, err := d.letterFrame(env, st.Device, l)
+		if err == nil {
+			err = c.Leave(ctx, f)
+		}
+		if err != nil {
+			return away(err)
+		}
+		return d.awaits(f)
+	})
+	return out, err
+}
+
+// leaveLetters leaves what is to be said now, and what was not answered for a day.
+func (d *device) leaveLetters(ctx context.Context, env *Env, letters []trem.Letter, leave func(trem.Letter) error) (n int, err error) {
 	got, err := d.trem.Letters(ctx)
 	if err != nil {
-		return out, err
+		return 0, err
 	}
-	for _, l := range append(append(letters, more...), got.Letters...) {
+	for _, l := range append(letters, got.Letters...) {
 		if l.Again && env.Now().Sub(d.cfg.Sent[topicOf(l)]) < resendAfter {
 			continue
 		}
-		if err := d.leaveLetter(ctx, env, c, st.Device, l); err != nil {
-			return out, away(err)
+		if err := leave(l); err != nil {
+			return n, errors.Join(err, d.save())
 		}
-		out.Left++
+		if d.cfg.Sent == nil || len(d.cfg.Sent) >= maxSent {
+			d.cfg.Sent = map[string]time.Time{}
+		}
+		d.cfg.Sent[topicOf(l)] = env.Now().UTC().Truncate(time.Second)
+		n++
+		if err := d.save(); err != nil {
+			return n, err
+		}
 	}
-	return out, d.save()
+	return n, d.save()
+}
+
+// maxRelays bounds the relays whose mailboxes are remembered. Source: local.
+const maxRelays = 16
+
+// carryRelay exchanges letters by a relay's mailbox.
+func (d *device) carryRelay(ctx context.Context, env *Env, at mailRelay) (out carried, err error) {
+	st, err := d.trem.Status(ctx)
+	if err != nil {
+		return out, err
+	}
+	c, err := at.client(introduction(d.trem, st.Device, ident.Device(at.addr)), d.cfg.CA, time.Now)
+	if err != nil {
+		return out, err
+	}
+	name := at.addr.String()
+	if _, known := d.cfg.Relays[name]; d.cfg.Relays == nil || !known && len(d.cfg.Relays) >= maxRelays {
+		d.cfg.Relays = map[string]uint64{}
+	}
+	var letters []trem.Letter
+	for {
+		read := d.cfg.Relays[name]
+		kept, err := c.Fetch(ctx, read)
+		if err != nil {
+			return out, relayWords(at.addr, err)
+		}
+		n, more, err := d.takeKept(ctx, kept, &read)
+		out.Taken, letters = out.Taken+n, append(letters, more...)
+		if err != nil {
+			return out, err
+		}
+		if read == d.cfg.Relays[name] { // nothing more, or what cannot be judged yet
+			break
+		}
+		d.cfg.Relays[name] = read
+		if err := d.save(); err != nil {
+			return out, err
+		}
+	}
+	out.Left, err = d.leaveLetters(ctx, env, letters, func(l trem.Letter) error {
+		f, err := d.letterFrame(env, st.Device, l)
+		if err == nil {
+			err = leave(ctx, c, f)
+		}
+		if err != nil {
+			return relayWords(f.Dst, err)
+		}
+		return nil
+	})
+	return out, err
 }
 
 // away says what a folder that is not there means.
@@ -154,10 +244,23 @@ func (d *device) takeMail(ctx context.Context, c *file.Client, self ident.Device
 	if err != nil {
 		return 0, nil, err
 	}
+	n, letters, err = d.takeKept(ctx, kept, &d.cfg.Read)
+	if err != nil {
+		return n, letters, err
+	}
+	return n, letters, d.save()
+}
+
+// takeKept gives letters that waited to the module, and notes up to which number all
+// are taken.
+func (d *device) takeKept(ctx context.Context, kept []lrp.Kept, read *uint64) (n int, letters []trem.Letter, err error) {
 	waits := false
 	for _, k := range kept {
 		m, err := lrp.ParseSLTP(k.Frame.Body)
 		if err != nil || m.CID != nil || !trem.IsLetter(m.Message) {
+			if !waits {
+				*read = k.Number // nobody here reads it
+			}
 			continue
 		}
 		got, err := d.trem.Post(ctx, m.Message)
@@ -169,37 +272,31 @@ func (d *device) takeMail(ctx context.Context, c *file.Client, self ident.Device
 			return n, letters, err
 		}
 		if n++; !waits {
-			d.cfg.Read = k.Number
+			*read = k.Number
 		}
 		letters = append(letters, got.Letters...)
 	}
-	return n, letters, d.save()
+	return n, letters, nil
 }
 
-// leaveLetter leaves one letter, and notes that an answer is to come.
-func (d *device) leaveLetter(ctx context.Context, env *Env, c *file.Client, self ident.Device, l trem.Letter) error {
+// letterFrame is a letter as a frame.
+func (d *device) letterFrame(env *Env, self ident.Device, l trem.Letter) (lrp.Frame, error) {
 	body, err := lrp.SLTP{Message: l.Bytes}.Encode()
-	if err != nil {
-		return err
-	}
 	now := env.Now()
-	f := lrp.Frame{
+	return lrp.Frame{
 		Version: lrp.Version, Type: lrp.TypeSLTP, Dst: lrp.Addr(l.To), Src: lrp.Addr(self), Tx: lrp.Tx(l.Topic),
 		Seq: uint64(now.UnixMilli()), Expires: now.Add(letterLife).UnixMilli(), Body: body,
-	}
-	if err := c.Leave(ctx, f); err != nil {
-		return err
-	}
+	}, err
+}
+
+// awaits notes that an answer to a frame is to come by the folder.
+func (d *device) awaits(f lrp.Frame) error {
 	raw, err := f.Encode()
 	if err != nil {
 		return err
 	}
-	if d.cfg.Sent == nil || len(d.cfg.Sent) >= maxSent {
-		d.cfg.Sent = map[string]time.Time{}
-	}
-	d.cfg.Sent[topicOf(l)] = now.UTC().Truncate(time.Second)
 	if len(d.cfg.Left) < maxLeft {
 		d.cfg.Left = append(d.cfg.Left, raw)
 	}
-	return d.save()
+	return nil
 }

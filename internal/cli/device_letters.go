@@ -170,14 +170,11 @@ const letterLife = home.MailLife
 // send gives a letter to the house, for itself or for a member, and takes what
 // it answers.
 func (p *post) send(ctx context.Context, l trem.Letter) (events []trem.Event, err error) {
-	body, err := lrp.SLTP{Message: l.Bytes}.Encode()
+	f, err := p.d.letterFrame(p.env, p.self, l)
 	if err != nil {
 		return nil, err
 	}
-	answers, err := p.link.Exchange(ctx, lrp.Frame{
-		Version: lrp.Version, Type: lrp.TypeSLTP, Dst: lrp.Addr(l.To), Src: lrp.Addr(p.self), Tx: lrp.Tx(l.Topic),
-		Seq: uint64(p.env.Now().UnixMilli()), Expires: p.env.Now().Add(letterLife).UnixMilli(), Body: body,
-	})
+	answers, err := p.link.Exchange(ctx, f)
 	if err != nil {
 		return nil, later("the house does not answer: %w", err)
 	}

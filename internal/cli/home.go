@@ -92,6 +92,7 @@ type homeFlags struct {
 	announce        bool
 	folder          string
 	mirrors         []string
+	relay           string
 }
 
 func newHomeServeCmd(env *Env, dir *string) *cobra.Command {
@@ -120,6 +121,7 @@ browsers play protected films on localhost or over HTTPS only.`,
 	cmd.Flags().StringVar(&f.ca, "ca", "", "URL of the certification authority; default: that of the invitation with which the house was begun on its pages; without one nothing new is learned")
 	cmd.Flags().BoolVar(&f.announce, "announce", true, "let devices of the network find the house (DNS-SD); it says no name and no title. Never when the house is served on this machine only")
 	cmd.Flags().StringVar(&f.folder, "folder", "", "a folder, as on a stick, by which devices without a network exchange letters (lares device carry); it may come and go")
+	cmd.Flags().StringVar(&f.relay, "relay", "", "a relay with a mailbox, as it prints itself (URL#ADDRESS), by which devices that do not reach the house exchange letters (lares device carry --relay)")
 	cmd.Flags().StringSliceVar(&f.mirrors, "mirror", nil, "address of a server that has packed titles, too, each in a folder of its ID; devices download from there first")
 	cmd.Flags().StringSliceVar(&f.hosts, "host", nil, "further host names of the pages, for a proxy on this machine")
 	return cmd

@@ -54,6 +54,11 @@ func serveHome(ctx context.Context, env *Env, f homeFlags) (err error) {
 			return usage("--mirror %q is no address of a server, such as http://nas.local/films", m)
 		}
 	}
+	if f.relay != "" {
+		if _, err := parseMailRelay(f.relay); err != nil {
+			return err
+		}
+	}
 	s := &homeServer{homeFlags: f, env: env, log: slog.New(slog.NewTextHandler(env.Stderr, nil)), open: make(chan *home.Home, 1)}
 	if s.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", f.listen); err != nil {
 		return fmt.Errorf("serve the house: %w", err)
@@ -178,10 +183,20 @@ func (s *homeServer) serve(ctx context.Context, cancel func(), ready func()) err
 
 // live does what a house does by itself, until ctx ends.
 func (s *homeServer) live(ctx context.Context, h *home.Home) error {
+	var v *visits
+	if s.relay != "" {
+		var err error
+		if v, err = newVisits(ctx, s, h); err != nil {
+			return err
+		}
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.Run(gctx) })
 	if s.announce {
 		g.Go(func() error { announceHome(gctx, s.listener.Addr(), s.module, s.log); return nil })
+	}
+	if v != nil {
+		g.Go(func() error { v.run(gctx); return nil })
 	}
 	if s.folder != "" {
 		g.Go(func() error { sweepFolder(gctx, s.folder, h, s.module, s.env.Now, s.log); return nil })

@@ -150,7 +150,7 @@ func (h *house) again(name string) error {
 	args := make([]string, 0, len(p.args))
 	for i, a := range p.args {
 		if i > 0 && p.args[i-1] == "--listen" {
-			a = strings.TrimPrefix(p.url, "http://")
+			a, _, _ = strings.Cut(strings.TrimPrefix(p.url, "http://"), "#")
 		}
 		args = append(args, a)
 	}

@@ -2,11 +2,7 @@ package cli
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,7 +28,8 @@ import (
 
 type relayFlags struct {
 	listen, upstream, unix, upstreamUnix string
-	upstreamCA                           string
+	upstreamCA, mail                     string
+	boxes                                []string
 	cert, key                            string
 	routes                               []string
 }
@@ -52,11 +49,15 @@ func newRelayServeCmd(env *Env) *cobra.Command {
 		Use:   "serve",
 		Short: "Carry what devices and their house say to each other; the first line printed is its URL",
 		Long: `Stand between a house and devices that do not reach it: in another part of the
-network, behind a gateway, in a car's own network. A relay has no secure player, no key
-of anybody and no folder. It carries frames one hop further, opens none, and keeps
-nothing: what it cannot pass on is said again by who wanted it. Devices pair, get and
-play with the relay's address in the place of the house's. Relays may stand in a row;
-a frame crosses at most 8 hops.
+network, behind a gateway, in a car's own network. A relay has no secure player and no
+key of anybody. It carries frames one hop further, and opens none: what it cannot pass
+on is said again by who wanted it. Devices pair, get and play with the relay's address
+in the place of the house's. Relays may stand in a row; a frame crosses at most 8 hops.
+
+With --mail it also keeps frames for those who are away, in that folder, for a week at
+most: a house (lares home serve --relay) and devices (lares device carry --relay) that
+are never awake together leave letters for each other there. Who has a box, --box says:
+nobody else leaves or takes anything, and each proves that it is who it says.
 
 With a certificate it serves TLS (HTTP/2 and 1.1) and HTTP on its one address, as a
 house does. One of the household's CA (lares home certify) is for devices that know the
@@ -66,19 +67,21 @@ GET /metrics counts what was carried, on this machine only; it names nobody.`,
 		Example: `  lares relay serve --listen :7711 --upstream http://192.168.1.10:7710
   lares relay serve --listen 127.0.0.1:7712 --upstream http://127.0.0.1:7711   # a second one in a row
   lares relay serve --listen :7711 --upstream https://192.168.1.10:7710 --upstream-ca ca.pem --tls-cert cert.pem --tls-key key.pem
+  lares relay serve --listen :7711 --mail ./mail --box 0b0321d4289d9c3bb97c5e98a9fe1b04 --box bb6b90b851951a943223ff2f8dbc9443
   lares relay serve --unix /run/lares/relay.sock --upstream http://127.0.0.1:7710
   lares relay serve --upstream http://127.0.0.1:7711 --upstream-unix /run/lares/relay.sock`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.serve(cmd.Context(), env) },
 	}
 	cmd.Flags().StringVar(&f.listen, "listen", "127.0.0.1:7711", "address to serve on")
-	cmd.Flags().StringVar(&f.upstream, "upstream", "", "URL of the house, or of the next relay before it (required)")
+	cmd.Flags().StringVar(&f.upstream, "upstream", "", "URL of the house, or of the next relay before it")
 	cmd.Flags().StringVar(&f.unix, "unix", "", "socket in the file system by which programs of this machine hand frames in, too")
 	cmd.Flags().StringVar(&f.upstreamUnix, "upstream-unix", "", "socket of a relay on this machine by which frames go on; all else goes to --upstream")
 	cmd.Flags().StringArrayVar(&f.routes, "route", nil, "ADDRESS=URL: another way for frames to one address; may be repeated")
 	cmd.Flags().StringVar(&f.upstreamCA, "upstream-ca", "", "file with the household's CA (lares home certify): what is reached by https has a certificate of it; default: one that the world knows")
 	cmd.Flags().StringVar(&f.cert, "tls-cert", "", "PEM file of certificates, leaf first: serve TLS, too")
 	cmd.Flags().StringVar(&f.key, "tls-key", "", "PEM file (0600) of their key")
-	_ = cmd.MarkFlagRequired("upstream")
+	cmd.Flags().StringVar(&f.mail, "mail", "", "folder for frames that wait for those who are away; the URL printed then ends with the relay's address")
+	cmd.Flags().StringArrayVar(&f.boxes, "box", nil, "ADDRESS of a house's or device's secure player that leaves and takes frames there; may be repeated")
 	return cmd
 }
 
@@ -97,7 +100,7 @@ func (f *relayFlags) serve(ctx context.Context, env *Env) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, r.up.close()) }()
+	defer func() { err = errors.Join(err, r.close()) }()
 	handler, err := r.handler(f.upstream)
 	if err != nil {
 		return err
@@ -114,7 +117,7 @@ func (f *relayFlags) serve(ctx context.Context, env *Env) (err error) {
 		if err != nil {
 			return err
 		}
-		g.Go(func() error { return (&unix.Server{Frames: r.frames}).Serve(gctx, socket) })
+		g.Go(func() error { return (&unix.Server{Frames: r.frames, Wait: r.waiting()}).Serve(gctx, socket) })
 	}
 	var secret *tls.Config
 	if f.cert != "" {
@@ -123,7 +126,15 @@ func (f *relayFlags) serve(ctx context.Context, env *Env) (err error) {
 	}
 	serveIn(gctx, g, srv, listener, secret, "relay")
 	log.LogAttrs(ctx, slog.LevelInfo, "relay serves", slog.Any("address", r.relay.Self))
-	fmt.Fprintln(env.Stdout, "http://"+reachable(listener.Addr()))
+	name := ""
+	if r.mail != nil {
+		g.Go(func() error { r.mail.run(gctx); return nil })
+		name = "#" + r.relay.Self.String()
+		if r.mail.stray > 0 {
+			log.LogAttrs(ctx, slog.LevelWarn, "files in the mailbox that are no frames are left where they are", slog.Int("files", r.mail.stray))
+		}
+	}
+	fmt.Fprintln(env.Stdout, "http://"+reachable(listener.Addr())+name)
 	return g.Wait()
 }
 
@@ -151,25 +162,17 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	return l, nil
 }
 
-// newCarrier makes the relay of the flags: its address is of a key that nobody keeps.
+// newCarrier makes the relay of the flags.
 func newCarrier(f *relayFlags, now func() time.Time) (*carrier, error) {
-	if _, err := upstreamURL(f.upstream); err != nil {
+	if err := f.check(); err != nil {
 		return nil, err
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("make the relay's address: %w", err)
-	}
-	spki, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		return nil, fmt.Errorf("make the relay's address: %w", err)
 	}
 	tr, err := houseTransport(f.upstreamCA)
 	if err != nil {
 		return nil, err
 	}
 	r := &carrier{now: now, room: make(chan struct{}, maxCarried), up: newWays(tr)}
-	r.relay = lrp.Relay{Self: lrp.AddrOf(spki), Default: lrp.Next(f.upstream)}
+	r.relay.Default = lrp.Next(f.upstream)
 	if f.upstreamUnix != "" {
 		r.relay.Default = unixWay + lrp.Next(f.upstreamUnix)
 	}
@@ -188,7 +191,43 @@ func newCarrier(f *relayFlags, now func() time.Time) (*carrier, error) {
 			return nil, err
 		}
 	}
-	return r, nil
+	return r, f.openMail(r)
+}
+
+// check reports flags that do not go together.
+func (f *relayFlags) check() error {
+	switch {
+	case f.upstream == "" && f.mail == "":
+		return usage("a relay needs --upstream, a house or another relay that it passes things on to, or --mail, a folder where it keeps them")
+	case f.upstream == "" && f.upstreamUnix != "":
+		return usage("--upstream-unix needs --upstream, for all that are no frames")
+	case (f.mail == "") != (len(f.boxes) == 0):
+		return usage("--mail and --box go together: the folder, and whose frames it keeps")
+	case len(f.boxes) > lrp.MaxBoxes:
+		return usage("--box: at most %d", lrp.MaxBoxes)
+	case f.upstream == "":
+		return nil
+	}
+	_, err := upstreamURL(f.upstream)
+	return err
+}
+
+// openMail gives the relay its mailbox, if it is to have one, and its address.
+func (f *relayFlags) openMail(r *carrier) (err error) {
+	if f.mail == "" {
+		r.relay.Self, err = newAddress()
+		return err
+	}
+	var boxes []lrp.Addr
+	for _, s := range f.boxes {
+		a, err := parseAddr(s)
+		if err != nil {
+			return usage("--box %q: %v, such as lares trem status prints", s, err)
+		}
+		boxes = append(boxes, a)
+	}
+	r.mail, r.relay.Self, err = openRelayMail(f.mail, boxes, r.now)
+	return err
 }
 
 func parseAddr(s string) (a lrp.Addr, err error) {
@@ -228,6 +267,15 @@ func passed() []string {
 
 // handler serves the relay over HTTP.
 func (r *carrier) handler(upstream string) (http.Handler, error) {
+	mux := http.NewServeMux()
+	frames := &lrphttp.Server{Frames: r.frames, Wait: r.waiting()}
+	mux.Handle("POST "+lrphttp.Path, frames)
+	mux.HandleFunc("GET /metrics", r.metrics)
+	if upstream == "" {
+		mux.Handle("GET "+lrphttp.Path, frames)
+		mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+		return mux, nil
+	}
 	to, err := upstreamURL(upstream)
 	if err != nil {
 		return nil, err
@@ -246,9 +294,12 @@ func (r *carrier) handler(upstream string) (http.Handler, error) {
 			http.Error(w, http.StatusText(http.StatusBadGateway), http.StatusBadGateway)
 		},
 	}
-	mux := http.NewServeMux()
 	for _, path := range passed() {
 		mux.HandleFunc(path, func(w http.ResponseWriter, q *http.Request) {
+			if link, err := lrp.ParseLinkID(q.Header.Get(lrphttp.LinkHeader)); err == nil && q.URL.Path == lrphttp.Path && r.mail != nil && r.mail.proves(link) {
+				frames.ServeHTTP(w, q)
+				return
+			}
 			if hopsOf(q) >= lrp.MaxHops {
 				r.counts.hops.Add(1)
 				http.Error(w, http.StatusText(http.StatusLoopDetected), http.StatusLoopDetected)
@@ -259,8 +310,6 @@ func (r *carrier) handler(upstream string) (http.Handler, error) {
 			proxy.ServeHTTP(w, q)
 		})
 	}
-	mux.Handle("POST "+lrphttp.Path, &lrphttp.Server{Frames: r.frames})
-	mux.HandleFunc("GET /metrics", r.metrics)
 	return mux, nil
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	stdlog "log"
@@ -28,6 +29,7 @@ type carrier struct {
 	now  func() time.Time
 	room chan struct{}
 	up   *ways
+	mail *relayMail // nil: nothing is kept
 
 	mu     sync.Mutex
 	relay  lrp.Relay // guarded by mu
@@ -36,7 +38,36 @@ type carrier struct {
 
 // relayCounts are what a relay says of itself: numbers, and nobody's address.
 type relayCounts struct {
-	frames, answers, requests, lost, full, hops, refused atomic.Uint64
+	frames, answers, requests, lost, full, hops, refused, kept atomic.Uint64
+}
+
+// letters counts what the mailbox made of a frame.
+func (c *relayCounts) letters(answer []lrp.Frame) {
+	e, err := lrp.ParseError(errorIn(answer))
+	switch {
+	case err == nil && e.Code == lrp.CodeFull:
+		c.full.Add(1)
+	case err == nil:
+		c.refused.Add(1)
+	case len(answer) == 1 && answer[0].Type == lrp.TypeAck:
+		c.kept.Add(1)
+	}
+}
+
+// waiting is the way back of a relay with a mailbox; nil: there is none.
+func (r *carrier) waiting() func(context.Context, lrp.LinkID, uint64) ([]lrp.Kept, error) {
+	if r.mail == nil {
+		return nil
+	}
+	return r.mail.wait
+}
+
+func (r *carrier) close() error {
+	err := r.up.close()
+	if r.mail != nil {
+		err = errors.Join(err, r.mail.close())
+	}
+	return err
 }
 
 // frames carries one frame and its answers.
@@ -47,6 +78,12 @@ func (r *carrier) frames(ctx context.Context, by lrp.Arrival, f lrp.Frame) []lrp
 	default:
 		r.counts.full.Add(1)
 		return []lrp.Frame{lrp.ErrorFrame(f, lrp.CodeFull, fullMS)}
+	}
+	if r.mail != nil {
+		if answer, its := r.mail.frame(by, f); its {
+			r.counts.letters(answer)
+			return answer
+		}
 	}
 	r.mu.Lock()
 	step := r.relay.Handle(f, r.now())
@@ -81,9 +118,13 @@ func (r *carrier) metrics(w http.ResponseWriter, q *http.Request) {
 		name string
 		n    *atomic.Uint64
 	}{
-		{"frames", &c.frames}, {"answers", &c.answers}, {"requests", &c.requests}, {"lost", &c.lost}, {"full", &c.full}, {"hop_limit", &c.hops}, {"refused", &c.refused},
+		{"frames", &c.frames}, {"answers", &c.answers}, {"requests", &c.requests}, {"lost", &c.lost}, {"full", &c.full}, {"hop_limit", &c.hops}, {"refused", &c.refused}, {"kept", &c.kept},
 	} {
 		fmt.Fprintf(w, "# TYPE lares_relay_%s_total counter\nlares_relay_%s_total %d\n", m.name, m.name, m.n.Load())
+	}
+	if r.mail != nil {
+		held := r.mail.held()
+		fmt.Fprintf(w, "# TYPE lares_relay_mail_frames gauge\nlares_relay_mail_frames %d\n# TYPE lares_relay_mail_bytes gauge\nlares_relay_mail_bytes %d\n", held.Frames, held.Bytes)
 	}
 }
 

@@ -60,6 +60,18 @@ func (h *Home) FrameBy(ctx context.Context, by lrp.Arrival, f lrp.Frame) []lrp.F
 	})
 }
 
+// FrameLeft serves a frame that waited elsewhere for the house's module, as in a
+// relay's mailbox: who left it is not there. What the module writes to members goes
+// into their boxes; what else answers it is returned. The error is the module's.
+func (h *Home) FrameLeft(ctx context.Context, f lrp.Frame) ([]lrp.Frame, error) {
+	m, ok := letterIn(f)
+	if !ok {
+		return h.FrameBy(ctx, lrp.Arrival{}, f), nil
+	}
+	_, err := h.post(ctx, ident.Device{}, m) // nobody is answered at once
+	return nil, err
+}
+
 // forMember keeps a frame for a member.
 func (h *Home) forMember(ctx context.Context, e *lrp.Endpoint, by lrp.Arrival, f lrp.Frame) []lrp.Frame {
 	now := h.cfg.Now()
@@ -134,19 +146,8 @@ func (h *Home) Wait(ctx context.Context, link lrp.LinkID, after uint64) ([]lrp.K
 		if len(sources) == 0 {
 			return nil, lrp.ErrProof
 		}
-		var out []lrp.Kept
-		_, news := h.mailbox.waiting(lrp.Addr{}, after, now)
-		for _, src := range sources {
-			kept, _ := h.mailbox.waiting(src, after, now)
-			out = append(out, kept...)
-		}
+		out, news := h.mailbox.waiting(sources, after, now)
 		if len(out) > 0 {
-			slices.SortFunc(out, func(a, b lrp.Kept) int {
-				if a.Number < b.Number {
-					return -1
-				}
-				return 1
-			})
 			return out, nil
 		}
 		select {
@@ -160,7 +161,7 @@ func (h *Home) Wait(ctx context.Context, link lrp.LinkID, after uint64) ([]lrp.K
 // MailFor are the frames that wait for a member, for a binding that takes them where
 // it is.
 func (h *Home) MailFor(dst lrp.Addr) []lrp.Kept {
-	kept, _ := h.mailbox.waiting(dst, 0, h.cfg.Now())
+	kept, _ := h.mailbox.waiting([]lrp.Addr{dst}, 0, h.cfg.Now())
 	return kept
 }
 

@@ -93,6 +93,17 @@ func (s shelf) held() (out []lrp.Kept, stray int, err error) {
 	return out, stray, nil
 }
 
+// OpenMail opens a mailbox whose frames are in a folder: a house's, or that of a relay
+// of its own. stray counts the files that are no records; they stay.
+func OpenMail(dir string, now time.Time) (box *lrp.Mailbox, stray int, err error) {
+	sh := shelf{dir}
+	held, stray, err := sh.held()
+	if err != nil {
+		return nil, 0, err
+	}
+	return lrp.NewMailbox(sh, held, now), stray, nil
+}
+
 // openMailbox reads what waits. Numbers go on above all that were given before,
 // also when the folder was lost with its disk: members ask for what is above the
 // highest that they have seen.
@@ -201,18 +212,18 @@ func (m *mailbox) put(f lrp.Frame, mark uint64, now time.Time) error {
 	return nil
 }
 
-// waiting is what waits for an address, and a channel that is closed when more comes.
-func (m *mailbox) waiting(dst lrp.Addr, after uint64, now time.Time) ([]lrp.Kept, <-chan struct{}) {
+// waiting is what waits for some addresses, and a channel that is closed when more comes.
+func (m *mailbox) waiting(dst []lrp.Addr, after uint64, now time.Time) ([]lrp.Kept, <-chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.box.For(dst, after, now), m.news
+	return m.box.Among(dst, after, now), m.news
 }
 
 // LettersFor are the letters of a member with a number above after. They stay,
 // in case the answer is lost, until they are a week old or made useless.
 func (h *Home) LettersFor(id ident.Device, after uint64) []Letter {
 	out := []Letter{}
-	kept, _ := h.mailbox.waiting(lrp.Addr(id), after, h.cfg.Now())
+	kept, _ := h.mailbox.waiting([]lrp.Addr{lrp.Addr(id)}, after, h.cfg.Now())
 	for _, k := range kept {
 		m, err := lrp.ParseSLTP(k.Frame.Body)
 		if k.Frame.Type != lrp.TypeSLTP || err != nil || m.CID != nil {

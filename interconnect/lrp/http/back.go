@@ -18,9 +18,19 @@ const maxEvent = 2 * lrp.MaxFrame
 // Poll asks once for what waits for Who with numbers above after, and waits up to
 // PollWait for a first frame.
 func (c *Client) Poll(ctx context.Context, after uint64) ([]lrp.Kept, error) {
+	return c.poll(ctx, after, "")
+}
+
+// Fetch asks once for what waits for Who with numbers above after. What is up to after
+// is taken, and may be dropped.
+func (c *Client) Fetch(ctx context.Context, after uint64) ([]lrp.Kept, error) {
+	return c.poll(ctx, after, "&wait=0")
+}
+
+func (c *Client) poll(ctx context.Context, after uint64, how string) ([]lrp.Kept, error) {
 	ctx, cancel := context.WithTimeout(ctx, PollWait+Timeout)
 	defer cancel()
-	res, err := c.get(ctx, after, TypeKept)
+	res, err := c.get(ctx, after, how, TypeKept)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +46,7 @@ func (c *Client) Poll(ctx context.Context, after uint64) ([]lrp.Kept, error) {
 // stream ends: then it is lrp.ErrLost, and Listen may be called again with the
 // highest number that was taken.
 func (c *Client) Listen(ctx context.Context, after uint64, take func(lrp.Kept) error) error {
-	res, err := c.get(ctx, after, typeEvents)
+	res, err := c.get(ctx, after, "", typeEvents)
 	if err != nil {
 		return err
 	}
@@ -68,13 +78,13 @@ func (c *Client) Listen(ctx context.Context, after uint64, take func(lrp.Kept) e
 }
 
 // get asks the way back on the link of Who, and once more when it has lapsed.
-func (c *Client) get(ctx context.Context, after uint64, typ string) (*http.Response, error) {
+func (c *Client) get(ctx context.Context, after uint64, how, typ string) (*http.Response, error) {
 	for again := false; ; again = true {
 		link, err := c.Link(ctx)
 		if err != nil {
 			return nil, err
 		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.at()+fmt.Sprintf("?after=%d", after), nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.at()+fmt.Sprintf("?after=%d%s", after, how), nil)
 		if err != nil {
 			return nil, fmt.Errorf("lrp: %w", err)
 		}

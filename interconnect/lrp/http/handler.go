@@ -112,7 +112,11 @@ func (s *Server) back(w http.ResponseWriter, r *http.Request) {
 		s.stream(w, r, link, after)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), PollWait)
+	patience := PollWait
+	if r.URL.Query().Get("wait") == "0" {
+		patience = 0
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
 	kept, err := s.Wait(ctx, link, after)
 	if err != nil {
