@@ -158,24 +158,24 @@ func (d *device) carryRelay(ctx context.Context, env *Env, at mailRelay) (out ca
 		d.cfg.Relays = map[string]uint64{}
 	}
 	var letters []trem.Letter
-	for {
-		read := d.cfg.Relays[name]
-		kept, err := c.Fetch(ctx, read)
-		if err != nil {
-			return out, relayWords(at.addr, err)
+	var own error // of this device, and not of the relay
+	err = takeAll(ctx, c, d.cfg.Relays[name], func(k lrp.Kept) (bool, error) {
+		more, is, taken, err := d.takeKept(ctx, k)
+		own = err
+		if letters = append(letters, more...); is && taken {
+			out.Taken++
 		}
-		n, more, err := d.takeKept(ctx, kept, &read)
-		out.Taken, letters = out.Taken+n, append(letters, more...)
-		if err != nil {
-			return out, err
-		}
-		if read == d.cfg.Relays[name] { // nothing more, or what cannot be judged yet
-			break
-		}
+		return taken, err
+	}, func(read uint64) error {
 		d.cfg.Relays[name] = read
-		if err := d.save(); err != nil {
-			return out, err
-		}
+		own = d.save()
+		return own
+	})
+	if own != nil {
+		return out, own
+	}
+	if err != nil {
+		return out, relayWords(at.addr, err)
 	}
 	out.Left, err = d.leaveLetters(ctx, env, letters, func(l trem.Letter) error {
 		f, err := d.letterFrame(env, st.Device, l)
@@ -244,39 +244,38 @@ func (d *device) takeMail(ctx context.Context, c *file.Client, self ident.Device
 	if err != nil {
 		return 0, nil, err
 	}
-	n, letters, err = d.takeKept(ctx, kept, &d.cfg.Read)
-	if err != nil {
-		return n, letters, err
+	waits := false
+	for _, k := range kept {
+		more, is, taken, err := d.takeKept(ctx, k)
+		if err != nil {
+			return n, letters, err
+		}
+		letters = append(letters, more...)
+		if waits = waits || !taken; !waits {
+			d.cfg.Read = k.Number
+		}
+		if is && taken {
+			n++
+		}
 	}
 	return n, letters, d.save()
 }
 
-// takeKept gives letters that waited to the module, and notes up to which number all
-// are taken.
-func (d *device) takeKept(ctx context.Context, kept []lrp.Kept, read *uint64) (n int, letters []trem.Letter, err error) {
-	waits := false
-	for _, k := range kept {
-		m, err := lrp.ParseSLTP(k.Frame.Body)
-		if err != nil || m.CID != nil || !trem.IsLetter(m.Message) {
-			if !waits {
-				*read = k.Number // nobody here reads it
-			}
-			continue
-		}
-		got, err := d.trem.Post(ctx, m.Message)
-		if e, ok := errors.AsType[*trem.Error](err); ok && e.Code == trem.CodeState {
-			waits = true // this device knows less of the time than the writer: it stays
-			continue
-		}
-		if err != nil && !isRejected(err) {
-			return n, letters, err
-		}
-		if n++; !waits {
-			*read = k.Number
-		}
-		letters = append(letters, got.Letters...)
+// takeKept gives a frame that waited to the module, if it is a letter. It is not taken
+// while this device knows less of the time than its writer.
+func (d *device) takeKept(ctx context.Context, k lrp.Kept) (letters []trem.Letter, is, taken bool, err error) {
+	m, err := lrp.ParseSLTP(k.Frame.Body)
+	if err != nil || m.CID != nil || !trem.IsLetter(m.Message) {
+		return nil, false, true, nil //nolint:nilerr // nobody here reads it
 	}
-	return n, letters, nil
+	got, err := d.trem.Post(ctx, m.Message)
+	if e, ok := errors.AsType[*trem.Error](err); ok && e.Code == trem.CodeState {
+		return nil, true, false, nil
+	}
+	if err != nil && !isRejected(err) {
+		return nil, true, false, err
+	}
+	return got.Letters, true, true, nil
 }
 
 // letterFrame is a letter as a frame.

@@ -95,42 +95,32 @@ func (v *visits) run(ctx context.Context) {
 	}
 }
 
-// take serves what waits for the house. A letter that its module cannot judge yet
-// stays, and those after it are served again with it: that is harmless.
+// take serves what waits for the house.
 func (v *visits) take(ctx context.Context) error {
-	for {
-		read, waits := v.state.Read, false
-		kept, err := v.link.Fetch(ctx, read)
-		if err != nil {
-			return err
+	taken := 0
+	err := takeAll(ctx, v.link, v.state.Read, func(k lrp.Kept) (bool, error) {
+		answers, err := v.home.FrameLeft(ctx, k.Frame)
+		if e, ok := errors.AsType[*trem.Error](err); ok && e.Code == trem.CodeState {
+			return false, nil // its module cannot judge it yet
 		}
-		for _, k := range kept {
-			answers, err := v.home.FrameLeft(ctx, k.Frame)
-			if e, ok := errors.AsType[*trem.Error](err); ok && e.Code == trem.CodeState {
-				waits = true
-				continue
-			}
-			if err != nil && !isRejected(err) {
-				return err
-			}
-			for _, a := range answers {
-				if a.Type != lrp.TypeError {
-					_ = leave(ctx, v.link, a) // who asked asks again
-				}
-			}
-			if !waits {
-				read = k.Number
+		if err != nil && !isRejected(err) {
+			return false, err
+		}
+		for _, a := range answers {
+			if a.Type != lrp.TypeError {
+				_ = leave(ctx, v.link, a) // who asked asks again
 			}
 		}
-		if read == v.state.Read {
-			return nil
-		}
-		v.log.LogAttrs(ctx, slog.LevelInfo, "letters by the relay", slog.Int("taken", len(kept)))
+		taken++
+		return true, nil
+	}, func(read uint64) error {
 		v.state.Read = read
-		if err := v.save(); err != nil {
-			return err
-		}
+		return v.save()
+	})
+	if taken > 0 {
+		v.log.LogAttrs(ctx, slog.LevelInfo, "letters by the relay", slog.Int("taken", taken))
 	}
+	return err
 }
 
 // leave leaves what waits for members in their boxes here. A box that is full there

@@ -274,6 +274,44 @@ func TestRelayMail_Spec17_PollWaits(t *testing.T) {
 	all.Wait()
 }
 
+// A relay that always has more, or counts backwards, does not hold its visitor.
+func TestRelayMail_Spec17_LiarsHoldNobody(t *testing.T) {
+	o := newPostOffice(t, 1)
+	f := o.frame(o.boxes[0], o.boxes[0], []byte{1})
+	for name, number := range map[string]func(asked int) uint64{
+		"always more":  func(n int) uint64 { return uint64(n) + 1 },    //nolint:gosec // small
+		"backwards":    func(n int) uint64 { return uint64(1000 - n) }, //nolint:gosec // small
+		"the last":     func(int) uint64 { return 1<<64 - 1 },
+		"all the same": func(int) uint64 { return 7 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := 0
+			srv := httptest.NewServer(&lrphttp.Server{Frames: o.relay.frames, Wait: func(context.Context, lrp.LinkID, uint64) ([]lrp.Kept, error) {
+				asked++
+				return []lrp.Kept{{Number: number(asked), At: 1, Frame: f}, {Number: number(asked), At: 1, Frame: f}}, nil
+			}})
+			defer srv.Close()
+			c := o.as(o.boxes[0])
+			c.URL = srv.URL
+			var given []uint64
+			var saved uint64
+			err := takeAll(t.Context(), c, 0, func(k lrp.Kept) (bool, error) {
+				given = append(given, k.Number)
+				return true, nil
+			}, func(n uint64) error {
+				if n <= saved {
+					t.Errorf("%d is noted after %d", n, saved)
+				}
+				saved = n
+				return nil
+			})
+			if err != nil || asked > lrp.MaxMailBox || len(given) > lrp.MaxMailBox || len(given) == 0 {
+				t.Errorf("asked %d times, given %d, %v", asked, len(given), err)
+			}
+		})
+	}
+}
+
 // Killed at any instant, the relay has every frame that it has acknowledged, once, and
 // no number twice.
 func TestRelayMail_Spec17_Killed(t *testing.T) {

@@ -86,6 +86,41 @@ func leave(ctx context.Context, c *lrphttp.Client, f lrp.Frame) error {
 	return lrp.ErrStrange
 }
 
+// takeAll gives what waits at a relay to give, in order, and has save note up to which
+// number all is taken. give says false for a frame that has to stay. A relay that
+// always has more, or counts backwards, is left in the end: it can keep letters back,
+// and nothing else.
+func takeAll(ctx context.Context, c *lrphttp.Client, read uint64, give func(lrp.Kept) (bool, error), save func(uint64) error) error {
+	for range lrp.MaxMailBox { // each answer has one frame at least
+		kept, err := c.Fetch(ctx, read)
+		if err != nil {
+			return err
+		}
+		next, last, stays := read, read, false
+		for _, k := range kept {
+			if k.Number <= last {
+				continue
+			}
+			last = k.Number
+			taken, err := give(k)
+			if err != nil {
+				return err
+			}
+			if stays = stays || !taken; !stays {
+				next = k.Number
+			}
+		}
+		if next == read { // nothing more, or what cannot be judged yet
+			return nil
+		}
+		read = next
+		if err := save(read); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // relayWords says why a relay keeps nothing, and what helps.
 func relayWords(to lrp.Addr, err error) error {
 	e, said := errors.AsType[*lrp.Error](err)
