@@ -166,21 +166,26 @@ func (p *packer) adaptationSet(t content.Tier) (*setXML, error) {
 }
 
 // mpdProtection says how one key's content is protected: common encryption, the
-// common pssh with all key IDs, and Clear Key with its server.
+// common pssh with all key IDs, Clear Key with its server, and what was given of
+// other systems.
 func (p *packer) mpdProtection(kid ident.Key) ([]protectionXML, error) {
 	box := cenc.PSSH{Version: 1, System: cenc.CommonSystem(), KIDs: p.kids()}
 	pssh, err := box.Encode()
 	if err != nil {
 		return nil, err
 	}
-	return []protectionXML{
+	others, err := p.mpdSystems()
+	if err != nil {
+		return nil, err
+	}
+	return append([]protectionXML{
 		{Scheme: protectionURN, Value: p.cfg.Scheme.String(), KID: kid.String()},
 		{ // before the common system, which shaka-player takes for Clear Key without a server
 			Scheme: "urn:uuid:" + cenc.ClearKeySystem().String(), Value: "ClearKey1.0", PSSH: base64.StdEncoding.EncodeToString(pssh),
 			Laurl: &laurlXML{laurlType, p.cfg.LicenseURL}, CkURL: &ckURLXML{laurlType, p.cfg.LicenseURL},
 		},
 		{Scheme: "urn:uuid:" + cenc.CommonSystem().String(), PSSH: base64.StdEncoding.EncodeToString(pssh)},
-	}, nil
+	}, others...), nil
 }
 
 // representation lists the fragments of a track with their exact times.

@@ -32,6 +32,7 @@ type Config struct {
 	RotateMS    int           // a new key for each tier after so long, milliseconds, at least 10000; default 0: one key
 	AES128      bool          // also write HLS segments that are encrypted whole, each tier under a further key
 	KeyURL      string        // where HLS players ask for a key, with its ID behind a slash; default "key", beside the manifest
+	Systems     []cenc.PSSH   // of other DRM systems, as an operator gives them: written as they are, into init segments and manifest; default none
 	Subtitles   []Subtitle    // in the clear
 	Chapters    []content.Chapter
 	Resume      string    // a file that lets an interrupted packing go on; it is secret as the keys, and removed at the end; default none
@@ -165,6 +166,9 @@ func (c *Config) check() error {
 		if u, err := url.Parse(address); err != nil || strings.ContainsAny(address, "<>\"") || u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https" {
 			return errors.New("packager: license URL or key URL is not one")
 		}
+	}
+	if err := checkSystems(c.Systems); err != nil {
+		return err
 	}
 	for _, s := range c.Subtitles {
 		if !content.Language(s.Language) {

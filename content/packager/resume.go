@@ -151,6 +151,9 @@ func (c *Config) what() (string, error) {
 	files := append([]string(nil), c.Inputs...)
 	for _, s := range c.Subtitles {
 		files = append(files, s.Path)
+		for i := range c.Systems {
+			fmt.Fprintf(h, "%x %d %v %x\n", c.Systems[i].System, c.Systems[i].Version, c.Systems[i].KIDs, c.Systems[i].Data)
+		}
 		fmt.Fprintf(h, "%q %q\n", s.Language, s.Label)
 	}
 	if c.Poster != "" {

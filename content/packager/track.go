@@ -187,6 +187,7 @@ func (p *packer) init(o *output) (*mp4.InitSegment, error) {
 		pssh.KIDs = append(pssh.KIDs, uuid(kid))
 	}
 	init.Moov.AddChild(pssh)
+	p.addSystems(init.Moov)
 	return init, nil
 }
 

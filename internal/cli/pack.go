@@ -27,7 +27,7 @@ import (
 type packFlags struct {
 	title, id, scheme, to, out, poster, licenseURL, authority string
 	keyURL, resume, push, token                               string
-	subtitles                                                 []string
+	subtitles, pssh                                           []string
 	aes128                                                    bool
 	fragment, lead, rotate                                    time.Duration
 }
@@ -99,6 +99,7 @@ Check the certificate's SHA-256, which is printed, against the issuer's own.`,
 	cmd.Flags().DurationVar(&f.fragment, "fragment", 4*time.Second, "least length of a fragment, 1s to 10s")
 	cmd.Flags().DurationVar(&f.lead, "clear-lead", 0, "leave what begins before this time unprotected")
 	cmd.Flags().DurationVar(&f.rotate, "rotate", 0, "a new key for each tier after so long, 10s at least; default: one key")
+	cmd.Flags().StringArrayVar(&f.pssh, "pssh", nil, "file with a pssh box of another DRM system, binary or base64, as its license service gives it: written as it is; may be repeated")
 	cmd.Flags().StringArrayVar(&f.subtitles, "subtitle", nil, "WebVTT subtitles, LANGUAGE:FILE; may be repeated")
 	cmd.Flags().BoolVar(&f.aes128, "hls-aes128", false, "also write HLS segments encrypted whole (AES-128), each tier under a further key")
 	cmd.Flags().StringVar(&f.keyURL, "key-url", "key", "where HLS players ask for a key, as the playlists name it")
@@ -141,7 +142,7 @@ func (f *packFlags) run(cmd *cobra.Command, env *Env, args []string) error {
 	if err != nil {
 		return err
 	}
-	subtitles, err := f.texts()
+	subtitles, systems, err := f.beside()
 	if err != nil {
 		return err
 	}
@@ -157,7 +158,7 @@ func (f *packFlags) run(cmd *cobra.Command, env *Env, args []string) error {
 		Inputs: from.inputs, Dir: f.out, Content: id, Title: f.title, Scheme: scheme, LicenseURL: f.licenseURL, KeyURL: f.keyURL,
 		FragmentMS: int(f.fragment.Milliseconds()), ClearLeadMS: int(f.lead.Milliseconds()), RotateMS: int(f.rotate.Milliseconds()),
 		Poster: from.poster, Subtitles: append(subtitles, from.subtitles...), Chapters: from.chapters, AES128: f.aes128, Resume: f.resume,
-		Recipient: cert.Raw, State: state, Progress: p.show(),
+		Recipient: cert.Raw, State: state, Systems: systems, Progress: p.show(),
 	})
 	p.end()
 	if err = errors.Join(err, from.close(err == nil)); err != nil {
@@ -173,17 +174,17 @@ func (f *packFlags) run(cmd *cobra.Command, env *Env, args []string) error {
 	return env.print(cmd, out, out.text)
 }
 
-// texts reads the values of --subtitle.
-func (f *packFlags) texts() ([]packager.Subtitle, error) {
-	var out []packager.Subtitle
+// beside reads the values of --subtitle and --pssh.
+func (f *packFlags) beside() (out []packager.Subtitle, systems []cenc.PSSH, err error) {
 	for _, s := range f.subtitles {
 		lang, file, ok := strings.Cut(s, ":")
 		if !ok || !content.Language(lang) || file == "" {
-			return nil, usage("--subtitle %q: want LANGUAGE:FILE, such as en:english.vtt", s)
+			return nil, nil, usage("--subtitle %q: want LANGUAGE:FILE, such as en:english.vtt", s)
 		}
 		out = append(out, packager.Subtitle{Path: file, Language: lang})
 	}
-	return out, nil
+	systems, err = readPSSH(f.pssh)
+	return out, systems, err
 }
 
 // carriedState asks an authority for its newest state. Who packs does not judge
