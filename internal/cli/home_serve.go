@@ -37,7 +37,6 @@ type homeServer struct {
 	log      *slog.Logger
 	module   *trem.Client
 	listener net.Listener
-	mailAt   mailRelay // where --relay is
 	secret   *home.TLS
 	handler  atomic.Pointer[http.Handler]
 	open     chan *home.Home // the house, once it is founded
@@ -55,12 +54,12 @@ func serveHome(ctx context.Context, env *Env, f homeFlags) (err error) {
 			return usage("--mirror %q is no address of a server, such as http://nas.local/films", m)
 		}
 	}
-	s := &homeServer{homeFlags: f, env: env, log: slog.New(slog.NewTextHandler(env.Stderr, nil)), open: make(chan *home.Home, 1)}
 	if f.relay != "" {
-		if s.mailAt, err = parseMailRelay(f.relay); err != nil {
+		if _, err := parseMailRelay(f.relay); err != nil {
 			return err
 		}
 	}
+	s := &homeServer{homeFlags: f, env: env, log: slog.New(slog.NewTextHandler(env.Stderr, nil)), open: make(chan *home.Home, 1)}
 	if s.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", f.listen); err != nil {
 		return fmt.Errorf("serve the house: %w", err)
 	}
@@ -187,7 +186,7 @@ func (s *homeServer) live(ctx context.Context, h *home.Home) error {
 	var v *visits
 	if s.relay != "" {
 		var err error
-		if v, err = newVisits(ctx, s.dir, s.mailAt, h, s.module, s.secret.CA(), s.env.Now, s.log); err != nil {
+		if v, err = newVisits(ctx, s, h); err != nil {
 			return err
 		}
 	}

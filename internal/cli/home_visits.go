@@ -44,16 +44,20 @@ type visits struct {
 	absent bool // the last visit failed, and was logged
 }
 
-func newVisits(ctx context.Context, dir string, relay mailRelay, h *home.Home, module *trem.Client, ca []byte, now func() time.Time, log *slog.Logger) (*visits, error) {
-	st, err := module.Status(ctx)
+func newVisits(ctx context.Context, s *homeServer, h *home.Home) (*visits, error) {
+	relay, err := parseMailRelay(s.relay)
 	if err != nil {
 		return nil, err
 	}
-	v := &visits{dir: dir, self: lrp.Addr(st.Device), home: h, log: log}
-	if v.link, err = relay.client(introduction(module, st.Device, ident.Device(relay.addr)), ca, now); err != nil {
+	st, err := s.module.Status(ctx)
+	if err != nil {
 		return nil, err
 	}
-	data, err := os.ReadFile(filepath.Join(dir, visitsFile))
+	v := &visits{dir: s.dir, self: lrp.Addr(st.Device), home: h, log: s.log}
+	if v.link, err = relay.client(introduction(s.module, st.Device, ident.Device(relay.addr)), s.secret.CA(), s.env.Now); err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(filepath.Join(s.dir, visitsFile))
 	if err == nil {
 		err = json.Unmarshal(data, &v.state)
 	}
