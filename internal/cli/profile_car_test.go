@@ -52,14 +52,14 @@ func carProfile(t *testing.T, d *world) {
 		}
 		seen, done, left = append(seen, len(a.stdout)), a.code == statusDone, sum(d.on(car).heldBy(t, "tablet"))
 	}
-	whole := 0
+	begun := 0 // what a module had shown to the end when it was killed may not have left its host
 	for _, n := range seen {
-		if n == seen[len(seen)-1] {
-			whole++
+		if n > 0 {
+			begun++
 		}
 	}
-	if used := plays - int(left); used < 1 || used > whole || len(seen) < 3 { //nolint:gosec // few
-		t.Errorf("%d plays were used for a film that was seen %d times to its end in %d starts", used, whole, len(seen))
+	if used := plays - int(left); used < 1 || used > begun || len(seen) < 3 { //nolint:gosec // few
+		t.Errorf("%d plays were used in %d starts, of which %d showed something: %v bytes", used, len(seen), begun, seen)
 	}
 	for range 3 { // weeks: without a clock that runs while it is parked they do not pass
 		car.off(7 * day)
