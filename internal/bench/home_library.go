@@ -106,7 +106,7 @@ func (h *benchHouse) fill(titles int) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(folder, content.ManifestName), one, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, content.ManifestName), one, 0o600); err != nil { //nolint:gosec // the folder is of the bench
 			return err
 		}
 		list.Folders = append(list.Folders, folder)

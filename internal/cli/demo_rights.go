@@ -289,6 +289,7 @@ func (d *demo) proveDoctor(ctx context.Context) (string, error) {
 		for _, r := range f.Rows {
 			rows++
 			switch r.Mark {
+			case care.OK: // nothing to say
 			case care.Fail:
 				bad = append(bad, fmt.Sprintf("%s: %s: %s", f.Kind, r.Check, r.Found))
 			case care.Warn:

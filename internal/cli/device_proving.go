@@ -31,7 +31,7 @@ func (p *proving) RoundTrip(req *http.Request) (*http.Response, error) {
 		return res, err
 	}
 	if link, err = p.prove(req.Context(), link); err != nil {
-		return res, nil // the house does not know this device: it stays at that answer
+		return res, nil //nolint:nilerr // the house does not know this device: it stays at that answer
 	}
 	_ = res.Body.Close()
 	return p.way.RoundTrip(on(link, req))
