@@ -155,7 +155,7 @@ func (h *household) hostilePost(ctx context.Context, method, at, typ string, bod
 	if typ != "" {
 		req.Header.Set("Content-Type", typ)
 	}
-	res, err := h.http.Do(req)
+	res, err := h.crowd.Do(req)
 	if err != nil {
 		return err
 	}

@@ -41,6 +41,7 @@ type household struct {
 	trust  *pki.TrustStore
 	end    *sltp.Endpoint
 	http   *http.Client
+	crowd  *http.Client              // of hostile callers, who ask at once
 	live   map[*loadShop]sltp.Handle // the sessions that stand
 	until  int64                     // that a renewal asked for last, Unix ms
 	again  int                       // how often it was told to wait

@@ -138,9 +138,10 @@ func (s *loadSetup) households() ([]*household, error) {
 		if !ok {
 			return nil, errors.New("a household's key is of another kind")
 		}
-		if out[i], err = newHousehold(i, signer, h, trust, client); err != nil {
+		if out[i], err = newHousehold(i, signer, h, trust, &http.Client{Transport: &direct{}}); err != nil {
 			return nil, err
 		}
+		out[i].crowd = client
 	}
 	return out, nil
 }

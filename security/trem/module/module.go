@@ -200,7 +200,9 @@ func (r *replies) flush() error {
 	if r.n == 0 {
 		return nil
 	}
-	r.share.wrote()
+	if r.n == 1 { // after several, the host has others to wake before it asks again: that is not worth looking for
+		r.share.wrote()
+	}
 	_, err := r.conn.Write(r.b)
 	clear(r.b) // some replies are keys of a link
 	if r.b, r.n = r.b[:0], 0; cap(r.b) > maxKept {
