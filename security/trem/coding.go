@@ -206,6 +206,28 @@ func (o *Release) ReadCBOR(from *wire.Items) {
 	from.Done(r)
 }
 
+// message is a request or a reply that is written: numbers, and a body behind them in
+// the same memory.
+type message struct {
+	head [2]uint64
+	n    int // of head
+	body any
+}
+
+// AppendCBOR appends the array of the numbers and the body.
+func (m message) AppendCBOR(b []byte) ([]byte, error) {
+	b = wire.AppendArray(b, m.n+1)
+	for _, n := range m.head[:m.n] {
+		b = wire.AppendUint(b, n)
+	}
+	if own, ok := m.body.(wire.Appender); ok {
+		return own.AppendCBOR(b)
+	}
+	body, err := wire.Marshal(m.body)
+	defer clear(body) // some are keys of a link
+	return append(b, body...), err
+}
+
 // AppendCBOR appends [version, command, body]. It never returns an error.
 func (r request) AppendCBOR(b []byte) ([]byte, error) {
 	b = wire.AppendUint(wire.AppendUint(wire.AppendArray(b, 3), uint64(r.Version)), uint64(r.Command))

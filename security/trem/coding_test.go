@@ -116,6 +116,31 @@ func TestTREM_2_ByHand(t *testing.T) {
 	}
 }
 
+// allocations is what one encoding and one decoding of v allocate.
+func allocations[T any](t *testing.T, v T) float64 {
+	t.Helper()
+	return testing.AllocsPerRun(100, func() {
+		data, err := wire.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := wire.Unmarshal(data, new(T), limit); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestTREM_2_TermsAllocateLess: terms, which are read and written the most, allocate at
+// most half of what they do by their tags.
+func TestTREM_2_TermsAllocateLess(t *testing.T) {
+	in := terms()
+	own := allocations(t, in)
+	tagged := allocations(t, taggedTerms{Handle: in.Handle, Info: taggedInfo(in.Info), Tiers: in.Tiers, Seq: in.Seq, Plays: in.Plays})
+	if 2*own > tagged {
+		t.Errorf("%v allocations by hand, %v by tags", own, tagged)
+	}
+}
+
 // FuzzByHand holds each reading by hand against the one by tags.
 func FuzzByHand(f *testing.F) {
 	for _, v := range []any{

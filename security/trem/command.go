@@ -115,11 +115,7 @@ type reply struct {
 
 // NewRequest encodes a command's header.
 func NewRequest(cmd Command, body any) ([]byte, error) {
-	b, err := wire.Marshal(body)
-	if err != nil {
-		return nil, err
-	}
-	return wire.Marshal(request{Version: 1, Command: cmd, Body: b})
+	return wire.Marshal(message{head: [2]uint64{1, uint64(cmd)}, n: 2, body: body})
 }
 
 // ParseRequest reads a command's header: the module's side of Client.
@@ -148,9 +144,5 @@ func NewReply(v any, fail error) ([]byte, error) {
 	if fail != nil {
 		status, value = failure(fail)
 	}
-	body, err := wire.Marshal(value)
-	if err != nil {
-		return nil, err
-	}
-	return wire.Marshal(reply{Status: status, Body: body})
+	return wire.Marshal(message{head: [2]uint64{uint64(status)}, n: 1, body: value})
 }

@@ -174,6 +174,9 @@ func answer(res *http.Response, typ string) ([]byte, error) {
 }
 
 func isType(header, want string) bool {
+	if header == want {
+		return true
+	}
 	got, _, err := mime.ParseMediaType(header)
 	return err == nil && got == want
 }

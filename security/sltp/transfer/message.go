@@ -81,13 +81,21 @@ func hashOf(tid ident.Transfer, body []byte) [sha256.Size]byte {
 
 // Encode returns the message's bytes.
 func (x *XFER) Encode() ([]byte, error) {
+	data, _, err := x.EncodeHashed()
+	return data, err
+}
+
+// EncodeHashed returns the message's bytes and xfer_hash.
+func (x *XFER) EncodeHashed() (data []byte, hash [sha256.Size]byte, err error) {
 	if err := checkID(x.TID, x.Low); err != nil {
-		return nil, err
+		return nil, hash, err
 	}
 	if len(x.Body) == 0 || len(x.Body) > MaxBody || len(x.Head) > MaxHead {
-		return nil, fmt.Errorf("%w: XFER with a body of %d bytes", ErrMalformed, len(x.Body))
+		return nil, hash, fmt.Errorf("%w: XFER with a body of %d bytes", ErrMalformed, len(x.Body))
 	}
-	return wire.Marshal(xferWire{Type: typeXFER, TID: x.TID, Low: x.Low, Hash: x.Hash(), Body: x.Body, Head: orNil(x.Head)})
+	hash = x.Hash()
+	data, err = wire.Marshal(xferWire{Type: typeXFER, TID: x.TID, Low: x.Low, Hash: hash, Body: x.Body, Head: orNil(x.Head)})
+	return data, hash, err
 }
 
 // ParseXFER reads an XFER whose hash is that of its body.

@@ -148,9 +148,7 @@ func xfer(tid ident.Transfer, low uint64, op transfer.Op, inst *instance, bundle
 	if err != nil {
 		return nil, hash, err
 	}
-	x := transfer.NewXFER(tid, low, body, nil)
-	data, err = x.Encode()
-	return data, x.Hash(), err
+	return transfer.NewXFER(tid, low, body, nil).EncodeHashed()
 }
 
 func transferBody(op transfer.Op, inst *instance, bundle []byte, plays uint64) ([]byte, error) {
