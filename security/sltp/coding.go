@@ -38,7 +38,7 @@ func (r *licenseRequest) ReadCBOR(from *wire.Items) {
 	r.Permission = uint8(in.Uint(math.MaxUint8)) //nolint:gosec // bounded
 	r.Subject = bytes.Clone(in.Raw())
 	r.Membership = bytes.Clone(in.OptionalBytes())
-	if in.Null() {
+	if r.Tiers = nil; in.Null() {
 		in.Raw()
 	} else {
 		tiers := in.Array(0, math.MaxInt)
