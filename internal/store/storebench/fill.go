@@ -23,7 +23,7 @@ SELECT domain_id, {16}, {16}, '', 'rental', 'PLAY; PLAY_COUNT=2; INTERVAL=48h', 
 SELECT domain_id, {16}, {16}, grant_id, {16}, 'delivered', 1, 1, {32} FROM license_grant, {licenses} WHERE created_at = 1 AND issued_at = 1 ORDER BY domain_id`,
 	`INSERT INTO idem (domain_id, request_id, req_sha256, license_id, tid, at) SELECT domain_id, request_id, {32}, license_id, {48}, 1 FROM license WHERE issued_at = 1 ORDER BY domain_id`,
 	`INSERT INTO transfer (domain_id, tid, license_id, peer, state, xfer_hash, sealed)
-SELECT domain_id, tid, license_id, license_id, 'closed', req_sha256, {0} FROM idem WHERE at = 1 ORDER BY tid`,
+SELECT domain_id, tid, license_id, license_id, 'closed', req_sha256, {0} FROM idem WHERE at = 1 ORDER BY domain_id`,
 	`INSERT INTO peer_seq (domain_id, peer, incarnation, seq) SELECT domain_id, domain_id, {8}, 10 FROM domain WHERE created_at = 1 ORDER BY domain_id`,
 }
 
