@@ -38,14 +38,14 @@ func householdOf(place, homes int) *household {
 		l := &h.licenses[i]
 		l.id, l.request = h.bytes(16), h.bytes(16)
 		l.tid = append(append(make([]byte, 16, 48), h.peer...), h.incarnation...)
-		l.tid = binary.BigEndian.AppendUint64(l.tid, uint64(i+1)) //nolint:gosec // as above
+		l.tid = binary.BigEndian.AppendUint64(l.tid, uint64(i+1))
 	}
 	return h
 }
 
 func (h *household) bytes(n int) []byte {
 	b := make([]byte, n)
-	h.random.Read(b) // never returns an error
+	h.random.Read(b) //nolint:errcheck // it never returns one
 	return b
 }
 
