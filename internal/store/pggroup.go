@@ -180,7 +180,7 @@ func recordAll(ctx context.Context, c *pgx.Conn, group []*asked[*issuer.Issue, b
 		if err != nil {
 			return nil, err
 		}
-		b.Queue("BEGIN")
+		b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
 		cols.decide(b)
 		steps, err := decided(ctx, c, b)
 		if err != nil {
