@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -17,7 +18,7 @@ func TestGatherer_Spec1_GroupsOfDifferentHouseholds(t *testing.T) {
 		var mu sync.Mutex
 		var sizes []int
 		now := map[ident.Domain]bool{}
-		gate := make(chan struct{})
+		first, others := make(chan struct{}), make(chan struct{})
 		g := newGatherer(2, func(group []*asked[int, int]) {
 			mu.Lock()
 			sizes = append(sizes, len(group))
@@ -29,7 +30,10 @@ func TestGatherer_Spec1_GroupsOfDifferentHouseholds(t *testing.T) {
 				a.answer = 10 * a.question
 			}
 			mu.Unlock()
-			<-gate
+			if group[0].question == 1 {
+				<-first
+			}
+			<-others
 			mu.Lock()
 			defer mu.Unlock()
 			for _, a := range group {
@@ -55,18 +59,13 @@ func TestGatherer_Spec1_GroupsOfDifferentHouseholds(t *testing.T) {
 		}
 		leave()
 		synctest.Wait()
-		close(gate)
+		close(others) // the second one is served, and whoever waits for nobody of his household
+		synctest.Wait()
+		close(first)
 		wg.Wait()
 		g.close()
-		if sum := sizes[0] + sizes[1] + sizes[2]; len(sizes) < 4 || sizes[0] != 1 || sizes[1] != 1 || sizes[2] != maxGroup || sum != 2+maxGroup {
-			t.Errorf("groups of %v", sizes)
-		}
-		total := 0
-		for _, n := range sizes {
-			total += n
-		}
-		if total != maxGroup+9 {
-			t.Errorf("%d were served, want %d", total, maxGroup+9)
+		if want := []int{1, 1, maxGroup, 6, 1}; !slices.Equal(sizes, want) {
+			t.Errorf("groups of %v, want %v", sizes, want)
 		}
 		if _, err := g.ask(t.Context(), ident.Domain{1}, 1); !errors.Is(err, ErrClosed) {
 			t.Errorf("after close: %v", err)

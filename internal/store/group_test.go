@@ -52,14 +52,14 @@ func nextIssue(domain ident.Domain, seq uint64) issuer.Issue {
 	}
 }
 
-// households gives n of them a grant {1} of ten licenses.
-func households(t *testing.T, s *store.Store, n int) (all []ident.Domain) {
+// households gives n of them a grant {1} of many licenses.
+func households(t testing.TB, s *store.Store, n int) (all []ident.Domain) {
 	t.Helper()
 	for i := range n {
 		d := ident.Domain{2, byte(i)}
 		all = append(all, d)
 		err := s.Update(t.Context(), func(ctx context.Context, tx issuer.Tx) error {
-			_, err := tx.PutGrant(ctx, issuer.Grant{ID: issuer.GrantID{1}, Domain: d, Content: "c", Kind: issuer.Rental, Remaining: 10, Version: 1})
+			_, err := tx.PutGrant(ctx, issuer.Grant{ID: issuer.GrantID{1}, Domain: d, Content: "c", Kind: issuer.Rental, Remaining: childGrants, Version: 1})
 			return err
 		})
 		if err != nil {

@@ -70,7 +70,8 @@ func (e *pgEngine) aheadTogether(group []*asked[*issuer.Asked, issuer.Ahead]) {
 	ctx, cancel := context.WithTimeout(context.Background(), e.patience)
 	defer cancel()
 	if len(group) == 1 {
-		group[0].answer, group[0].err = aheadAlone(ctx, e, group[0].question)
+		out, err := aheadAlone(ctx, e, group[0].question)
+		group[0].answer, group[0].err = out, e.busy(ctx, context.Background(), err)
 		return
 	}
 	var domain, request, content, peer, in [][]byte
@@ -156,7 +157,8 @@ func (e *pgEngine) issueTogether(group []*asked[*issuer.Issue, bool]) {
 	ctx, cancel := context.WithTimeout(context.Background(), e.patience)
 	defer cancel()
 	if len(group) == 1 {
-		group[0].answer, group[0].err = e.issueAlone(ctx, group[0].question)
+		ok, err := e.issueAlone(ctx, group[0].question)
+		group[0].answer, group[0].err = ok, e.busy(ctx, context.Background(), err)
 		return
 	}
 	var done map[ident.Domain]bool
@@ -180,7 +182,7 @@ func recordAll(ctx context.Context, c *pgx.Conn, group []*asked[*issuer.Issue, b
 		if err != nil {
 			return nil, err
 		}
-		b.Queue("BEGIN")
+		b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
 		cols.decide(b)
 		steps, err := decided(ctx, c, b)
 		if err != nil {

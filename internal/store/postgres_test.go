@@ -23,11 +23,11 @@ import (
 // cluster is a PostgreSQL server of one test, on a Unix socket only.
 type cluster struct {
 	*storebench.Cluster
-	t *testing.T
+	t testing.TB
 	n int
 }
 
-func newCluster(t *testing.T) *cluster {
+func newCluster(t testing.TB) *cluster {
 	t.Helper()
 	c, err := storebench.StartCluster(t.Context())
 	if errors.Is(err, storebench.ErrNoPostgres) {
@@ -66,7 +66,7 @@ func (c *cluster) crash() {
 }
 
 // open makes an empty database and opens it.
-func (c *cluster) open(t *testing.T) *store.Store {
+func (c *cluster) open(t testing.TB) *store.Store {
 	t.Helper()
 	c.n++
 	name := fmt.Sprintf("t%d", c.n)
@@ -74,7 +74,7 @@ func (c *cluster) open(t *testing.T) *store.Store {
 	return c.reopen(t, name)
 }
 
-func (c *cluster) reopen(t *testing.T, name string) *store.Store {
+func (c *cluster) reopen(t testing.TB, name string) *store.Store {
 	t.Helper()
 	s, err := store.OpenPostgres(t.Context(), c.DSN(name))
 	if err != nil {

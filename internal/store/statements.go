@@ -16,16 +16,27 @@ import (
 // what database/sql does around it, so that is left out. The texts are constants of
 // this package, so there are no more than those. One caller at a time uses them.
 type statements struct {
-	conn  driver.Conn
+	conn  preparer
 	ready map[string]*ready
 	args  []driver.NamedValue // of the statement that runs
 }
 
+type preparer interface {
+	driver.Conn
+	driver.ConnPrepareContext
+}
+
 // ready is a statement and where its rows are put.
 type ready struct {
-	driver.Stmt
+	preparedStmt
 
 	row []driver.Value
+}
+
+type preparedStmt interface {
+	driver.Stmt
+	driver.StmtExecContext
+	driver.StmtQueryContext
 }
 
 var _ conn = (*statements)(nil)
@@ -36,18 +47,30 @@ func connect(dsn string) (*statements, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	return &statements{conn: c, ready: map[string]*ready{}}, nil
+	s := &statements{ready: map[string]*ready{}}
+	var ok bool
+	if s.conn, ok = c.(preparer); !ok {
+		return nil, errors.Join(errDriver, c.Close())
+	}
+	return s, nil
 }
+
+// errDriver is of a version of the driver that lacks what this package uses of it.
+var errDriver = errors.New("store: the driver of SQLite is another one")
 
 func (s *statements) prepared(ctx context.Context, query string) (*ready, error) {
 	if p := s.ready[query]; p != nil {
 		return p, nil
 	}
-	stmt, err := s.conn.(driver.ConnPrepareContext).PrepareContext(ctx, query)
+	stmt, err := s.conn.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, classify(ctx, err)
 	}
-	p := &ready{Stmt: stmt}
+	able, ok := stmt.(preparedStmt)
+	if !ok {
+		return nil, errors.Join(errDriver, stmt.Close())
+	}
+	p := &ready{preparedStmt: able}
 	s.ready[query] = p
 	return p, nil
 }
@@ -66,7 +89,7 @@ func (s *statements) exec(ctx context.Context, query string, args ...any) (int64
 	if err != nil {
 		return 0, err
 	}
-	res, err := p.Stmt.(driver.StmtExecContext).ExecContext(ctx, s.named(args))
+	res, err := p.ExecContext(ctx, s.named(args))
 	if err != nil {
 		return 0, classify(ctx, err)
 	}
@@ -79,7 +102,7 @@ func (s *statements) query(ctx context.Context, each func(func(...any) error) er
 	if err != nil {
 		return err
 	}
-	rows, err := p.Stmt.(driver.StmtQueryContext).QueryContext(ctx, s.named(args))
+	rows, err := p.QueryContext(ctx, s.named(args))
 	if err != nil {
 		return classify(ctx, err)
 	}

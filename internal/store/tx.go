@@ -151,11 +151,11 @@ func (t *tx) SetLicense(ctx context.Context, domain ident.Domain, id ident.Licen
 const (
 	sqlPutTransfer = `INSERT INTO transfer (domain_id, tid, license_id, peer, state, xfer_hash, sealed)
 VALUES ($1, $2, $3, $4, $5, $6, $7)`
-	sqlTransfer    = `SELECT domain_id, tid, license_id, state, xfer_hash, sealed FROM transfer WHERE domain_id = $1 AND tid = $2`
-	sqlTransferAll = `SELECT domain_id, tid, license_id, state, xfer_hash, sealed FROM transfer WHERE tid = $1`
-	sqlClose       = `UPDATE transfer SET state = 'closed', sealed = $3 WHERE domain_id = $1 AND tid = $2`
-	sqlFirstOpen   = `SELECT tid FROM transfer WHERE domain_id = $1 AND tid >= $2 AND tid <= $3 AND state = 'escrow' ORDER BY tid LIMIT 1`
-	sqlLastSeq     = `SELECT seq FROM peer_seq WHERE domain_id = $1 AND peer = $2 AND incarnation = $3`
+	sqlTransfer  = `SELECT domain_id, tid, license_id, state, xfer_hash, sealed FROM transfer WHERE domain_id = $1 AND tid = $2`
+	sqlDomains   = `SELECT domain_id FROM peer_seq WHERE peer = $1 AND incarnation = $2`
+	sqlClose     = `UPDATE transfer SET state = 'closed', sealed = $3 WHERE domain_id = $1 AND tid = $2`
+	sqlFirstOpen = `SELECT tid FROM transfer WHERE domain_id = $1 AND tid >= $2 AND tid <= $3 AND state = 'escrow' ORDER BY tid LIMIT 1`
+	sqlLastSeq   = `SELECT seq FROM peer_seq WHERE domain_id = $1 AND peer = $2 AND incarnation = $3`
 )
 
 // PutTransfer records a hand-over.
@@ -163,12 +163,34 @@ func (t *tx) PutTransfer(ctx context.Context, x issuer.Transfer) error {
 	return t.one(ctx, sqlPutTransfer, x.Domain[:], tidBytes(x.ID), x.License[:], x.ID.Dst[:], string(x.State), x.XferHash[:], notNil(x.Sealed))
 }
 
-// Transfer finds a hand-over; a zero domain is looked for in all.
+// Transfer finds a hand-over; a zero domain is looked for in all in which its peer
+// was given a number.
 func (t *tx) Transfer(ctx context.Context, domain ident.Domain, id ident.Transfer) (issuer.Transfer, error) {
-	sql, args := sqlTransfer, []any{domain[:], tidBytes(id)}
+	domains := [][]byte{domain[:]}
 	if domain == (ident.Domain{}) {
-		sql, args = sqlTransferAll, args[1:]
+		domains = nil
+		err := t.conn.query(ctx, func(scan func(...any) error) error {
+			var d []byte
+			err := scan(&d)
+			domains = append(domains, d)
+			return err
+		}, sqlDomains, id.Dst[:], id.Incarnation[:])
+		if err != nil {
+			return issuer.Transfer{}, err
+		}
 	}
+	var all []issuer.Transfer
+	for _, d := range domains {
+		some, err := t.transfers(ctx, sqlTransfer, d, tidBytes(id))
+		if err != nil {
+			return issuer.Transfer{}, err
+		}
+		all = append(all, some...)
+	}
+	return single(all, nil)
+}
+
+func (t *tx) transfers(ctx context.Context, sql string, args ...any) ([]issuer.Transfer, error) {
 	var out []issuer.Transfer
 	err := t.conn.query(ctx, func(scan func(...any) error) error {
 		var dom, tid, lic, hash []byte
@@ -185,7 +207,7 @@ func (t *tx) Transfer(ctx context.Context, domain ident.Domain, id ident.Transfe
 		out = append(out, x)
 		return f.err
 	}, sql, args...)
-	return single(out, err)
+	return out, err
 }
 
 // CloseTransfer erases the sealed body.

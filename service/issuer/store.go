@@ -183,6 +183,7 @@ type LicenseTx interface {
 
 // TransferTx keeps hand-overs.
 type TransferTx interface {
+	// PutTransfer records a transfer, whose number NextSeq or Issue gave.
 	PutTransfer(ctx context.Context, t Transfer) error
 	// Transfer finds a transfer by its ID; a zero domain is looked for in all.
 	Transfer(ctx context.Context, domain ident.Domain, id ident.Transfer) (Transfer, error)

@@ -18,14 +18,17 @@ import (
 var fill = []string{
 	`INSERT INTO domain (domain_id, status, created_at) SELECT {16}, 'active', 1 FROM {homes}`,
 	`INSERT INTO license_grant (domain_id, grant_id, content_id, offer_id, kind, terms, code, policy, tiers, min_epoch, remaining, expires_at, created_at, revoked, version, issued_at)
-SELECT domain_id, {16}, {16}, '', 'rental', 'PLAY; PLAY_COUNT=2; INTERVAL=48h', {48}, {32}, '', 1, 0, 0, 1, 0, 1, 1 FROM domain WHERE created_at = 1 ORDER BY domain_id`,
+SELECT domain_id, {16}, {16}, '', 'rental', '` + fillTerms + `', {48}, {32}, '', 1, 0, 0, 1, 0, 1, 1 FROM domain WHERE created_at = 1 ORDER BY domain_id`,
 	`INSERT INTO license (domain_id, license_id, device_id, grant_id, request_id, state, version, issued_at, digest)
 SELECT domain_id, {16}, {16}, grant_id, {16}, 'delivered', 1, 1, {32} FROM license_grant, {licenses} WHERE created_at = 1 AND issued_at = 1 ORDER BY domain_id`,
 	`INSERT INTO idem (domain_id, request_id, req_sha256, license_id, tid, at) SELECT domain_id, request_id, {32}, license_id, {48}, 1 FROM license WHERE issued_at = 1 ORDER BY domain_id`,
 	`INSERT INTO transfer (domain_id, tid, license_id, peer, state, xfer_hash, sealed)
-SELECT domain_id, tid, license_id, license_id, 'closed', req_sha256, {0} FROM idem WHERE at = 1 ORDER BY tid`,
+SELECT domain_id, tid, license_id, license_id, 'closed', req_sha256, {0} FROM idem WHERE at = 1 ORDER BY domain_id`,
 	`INSERT INTO peer_seq (domain_id, peer, incarnation, seq) SELECT domain_id, domain_id, {8}, 10 FROM domain WHERE created_at = 1 ORDER BY domain_id`,
 }
+
+// fillTerms are what each grant of the filling says.
+const fillTerms = "PLAY; PLAY_COUNT=2; INTERVAL=48h"
 
 // perHome is how many licenses a household of the filling has.
 const perHome = 10
@@ -59,36 +62,6 @@ func FillSQLite(ctx context.Context, path string, n int) (err error) {
 	}
 	_, err = db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
 	return err
-}
-
-// FillPostgres is FillSQLite for a database of a server.
-func FillPostgres(ctx context.Context, dsn string, n int) (err error) {
-	c, err := pgx.Connect(ctx, dsn)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, c.Close(ctx)) }()
-	series := func(n int) string { return fmt.Sprintf("generate_series(0, %d) AS s%d(i)", n-1, n) }
-	// md5 of a random number is 16 bytes; the number is drawn for each row.
-	const b16 = "decode(md5(random()::text), 'hex')"
-	for _, set := range []string{"SET work_mem = '256MB'", "SET synchronous_commit = off"} { // of this session alone
-		if _, err := c.Exec(ctx, set); err != nil {
-			return err
-		}
-	}
-	words := strings.NewReplacer("{homes}", series(homes(n)), "{licenses}", series(perHome), "{0}", "''::bytea",
-		"{8}", "substr("+b16+", 1, 8)", "{16}", b16, "{32}", b16+"||"+b16, "{48}", b16+"||"+b16+"||"+b16)
-	for _, stmt := range fill {
-		if _, err := c.Exec(ctx, words.Replace(stmt)); err != nil {
-			return fmt.Errorf("fill the database: %w", err)
-		}
-	}
-	for _, after := range []string{"VACUUM ANALYZE", "CHECKPOINT"} {
-		if _, err := c.Exec(ctx, after); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func homes(n int) int { return (n + perHome - 1) / perHome }

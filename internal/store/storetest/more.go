@@ -83,7 +83,11 @@ func transfers(t *testing.T, s issuer.Store) {
 		Domain: house, ID: ident.Transfer{Src: ident.Device{1}, Dst: ident.Device{2}, Incarnation: ident.Incarnation{3}, Seq: 4},
 		License: ident.License{5}, State: issuer.Escrow, XferHash: [32]byte{6}, Sealed: []byte("sealed"),
 	}
-	update(t, s, func(ctx context.Context, tx issuer.Tx) error { return tx.PutTransfer(ctx, x) })
+	update(t, s, func(ctx context.Context, tx issuer.Tx) error {
+		_, err := tx.NextSeq(ctx, house, x.ID.Dst, x.ID.Incarnation)
+		_, err2 := tx.NextSeq(ctx, ident.Domain{9}, x.ID.Dst, x.ID.Incarnation) // a module that was in another house
+		return errors.Join(err, err2, tx.PutTransfer(ctx, x))
+	})
 	find := func(domain ident.Domain, id ident.Transfer) (got issuer.Transfer, err error) {
 		err = s.Update(t.Context(), func(ctx context.Context, tx issuer.Tx) (err error) {
 			got, err = tx.Transfer(ctx, domain, id)
