@@ -139,7 +139,11 @@ func TestBound_API9_Serves(t *testing.T) {
 	srv.StartTLS()
 	defer srv.Close()
 	for range 300 {
-		res, err := srv.Client().Get(srv.URL)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := srv.Client().Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
