@@ -96,7 +96,7 @@ func optional[T int64 | uint64](f *fields, k uint64, v *T) {
 		return
 	}
 	if *v < 0 {
-		f.b = wire.AppendInt(f.key(k), int64(*v)) //nolint:gosec // only an int64 is negative
+		f.b = wire.AppendInt(f.key(k), int64(*v))
 	} else {
 		f.b = wire.AppendUint(f.key(k), uint64(*v))
 	}

@@ -119,11 +119,18 @@ func byHand[T any](t *testing.T, data []byte, read func(*T) error, lim wire.Limi
 func FuzzCoding(f *testing.F) {
 	zero, some := int64(0), uint64(2)
 	for _, v := range []any{
-		Policy{}, Policy{Duration: 1, StorageDuration: -1, OnFirstUse: 1, HardEnd: 3, ExpiryMode: 2, FinishTail: &zero, FirstUseThreshold: &zero, CountThreshold: 1 << 40, ResumeWindow: 2},
+		Policy{},
+		Policy{Duration: 1, StorageDuration: -1, OnFirstUse: 1, HardEnd: 3, ExpiryMode: 2, FinishTail: &zero, FirstUseThreshold: &zero, CountThreshold: 1 << 40, ResumeWindow: 2},
 		Policy{Slice: 10_000, ClockGrace: &zero, EmbargoStrict: true, MinAnchor: &some, OutputEvidence: 1, MinLevel: 2, Stale: 1, AccumulatedBy: 2, Backup: 1, Arbiter: make([]byte, ident.Size)},
-		Policy{Region: &RegionRule{}, Copy: &CopyRule{}, Transfer: &TransferRule{}, Lend: &LendRule{}}, Policy{Concurrency: &ConcurrencyRule{}, Report: &ReportRule{}, Overlay: &OverlayRule{}},
-		Policy{Domain: &DomainRule{}, Renew: &RenewRule{}, Other: map[uint64]wire.RawMessage{8: {1}, 51: {0x80}}}, DeviceSubject(ident.Device{1}), DomainSubject(ident.Domain{2}, 3),
-		KeyRef{KID: ident.Key{1}}, KeyRef{BPS: 1}, KeyRef{Outputs: []byte{1}}, Sunset{Mode: 2, SilenceMS: minSilence}, Sunset{NoticeKey: []byte{}, FreeAfter: 1},
+		Policy{Region: &RegionRule{}, Copy: &CopyRule{}, Transfer: &TransferRule{}, Lend: &LendRule{}},
+		Policy{Concurrency: &ConcurrencyRule{}, Report: &ReportRule{}, Overlay: &OverlayRule{}},
+		Policy{Domain: &DomainRule{}, Renew: &RenewRule{}, Other: map[uint64]wire.RawMessage{8: {1}, 51: {0x80}}},
+		DeviceSubject(ident.Device{1}), DomainSubject(ident.Domain{2}, 3),
+		KeyRef{KID: ident.Key{1}},
+		KeyRef{BPS: 1},
+		KeyRef{Outputs: []byte{1}},
+		Sunset{Mode: 2, SilenceMS: minSilence},
+		Sunset{NoticeKey: []byte{}, FreeAfter: 1},
 	} {
 		data, err := wire.Marshal(v)
 		if err != nil {

@@ -17,8 +17,11 @@ type (
 // the library.
 func FuzzByHand(f *testing.F) {
 	for _, v := range []any{
-		taggedFrame{}, taggedFrame{Version: 1, Type: TypeSLTP, Seq: 1 << 40, Hops: 24, Expires: -1, Body: []byte{1}}, taggedFrame{Expires: 1 << 50, Body: []byte{}},
-		taggedSLTP{}, taggedSLTP{CID: make([]byte, CIDLen), Message: []byte{1}},
+		taggedFrame{},
+		taggedFrame{Version: 1, Type: TypeSLTP, Seq: 1 << 40, Hops: 24, Expires: -1, Body: []byte{1}},
+		taggedFrame{Expires: 1 << 50, Body: []byte{}},
+		taggedSLTP{},
+		taggedSLTP{CID: make([]byte, CIDLen), Message: []byte{1}},
 	} {
 		data, err := wire.Marshal(v)
 		if err != nil {

@@ -97,7 +97,7 @@ func (r *Relay) keep(f Frame, now time.Time) Step {
 	k, err := r.Mailbox.Put(f, 0, now)
 	switch {
 	case errors.Is(err, ErrFull):
-		return Step{Answer: []Frame{ErrorFrame(f, CodeFull, uint32(FullWait / time.Millisecond))}}
+		return Step{Answer: []Frame{ErrorFrame(f, CodeFull, uint32(FullWait/time.Millisecond))}}
 	case err != nil:
 		return refuse(f, CodeInternal)
 	}

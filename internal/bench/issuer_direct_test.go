@@ -26,11 +26,18 @@ func TestDirect_OneConnection(t *testing.T) {
 	}))
 	defer s.Close()
 	client := &http.Client{Transport: &direct{}}
+	post := func(body string) (*http.Response, error) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL, strings.NewReader(body))
+		if err != nil {
+			return nil, err
+		}
+		return client.Do(req)
+	}
 	for i, body := range []string{"a", "b", "c", "d", "e"} {
 		if body == "e" {
 			s.CloseClientConnections()
 		}
-		res, err := client.Post(s.URL, "text/plain", strings.NewReader(body))
+		res, err := post(body)
 		if err != nil {
 			t.Fatalf("request %s: %v", body, err)
 		}
@@ -42,7 +49,7 @@ func TestDirect_OneConnection(t *testing.T) {
 		t.Errorf("%d connections, want three: until the server closed one, and another", len(conns))
 	}
 	s.Close()
-	if res, err := client.Post(s.URL, "text/plain", strings.NewReader("f")); err == nil {
+	if res, err := post("f"); err == nil {
 		t.Errorf("an answer of nobody: %s", res.Status)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -70,9 +71,7 @@ func newWay(t *testing.T, to string) *way {
 		if spring := w.passed(f); spring != nil {
 			spring()
 		}
-		for k, v := range kept.Header() {
-			out.Header()[k] = v
-		}
+		maps.Copy(out.Header(), kept.Header())
 		out.WriteHeader(kept.Code)
 		_, _ = out.Write(kept.Body.Bytes()) // who was killed does not read it
 	}))

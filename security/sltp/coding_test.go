@@ -17,8 +17,11 @@ type (
 // library.
 func FuzzByHand(f *testing.F) {
 	for _, v := range []any{
-		taggedRequest{Subject: wire.RawMessage{0x80}}, taggedRequest{Number: NumberLicenseRequest, What: pair{Kind: 1, Value: make([]byte, 16)}, Permission: 1, Subject: wire.RawMessage{0x82, 1, 0x40}, Membership: []byte{1}, Tiers: []uint64{1, 64}, Level: 255},
-		taggedRequest{Subject: wire.RawMessage{0}, Tiers: []uint64{}, Membership: []byte{}}, taggedLicense{}, taggedLicense{Number: NumberLicense, Chain: [][]byte{{1}, nil}, Bundle: []byte{2}},
+		taggedRequest{Subject: wire.RawMessage{0x80}},
+		taggedRequest{Number: NumberLicenseRequest, What: pair{Kind: 1, Value: make([]byte, 16)}, Permission: 1, Subject: wire.RawMessage{0x82, 1, 0x40}, Membership: []byte{1}, Tiers: []uint64{1, 64}, Level: 255},
+		taggedRequest{Subject: wire.RawMessage{0}, Tiers: []uint64{}, Membership: []byte{}},
+		taggedLicense{},
+		taggedLicense{Number: NumberLicense, Chain: [][]byte{{1}, nil}, Bundle: []byte{2}},
 	} {
 		data, err := wire.Marshal(v)
 		if err != nil {

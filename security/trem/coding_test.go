@@ -148,9 +148,19 @@ func TestTREM_2_TermsAllocateLess(t *testing.T) {
 // FuzzByHand holds each reading by hand against the one by tags.
 func FuzzByHand(f *testing.F) {
 	for _, v := range []any{
-		terms(), Received{Events: []Event{{}}, Messages: []SLTPMessage{{}}}, Prepared{}, Release{}, SLTPMessages{{CID: []byte{1}}}, request{Version: 1, Body: wire.RawMessage{0x80}},
-		reply{Body: wire.RawMessage{0xa0}}, license.Policy{Slice: 1000, Lend: &license.LendRule{}}, license.DeviceSubject(ident.Device{}), license.KeyRef{Outputs: []byte{1}},
-		license.Sunset{NoticeKey: []byte{1}}, terms().Info, license.Info{Format: 1, Issuer: "i", Content: "c", Code: permission.Code{}},
+		terms(),
+		Received{Events: []Event{{}}, Messages: []SLTPMessage{{}}},
+		Prepared{},
+		Release{},
+		SLTPMessages{{CID: []byte{1}}},
+		request{Version: 1, Body: wire.RawMessage{0x80}},
+		reply{Body: wire.RawMessage{0xa0}},
+		license.Policy{Slice: 1000, Lend: &license.LendRule{}},
+		license.DeviceSubject(ident.Device{}),
+		license.KeyRef{Outputs: []byte{1}},
+		license.Sunset{NoticeKey: []byte{1}},
+		terms().Info,
+		license.Info{Format: 1, Issuer: "i", Content: "c", Code: permission.Code{}},
 	} {
 		data, err := wire.Marshal(v)
 		if err != nil {

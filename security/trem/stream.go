@@ -97,7 +97,7 @@ func whole(in *bufio.Reader) bool {
 		return false
 	}
 	head, err := in.Peek(8)
-	return err == nil && uint64(binary.BigEndian.Uint32(head[:4]))+uint64(binary.BigEndian.Uint32(head[4:]))+8 <= uint64(have) //nolint:gosec // a length
+	return err == nil && uint64(binary.BigEndian.Uint32(head[:4]))+uint64(binary.BigEndian.Uint32(head[4:]))+8 <= uint64(have)
 }
 
 // maxKept is the largest payload whose memory a Reader keeps, in bytes. Source: local.
