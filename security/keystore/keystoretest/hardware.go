@@ -55,7 +55,7 @@ func testMethods(t *testing.T, open func(*testing.T) keystore.Keystore) {
 		t.Fatal(err)
 	}
 	known := []string{
-		"Signer", "KeyExchanger", "Seal", "Unseal", "Level", "AnchorLevel", "Anchor", "Extend", "Count", "Increment", "Clock", "Close", "Format",
+		"Signer", "KeyExchanger", "Seal", "Unseal", "Level", "AnchorLevel", "Anchor", "Extend", "Count", "Increment", "Clock", "Close", "Format", "Erase",
 		"Public", "Sign", "PublicKey", "Curve", "ECDH", "Keystore",
 	}
 	for _, v := range []any{k, s, e} {
