@@ -111,6 +111,7 @@ type Shelf interface {
 type Mailbox struct {
 	shelf Shelf
 	next  uint64
+	last  uint64          // the newest number given, when its frame has gone: its record stays on the shelf, so that a restart gives no number again; 0: none
 	boxes map[Addr][]Kept // ascending by number
 	all   Share
 	from  map[Addr]Share
@@ -197,6 +198,10 @@ func (m *Mailbox) Put(f Frame, mark uint64, now time.Time) (Kept, error) {
 		return Kept{}, err
 	}
 	m.next++
+	if m.last != 0 {
+		_ = m.shelf.Drop(m.last)
+		m.last = 0
+	}
 	for _, n := range m.add(k) {
 		_ = m.shelf.Drop(n) // the newer one wins when both come back after a crash
 	}
@@ -245,8 +250,23 @@ func (m *Mailbox) Among(dst []Addr, after uint64, now time.Time) (out []Kept) {
 }
 
 // Taken drops what an address has taken: its frames with numbers up to one.
+// A number that was never given here is of another mailbox, or of one that was lost:
+// nothing was taken by it.
 func (m *Mailbox) Taken(dst Addr, upTo uint64) {
+	if upTo >= m.next {
+		return
+	}
 	m.drop(dst, func(k Kept) bool { return k.Number <= upTo })
+}
+
+// unshelve drops the record of a frame that has gone; after a crash it is dropped
+// again, or fetched again. The newest record stays until there is another.
+func (m *Mailbox) unshelve(n uint64) {
+	if n+1 == m.next {
+		m.last = n
+		return
+	}
+	_ = m.shelf.Drop(n)
 }
 
 // drop takes frames out of a box.
@@ -254,7 +274,7 @@ func (m *Mailbox) drop(dst Addr, over func(Kept) bool) {
 	box := m.boxes[dst][:0:0]
 	for _, k := range m.boxes[dst] {
 		if over(k) {
-			_ = m.shelf.Drop(k.Number) // after a crash it is dropped again, or fetched again
+			m.unshelve(k.Number)
 			m.count(k.Frame, -1)
 			continue
 		}

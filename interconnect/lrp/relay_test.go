@@ -78,6 +78,32 @@ func TestMailbox_Spec7_WaitsAndOutlivesACrash(t *testing.T) {
 	}
 }
 
+// A machine without a clock starts again with an earlier time, and its mailbox is
+// empty: numbers go on all the same, so that a reader who is ahead misses nothing.
+func TestMailbox_Spec7_NumbersGoOnWithoutAClock(t *testing.T) {
+	s := newShelf()
+	m := lrp.NewMailbox(s, nil, start)
+	var last lrp.Kept
+	for n := range byte(9) {
+		last = put(t, m, mailFrame(home, device, n, 1, start), start)
+	}
+	m.Taken(device, last.Number)
+	if got := m.For(device, 0, start); len(got) != 0 || len(s.kept) != 1 {
+		t.Fatalf("%d wait, %d on the shelf", len(got), len(s.kept))
+	}
+	early := start.Add(-time.Hour)
+	m = s.reopened(t, early)
+	k := put(t, m, mailFrame(home, device, 20, 1, early), early)
+	if m.Taken(device, last.Number); k.Number <= last.Number || len(m.For(device, last.Number, early)) != 1 {
+		t.Errorf("number %d after %d", k.Number, last.Number)
+	}
+	lost := lrp.NewMailbox(newShelf(), nil, early)
+	put(t, lost, mailFrame(home, device, 1, 1, early), early)
+	if lost.Taken(device, last.Number); len(lost.For(device, 0, early)) != 1 {
+		t.Error("a number that was never given here empties the box")
+	}
+}
+
 func TestMailbox_Spec7_NewerTakesThePlace(t *testing.T) {
 	s := newShelf()
 	m := lrp.NewMailbox(s, nil, start)

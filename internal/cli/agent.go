@@ -147,7 +147,7 @@ func (a *agent) nameOf(ctx context.Context, id ident.Content) string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, looksFor)
 	defer cancel()
-	d := &device{dir: a.dir}
+	d := &device{dir: a.dir, now: a.env.Now}
 	if err := d.load(); err != nil {
 		return id.String()
 	}
@@ -157,7 +157,7 @@ func (a *agent) nameOf(ctx context.Context, id ident.Content) string {
 			return id.String()
 		}
 		defer tr.CloseIdleConnections()
-		d.client = &http.Client{Transport: tr}
+		d.client = &http.Client{Transport: &proving{d: d, way: tr}}
 	}
 	src, err := d.playFiles(id, "")
 	if err != nil {

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -31,7 +33,11 @@ func (p *proving) RoundTrip(req *http.Request) (*http.Response, error) {
 		return res, err
 	}
 	if link, err = p.prove(req.Context(), link); err != nil {
-		return res, nil //nolint:nilerr // the house does not know this device: it stays at that answer
+		if _, said := errors.AsType[*lrp.Error](err); said || errors.Is(err, lrp.ErrProof) {
+			return res, nil // the house does not know this device: it stays at that answer
+		}
+		_ = res.Body.Close()
+		return nil, fmt.Errorf("this device cannot prove to its house who it is now: %w", err)
 	}
 	_ = res.Body.Close()
 	return p.way.RoundTrip(on(link, req))

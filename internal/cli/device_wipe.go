@@ -88,7 +88,7 @@ func (d *device) wipe(ctx context.Context, env *Env, giveUp bool) (out wipedSaid
 	if err != nil {
 		return out, err
 	}
-	if out.Device, out.Told = st.Device, true; st.Role == "" { // wiped before, or never used
+	if out.Device, out.Told = st.Device, st.Role != "" || d.cfg.Home == ""; st.Role == "" { // wiped before, or never used
 		return out, nil
 	}
 	if d.cfg.Home != "" {
@@ -131,7 +131,7 @@ func (d *device) goForGood(ctx context.Context, env *Env, st trem.Status, giveUp
 			return err
 		}
 	} else {
-		if out.Returned, err = p.giveBackAll(ctx); err != nil {
+		if out.Returned, err = p.giveBackAll(ctx); err != nil && !giveUp {
 			return err
 		}
 		got, err := d.trem.Wipe(ctx, trem.WipeOrder{House: d.cfg.Server, GiveUp: giveUp})
@@ -177,9 +177,9 @@ func describeWiped(w io.Writer, out *wipedSaid) error {
 	p := printer{w: w}
 	if !out.Wiped {
 		p.line("There is nothing on this device.")
-		return p.err
+	} else {
+		p.line("This device is wiped: its keys are destroyed, and nothing that was here opens any more.")
 	}
-	p.line("This device is wiped: its keys are destroyed, and nothing that was here opens any more.")
 	if len(out.Lost) > 0 {
 		p.line("Given up: %s.", ownTitles(out.Lost))
 	}

@@ -38,7 +38,7 @@ func newHomeCertifyCmd(env *Env, dir *string) *cobra.Command {
 		Short: "Make a certificate by which devices know a relay of this house",
 		Long: `A relay with this certificate is to the devices of this house what the house's own
 server is: they take no other one in its place. Give it to a relay of your own only: who
-runs it can read which titles are asked for, though no license and no key.
+runs it can read which titles are asked for, but no film and no key.
 
 It is good for 90 days: make another before, and send the relay a SIGHUP.`,
 		Example: `  lares home certify --out ./relay

@@ -22,6 +22,7 @@ import (
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
 	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/home"
 )
@@ -102,6 +103,11 @@ func (s *homeServer) begin(ctx context.Context) (code string, err error) {
 		return "", err
 	}
 	if len(st.Leaf) > 0 {
+		if st.Domain == (ident.Domain{}) { // it was cut off between its certificate and its founding
+			if _, err := s.module.Found(ctx); err != nil {
+				return "", fmt.Errorf("found the house: %w", err)
+			}
+		}
 		return "", s.enter(ctx)
 	}
 	code = home.SetupCode()
@@ -113,14 +119,23 @@ func (s *homeServer) begin(ctx context.Context) (code string, err error) {
 	return code, nil
 }
 
-// found founds the house that the pages of the first run asked for.
+// found founds the house that the pages of the first run asked for. It goes on when
+// the browser has gone, because an invitation is good once, and from where it failed.
 func (s *homeServer) found(ctx context.Context, ca, voucher string) error {
-	if _, err := foundHouse(ctx, s.module, ca, voucher); err != nil {
+	ctx = context.WithoutCancel(ctx)
+	st, err := s.module.Status(ctx)
+	if err == nil && len(st.Leaf) == 0 {
+		err = enroll(ctx, s.module, ca, pki.HomeServer, voucher)
+	}
+	if err != nil {
 		return err
 	}
 	s.ca = ca
 	if err := writeDurably(filepath.Join(s.dir, authorityFile), []byte(ca+"\n")); err != nil {
 		return err
+	}
+	if _, err := s.module.Found(ctx); err != nil {
+		return fmt.Errorf("found the house: %w", err)
 	}
 	return s.enter(ctx)
 }

@@ -117,7 +117,9 @@ func (f *relayFlags) serve(ctx context.Context, env *Env) (err error) {
 		if err != nil {
 			return err
 		}
-		g.Go(func() error { return (&unix.Server{Frames: r.frames, Wait: r.waiting()}).Serve(gctx, socket) })
+		g.Go(func() error {
+			return (&unix.Server{Frames: r.frames, Wait: r.waiting(), Taken: r.taking()}).Serve(gctx, socket)
+		})
 	}
 	var secret *tls.Config
 	if f.cert != "" {
@@ -268,7 +270,7 @@ func passed() []string {
 // handler serves the relay over HTTP.
 func (r *carrier) handler(upstream string) (http.Handler, error) {
 	mux := http.NewServeMux()
-	frames := &lrphttp.Server{Frames: r.frames, Wait: r.waiting()}
+	frames := &lrphttp.Server{Frames: r.frames, Wait: r.waiting(), Taken: r.taking()}
 	mux.Handle("POST "+lrphttp.Path, frames)
 	mux.HandleFunc("GET /metrics", r.metrics)
 	if upstream == "" {

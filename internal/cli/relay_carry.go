@@ -62,6 +62,14 @@ func (r *carrier) waiting() func(context.Context, lrp.LinkID, uint64) ([]lrp.Kep
 	return r.mail.wait
 }
 
+// taking is who hears what was taken from the mailbox; nil without one.
+func (r *carrier) taking() func(lrp.LinkID, uint64) {
+	if r.mail == nil {
+		return nil
+	}
+	return r.mail.taken
+}
+
 func (r *carrier) close() error {
 	err := r.up.close()
 	if r.mail != nil {

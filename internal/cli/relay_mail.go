@@ -152,8 +152,18 @@ func errorIn(answer []lrp.Frame) []byte {
 // proves reports whether somebody has proven itself to this relay on a link.
 func (m *relayMail) proves(link lrp.LinkID) bool { return len(m.endpoint.Sources(link, m.now())) > 0 }
 
-// wait returns frames for who is proven on a link, as Wait of a binding does. One who
-// asks for what is above a number has taken what is below.
+// taken drops what who is proven on a link says that it has taken, as Taken of a
+// binding does.
+func (m *relayMail) taken(link lrp.LinkID, upTo uint64) {
+	sources := m.endpoint.Sources(link, m.now())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(sources) == 1 { // of several nobody knows whose number it is
+		m.box.Taken(sources[0], upTo)
+	}
+}
+
+// wait returns frames for who is proven on a link, as Wait of a binding does.
 func (m *relayMail) wait(ctx context.Context, link lrp.LinkID, after uint64) ([]lrp.Kept, error) {
 	for {
 		now := m.now()
@@ -162,9 +172,6 @@ func (m *relayMail) wait(ctx context.Context, link lrp.LinkID, after uint64) ([]
 			return nil, lrp.ErrProof
 		}
 		m.mu.Lock()
-		if len(sources) == 1 { // of several nobody knows whose number it is
-			m.box.Taken(sources[0], after)
-		}
 		out, news := m.box.Among(sources, after, now), m.news
 		m.mu.Unlock()
 		if len(out) > 0 {

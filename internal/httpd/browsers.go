@@ -15,8 +15,8 @@ import (
 // docs/spec/home-api.md, "Browsers of the house".
 const (
 	enterPath     = "/enter"
-	browserCookie = "lares_browser"
-	browserAge    = 365 * 24 * time.Hour // of the cookie; the house forgets earlier
+	browserCookie = "__Host-lares_browser" // no answer over HTTP, and no other host, can set it (RFC 6265bis, 4.1.3.2)
+	browserAge    = 365 * 24 * time.Hour   // of the cookie; the house forgets earlier
 )
 
 type enterPage struct {

@@ -79,7 +79,7 @@ func TestBrowsers_StrangersGetNothing(t *testing.T) {
 		}
 	}
 	for _, cookie := range []string{"", "x", strings.Repeat("0", 64)} {
-		c.cookies["lares_browser"] = &http.Cookie{Name: "lares_browser", Value: cookie}
+		c.cookies["__Host-lares_browser"] = &http.Cookie{Name: "__Host-lares_browser", Value: cookie}
 		if w := c.ask("GET", "/", atHome, false, nil); w.Code != http.StatusSeeOther {
 			t.Errorf("with the cookie %q: %d", cookie, w.Code)
 		}
@@ -105,7 +105,7 @@ func TestBrowsers_LetInByTheOwner(t *testing.T) {
 	if w = c.ask("POST", "/enter", atHome, false, url.Values{"token": {m[1]}}); w.Code != http.StatusSeeOther {
 		t.Fatalf("asked: %d", w.Code)
 	}
-	k := c.cookies["lares_browser"]
+	k := c.cookies["__Host-lares_browser"]
 	if k == nil || !k.HttpOnly || !k.Secure || k.SameSite != http.SameSiteStrictMode {
 		t.Fatalf("the cookie: %+v", k)
 	}

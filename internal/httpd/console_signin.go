@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/lares-drm/lares/internal/operator"
+	"github.com/lares-drm/lares/service/issuer"
 )
 
 // signInView is the page on which operators sign in.
@@ -22,7 +23,7 @@ func (c *console) signInPage(w http.ResponseWriter, r *http.Request, status int,
 // signIn takes a token that was typed, and begins a session.
 func (c *console) signIn(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	by, now := network(r), c.Now()
+	by, now := issuer.Network(issuer.Caller(r)), c.Now()
 	if d := c.wrong.wait(by, now); d > 0 {
 		retryAfter(w, d)
 		c.signInPage(w, r, http.StatusTooManyRequests, "Too many wrong tokens came from this address. Try again in a minute.")

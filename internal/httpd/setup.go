@@ -50,6 +50,7 @@ type setup struct {
 	mu    sync.Mutex // one at a time
 	wrong int        // guarded by mu; codes in a row
 	until time.Time  // guarded by mu; no code is read before
+	done  bool       // guarded by mu; it is founded
 }
 
 // NewSetup returns the pages of a house that is not founded yet. They answer on this
@@ -79,7 +80,14 @@ func NewSetup(cfg SetupConfig) (http.Handler, error) {
 	cross.SetDenyHandler(http.HandlerFunc(crossOrigin))
 	all := http.NewServeMux()
 	all.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	all.Handle("/", (&server{}).guard(m))
+	here := (&server{}).guard(m)
+	all.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if !fromHere(r) {
+			problem(w, http.StatusForbidden, "not_founded", say("setup.elsewhere"))
+			return
+		}
+		here.ServeHTTP(w, r)
+	})
 	return secure(cross.Handler(all)), nil
 }
 
@@ -145,6 +153,10 @@ func (s *setup) found(w http.ResponseWriter, r *http.Request) {
 		s.show(w, r, http.StatusForbidden, p)
 		return
 	}
+	if s.done { // the button was pressed twice
+		http.Redirect(w, r, setupFilms, http.StatusSeeOther)
+		return
+	}
 	authority, voucher, ok := parseInvitation(p.Invitation, s.Authority)
 	if !ok {
 		p.Problem = say("setup.no-invitation")
@@ -157,6 +169,7 @@ func (s *setup) found(w http.ResponseWriter, r *http.Request) {
 		s.show(w, r, http.StatusUnprocessableEntity, p)
 		return
 	}
+	s.done = true
 	http.Redirect(w, r, setupFilms, http.StatusSeeOther)
 }
 

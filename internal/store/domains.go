@@ -80,6 +80,9 @@ func (t *tx) rolls(ctx context.Context, sql string, args ...any) ([]issuer.Domai
 
 // DropDomain forgets a domain, and closes its household.
 func (t *tx) DropDomain(ctx context.Context, domain ident.Domain) error {
+	if err := t.one(ctx, `DELETE FROM domain_roll WHERE domain_id = $1`, domain[:]); err != nil {
+		return err // first: who changes the domain now has ended, or finds none
+	}
 	list, err := t.Devices(ctx, domain)
 	if err != nil {
 		return err
@@ -92,10 +95,13 @@ func (t *tx) DropDomain(ctx context.Context, domain ident.Domain) error {
 	if _, err := t.conn.exec(ctx, sqlDropCodes, domain[:]); err != nil {
 		return err
 	}
-	if _, err := t.conn.exec(ctx, sqlCloseDomain, domain[:]); err != nil {
-		return err
-	}
-	return t.one(ctx, `DELETE FROM domain_roll WHERE domain_id = $1`, domain[:])
+	_, err = t.conn.exec(ctx, sqlCloseDomain, domain[:])
+	return err
+}
+
+// HoldBox keeps others from a device's letters until the transaction ends.
+func (t *tx) HoldBox(ctx context.Context, domain ident.Domain, to ident.Device) error {
+	return t.one(ctx, `UPDATE device SET name = name WHERE domain_id = $1 AND device_id = $2`, domain[:], to[:])
 }
 
 const (

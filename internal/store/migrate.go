@@ -225,17 +225,26 @@ func MigratePostgres(ctx context.Context, dsn string, to int64, lose bool) (m Mi
 		if err := pgAlone(ctx, c); err != nil {
 			return err
 		}
+		var others int64 // one that started before the lock was taken; who starts now waits for it
+		if err := c.query(ctx, func(scan func(...any) error) error { return scan(&others) }, sqlOthers, pgName); err != nil {
+			return err
+		}
+		if others > 0 {
+			return ErrServed
+		}
 		return m.run(ctx, c, lose)
 	})
 	return m, kept(err)
 }
+
+const sqlOthers = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1 AND pid <> pg_backend_pid()"
 
 // pgUnserved looks whether issuers are connected, for as long as one that has just
 // ended may still be listed.
 func pgUnserved(ctx context.Context, c *pgx.Conn) error {
 	for end := time.After(pgLeave); ; {
 		var others int
-		err := c.QueryRow(ctx, "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1 AND pid <> pg_backend_pid()", pgName).Scan(&others)
+		err := c.QueryRow(ctx, sqlOthers, pgName).Scan(&others)
 		if err != nil {
 			return pgClassify(ctx, err)
 		}

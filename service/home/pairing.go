@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/lares-drm/lares/license/ident"
 )
@@ -164,9 +165,11 @@ func cleanName(s string) string {
 		}
 		return r
 	}, s)
-	for len(s) > maxName {
-		r := []rune(s)
-		s = string(r[:len(r)-1])
+	if n := maxName; len(s) > n {
+		for !utf8.RuneStart(s[n]) {
+			n--
+		}
+		s = s[:n]
 	}
 	if s = strings.TrimSpace(s); s == "" {
 		return "A device without a name"

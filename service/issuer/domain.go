@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
@@ -303,9 +304,11 @@ func deviceName(s string) string {
 		}
 		return r
 	}, s))
-	for len(s) > maxDeviceName {
-		r := []rune(s)
-		s = string(r[:len(r)-1])
+	if n := maxDeviceName; len(s) > n {
+		for !utf8.RuneStart(s[n]) {
+			n--
+		}
+		s = s[:n]
 	}
 	if s == "" {
 		return "A device without a name"

@@ -71,6 +71,9 @@ type DomainTx interface {
 	// SetRoll replaces roll, generation, limits and codes of a domain whose version is
 	// the one before r's; ok is false when it has another one.
 	SetRoll(ctx context.Context, r DomainRoll) (ok bool, err error)
+	// HoldBox keeps others from the letters of a device until the transaction ends;
+	// ErrNotFound: there is no such device.
+	HoldBox(ctx context.Context, domain ident.Domain, to ident.Device) error
 	// PutDevice records a device, or replaces it, and where it is looked for.
 	PutDevice(ctx context.Context, d DomainDevice) error
 	// DropDevice forgets a device and its letters. One that is not there is none.

@@ -127,7 +127,14 @@ func (i *Issuer) Join(ctx context.Context, from netip.Addr, code ClaimCode, j Jo
 	now := i.cfg.Now().UnixMilli()
 	d := DomainDevice{Domain: c.Domain, ID: id, Name: deviceName(j.Name), Chain: slices.Concat(j.Chain...), Delivery: j.Delivery, Enrolled: now}
 	order := trem.RollOrder{Op: trem.RollAdmit, Who: &trem.Candidate{Chain: j.Chain, Hardware: j.Hardware, Idle: c.Idle}}
-	_, got, err := i.roll(ctx, c.Domain, order, func(ctx context.Context, tx Tx, _ trem.Rolled) error { return tx.PutDevice(ctx, d) })
+	_, got, err := i.roll(ctx, c.Domain, order, func(ctx context.Context, tx Tx, _ trem.Rolled) error {
+		if _, err := tx.JoinCode(ctx, c.Hash); errors.Is(err, ErrNotFound) {
+			return ErrCodeUnknown // another one took its place meanwhile
+		} else if err != nil {
+			return err
+		}
+		return tx.PutDevice(ctx, d)
+	})
 	if no, ok := errors.AsType[*trem.RefusalError](err); ok {
 		return none, full(no.Decision)
 	}

@@ -139,6 +139,8 @@ func (i *Issuer) forMember(ctx context.Context, by lrp.Arrival, f lrp.Frame, let
 	switch {
 	case errors.Is(err, lrp.ErrFull):
 		return refuse(lrp.CodeFull)
+	case errors.Is(err, ErrNotFound): // it was put out meanwhile
+		return refuse(lrp.CodeUnknownDst)
 	case err != nil:
 		i.cfg.Log.LogAttrs(ctx, slog.LevelError, "letter not kept", slog.Any("to", l.To), slog.Any("error", err))
 		return refuse(lrp.CodeInternal)
@@ -149,6 +151,9 @@ func (i *Issuer) forMember(ctx context.Context, by lrp.Arrival, f lrp.Frame, let
 // keep records a letter in the place of an older one of its topic, within the limits
 // of a mailbox (docs/spec/lrp.md section 7). What has lapsed goes.
 func keep(ctx context.Context, tx Tx, l DomainLetter) error {
+	if err := tx.HoldBox(ctx, l.Domain, l.To); err != nil { // numbers ascend as they are committed
+		return err
+	}
 	box, err := tx.Waiting(ctx, l.Domain, l.To, 0)
 	if err != nil {
 		return err
@@ -222,10 +227,18 @@ func (i *Issuer) CardOf(ctx context.Context, link lrp.LinkID, name string) (id i
 	err = i.cfg.Store.View(ctx, func(ctx context.Context, r Reader) error {
 		d = nil
 		all, err := r.Devices(ctx, domain)
+		hits := 0
 		for n := range all {
-			if strings.EqualFold(all[n].Name, name) || all[n].ID.String() == name {
-				d = &all[n]
+			if all[n].ID.String() == name {
+				d, hits = &all[n], 1
+				break
 			}
+			if strings.EqualFold(all[n].Name, name) {
+				d, hits = &all[n], hits+1
+			}
+		}
+		if err == nil && hits > 1 {
+			err = fmt.Errorf("%d devices have this name, use the ID: %w", hits, ErrConflict)
 		}
 		return err
 	})

@@ -63,10 +63,12 @@ func TestHTTP_Spec6_Events(t *testing.T) {
 	}
 	comes := make(chan lrp.Kept, 4)
 	held := lrp.Kept{}
+	said := make(chan uint64, 8)
 	srv := httptest.NewServer(&lrphttp.Server{
 		Frames: func(_ context.Context, by lrp.Arrival, f lrp.Frame) []lrp.Frame {
 			return e.HandleBy(by, f, start, nil)
 		},
+		Taken: func(_ lrp.LinkID, upTo uint64) { said <- upTo },
 		Wait: func(ctx context.Context, link lrp.LinkID, after uint64) ([]lrp.Kept, error) {
 			if !e.Proved(link, p.Addr, start) {
 				return nil, lrp.ErrProof
@@ -99,6 +101,9 @@ func TestHTTP_Spec6_Events(t *testing.T) {
 	})
 	if !errors.Is(err, enough) || len(got) != 2 || got[1] != 9 {
 		t.Errorf("%v, %v", got, err)
+	}
+	if n := <-said; n != 0 || len(said) > 0 {
+		t.Errorf("it is said to have taken up to %d, and %d times more: what was only written to it does not count", n, len(said))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()

@@ -36,6 +36,9 @@ type Server struct {
 	// numbers above after. It waits for a first one until ctx ends and then returns
 	// none. An error is a link that nobody is proven on. Nil: nothing is pushed.
 	Wait func(ctx context.Context, link lrp.LinkID, after uint64) ([]lrp.Kept, error)
+	// Taken is told up to which number the peer on a link says that it has taken what
+	// waited; nil: nobody is. What was only written to it does not count.
+	Taken func(link lrp.LinkID, upTo uint64)
 	// From is the network address that a request came from, for who counts by it; nil:
 	// nobody does.
 	From func(*http.Request) netip.Addr
@@ -106,6 +109,9 @@ func (s *Server) back(w http.ResponseWriter, r *http.Request) {
 	if nerr != nil {
 		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
 		return
+	}
+	if s.Taken != nil {
+		s.Taken(link, after)
 	}
 	http.NewResponseController(w).SetWriteDeadline(time.Time{}) //nolint:errcheck // not every writer has deadlines
 	if strings.Contains(r.Header.Get("Accept"), typeEvents) {

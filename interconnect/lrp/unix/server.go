@@ -29,6 +29,8 @@ type Server struct {
 	Frames lrp.Handler // required
 	// Wait is as in the HTTP binding; nil: nothing is pushed.
 	Wait func(ctx context.Context, link lrp.LinkID, after uint64) ([]lrp.Kept, error)
+	// Taken is as in the HTTP binding.
+	Taken func(link lrp.LinkID, upTo uint64)
 	// Closed is told when a link ends; nil: nobody is.
 	Closed func(lrp.LinkID)
 }
@@ -137,7 +139,11 @@ func (s *Server) wait(ctx context.Context, conn net.Conn, link lrp.LinkID) error
 	}
 	ctx, cancel := context.WithTimeout(ctx, PollWait)
 	defer cancel()
-	kept, err := s.Wait(ctx, link, binary.BigEndian.Uint64(after[:]))
+	have := binary.BigEndian.Uint64(after[:])
+	if s.Taken != nil {
+		s.Taken(link, have)
+	}
+	kept, err := s.Wait(ctx, link, have)
 	if err != nil {
 		_, err := conn.Write([]byte{refused})
 		return err

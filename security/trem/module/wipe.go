@@ -47,7 +47,7 @@ func finish(cfg Config) error {
 		return nil
 	}
 	keys, err := openKeys(cfg)
-	if err != nil {
+	if err != nil && (keys == nil || keys.erase == nil) { // keys in files that were half written over go unread
 		return fmt.Errorf("destroy the keys: %w", err)
 	}
 	err = keys.erase()

@@ -52,7 +52,8 @@ type rollOut struct {
 	Generation uint64   // from then on
 	Device     ident.Device
 	Index      uint64
-	Back       bool // it may come again
+	Back       bool  // it may come again
+	Since      int64 // as the roll remembers it; 0: another one counts for it
 }
 
 // managed is what an issuer's module keeps of domains.
@@ -62,7 +63,8 @@ type managed struct {
 	order  uint64
 }
 
-// catchUp puts out again whom this module has put out since a roll was signed.
+// catchUp puts out again whom this module has put out since a roll was signed, also
+// who joined only after that; and no index is given a second time.
 func (c *Core) catchUp(roll *Roll) error {
 	f, ok := c.managed.floors[roll.Domain]
 	if !ok || roll.Generation >= f.Generation {
@@ -72,8 +74,12 @@ func (c *Core) catchUp(roll *Roll) error {
 		return stateError("this list is of long ago, and nobody knows any more who was put out since: remove the domain and make another one")
 	}
 	for _, o := range f.Outs {
-		if m := roll.entry(o.Device); o.Generation > roll.Generation && m != nil && m.Index == o.Index {
-			roll.out(*m, o.Back)
+		if o.Generation <= roll.Generation {
+			continue
+		}
+		roll.Next = max(roll.Next, o.Index+1)
+		if m := roll.entry(o.Device); m == nil || m.Index <= o.Index {
+			roll.out(rollEntry{Device: o.Device, Since: o.Since}, o.Back)
 		}
 	}
 	roll.Generation = f.Generation

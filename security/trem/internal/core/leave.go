@@ -40,14 +40,14 @@ func (c *Core) leaveHouse(house ident.Device, wiped bool, r Reading) (trem.Hande
 	if c.membership == nil {
 		return trem.Handed{}, stateError("this device belongs to no house")
 	}
-	if err := c.owes(); err != nil {
+	if err := c.owes(); err != nil && !wiped { // wipe has asked, unless all of it is given up
 		return trem.Handed{}, err
 	}
-	server, err := c.writer(c.manager, r)
+	server, err := idOf(c.manager) // judged when this device joined; who was revoked since is left, too
 	if err != nil {
 		return trem.Handed{}, rejected(err)
 	}
-	if server.ID() != house {
+	if server != house {
 		return trem.Handed{}, stateError("this device belongs to another house")
 	}
 	payload, err := wire.Marshal(left{Domain: c.membership.Domain, Device: c.self, Index: c.membership.Index, Wiped: wiped})
@@ -58,7 +58,7 @@ func (c *Core) leaveHouse(house ident.Device, wiped bool, r Reading) (trem.Hande
 	if err != nil {
 		return trem.Handed{}, err
 	}
-	out, err := newRecord(kindMembership, leftRecord(object, server.ID()))
+	out, err := newRecord(kindMembership, leftRecord(object, server))
 	if err != nil {
 		return trem.Handed{}, err
 	}
@@ -83,7 +83,7 @@ func (c *Core) leaveHouse(house ident.Device, wiped bool, r Reading) (trem.Hande
 	for _, inst := range gone {
 		delete(c.held, inst.leaf().Hash())
 	}
-	c.left, c.leftTo = object, server.ID()
+	c.left, c.leftTo = object, server
 	c.membership, c.membershipBytes, c.manager = nil, nil, nil
 	return c.leftLetters(trem.Handed{})
 }

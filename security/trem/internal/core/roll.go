@@ -226,14 +226,18 @@ func (r *Roll) former(id ident.Device) *rollFormer {
 func (r *Roll) out(m rollEntry, back bool) {
 	r.Members = slices.DeleteFunc(r.Members, func(o rollEntry) bool { return o.Device == m.Device })
 	r.Former = append(slices.DeleteFunc(r.Former, func(o rollFormer) bool { return o.Device == m.Device }), rollFormer{Device: m.Device, Since: m.Since, Back: back})
-	r.Former = r.Former[max(0, len(r.Former)-maxRollFormer):]
+	for len(r.Former) > maxRollFormer { // first those for whom another one counts
+		old := r.Former[:len(r.Former)-1]
+		i := max(0, slices.IndexFunc(old, func(f rollFormer) bool { return f.Since == 0 }))
+		r.Former = slices.Delete(r.Former, i, i+1)
+	}
 }
 
 // puts ends a membership: the generation rises.
 func (b *rollBook) puts(m rollEntry, back bool) {
 	b.out(m, back)
 	b.Generation++
-	b.outs = append(b.outs, rollOut{Generation: b.Generation, Device: m.Device, Index: m.Index, Back: back})
+	b.outs = append(b.outs, rollOut{Generation: b.Generation, Device: m.Device, Index: m.Index, Back: back, Since: m.Since})
 }
 
 func (b *rollBook) remove(id ident.Device) error {
@@ -242,8 +246,8 @@ func (b *rollBook) remove(id ident.Device) error {
 		b.puts(*m, false)
 	case b.former(id) == nil:
 		return &trem.Error{Code: trem.CodeUnknown, Text: "no such member"}
-	default: // it is out, and if it left it does not come back
-		b.former(id).Back = false
+	case b.former(id).Back: // it left, and does not come back: by an older roll neither
+		b.puts(rollEntry{Device: id, Index: b.Next - 1, Since: b.former(id).Since}, false)
 	}
 	return nil
 }
@@ -356,8 +360,11 @@ func (c *Core) rollLetter(b *rollBook, data []byte, out *trem.Rolled, r Reading)
 	m := b.entry(out.Device)
 	if sig, err := wire.ParseSign1(s.Object, objectLeft, leftLimit); err == nil {
 		l, err := readLeft(sig, peer, b.Domain)
-		if err == nil && m != nil && m.Index == l.Index { // else it was heard before
-			b.puts(*m, true)
+		switch {
+		case err == nil && m != nil && m.Index == l.Index: // else it was heard before
+			b.puts(*m, !l.Wiped) // one that is wiped is as one that was removed
+		case err == nil && m == nil && l.Wiped && b.former(out.Device) != nil: // its place was given away before
+			return b.remove(out.Device)
 		}
 		return err
 	}

@@ -159,6 +159,62 @@ func TestMembership_FloorsOutliveACompaction(t *testing.T) {
 	}
 }
 
+// TestMembership_AnOlderRollBringsNobodyIn: who joined and went since a roll was copied
+// is out in the copy, too, its index is not given again, and who was removed after it
+// left does not come back.
+func TestMembership_AnOlderRollBringsNobodyIn(t *testing.T) {
+	c, _, rolls := manager(t)
+	copied := rolls[0].Roll
+	removed, leaver := ident.Device{7}, ident.Device{8}
+	now := c.putTo(t, c.putTo(t, copied, removed, true).Roll, leaver, true)
+	next := now.Members[len(now.Members)-1].Index + 1
+	now = c.putTo(t, now.Roll, removed, false)
+	b, err := c.openRoll(now.Roll)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.puts(*b.entry(leaver), true)
+	now, err = c.closeRoll(b, trem.Rolled{}, at(start, minute, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err = c.openRoll(copied); err != nil {
+		t.Fatal(err)
+	}
+	if f := b.former(removed); f == nil || f.Back {
+		t.Errorf("the removed one in the copy: %+v", f)
+	}
+	if f := b.former(leaver); f == nil || !f.Back || f.Since != start {
+		t.Errorf("the leaver in the copy: %+v", f)
+	}
+	if b.Next != next {
+		t.Errorf("the copy gives index %d, and %d was the next", b.Next, next)
+	}
+	generation := now.Generation
+	now = c.putTo(t, now.Roll, leaver, false) // it left, and is removed
+	if now.Generation != generation+1 {
+		t.Errorf("generation %d after %d", now.Generation, generation)
+	}
+	if b, err = c.openRoll(copied); err != nil || b.former(leaver) == nil || b.former(leaver).Back {
+		t.Errorf("the leaver that was removed: %+v, %v", b, err)
+	}
+	if again := c.putTo(t, now.Roll, leaver, false); again.Generation != now.Generation {
+		t.Errorf("removed twice: generation %d", again.Generation)
+	}
+}
+
+// TestMembership_TakeOversForgetNobody: a machine that comes with new keys again and
+// again does not push those out of the list who were removed.
+func TestMembership_TakeOversForgetNobody(t *testing.T) {
+	r := Roll{Former: []rollFormer{{Device: ident.Device{1}, Since: start}}}
+	for i := range 3 * maxRollFormer {
+		r.out(rollEntry{Device: ident.Device{2, byte(i >> 8), byte(i)}}, true) // another one counts for it
+	}
+	if f := r.former(ident.Device{1}); f == nil || len(r.Former) != maxRollFormer {
+		t.Errorf("%d former members, the removed one %+v", len(r.Former), f)
+	}
+}
+
 // TestMembership_WhichRoleManagesWhat: an issuer's membership names this issuer and the
 // domain's own name, nobody else's and no recovery code; a home server's is none of those.
 func TestMembership_WhichRoleManagesWhat(t *testing.T) {
