@@ -115,6 +115,9 @@ func (d *device) carry(ctx context.Context, env *Env, folder string) (out carrie
 	return out, err
 }
 
+// errNotLeft is a letter that stays here while others are left.
+var errNotLeft = errors.New("the letter is not left")
+
 // leaveLetters leaves what is to be said now, and what was not answered for a day.
 func (d *device) leaveLetters(ctx context.Context, env *Env, letters []trem.Letter, leave func(trem.Letter) error) (n int, err error) {
 	got, err := d.trem.Letters(ctx)
@@ -125,7 +128,10 @@ func (d *device) leaveLetters(ctx context.Context, env *Env, letters []trem.Lett
 		if l.Again && env.Now().Sub(d.cfg.Sent[topicOf(l)]) < resendAfter {
 			continue
 		}
-		if err := leave(l); err != nil {
+		switch err := leave(l); {
+		case errors.Is(err, errNotLeft):
+			continue
+		case err != nil:
 			return n, errors.Join(err, d.save())
 		}
 		if d.cfg.Sent == nil || len(d.cfg.Sent) >= maxSent {
@@ -149,7 +155,7 @@ func (d *device) carryRelay(ctx context.Context, env *Env, at mailRelay) (out ca
 	if err != nil {
 		return out, err
 	}
-	c, err := at.client(introduction(d.trem, st.Device, ident.Device(at.addr)), d.cfg.CA, time.Now)
+	c, err := at.client(introduction(d.trem, st.Device, ident.Device(at.addr)), d.cfg.CA, env.Now)
 	if err != nil {
 		return out, err
 	}
@@ -177,17 +183,22 @@ func (d *device) carryRelay(ctx context.Context, env *Env, at mailRelay) (out ca
 	if err != nil {
 		return out, relayWords(at.addr, err)
 	}
+	var full error // boxes that are, or are not there: they hold back no letter for another
 	out.Left, err = d.leaveLetters(ctx, env, letters, func(l trem.Letter) error {
 		f, err := d.letterFrame(env, st.Device, l)
 		if err == nil {
 			err = leave(ctx, c, f)
+		}
+		if e, said := errors.AsType[*lrp.Error](err); said && (e.Code == lrp.CodeFull || e.Code == lrp.CodeUnknownDst) {
+			full = errors.Join(full, relayWords(f.Dst, err))
+			return errNotLeft
 		}
 		if err != nil {
 			return relayWords(f.Dst, err)
 		}
 		return nil
 	})
-	return out, err
+	return out, errors.Join(err, full)
 }
 
 // away says what a folder that is not there means.
