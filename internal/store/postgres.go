@@ -112,6 +112,17 @@ func (e *pgEngine) view(ctx context.Context, fn func(context.Context, conn) erro
 	return e.retry(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, fn)
 }
 
+// peek needs no transaction, which would be two more round trips.
+func (e *pgEngine) peek(ctx context.Context, fn func(context.Context, conn) error) error {
+	inner, cancel := context.WithTimeout(ctx, e.patience)
+	defer cancel()
+	err := e.busy(inner, ctx, e.with(inner, func(c *pgx.Conn) error { return guard(inner, fn, &pgConn{c: c, begun: true}) }))
+	if pgAgain(err) {
+		return e.view(ctx, fn)
+	}
+	return err
+}
+
 // retry runs a transaction until it is done, with the same keys each time. A
 // database that is frozen, or away for long, is not waited for: whoever asks again
 // finds what was done meanwhile.

@@ -126,6 +126,10 @@ func (e *sqliteEngine) issue(ctx context.Context, is *issuer.Issue) (bool, error
 	return recorded(e.queue(ctx, j))
 }
 
+func (e *sqliteEngine) peek(ctx context.Context, fn func(context.Context, conn) error) error {
+	return e.view(ctx, fn)
+}
+
 func (e *sqliteEngine) view(ctx context.Context, fn func(context.Context, conn) error) error {
 	var r *reader
 	var open bool

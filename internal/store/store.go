@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/service/issuer"
 )
 
@@ -36,6 +37,8 @@ type engine interface {
 	update(ctx context.Context, fn func(context.Context, conn) error) error
 	// view runs fn on one consistent state.
 	view(ctx context.Context, fn func(context.Context, conn) error) error
+	// peek runs fn, which reads by one statement.
+	peek(ctx context.Context, fn func(context.Context, conn) error) error
 	// ahead reads what issue will decide by.
 	ahead(ctx context.Context, a *issuer.Asked) (issuer.Ahead, error)
 	// issue records a license in one transaction; false if something is not as
@@ -84,6 +87,15 @@ func (s *Store) Update(ctx context.Context, fn func(ctx context.Context, tx issu
 // View runs fn on one consistent state.
 func (s *Store) View(ctx context.Context, fn func(ctx context.Context, r issuer.Reader) error) error {
 	return s.run(ctx, s.engine.view, func(ctx context.Context, c conn) error { return fn(ctx, &tx{conn: c}) })
+}
+
+// License reads one license.
+func (s *Store) License(ctx context.Context, domain ident.Domain, id ident.License) (l issuer.License, err error) {
+	err = s.run(ctx, s.engine.peek, func(ctx context.Context, c conn) (err error) {
+		l, err = (&tx{conn: c}).License(ctx, domain, id)
+		return err
+	})
+	return l, err
 }
 
 // Ahead reads what Issue will decide by.

@@ -66,11 +66,7 @@ func (a *issue) foresee(ctx context.Context, g Grant, next uint64) (ok bool, err
 	}
 	terms := trem.Terms{Handle: a.ev.Handle, Info: info, Tiers: g.Tiers, Roll: a.draft.who.sealed()}
 	if info.Stateless() {
-		var have License
-		err := a.cfg.Store.View(ctx, func(ctx context.Context, r Reader) (err error) {
-			have, err = r.License(ctx, g.Domain, id)
-			return err
-		})
+		have, err := a.cfg.Store.License(ctx, g.Domain, id)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return false, err
 		}

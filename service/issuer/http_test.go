@@ -237,6 +237,10 @@ func (brokenStore) Ahead(context.Context, issuer.Asked) (issuer.Ahead, error) {
 	return issuer.Ahead{}, errors.New("disk /dev/x")
 }
 
+func (brokenStore) License(context.Context, ident.Domain, ident.License) (issuer.License, error) {
+	return issuer.License{}, errors.New("disk /dev/x")
+}
+
 func (brokenStore) Issue(context.Context, issuer.Issue) (bool, error) {
 	return false, errors.New("disk /dev/x")
 }

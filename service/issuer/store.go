@@ -30,6 +30,8 @@ type Store interface {
 	View(ctx context.Context, fn func(ctx context.Context, r Reader) error) error
 	// Ahead reads what Issue will decide by. It need not be of one state.
 	Ahead(ctx context.Context, a Asked) (Ahead, error)
+	// License reads one license, as Reader does, by itself; ErrNotFound: there is none.
+	License(ctx context.Context, domain ident.Domain, id ident.License) (License, error)
 	// Issue records all of one license that counts, in one transaction, which a store
 	// may share among several callers. ok is false, and nothing is recorded, when
 	// something is not as it was foreseen: the request's key is claimed, the grant

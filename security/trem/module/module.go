@@ -95,10 +95,10 @@ func run(cfg Config, put func([]step) ([]trem.Wall, error)) (err error) {
 	return err
 }
 
-// issuerGC lets the heap of an issuer's module, a few MB, grow fivefold between two
+// issuerGC lets the heap of an issuer's module, a few MB, grow threefold between two
 // collections, which else take a tenth of its time: it plays nothing and serves many.
 // Source: local, `lares bench issuer`.
-const issuerGC = 400
+const issuerGC = 200
 
 // lockPatience is how long a module waits for one before it that was killed and
 // has not ended yet; lockPause is between two looks. Source: local.
