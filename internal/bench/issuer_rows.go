@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 
 	"github.com/lares-drm/lares/internal/store/storebench"
@@ -239,9 +238,6 @@ func (s *shop) stored(ctx context.Context) (float64, error) {
 		n, err := storebench.SizePostgres(ctx, s.postgres)
 		return float64(n), err
 	}
-	info, err := os.Stat(filepath.Join(s.dir, "issuer.db"))
-	if err != nil {
-		return 0, err
-	}
-	return float64(info.Size()), nil
+	n, err := storebench.SizeSQLite(ctx, filepath.Join(s.dir, "issuer.db"))
+	return float64(n), err
 }

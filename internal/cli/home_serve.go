@@ -110,6 +110,9 @@ func (s *homeServer) begin(ctx context.Context) (code string, err error) {
 		}
 		return "", s.enter(ctx)
 	}
+	if t, ok := s.listener.Addr().(*net.TCPAddr); ok && !t.IP.IsLoopback() && !t.IP.IsUnspecified() {
+		return "", usage("a new house is begun in a browser of this machine, which reaches it by a loopback address only: --listen :%d", t.Port)
+	}
 	code = home.SetupCode()
 	handler, err := httpd.NewSetup(httpd.SetupConfig{Code: code, Authority: s.ca, Found: s.found, Now: s.env.Now, Log: s.log})
 	if err != nil {

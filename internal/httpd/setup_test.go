@@ -134,6 +134,10 @@ func TestSetup_GuardedByItsCode(t *testing.T) {
 	if status, _ := fill("7kq2m4xd", "http://ca.example:7700/#3F9K-22QX"); status != http.StatusSeeOther || asked[len(asked)-1] != invitation {
 		t.Errorf("with code and invitation: %d, asked %q", status, asked)
 	}
+	n := len(asked) // the button is pressed twice: the invitation is good once
+	if status, _ := fill("7kq2m4xd", invitation); status != http.StatusSeeOther || len(asked) != n {
+		t.Errorf("again: %d, asked %d times", status, len(asked)-n+1)
+	}
 	if status, body := v.open("/api/v1/library"); status != http.StatusServiceUnavailable || !strings.Contains(body, "not_founded") {
 		t.Errorf("the API of a house that is not founded: %d %s", status, body)
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	_ "modernc.org/sqlite" // the driver of FillSQLite
+	_ "modernc.org/sqlite" // the driver of FillSQLite and SizeSQLite
 )
 
 // fill makes the rows of households: one grant each, used up by perHome licenses,
@@ -65,6 +65,17 @@ func FillSQLite(ctx context.Context, path string, n int) (err error) {
 }
 
 func homes(n int) int { return (n + perHome - 1) / perHome }
+
+// SizeSQLite is the size of a database in bytes, with what is still in its log only.
+func SizeSQLite(ctx context.Context, path string) (n int64, err error) {
+	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	err = db.QueryRowContext(ctx, "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()").Scan(&n)
+	return n, err
+}
 
 // SizePostgres is the size of a database in bytes, indexes and all.
 func SizePostgres(ctx context.Context, dsn string) (n int64, err error) {
