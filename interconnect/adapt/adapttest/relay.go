@@ -136,7 +136,7 @@ func narrows(t *testing.T, cfg Config) {
 		}
 		compare(rt, out.Child, parent, now, []int64{0, src.State.FirstUse, now})
 	})
-	if left == 0 {
+	if left == 0 && !testing.Short() { // twenty draws, as in the short run, may be twenty refusals
 		t.Error("no drawn license was relayed: the property says nothing")
 	}
 }
