@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/internal/wire/wiretest"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
@@ -38,20 +39,7 @@ type (
 // both reads data in both ways: they take the same bytes, and write them again.
 func both[Own any, Tagged any](t *testing.T, data []byte) {
 	t.Helper()
-	var own Own
-	var tagged Tagged
-	err, want := wire.Unmarshal(data, &own, limit), wire.Unmarshal(data, &tagged, limit)
-	if (err == nil) != (want == nil) {
-		t.Fatalf("%x as %T: %v; by its tags: %v", data, own, err, want)
-	}
-	if err != nil {
-		return
-	}
-	a, err1 := wire.Marshal(own)
-	b, err2 := wire.Marshal(tagged)
-	if err1 != nil || err2 != nil || !bytes.Equal(a, data) || !bytes.Equal(b, data) {
-		t.Errorf("%x as %T: written as %x, by its tags as %x (%v, %v)", data, own, a, b, err1, err2)
-	}
+	wiretest.BothWays[Own, Tagged](t, data, limit)
 }
 
 func terms() Terms {
