@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/lares-drm/lares/service/issuer"
 )
 
 // What one network may try. Source: local, docs/spec/pairing.md and home-api.md.
@@ -38,15 +40,7 @@ func network(r *http.Request) netip.Prefix {
 	if err != nil {
 		return netip.Prefix{}
 	}
-	a, bits := peer.Addr().Unmap().WithZone(""), 32
-	if a.Is6() {
-		bits = 64
-	}
-	p, err := a.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return p
+	return issuer.Network(peer.Addr())
 }
 
 // wait is how long a network has to wait before it may try again; 0: not at all.
