@@ -161,6 +161,21 @@ func TestDomain_RemovedFromAnIssuersDomain(t *testing.T) {
 	}
 }
 
+// A device that was wiped is as one that was removed: who shows its key has an old copy.
+func TestDomain_WipedInAnIssuersDomain(t *testing.T) {
+	c := newClub(t, 5, 0)
+	c.enter(c.phone)
+	got, err := c.phone.Wipe(t.Context(), trem.WipeOrder{House: c.issuer.id})
+	c.must(err)
+	c.do(trem.RollOrder{Op: trem.RollLetter, Letter: got.Letters[0].Bytes})
+	if len(c.roll.Members) != 0 || c.roll.Generation != 2 {
+		t.Fatalf("after it was wiped: %+v", c.roll)
+	}
+	if got, err := c.try(trem.RollOrder{Op: trem.RollAdmit, Who: c.who(c.phone, "")}); err == nil {
+		t.Errorf("an old copy of it is admitted: %+v", got)
+	}
+}
+
 // A database that was put back by many steps is not believed at all; by some, nobody
 // comes back, and who stayed goes on.
 func TestDomain_RollsThatWerePutBack(t *testing.T) {

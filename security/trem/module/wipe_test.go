@@ -96,3 +96,21 @@ func TestWipe_WhatIsOnlyHereStandsInTheWay(t *testing.T) {
 	h.must(<-h.tablet.exited)
 	h.tablet.start()
 }
+
+// TestWipe_WhoGivesUpTellsTheHouse: what was set aside does not keep it from that.
+func TestWipe_WhoGivesUpTellsTheHouse(t *testing.T) {
+	h := newHouse(t)
+	h.stock(cenc.SchemeCENC, filmID)
+	h.must(h.pair(h.tablet))
+	h.wantKinds(h.buy(filmID, h.sell(rental, filmID)), trem.EventInstalled, trem.EventClosed)
+	h.wantKinds(h.get(h.tablet, filmID, 1), trem.EventInstalled, trem.EventClosed)
+	got, err := h.tablet.Wipe(t.Context(), trem.WipeOrder{House: h.home.id, GiveUp: true})
+	if err != nil || len(got.Letters) != 1 || len(got.Lost) != 1 || got.Lost[0].Content != filmID {
+		t.Errorf("%+v %v", got, err)
+	}
+	if got, err = h.tablet.Wipe(t.Context(), trem.WipeOrder{GiveUp: true}); err != nil || !got.Done {
+		t.Errorf("and then: %+v %v", got, err)
+	}
+	h.must(<-h.tablet.exited)
+	h.tablet.start()
+}
