@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/x509"
@@ -161,15 +162,15 @@ func (r *issuerRun) open(ctx context.Context) (err error) {
 		}
 		setup.Shops = append(setup.Shops, &s.loadShop)
 	}
-	where, err := r.database(ctx, "ceiling")
-	if err != nil {
-		return err
+	args := []string{"bench", "issuer-ceiling", cmp.Or(r.cfg.Store, sqliteStore)}
+	for _, name := range []string{"plain", "shared"} {
+		where, err := r.database(ctx, name)
+		if err != nil {
+			return err
+		}
+		args = append(args, cmp.Or(where, filepath.Join(r.dir, name+".db")))
 	}
-	kind := r.cfg.Store
-	if where == "" {
-		kind, where = sqliteStore, filepath.Join(r.dir, "ceiling.db")
-	}
-	if r.ceiling, err = serveProgram(ctx, filepath.Join(r.dir, "ceiling.log"), r.cfg.Program, "bench", "issuer-ceiling", kind, where); err != nil {
+	if r.ceiling, err = serveProgram(ctx, filepath.Join(r.dir, "ceiling.log"), r.cfg.Program, args...); err != nil {
 		return err
 	}
 	setup.Shops = append(setup.Shops, &loadShop{URL: r.ceiling.url})

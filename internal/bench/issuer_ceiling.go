@@ -27,19 +27,25 @@ const (
 	sealedBytes = 850
 )
 
-// The paths of the ceiling: HTTP alone, and HTTP with one durable transaction.
+// The paths of the ceiling: HTTP alone, HTTP with one durable transaction, and HTTP
+// with a durable transaction that is shared with who else asks.
 const (
-	emptyPath = "/empty"
-	plainPath = "/plain"
+	emptyPath  = "/empty"
+	plainPath  = "/plain"
+	sharedPath = "/shared"
 )
 
-// empty and plain are a household's side of it.
+// empty, plain and shared are a household's side of it.
 func (h *household) empty(ctx context.Context, s *loadShop, _ int) error {
 	return h.post(ctx, s, emptyPath)
 }
 
 func (h *household) plain(ctx context.Context, s *loadShop, _ int) error {
 	return h.post(ctx, s, plainPath)
+}
+
+func (h *household) shared(ctx context.Context, s *loadShop, _ int) error {
+	return h.post(ctx, s, sharedPath)
 }
 
 func (h *household) post(ctx context.Context, s *loadShop, path string) error {
@@ -53,29 +59,32 @@ func (h *household) post(ctx context.Context, s *loadShop, path string) error {
 }
 
 // IssuerCeiling is the process that an issuer is held against: the same server of
-// HTTP and the same store, with one durable transaction a request that writes the
-// rows of one license, and nothing else: no SLTP, no module, no signature. It
-// prints its URL and serves until ctx ends. where is a database file, or with
-// postgres a connection string.
-func IssuerCeiling(ctx context.Context, kind, where string, out io.Writer) (err error) {
+// HTTP and the same store, which writes the rows of one license durably for each
+// request, and does nothing else: no SLTP, no module, no signature. It prints its URL
+// and serves until ctx ends. plain and shared are database files, or with postgres
+// connection strings: in the first each request is a transaction of its own, in the
+// other one those that come together share theirs, as they do for an issuer.
+func IssuerCeiling(ctx context.Context, kind, plain, shared string, out io.Writer) (err error) {
 	debug.SetGCPercent(benchGC)
-	open := store.OpenSQLite
-	if kind == postgresStore {
-		open = store.OpenPostgres
-	}
-	db, err := open(ctx, where)
+	one, err := openCeiling(ctx, kind, plain)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
+	defer func() { err = errors.Join(err, one.db.Close()) }()
+	one.db.Apart()
+	many, err := openCeiling(ctx, kind, shared)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, many.db.Close()) }()
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	c := &ceiling{db: db, answer: make([]byte, answerBytes), seq: map[ident.Domain]uint64{}}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+emptyPath, c.serve(func(context.Context, ident.Domain) error { return nil }))
-	mux.HandleFunc("POST "+plainPath, c.serve(c.license))
+	mux.HandleFunc("POST "+emptyPath, one.serve(func(context.Context, ident.Domain) error { return nil }))
+	mux.HandleFunc("POST "+plainPath, one.serve(one.license))
+	mux.HandleFunc("POST "+sharedPath, many.serve(many.license))
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: lrphttp.Timeout, WriteTimeout: 2 * lrphttp.Timeout}
 	go func() {
 		<-ctx.Done()
@@ -94,6 +103,15 @@ type ceiling struct {
 
 	mu  sync.Mutex
 	seq map[ident.Domain]uint64 // guarded by mu: the last number of each household
+}
+
+func openCeiling(ctx context.Context, kind, where string) (*ceiling, error) {
+	open := store.OpenSQLite
+	if kind == postgresStore {
+		open = store.OpenPostgres
+	}
+	db, err := open(ctx, where)
+	return &ceiling{db: db, answer: make([]byte, answerBytes), seq: map[ident.Domain]uint64{}}, err
 }
 
 func (c *ceiling) serve(do func(context.Context, ident.Domain) error) http.HandlerFunc {

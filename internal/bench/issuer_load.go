@@ -77,6 +77,7 @@ func (h *household) loads() map[string]load {
 	return map[string]load{
 		"empty":     h.empty,
 		"plain":     h.plain,
+		"shared":    h.shared,
 		"stateful":  h.issue,
 		"receipt":   h.issueAndConfirm,
 		"handshake": h.meetAndIssue,

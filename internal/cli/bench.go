@@ -65,9 +65,9 @@ func benchWorkers(env *Env) []*cobra.Command {
 			},
 		},
 		{
-			Use: "issuer-ceiling", Hidden: true, Args: cobra.ExactArgs(2),
+			Use: "issuer-ceiling", Hidden: true, Args: cobra.ExactArgs(3),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				return bench.IssuerCeiling(cmd.Context(), args[0], args[1], env.Stdout)
+				return bench.IssuerCeiling(cmd.Context(), args[0], args[1], args[2], env.Stdout)
 			},
 		},
 	}

@@ -76,7 +76,7 @@ type pgEngine struct {
 	patience time.Duration
 	looks    *gatherer[*issuer.Asked, issuer.Ahead]
 	issues   *gatherer[*issuer.Issue, bool]
-	alone    bool // a distributed database: each household is on one node, a group on several
+	alone    bool // no groups: ungroup was called, or the database is distributed, so that a group would be on several nodes
 }
 
 func (e *pgEngine) start(ctx context.Context) error {
@@ -195,6 +195,8 @@ func leave(ctx context.Context, c *pgx.Conn) {
 	defer cancel()
 	c.Close(ctx) //nolint:errcheck // it is closed in any case
 }
+
+func (e *pgEngine) ungroup() { e.alone = true }
 
 // close waits for the transactions that run.
 func (e *pgEngine) close() error {

@@ -43,6 +43,7 @@ type sqliteEngine struct {
 	read string       // data source name of readers
 	idle chan *reader // maxReaders of them
 	jobs chan *job
+	w    *writer
 	wg   sync.WaitGroup
 	mu   sync.RWMutex // held for reading while sending to jobs
 	shut bool         // guarded by mu
@@ -83,13 +84,13 @@ func (e *sqliteEngine) start(ctx context.Context, db *statements) error {
 	if mode != "wal" || sync != 2 { // 2 = FULL
 		return fmt.Errorf("store: the database would lose acknowledged commits (journal %s, synchronous %d)", mode, sync)
 	}
-	w := &writer{db: db, jobs: e.jobs}
-	if err := w.alone(ctx, func(ctx context.Context) error { return migrate(ctx, db) }); err != nil {
+	e.w = &writer{db: db, jobs: e.jobs, most: maxGroup}
+	if err := e.w.alone(ctx, func(ctx context.Context) error { return migrate(ctx, db) }); err != nil {
 		return err
 	}
 	db.forget()
 	e.wg.Go(func() {
-		w.run()
+		e.w.run()
 		e.closed = db.close()
 	})
 	return nil
@@ -115,6 +116,8 @@ func (e *sqliteEngine) queue(ctx context.Context, j *job) error {
 	}
 	return <-j.done // it was taken: whether it happened is known only then
 }
+
+func (e *sqliteEngine) ungroup() { e.w.most = 1 } // the writer reads it after it took a job
 
 func (e *sqliteEngine) ahead(ctx context.Context, a *issuer.Asked) (issuer.Ahead, error) {
 	return aheadAlone(ctx, e, a)

@@ -25,6 +25,7 @@ func newJob(fn func(context.Context, conn) error) *job {
 type writer struct {
 	db     *statements
 	jobs   <-chan *job
+	most   int   // jobs of a group
 	broken error // set once; no job runs afterwards
 }
 
@@ -57,7 +58,7 @@ func (w *writer) group(jobs *[]*job) error {
 			if err := w.one(ctx, (*jobs)[i]); err != nil {
 				return err
 			}
-			if len(*jobs) == maxGroup {
+			if len(*jobs) == w.most {
 				return nil
 			}
 			select {

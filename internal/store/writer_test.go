@@ -82,6 +82,29 @@ func issueJob(domain ident.Domain, seq uint64, edit func(*issuer.Issue)) *job {
 	return j
 }
 
+// After Apart each of those who wait has a commit, and so a flush, of his own.
+func TestSQLite_Spec1_ApartIsACommitEach(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "issuer.db")
+	w := writerOf(t, path, 3)
+	e := &sqliteEngine{w: w}
+	newStore(e).Apart()
+	jobs := []*job{}
+	for i := range 3 {
+		jobs = append(jobs, issueJob(ident.Domain{byte(i)}, 1, func(*issuer.Issue) {}))
+	}
+	_, from := walFrames(t, path)
+	for len(jobs) > 0 {
+		group := w.waiting(jobs)
+		if err := w.group(group); err != nil || len(*group) != 1 || jobs[0].err != nil {
+			t.Fatalf("%d jobs, %v, %v", len(*group), err, jobs[0].err)
+		}
+		jobs = jobs[1:]
+	}
+	if _, commits := walFrames(t, path); commits != from+3 {
+		t.Errorf("%d commits for three jobs", commits-from)
+	}
+}
+
 // What 64 callers wait for is one commit, and so one flush, whoever of them fails at
 // which statement; who fails leaves nothing, and has no savepoint for that.
 func TestSQLite_Spec1_AGroupIsOneCommit(t *testing.T) {

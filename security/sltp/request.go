@@ -201,8 +201,11 @@ func (e *Endpoint) replyInSession(s *session, r Reply, now time.Time) ([]Message
 	}
 	v.reply, v.done = body, r.Status == StatusDone
 	out, err := e.sendReply(s, v)
-	if err != nil {
+	switch {
+	case err != nil:
 		v.reply = nil
+	case s.channel.used >= maxMessages:
+		e.end(s) // no message of it is taken any more, so what it remembers is of no use
 	}
 	return out, err
 }

@@ -69,6 +69,29 @@ func TestSLTP_2_RequestInSession(t *testing.T) {
 	}
 }
 
+// TestSLTP_2_RequestTheLastOne: the source forgets a session with its thousandth
+// message, and what it remembers of the replies with it; the destination asks in a
+// new exchange.
+func TestSLTP_2_RequestTheLastOne(t *testing.T) {
+	h := newHouse(t)
+	src, dst, _ := h.sessions()
+	for n := range uint64(maxMessages / 2) {
+		want := again(t, byte(n))
+		want.Body, want.ReqID = app(t, n), ident.Request{1, byte(n), byte(n >> 8)}
+		if _, ev := h.deliver(h.src, h.ask(dst, want)); h.src.byHandle[src] == nil {
+			t.Fatalf("the session ended before its reply %d: %+v", n, ev)
+		}
+		_, ev := h.deliver(h.dst, h.reply(src, ident.Request{}))
+		event[EventReply](t, ev)
+	}
+	if len(h.src.byHandle) != 0 || len(h.src.bySID) != 0 || len(h.src.byCID) != 0 {
+		t.Errorf("after its last reply the source holds %d sessions", len(h.src.byHandle))
+	}
+	if _, err := h.dst.Request(dst, again(t, 1), h.now); !errors.Is(err, ErrEnded) {
+		t.Errorf("Request 501 = %v", err)
+	}
+}
+
 // TestSLTP_2_RequestRepeated: whatever is repeated and reordered, the host is
 // asked once, and a frame that comes twice gets the same bytes.
 func TestSLTP_2_RequestRepeated(t *testing.T) {
