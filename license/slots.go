@@ -15,6 +15,19 @@ type Slots []Slot
 // Source: evaluator E5.
 const Heartbeat = 60_000
 
+// Places is how many sessions of one instance of the license its keeper lets run
+// at a time: as many as its rule says, and one where state is kept, because the
+// state is of one play. Without a limit it is 0.
+func (i *Info) Places() uint64 {
+	if !i.Stateless() {
+		return 1
+	}
+	if r := i.Policy.Concurrency; r != nil {
+		return r.Max
+	}
+	return 0
+}
+
 // live are the slots that have not lapsed.
 func (s Slots) live(now int64) Slots {
 	return slices.DeleteFunc(slices.Clone(s), func(x Slot) bool { return now-x.Seen >= slotTTL })

@@ -26,6 +26,7 @@ type Problem struct {
 	Detail   string            `json:"detail"`
 	Decision *license.Decision `json:"decision,omitempty"` // refused: every reason
 	Words    []string          `json:"words,omitempty"`    // the reasons, for people
+	Screens  []ScreenView      `json:"screens,omitempty"`  // in_use: what holds the places
 	RetryMS  int64             `json:"retry_ms,omitempty"` // when it is worth asking again
 }
 
@@ -67,6 +68,9 @@ func readJSON(w http.ResponseWriter, r *http.Request, limit int64, v any) bool {
 func (s *server) problemOf(r *http.Request, err error) Problem {
 	if refusal, ok := errors.AsType[*trem.RefusalError](err); ok {
 		return s.refusalOf(&refusal.Decision)
+	}
+	if full, ok := errors.AsType[*home.InUseError](err); ok {
+		return s.inUseProblem(full)
 	}
 	if stopped, ok := errors.AsType[*home.Stopped](err); ok {
 		return Problem{Status: http.StatusGone, Code: "stopped", Detail: stopWords(stopped), Decision: stopped.Decision}

@@ -37,6 +37,7 @@ type TitleWords struct {
 	Why     []Why    `json:"why,omitempty"`     // why not in the browser, or warnings
 	Device  []Why    `json:"device,omitempty"`  // why not on the home server
 	Closing []string `json:"closing,omitempty"` // what becomes of it if the shop closes
+	InUse   []string `json:"in_use,omitempty"`  // it plays on as many screens as allowed, and may go on here
 }
 
 func (s *server) view(r *http.Request, t *home.Title) (TitleView, error) {
@@ -59,7 +60,17 @@ func (s *server) views(r *http.Request, titles []*home.Title) ([]TitleView, erro
 	}
 	out := make([]TitleView, 0, len(titles))
 	for i, t := range titles {
-		out = append(out, viewTitle(t, &rights[i], s.Home.Now()))
+		v := viewTitle(t, &rights[i], s.Home.Now())
+		if full := s.Home.InUse(t.Content, &v.Browser); full != nil {
+			v.Words.Why = nil
+			for _, words := range s.inUseWords(full) {
+				v.Words.Why = append(v.Words.Why, Why{Sentence: words})
+			}
+			if full.Ask {
+				v.Words.InUse = sentences(v.Words.Why)
+			}
+		}
+		out = append(out, v)
 	}
 	return out, nil
 }
@@ -209,13 +220,15 @@ type SessionView struct {
 	Content  ident.Content `json:"content"`
 	Title    string        `json:"title"`
 	Started  time.Time     `json:"started"`
-	Watch    string        `json:"watch"`    // address of the page that plays it
-	Manifest string        `json:"manifest"` // address for other players
+	Screen   string        `json:"screen,omitempty"`  // where it is shown, for people
+	FromMS   int64         `json:"from_ms,omitempty"` // where the player begins
+	Watch    string        `json:"watch"`             // address of the page that plays it
+	Manifest string        `json:"manifest"`          // address for other players
 }
 
 func viewSession(p *home.Playback) SessionView {
 	return SessionView{
-		ID: p.ID, Content: p.Content, Title: p.Title, Started: p.Started.UTC().Truncate(time.Second),
+		ID: p.ID, Content: p.Content, Title: p.Title, Started: p.Started.UTC().Truncate(time.Second), Screen: p.Screen, FromMS: p.From,
 		Watch: "/watch/" + p.ID, Manifest: "/play/" + p.ID + "/manifest.mpd",
 	}
 }
@@ -234,11 +247,12 @@ func (s *server) apiSessions(w http.ResponseWriter, _ *http.Request) {
 
 // PlayBody is the body of POST /api/v1/sessions.
 type PlayBody struct {
-	Content ident.Content `json:"content"`
-	Confirm bool          `json:"confirm,omitempty"` // the confirms were shown
-	Again   bool          `json:"again,omitempty"`   // a new play, from the start
-	FromMS  int64         `json:"from_ms,omitempty"`
-	HDCP    string        `json:"hdcp,omitempty"` // version that the browser says is on: 1.0, 2.2 or 2.3
+	Content  ident.Content `json:"content"`
+	Confirm  bool          `json:"confirm,omitempty"` // the confirms were shown
+	Again    bool          `json:"again,omitempty"`   // a new play, from the start
+	FromMS   int64         `json:"from_ms,omitempty"`
+	Takeover bool          `json:"takeover,omitempty"` // continue here what plays on another screen
+	HDCP     string        `json:"hdcp,omitempty"`     // version that the browser says is on: 1.0, 2.2 or 2.3
 }
 
 // protectionOf is what a browser's HDCP version comes to in licenses: 2.2 says
@@ -267,7 +281,9 @@ func (s *server) apiPlay(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest, "malformed", "hdcp is 1.0, 2.2 or 2.3, or not there.")
 		return
 	}
-	p, err := s.Home.Play(r.Context(), home.PlayRequest{Content: in.Content, Confirm: in.Confirm, Again: in.Again, FromMS: in.FromMS, Protection: on})
+	p, err := s.Home.Play(r.Context(), home.PlayRequest{
+		Content: in.Content, Confirm: in.Confirm, Again: in.Again, FromMS: in.FromMS, Protection: on, Takeover: in.Takeover, Screen: s.screen(r),
+	})
 	if err != nil {
 		s.answer(w, r, err)
 		return

@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"net/netip"
@@ -131,6 +132,15 @@ func (s *server) ask(w http.ResponseWriter, r *http.Request) {
 
 // browserName says what a browser calls itself, and where it is.
 func browserName(r *http.Request) string {
+	name := browserKind(r)
+	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		name += ", " + peer.Addr().Unmap().WithZone("").String()
+	}
+	return name
+}
+
+// browserKind says what a browser calls itself.
+func browserKind(r *http.Request) string {
 	name := say("browser.other")
 	for _, p := range []struct{ mark, key string }{{"Firefox", "browser.firefox"}, {"Edg/", "browser.edge"}, {"Chrom", "browser.chrome"}, {"Safari", "browser.safari"}} {
 		if strings.Contains(r.UserAgent(), p.mark) {
@@ -139,10 +149,7 @@ func browserName(r *http.Request) string {
 		}
 	}
 	if p := platformOf(strings.ReplaceAll(r.UserAgent(), "Firefox", "")); p != "" {
-		name = say("browser.on", name, say("trust."+p))
-	}
-	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		name += ", " + peer.Addr().Unmap().WithZone("").String()
+		name = say("browser.on", name, cmp.Or(maybe("browser.platform."+p), say("trust."+p)))
 	}
 	return name
 }
@@ -151,6 +158,9 @@ func browserName(r *http.Request) string {
 func (s *server) browserForms(m *http.ServeMux) {
 	m.HandleFunc("POST /browsers/{id}/approve", s.form(func(r *http.Request) (string, string, error) {
 		return "/devices", "browser", s.Home.LetBrowserIn(r.PathValue("id"))
+	}))
+	m.HandleFunc("POST /browsers/{id}/rename", s.form(func(r *http.Request) (string, string, error) {
+		return "/devices", "browser-renamed", s.Home.RenameBrowser(r.PathValue("id"), field(r, "name"))
 	}))
 	m.HandleFunc("POST /browsers/{id}/remove", s.form(func(r *http.Request) (string, string, error) {
 		return "/devices", "browser-removed", s.Home.RemoveBrowser(r.PathValue("id"))

@@ -129,6 +129,12 @@ func TestBrowsers_LetInByTheOwner(t *testing.T) {
 	if w = c.ask("GET", "/", atHome, false, nil); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "Library") {
 		t.Errorf("the library: %d", w.Code)
 	}
+	if status, body := owner.send("/devices", "/browsers/"+waiting[0].ID+"/rename", url.Values{"name": {"the tablet in the kitchen"}}); status != http.StatusOK || !strings.Contains(body, "the tablet in the kitchen") || h.BrowserName(k.Value) != "the tablet in the kitchen" {
+		t.Errorf("named: %d, it is %q", status, h.BrowserName(k.Value))
+	}
+	if status, _ := owner.send("/devices", "/browsers/0123/rename", url.Values{"name": {"x"}}); status != http.StatusNotFound {
+		t.Errorf("a browser that is not known is named: %d", status)
+	}
 	if w = c.ask("GET", "/", "evil.example", false, nil); w.Code != http.StatusForbidden {
 		t.Errorf("under a foreign name: %d", w.Code)
 	}

@@ -122,6 +122,7 @@ func (s *server) ownerRoutes(m *http.ServeMux) {
 	m.HandleFunc("POST /api/v1/sessions", s.apiPlay)
 	m.HandleFunc("GET /api/v1/sessions/{id}", s.apiSession)
 	m.HandleFunc("DELETE /api/v1/sessions/{id}", s.apiStop)
+	m.HandleFunc("PUT /api/v1/sessions/{id}/position", s.apiPosition)
 	m.HandleFunc("GET /api/v1/devices", s.apiDevices)
 	m.HandleFunc("DELETE /api/v1/devices/{id}", s.apiRemove)
 	m.HandleFunc("GET /api/v1/transfers", s.apiTransfers)

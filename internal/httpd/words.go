@@ -165,6 +165,11 @@ func stopWords(s *home.Stopped) string {
 		return say("stop.player")
 	case home.StopIdle:
 		return say("stop.idle")
+	case home.StopTaken:
+		if s.By == "" {
+			return say("stop.taken.somewhere")
+		}
+		return say("stop.taken", s.By)
 	case home.StopShutdown:
 		return say("stop.shutdown")
 	case home.StopRefused:

@@ -266,6 +266,8 @@ type Ask struct {
 	Release bool `cbor:"14,keyasint,omitempty"` // BEGIN at a home server: all of a title that its sunset releases
 
 	Person *license.Person `cbor:"15,keyasint,omitempty"` // nil: somebody who keeps the household's rules
+
+	Takeover bool `cbor:"18,keyasint,omitempty"` // end the oldest session where as many as the license allows are open
 }
 
 // Session is an open use. KIDs are the keys it may use.

@@ -143,6 +143,37 @@ func (h *Home) KnowsBrowser(token string) bool {
 	return true
 }
 
+// BrowserName is what the browser with a token is called here; empty where none is
+// known by it.
+func (h *Home) BrowserName(token string) string {
+	hash := hashOf(token)
+	for _, b := range h.Browsers() {
+		if b.Hash == hash {
+			return b.Name
+		}
+	}
+	return ""
+}
+
+// RenameBrowser gives a known browser the name by which people know its screen.
+func (h *Home) RenameBrowser(id, name string) error {
+	b := h.browsers
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := slices.IndexFunc(b.known, func(k Browser) bool { return k.ID == id })
+	if i < 0 {
+		return fmt.Errorf("browser: %w", ErrUnknown)
+	}
+	known := slices.Clone(b.known)
+	known[i].Name = cleanName(name)
+	if err := save(b.dir, browsersFile, browsersState{known}); err != nil {
+		return err
+	}
+	b.known = known
+	h.publish(Event{Kind: EventPairings})
+	return nil
+}
+
 // LetBrowserIn is the owner's yes, durably.
 func (h *Home) LetBrowserIn(id string) error {
 	now := h.cfg.Now()

@@ -8,7 +8,6 @@ import (
 	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/content/cenc"
 	"github.com/lares-drm/lares/interconnect/adapt"
-	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
 )
@@ -28,16 +27,12 @@ func (h *Home) Feeds(ctx context.Context, session, system string) error {
 	if asked {
 		return known
 	}
-	held, err := h.cfg.Module.Licenses(ctx)
+	lic, err := h.licenseOf(ctx, p.Decision.License)
 	if err != nil {
-		return fmt.Errorf("ask for the license of a session: %w", err)
+		return err
 	}
 	answer := fmt.Errorf("%w: its license is not here", adapt.ErrNotExportable)
-	if i := slices.IndexFunc(held, func(l trem.Held) bool { return l.License == p.Decision.License }); i >= 0 {
-		lic, err := license.Parse(held[i].Bytes)
-		if err != nil {
-			return fmt.Errorf("read the license of a session: %w", err)
-		}
+	if lic != nil {
 		_, answer = adapt.Exportable(lic, system)
 	}
 	h.plays.mu.Lock()

@@ -29,6 +29,7 @@ const (
 	StopRefused  StopReason = "refused"  // the license no longer allows it
 	StopShutdown StopReason = "shutdown" // the home server goes off
 	StopFailed   StopReason = "failed"   // the module or a file failed
+	StopTaken    StopReason = "taken"    // it goes on on another screen
 )
 
 // Limits of playback. Source: local.
@@ -45,6 +46,7 @@ var ErrStopped = errors.New("home: the playback session has ended")
 type Stopped struct {
 	Reason   StopReason
 	Decision *license.Decision // StopRefused: the module's
+	By       string            // StopTaken: the screen; empty: not known which
 }
 
 func (s *Stopped) Error() string { return fmt.Sprintf("%v: %s", ErrStopped, s.Reason) }
@@ -58,6 +60,9 @@ type PlayRequest struct {
 	Again   bool  // from the start, as a new play
 	FromMS  int64 // media position
 
+	Screen   string // where it is shown, for people
+	Takeover bool   // where every place of the license is in use, the oldest session gives way, and this one goes on where it was
+
 	Protection permission.Protection // that the browser says is on where it shows video
 }
 
@@ -68,6 +73,8 @@ type Playback struct {
 	Content  ident.Content
 	Title    string
 	Started  time.Time
+	Screen   string // where it is shown, for people
+	From     int64  // media ms at which the player begins
 	Decision license.Decision
 
 	title  *Title
@@ -76,6 +83,8 @@ type Playback struct {
 	keys   []trem.LinkKey
 
 	used  time.Time        // guarded by plays.mu
+	at    int64            // guarded by plays.mu; media ms
+	tells bool             // guarded by plays.mu; at is the player's word
 	feeds map[string]error // guarded by plays.mu; what Feeds found, by system
 }
 
@@ -110,17 +119,26 @@ func (h *Home) Play(ctx context.Context, r PlayRequest) (*Playback, error) {
 	if full {
 		return nil, ErrBusy
 	}
-	s, err := h.cfg.Module.Begin(ctx, trem.Ask{
+	ask := trem.Ask{
 		Content: r.Content, Action: permission.Play, Output: trem.OutputLink,
 		Protection: r.Protection,
-		Confirm:    r.Confirm, Consent: r.Confirm, Again: r.Again, FromMS: r.FromMS, // what asks for consent is among the confirms that were shown
-	})
+		Confirm:    r.Confirm, Consent: r.Confirm, Again: r.Again, FromMS: r.FromMS, Takeover: r.Takeover, // what asks for consent is among the confirms that were shown
+	}
+	rivals, err := h.rivals(ctx, r, ask)
 	if err != nil {
 		return nil, err
 	}
+	if n := len(rivals); n > 0 && r.Takeover && !r.Again && r.FromMS == 0 {
+		ask.FromMS = h.position(rivals[n-1])
+	}
+	s, err := h.cfg.Module.Begin(ctx, ask)
+	if err != nil {
+		return nil, err
+	}
+	h.giveWay(ctx, rivals, r.Screen)
 	p := &Playback{
-		Content: r.Content, Title: t.Title, Started: h.cfg.Now(), Decision: s.Decision,
-		title: t, handle: s.Handle, used: h.cfg.Now(),
+		Content: r.Content, Title: t.Title, Started: h.cfg.Now(), Decision: s.Decision, Screen: r.Screen, From: ask.FromMS,
+		title: t, handle: s.Handle, used: h.cfg.Now(), at: ask.FromMS,
 	}
 	if err := h.prepare(ctx, p, s.KIDs); err != nil {
 		return nil, errors.Join(err, h.cfg.Module.End(context.WithoutCancel(ctx), s.Handle))
@@ -231,6 +249,7 @@ func (h *Home) Segment(ctx context.Context, id, track string, n int) ([]byte, er
 	}
 	out, err := h.cfg.Module.Decrypt(ctx, p.handle, t.number, data)
 	if err == nil {
+		h.asked(p, t.Segments[n].StartMS)
 		return out, nil
 	}
 	if refusal, ok := errors.AsType[*trem.RefusalError](err); ok {
@@ -238,6 +257,9 @@ func (h *Home) Segment(ctx context.Context, id, track string, n int) ([]byte, er
 	}
 	if _, gone := h.Playing(id); gone != nil { // stopped meanwhile
 		return nil, gone
+	}
+	if end, ok := h.lostPlace(ctx, id, err); ok {
+		return nil, end
 	}
 	h.log.LogAttrs(ctx, slog.LevelWarn, "segment not served", slog.String("session", id[:8]), slog.Any("error", err))
 	return nil, fmt.Errorf("protect a segment for the browser: %w", err)
@@ -285,7 +307,7 @@ func (h *Home) stop(ctx context.Context, id string, why *Stopped) error {
 	}
 	h.plays.mu.Unlock()
 	h.publish(Event{Kind: EventStopped, Session: id, Reason: why.Reason, Stopped: why})
-	if err := h.cfg.Module.End(ctx, p.handle); err != nil {
+	if err := h.cfg.Module.End(ctx, p.handle); err != nil && why.Reason != StopTaken { // then the module ended it
 		h.log.LogAttrs(ctx, slog.LevelWarn, "session not ended in the module", slog.String("session", id[:8]), slog.Any("error", err))
 	}
 	h.log.LogAttrs(ctx, slog.LevelInfo, "playback ended", slog.String("session", id[:8]), slog.String("reason", string(why.Reason)))

@@ -63,16 +63,32 @@ async function told() {
   return "";
 }
 
+// here asks whether what plays on another screen shall go on on this one.
+const here = (lines) => confirmed(lines, ask.dataset.continue, ask.dataset.continueYes);
+
+// play begins a title. What has to be known first is asked once each: that it starts
+// something, and that it stops on another screen.
 async function play(button) {
   const lines = button.dataset.confirm ? button.dataset.confirm.split("\n") : [];
-  if (lines.length && !(await confirmed(lines))) return;
-  const body = { content: button.dataset.play, confirm: lines.length > 0, again: "again" in button.dataset, hdcp: await hdcp() };
-  try {
-    location.href = (await call("POST", "/api/v1/sessions", body)).watch;
-  } catch (err) {
-    if (err.code !== "needs_confirm") throw err;
-    if (!(await confirmed(err.words || [err.detail]))) return;
-    location.href = (await call("POST", "/api/v1/sessions", { ...body, confirm: true })).watch;
+  const takeover = "takeover" in button.dataset;
+  if (lines.length && !(await (takeover ? here : confirmed)(lines))) return;
+  const body = { content: button.dataset.play, confirm: lines.length > 0 && !takeover, again: "again" in button.dataset, hdcp: await hdcp(), takeover };
+  for (;;) {
+    try {
+      location.href = (await call("POST", "/api/v1/sessions", body)).watch;
+      return;
+    } catch (err) {
+      const words = err.words || [err.detail];
+      if (err.code === "needs_confirm" && !body.confirm) {
+        if (!(await confirmed(words))) return;
+        body.confirm = true;
+      } else if (err.code === "in_use" && !body.takeover) {
+        if (!(await here(words))) return;
+        body.takeover = true;
+      } else {
+        throw err;
+      }
+    }
   }
 }
 

@@ -57,6 +57,19 @@ video.addEventListener("pause", () => { if (!ended) state.textContent = say("pau
 video.addEventListener("waiting", () => { if (!ended) state.textContent = say("waiting"); });
 video.addEventListener("ended", () => { if (!ended) state.textContent = say("end"); });
 
+// told is where the house was told that the picture is, in seconds: from there another
+// screen goes on.
+let told = 0;
+function tell() {
+  if (ended || Math.abs(video.currentTime - told) < 1) return;
+  told = video.currentTime;
+  fetch(`/api/v1/sessions/${session}/position`, {
+    method: "PUT", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ ms: Math.round(told * 1000) }),
+  }).catch(() => {}); // the house is off, and says so itself
+}
+video.addEventListener("timeupdate", () => { if (Math.abs(video.currentTime - told) >= 5) tell(); });
+for (const what of ["pause", "seeked"]) video.addEventListener(what, tell);
+
 // subtitles offers what the film has.
 function subtitles() {
   const select = document.getElementById("text");
@@ -83,7 +96,7 @@ async function start() {
   });
   // Until there is a picture nothing more than its beginning is asked for.
   video.addEventListener("playing", () => player.configure("streaming.bufferingGoal", 10), { once: true });
-  await player.load(root.dataset.manifest);
+  await player.load(root.dataset.manifest, Number(root.dataset.from) / 1000 || null);
   subtitles();
   await video.play().catch(() => { state.textContent = say("ready"); });
 }

@@ -184,7 +184,7 @@ func (m *Module) session(n uint64) (*session, error) {
 	if s := m.sessions[n]; s != nil {
 		return s, nil
 	}
-	return nil, &trem.Error{Code: trem.CodeState, Text: "no such session"}
+	return nil, &trem.Error{Code: trem.CodeUnknown, Text: "no such session"}
 }
 
 // Track parses an initialization segment and returns it as it is.

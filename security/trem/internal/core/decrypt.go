@@ -19,6 +19,7 @@ type session struct {
 	link   map[ident.Key]cenc.ContentKey // session keys; nil for an internal output
 	tracks []*box.Init
 	boot   int64 // boot clock at Begin, ms
+	since  int64 // Unix ms at Begin
 
 	release bool // of a title whose sunset releases it: nothing is counted
 }
@@ -55,7 +56,7 @@ func (c *Core) begin(in trem.Ask, r Reading) (trem.Session, error) {
 	if err := c.keep(inst, step, r); err != nil {
 		return trem.Session{}, err
 	}
-	s := &session{inst: inst, ask: in, use: step.Session, boot: r.Boot}
+	s := &session{inst: inst, ask: in, use: step.Session, boot: r.Boot, since: c.clock.judge(r).Est}
 	if in.Output == trem.OutputLink {
 		s.link = map[ident.Key]cenc.ContentKey{}
 		for _, kid := range step.Decision.KIDs {
@@ -68,17 +69,16 @@ func (c *Core) begin(in trem.Ask, r Reading) (trem.Session, error) {
 	return trem.Session{Handle: c.last, License: inst.leaf().Info().ID, KIDs: step.Decision.KIDs, Decision: step.Decision}, nil
 }
 
-// vacate ends the sessions of an instance that counts: it has one at a time.
+// vacate makes room for a session of an instance that has only so many at a time: the
+// oldest ones end. Where its license wants to be asked for that, it was evaluated.
 func (c *Core) vacate(inst *instance, r Reading) error {
-	if inst.leaf().Info().Stateless() {
-		return nil
-	}
-	for handle, s := range c.sessions {
-		if s.inst == inst {
-			if err := c.end(handle, r); err != nil {
-				return err
-			}
+	places := inst.leaf().Info().Places()
+	open := c.openOf(inst)
+	for places > 0 && uint64(len(open)) >= places {
+		if err := c.end(open[0], r); err != nil {
+			return err
 		}
+		open = open[1:]
 	}
 	return nil
 }

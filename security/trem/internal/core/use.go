@@ -1,6 +1,7 @@
 package core
 
 import (
+	"encoding/binary"
 	"math"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
+	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/revocation"
 	"github.com/lares-drm/lares/security/trem"
 )
@@ -30,12 +32,41 @@ func (c *Core) input(inst *instance, in trem.Ask, r Reading) license.Input {
 			Accepted: true, AcceptedEpoch: inst.epoch, CompromisedEpoch: c.compromised(inst), Device: c.self, Domains: domains, Keys: inst.kids(),
 			RevEpoch: c.epoch(), StatusAge: c.statusAge(r), Level: c.level(), Anchor: uint8(c.peer.Anchor()), Outputs: others,
 			SunsetAt: c.sunsetAt(inst, now.Est),
+			Slots:    c.slots(inst, now.Est), Offline: c.peer.Role() != pki.HomeServer,
 		},
 		Request: license.Request{
 			Action: in.Action, Tier: license.Tier(in.Tier), Output: watched,
-			Confirm: in.Confirm, From: in.FromMS, Again: in.Again, Part: in.Part, FPS: in.FPS, Consent: in.Consent, Overlay: in.Overlay, Person: in.Person,
+			Confirm: in.Confirm, From: in.FromMS, Again: in.Again, Part: in.Part, FPS: in.FPS, Consent: in.Consent, Overlay: in.Overlay, Person: in.Person, Takeover: in.Takeover,
 		},
 	}
+}
+
+// slots are the sessions of an instance that are open here: a home server's module is
+// the keeper of those of its house's browsers, and sees one for as long as it is open.
+// In the place of a device stands the session's handle.
+func (c *Core) slots(inst *instance, now int64) []license.Slot {
+	if inst.leaf().Info().Policy.Concurrency == nil {
+		return nil
+	}
+	var out []license.Slot
+	for _, handle := range c.openOf(inst) {
+		s := license.Slot{Since: c.sessions[handle].since, Seen: now}
+		binary.BigEndian.PutUint64(s.Device[len(s.Device)-8:], handle)
+		out = append(out, s)
+	}
+	return out
+}
+
+// openOf lists the sessions of an instance, oldest first.
+func (c *Core) openOf(inst *instance) []uint64 {
+	var out []uint64
+	for handle, s := range c.sessions {
+		if s.inst == inst {
+			out = append(out, handle)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 func (i *instance) kids() []ident.Key {
