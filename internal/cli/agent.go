@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -127,14 +126,10 @@ func (a *agent) look(ctx context.Context) {
 }
 
 func leftHere(c license.Counters) string {
-	switch n := c.PlaysLeft; {
-	case n == nil:
-		return "no limit"
-	case *n == 1:
-		return "1 play left"
-	default:
-		return fmt.Sprintf("%d plays left", *n)
+	if n := c.PlaysLeft; n != nil {
+		return httpd.SayMany("plays-left", *n)
 	}
+	return httpd.Say("agent.no-limit")
 }
 
 // nameOf is the title of a film as its files say, or its ID while they are away.
@@ -251,9 +246,9 @@ func (a *agent) say(text string) {
 func (a *agent) busy() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	text := "This device is busy; try again in a moment."
+	text := httpd.Say("agent.busy")
 	if a.view.Playing != "" {
-		text = "Stop what is playing first."
+		text = httpd.Say("agent.stop-first")
 	}
 	return &httpd.OrderError{Status: http.StatusConflict, Code: "busy", Text: text}
 }
@@ -285,13 +280,13 @@ func (a *agent) play(ctx context.Context, o httpd.AgentOrder) (string, error) {
 		a.view.Playing, a.stop = "", nil
 		a.mu.Unlock()
 		if ended {
-			a.say("Stopped.")
+			a.say(httpd.Say("watch.stopped"))
 		} else {
 			_, _ = a.came(got) // the page says it
 		}
 		a.look(context.WithoutCancel(run))
 	})
-	return name + " plays.", nil
+	return httpd.Say("agent.plays", name), nil
 }
 
 // mayPlay asks whether a title plays here now. What begins by playing it wants a yes.
@@ -327,10 +322,10 @@ func (a *agent) end() (string, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.stop == nil {
-		return "", &httpd.OrderError{Status: http.StatusConflict, Code: "quiet", Text: "Nothing is playing."}
+		return "", &httpd.OrderError{Status: http.StatusConflict, Code: "quiet", Text: httpd.Say("agent.quiet")}
 	}
 	a.stop()
-	return "Stopping.", nil
+	return httpd.Say("agent.stopping"), nil
 }
 
 // codeLine is where the pairing command says its code.
@@ -342,7 +337,7 @@ func (a *agent) pair(ctx context.Context, o httpd.AgentOrder) (string, error) {
 		return "", a.busy()
 	}
 	a.mu.Lock()
-	a.view.Busy, a.view.Said = "Asking the house", ""
+	a.view.Busy, a.view.Said = httpd.Say("agent.asking"), ""
 	a.mu.Unlock()
 	a.work.Go(func() {
 		defer a.give()
@@ -357,7 +352,7 @@ func (a *agent) pair(ctx context.Context, o httpd.AgentOrder) (string, error) {
 		a.meet(a.root)
 		a.look(a.root)
 	})
-	return "The house is asked. Compare the code there.", nil
+	return httpd.Say("agent.asked"), nil
 }
 
 // codeWatch finds the code in what the pairing command says.
@@ -371,7 +366,7 @@ func (w *codeWatch) Write(p []byte) (int, error) {
 	n, _ := w.text.Write(p) // never fails
 	if m := codeLine.FindStringSubmatch(w.text.String()); m != nil {
 		w.agent.mu.Lock()
-		w.agent.view.Code, w.agent.view.Busy = m[1], "Waiting for the yes of the house's owner"
+		w.agent.view.Code, w.agent.view.Busy = m[1], httpd.Say("agent.waiting")
 		w.agent.mu.Unlock()
 	}
 	return n, nil
