@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lares-drm/lares/interconnect/lrp/dnssd"
 	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
@@ -25,6 +26,7 @@ const agentEvery = time.Minute
 type agentConfig struct {
 	dir, name, player, tier string
 	env                     *Env
+	find                    func(context.Context, time.Duration) ([]dnssd.Found, error)
 	log                     *slog.Logger
 }
 
@@ -77,6 +79,7 @@ func (a *agent) run(ctx context.Context) {
 	tick := time.NewTicker(agentEvery)
 	defer tick.Stop()
 	for {
+		a.seek(ctx)
 		if a.take(ctx, time.Second) { // else somebody watches
 			a.meet(ctx)
 			a.look(ctx)
@@ -88,6 +91,21 @@ func (a *agent) run(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
+}
+
+// seek looks for houses in the network while this device belongs to none. Without a
+// network that can be asked there are none.
+func (a *agent) seek(ctx context.Context) {
+	var urls []string
+	if a.home() == "" {
+		found, _ := a.find(ctx, findWait)
+		for _, f := range found {
+			urls = append(urls, f.URL)
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.view.Found = urls
 }
 
 // meet exchanges letters with the house: what was handed over arrives.
@@ -173,7 +191,9 @@ func (a *agent) See(context.Context) httpd.AgentView {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	v := a.view
-	v.Home = a.home()
+	if v.Home = a.home(); v.Home != "" {
+		v.Found = nil
+	}
 	return v
 }
 
@@ -337,7 +357,7 @@ func (a *agent) pair(ctx context.Context, o httpd.AgentOrder) (string, error) {
 		return "", a.busy()
 	}
 	a.mu.Lock()
-	a.view.Busy, a.view.Said = httpd.Say("agent.asking"), ""
+	a.view.Busy, a.view.Said, a.view.Asked = httpd.Say("agent.asking"), "", o.Home
 	a.mu.Unlock()
 	a.work.Go(func() {
 		defer a.give()
@@ -346,7 +366,7 @@ func (a *agent) pair(ctx context.Context, o httpd.AgentOrder) (string, error) {
 		env := &Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: errs, Now: a.env.Now}
 		code := Main(a.root, []string{"device", "--dir", a.dir, "pair", "--home=" + o.Home, "--name=" + a.name}, env)
 		a.mu.Lock()
-		a.view.Code = ""
+		a.view.Code, a.view.Asked = "", ""
 		a.mu.Unlock()
 		_, _ = a.came(answer{code: code, stdout: out.String(), stderr: codeLine.ReplaceAllString(errs.text.String(), "")}) // the page says it
 		a.meet(a.root)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -27,14 +28,27 @@ type Agent interface {
 // AgentView is what the agent's page shows.
 type AgentView struct {
 	Name    string        `json:"name"`
-	Home    string        `json:"home,omitempty"` // URL of its house; empty: none yet
-	Code    string        `json:"code,omitempty"` // of the pairing that waits for the owner's yes
+	Home    string        `json:"home,omitempty"`  // URL of its house; empty: none yet
+	Found   []string      `json:"found,omitempty"` // URLs of houses in the network, while it belongs to none
+	Code    string        `json:"code,omitempty"`  // of the pairing that waits for the owner's yes
+	Asked   string        `json:"asked,omitempty"` // URL of the house that is to say yes
 	Playing string        `json:"playing,omitempty"`
 	Busy    string        `json:"busy,omitempty"` // what else is being done
 	Said    string        `json:"said,omitempty"` // what the last order came to
 	Ask     ident.Content `json:"ask,omitempty"`  // begins to run when it is played, which wants a yes
 	Titles  []AgentTitle  `json:"titles"`
 	SeenAt  time.Time     `json:"seen_at,omitzero"` // the titles were looked at then
+}
+
+// Yes is the page of the house on which its owner says yes to this device, for the camera
+// of a phone that the house knows: it answers over HTTPS, to addresses and names of home
+// networks. "" where the house is known by no such address.
+func (v AgentView) Yes() string {
+	u, err := url.Parse(v.Asked)
+	if err != nil || v.Code == "" || !inHome(u.Host) {
+		return ""
+	}
+	return "https://" + u.Host + "/devices"
 }
 
 // AgentTitle is a title that the device holds.
@@ -104,6 +118,7 @@ func NewAgent(a Agent, log *slog.Logger) (http.Handler, error) {
 	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	m.HandleFunc("GET /{$}", s.show)
 	m.HandleFunc("POST /{$}", s.form)
+	m.HandleFunc("GET /yes.png", s.yes)
 	m.HandleFunc("GET /api/v1/agent", func(w http.ResponseWriter, r *http.Request) { writeJSON(w, http.StatusOK, a.See(r.Context())) })
 	m.HandleFunc("POST /api/v1/orders", s.order)
 	m.Handle("GET /static/", http.HandlerFunc(serveStatic))
@@ -126,6 +141,22 @@ func (s *agentServer) show(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	_, _ = b.WriteTo(w) // the client is gone
+}
+
+// yes draws the address of the page on which the house's owner says yes.
+func (s *agentServer) yes(w http.ResponseWriter, r *http.Request) {
+	address := s.agent.See(r.Context()).Yes()
+	if address == "" {
+		problem(w, http.StatusNotFound, "not_found", say("agent.nothing"))
+		return
+	}
+	png, err := QR(address)
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "image/png")
+	_, _ = w.Write(png) // the client is gone
 }
 
 // form is an order of the page, which works without a script.

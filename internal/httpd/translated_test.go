@@ -18,7 +18,7 @@ import (
 
 // noWords are what stands on pages and is the same in every language: addresses, codes,
 // numbers, commands.
-var noWords = regexp.MustCompile(`(?s)<code[ >].*?</code>|<pre>.*?</pre>|<script.*?</script>|<template.*?</template>|https?://\S+|&[a-z]+;|[0-9A-Z]{4}-[0-9A-Z]{4}(?:-[0-9A-Z]{4})?|\b[0-9A-F]{2}(?::[0-9A-F]{2})+|\b[0-9a-f]{32}\b|lares_[a-z_]+`)
+var noWords = regexp.MustCompile(`(?s)<code[ >].*?</code>|<pre>.*?</pre>|<script.*?</script>|<template.*?</template>|https?://[^\s"<]+|&[a-z]+;|[0-9A-Z]{4}-[0-9A-Z]{4}(?:-[0-9A-Z]{4})?|\b[0-9A-F]{2}(?::[0-9A-F]{2})+|\b[0-9a-f]{32}\b|lares_[a-z_]+`)
 
 // spokenOn is what a page says by itself: neither its messages nor what it tells of.
 func spokenOn(body string, told ...string) []string {
@@ -119,7 +119,8 @@ func TestMessages_AgentInAnotherLanguage(t *testing.T) {
 	httpd.Translated(t)
 	for name, v := range map[string]httpd.AgentView{
 		"new":     {Name: "TV"},
-		"asking":  {Name: "TV", Code: "7KQ2-M4XD", Busy: "…"},
+		"asking":  {Name: "TV", Code: "7KQ2-M4XD", Asked: "http://192.168.7.9", Busy: "…"},
+		"found":   {Name: "TV", Found: []string{"http://192.168.7.9"}},
 		"empty":   {Name: "TV", Home: "http://house"},
 		"playing": {Name: "TV", Home: "http://house", Playing: "Metropolis", Ask: "film", Said: "…"},
 		"full":    {Name: "TV", Home: "http://house", Titles: []httpd.AgentTitle{{Content: ident.Content("film"), Title: "Metropolis", Kind: "1", Left: "2"}}},
