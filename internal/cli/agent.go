@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -13,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lares-drm/lares/interconnect/lrp/dnssd"
 	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
@@ -26,6 +26,7 @@ const agentEvery = time.Minute
 type agentConfig struct {
 	dir, name, player, tier string
 	env                     *Env
+	find                    func(context.Context, time.Duration) ([]dnssd.Found, error)
 	log                     *slog.Logger
 }
 
@@ -78,6 +79,7 @@ func (a *agent) run(ctx context.Context) {
 	tick := time.NewTicker(agentEvery)
 	defer tick.Stop()
 	for {
+		a.seek(ctx)
 		if a.take(ctx, time.Second) { // else somebody watches
 			a.meet(ctx)
 			a.look(ctx)
@@ -89,6 +91,21 @@ func (a *agent) run(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
+}
+
+// seek looks for houses in the network while this device belongs to none. Without a
+// network that can be asked there are none.
+func (a *agent) seek(ctx context.Context) {
+	var urls []string
+	if a.home() == "" {
+		found, _ := a.find(ctx, findWait)
+		for _, f := range found {
+			urls = append(urls, f.URL)
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.view.Found = urls
 }
 
 // meet exchanges letters with the house: what was handed over arrives.
@@ -127,14 +144,10 @@ func (a *agent) look(ctx context.Context) {
 }
 
 func leftHere(c license.Counters) string {
-	switch n := c.PlaysLeft; {
-	case n == nil:
-		return "no limit"
-	case *n == 1:
-		return "1 play left"
-	default:
-		return fmt.Sprintf("%d plays left", *n)
+	if n := c.PlaysLeft; n != nil {
+		return httpd.SayMany("plays-left", *n)
 	}
+	return httpd.Say("agent.no-limit")
 }
 
 // nameOf is the title of a film as its files say, or its ID while they are away.
@@ -178,7 +191,9 @@ func (a *agent) See(context.Context) httpd.AgentView {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	v := a.view
-	v.Home = a.home()
+	if v.Home = a.home(); v.Home != "" {
+		v.Found = nil
+	}
 	return v
 }
 
@@ -251,9 +266,9 @@ func (a *agent) say(text string) {
 func (a *agent) busy() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	text := "This device is busy; try again in a moment."
+	text := httpd.Say("agent.busy")
 	if a.view.Playing != "" {
-		text = "Stop what is playing first."
+		text = httpd.Say("agent.stop-first")
 	}
 	return &httpd.OrderError{Status: http.StatusConflict, Code: "busy", Text: text}
 }
@@ -285,13 +300,13 @@ func (a *agent) play(ctx context.Context, o httpd.AgentOrder) (string, error) {
 		a.view.Playing, a.stop = "", nil
 		a.mu.Unlock()
 		if ended {
-			a.say("Stopped.")
+			a.say(httpd.Say("watch.stopped"))
 		} else {
 			_, _ = a.came(got) // the page says it
 		}
 		a.look(context.WithoutCancel(run))
 	})
-	return name + " plays.", nil
+	return httpd.Say("agent.plays", name), nil
 }
 
 // mayPlay asks whether a title plays here now. What begins by playing it wants a yes.
@@ -327,10 +342,10 @@ func (a *agent) end() (string, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.stop == nil {
-		return "", &httpd.OrderError{Status: http.StatusConflict, Code: "quiet", Text: "Nothing is playing."}
+		return "", &httpd.OrderError{Status: http.StatusConflict, Code: "quiet", Text: httpd.Say("agent.quiet")}
 	}
 	a.stop()
-	return "Stopping.", nil
+	return httpd.Say("agent.stopping"), nil
 }
 
 // codeLine is where the pairing command says its code.
@@ -342,7 +357,7 @@ func (a *agent) pair(ctx context.Context, o httpd.AgentOrder) (string, error) {
 		return "", a.busy()
 	}
 	a.mu.Lock()
-	a.view.Busy, a.view.Said = "Asking the house", ""
+	a.view.Busy, a.view.Said, a.view.Asked = httpd.Say("agent.asking"), "", o.Home
 	a.mu.Unlock()
 	a.work.Go(func() {
 		defer a.give()
@@ -351,13 +366,13 @@ func (a *agent) pair(ctx context.Context, o httpd.AgentOrder) (string, error) {
 		env := &Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: errs, Now: a.env.Now}
 		code := Main(a.root, []string{"device", "--dir", a.dir, "pair", "--home=" + o.Home, "--name=" + a.name}, env)
 		a.mu.Lock()
-		a.view.Code = ""
+		a.view.Code, a.view.Asked = "", ""
 		a.mu.Unlock()
 		_, _ = a.came(answer{code: code, stdout: out.String(), stderr: codeLine.ReplaceAllString(errs.text.String(), "")}) // the page says it
 		a.meet(a.root)
 		a.look(a.root)
 	})
-	return "The house is asked. Compare the code there.", nil
+	return httpd.Say("agent.asked"), nil
 }
 
 // codeWatch finds the code in what the pairing command says.
@@ -371,7 +386,7 @@ func (w *codeWatch) Write(p []byte) (int, error) {
 	n, _ := w.text.Write(p) // never fails
 	if m := codeLine.FindStringSubmatch(w.text.String()); m != nil {
 		w.agent.mu.Lock()
-		w.agent.view.Code, w.agent.view.Busy = m[1], "Waiting for the yes of the house's owner"
+		w.agent.view.Code, w.agent.view.Busy = m[1], httpd.Say("agent.waiting")
 		w.agent.mu.Unlock()
 	}
 	return n, nil

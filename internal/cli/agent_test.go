@@ -2,14 +2,17 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/lares-drm/lares/interconnect/lrp/dnssd"
 	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/license/ident"
 )
@@ -80,6 +83,28 @@ func (v *tv) holds(id ident.Content) func(httpd.AgentView) bool {
 	}
 }
 
+// TestAgent_SeeksWhileItHasNoHouse: houses of the network are shown until it belongs to one.
+func TestAgent_SeeksWhileItHasNoHouse(t *testing.T) {
+	dir, asked := t.TempDir(), 0
+	a := newAgent(t.Context(), agentConfig{dir: dir, find: func(context.Context, time.Duration) ([]dnssd.Found, error) {
+		asked++
+		return []dnssd.Found{{URL: "http://192.168.7.9:7710"}}, nil
+	}})
+	a.seek(t.Context())
+	if got := a.See(t.Context()).Found; len(got) != 1 || got[0] != "http://192.168.7.9:7710" {
+		t.Errorf("found %q", got)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "device.json"), []byte(`{"home":"http://h","server":"`+ident.Device{1}.String()+`"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := a.See(t.Context()).Found; got != nil {
+		t.Errorf("a house is offered to one that has one: %q", got)
+	}
+	if a.seek(t.Context()); asked != 1 {
+		t.Errorf("the network is asked %d times", asked)
+	}
+}
+
 // TestAgent_ATVBox is a box's life by its page: it joins a house, gets a title,
 // plays it with the house gone, asks before a rental's time begins, and hands over.
 func TestAgent_ATVBox(t *testing.T) {
@@ -127,7 +152,11 @@ func (d *demo) boxJoins(t *testing.T, box *tv) {
 	box.order(httpd.AgentOrder{Do: "dance"}, http.StatusBadRequest)
 	box.order(httpd.AgentOrder{Do: httpd.OrderGet, Content: bought}, http.StatusInternalServerError) // it belongs to no house
 	box.order(httpd.AgentOrder{Do: httpd.OrderPair, Home: d.homeURL}, http.StatusOK)
-	code := box.until("the code", func(v httpd.AgentView) bool { return v.Code != "" }).Code
+	waits := box.until("the code", func(v httpd.AgentView) bool { return v.Code != "" })
+	if waits.Asked != d.homeURL {
+		t.Errorf("asked is %q", waits.Asked)
+	}
+	code := waits.Code
 	if _, err := d.must(t.Context(), "home", "pair", code, "--dir", d.path("home")); err != nil {
 		t.Fatal(err)
 	}

@@ -15,11 +15,12 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lares-drm/lares/interconnect/lrp/dnssd"
 	"github.com/lares-drm/lares/internal/httpd"
 )
 
 func newDeviceServeCmd(env *Env, dir *string) *cobra.Command {
-	cfg := agentConfig{env: env}
+	cfg := agentConfig{env: env, find: dnssd.Find}
 	var listen string
 	cmd := &cobra.Command{
 		Use:   "serve",

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -27,14 +28,27 @@ type Agent interface {
 // AgentView is what the agent's page shows.
 type AgentView struct {
 	Name    string        `json:"name"`
-	Home    string        `json:"home,omitempty"` // URL of its house; empty: none yet
-	Code    string        `json:"code,omitempty"` // of the pairing that waits for the owner's yes
+	Home    string        `json:"home,omitempty"`  // URL of its house; empty: none yet
+	Found   []string      `json:"found,omitempty"` // URLs of houses in the network, while it belongs to none
+	Code    string        `json:"code,omitempty"`  // of the pairing that waits for the owner's yes
+	Asked   string        `json:"asked,omitempty"` // URL of the house that is to say yes
 	Playing string        `json:"playing,omitempty"`
 	Busy    string        `json:"busy,omitempty"` // what else is being done
 	Said    string        `json:"said,omitempty"` // what the last order came to
 	Ask     ident.Content `json:"ask,omitempty"`  // begins to run when it is played, which wants a yes
 	Titles  []AgentTitle  `json:"titles"`
 	SeenAt  time.Time     `json:"seen_at,omitzero"` // the titles were looked at then
+}
+
+// Yes is the page of the house on which its owner says yes to this device, for the camera
+// of a phone that the house knows: it answers over HTTPS, to addresses and names of home
+// networks. "" where the house is known by no such address.
+func (v AgentView) Yes() string {
+	u, err := url.Parse(v.Asked)
+	if err != nil || v.Code == "" || !inHome(u.Host) {
+		return ""
+	}
+	return "https://" + u.Host + "/devices"
 }
 
 // AgentTitle is a title that the device holds.
@@ -95,7 +109,7 @@ func NewAgent(a Agent, log *slog.Logger) (http.Handler, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	page, err := template.New("agent.html").ParseFS(templateFiles, "templates/agent.html")
+	page, err := template.New("agent.html").Funcs(pageFuncs()).ParseFS(templateFiles, "templates/agent.html")
 	if err != nil {
 		return nil, err
 	}
@@ -104,15 +118,16 @@ func NewAgent(a Agent, log *slog.Logger) (http.Handler, error) {
 	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	m.HandleFunc("GET /{$}", s.show)
 	m.HandleFunc("POST /{$}", s.form)
+	m.HandleFunc("GET /yes.png", s.yes)
 	m.HandleFunc("GET /api/v1/agent", func(w http.ResponseWriter, r *http.Request) { writeJSON(w, http.StatusOK, a.See(r.Context())) })
 	m.HandleFunc("POST /api/v1/orders", s.order)
 	m.Handle("GET /static/", http.HandlerFunc(serveStatic))
 	m.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		problem(w, http.StatusNotFound, "not_found", "There is nothing at this address.")
+		problem(w, http.StatusNotFound, "not_found", say("agent.nothing"))
 	})
 	cross := http.NewCrossOriginProtection()
 	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		problem(w, http.StatusForbidden, "cross_origin", "Another web page asked for this; only the device's own page may.")
+		problem(w, http.StatusForbidden, "cross_origin", say("agent.cross-origin"))
 	}))
 	return secure(cross.Handler((&server{}).guard(m))), nil
 }
@@ -121,24 +136,40 @@ func (s *agentServer) show(w http.ResponseWriter, r *http.Request) {
 	var b bytes.Buffer
 	if err := s.page.Execute(&b, s.agent.See(r.Context())); err != nil {
 		s.log.LogAttrs(r.Context(), slog.LevelError, "page failed", slog.Any("error", err))
-		problem(w, http.StatusInternalServerError, "internal", "The page cannot be shown.")
+		problem(w, http.StatusInternalServerError, "internal", say("agent.not-shown"))
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	_, _ = b.WriteTo(w) // the client is gone
 }
 
+// yes draws the address of the page on which the house's owner says yes.
+func (s *agentServer) yes(w http.ResponseWriter, r *http.Request) {
+	address := s.agent.See(r.Context()).Yes()
+	if address == "" {
+		problem(w, http.StatusNotFound, "not_found", say("agent.nothing"))
+		return
+	}
+	png, err := QR(address)
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "image/png")
+	_, _ = w.Write(png) // the client is gone
+}
+
 // form is an order of the page, which works without a script.
 func (s *agentServer) form(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxOrder)
 	if err := r.ParseForm(); err != nil {
-		problem(w, http.StatusBadRequest, "malformed", "The order cannot be read.")
+		problem(w, http.StatusBadRequest, "malformed", say("agent.unread"))
 		return
 	}
 	o := AgentOrder{Do: r.PostForm.Get("do"), To: r.PostForm.Get("to"), For: r.PostForm.Get("for"), Home: r.PostForm.Get("home"), Yes: r.PostForm.Get("yes") != ""}
 	if id := r.PostForm.Get("content"); id != "" {
 		if err := o.Content.UnmarshalText([]byte(id)); err != nil {
-			problem(w, http.StatusBadRequest, "malformed", "This is no title's ID.")
+			problem(w, http.StatusBadRequest, "malformed", say("agent.no-title"))
 			return
 		}
 	}
@@ -157,7 +188,7 @@ func (s *agentServer) order(w http.ResponseWriter, r *http.Request) {
 	}
 	o, err := parseOrder(http.MaxBytesReader(w, r.Body, maxOrder))
 	if err != nil {
-		problem(w, http.StatusBadRequest, "malformed", "The order cannot be read.")
+		problem(w, http.StatusBadRequest, "malformed", say("agent.unread"))
 		return
 	}
 	said, err := s.do(r.Context(), o)
@@ -191,10 +222,10 @@ func (s *agentServer) do(ctx context.Context, o AgentOrder) (string, error) {
 	}
 	about := []string{OrderGet, OrderPlay, OrderMove, OrderCopy, OrderLend, OrderReturn, OrderFetch}
 	err := errors.Join(
-		need(slices.Contains(append(about, OrderPair, OrderStop), o.Do), "This device does not know how to do that."),
-		need(!slices.Contains(about, o.Do) || o.Content != "", "Which title?"),
-		need(o.Do != OrderPair || o.Home != "", "At which address is the house?"),
-		need(!slices.Contains([]string{OrderMove, OrderCopy, OrderLend}, o.Do) || o.To != "", "To which device?"),
+		need(slices.Contains(append(about, OrderPair, OrderStop), o.Do), say("agent.unknown")),
+		need(!slices.Contains(about, o.Do) || o.Content != "", say("agent.which")),
+		need(o.Do != OrderPair || o.Home != "", say("agent.where")),
+		need(!slices.Contains([]string{OrderMove, OrderCopy, OrderLend}, o.Do) || o.To != "", say("agent.to")),
 	)
 	if err != nil {
 		var first *OrderError
@@ -212,5 +243,5 @@ func (s *agentServer) fail(w http.ResponseWriter, err error) {
 		return
 	}
 	s.log.LogAttrs(context.Background(), slog.LevelError, "order failed", slog.Any("error", err))
-	problem(w, http.StatusInternalServerError, "internal", "That did not work; the device's log says why.")
+	problem(w, http.StatusInternalServerError, "internal", say("agent.failed"))
 }

@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"image/png"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"strings"
 	"testing"
+
+	"rsc.io/qr"
 
 	"github.com/lares-drm/lares/license/ident"
 )
@@ -142,6 +146,67 @@ func TestAgentPage_Words(t *testing.T) {
 		if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
 			t.Errorf("policy %s", csp)
 		}
+	}
+}
+
+// TestAgentPage_QROfTheYes: while the code waits, a camera reads the address of the page of
+// the house that shows the same code; the modules are those that rsc.io/qr makes of it. A
+// house that a phone does not reach by its address is asked by the code alone.
+func TestAgentPage_QROfTheYes(t *testing.T) {
+	const code = "7KQ2-M4XD"
+	for asked, want := range map[string]string{
+		"http://192.168.7.9:7710": "https://192.168.7.9:7710/devices", "https://home.local:7710": "https://home.local:7710/devices",
+		"http://127.0.0.1:7710": "", "http://house.example:7710": "", "http://[::1]:7710": "", "nonsense": "", "": "",
+	} {
+		b := &box{view: AgentView{Name: "TV", Code: code, Asked: asked}}
+		page := answered(agentOf(t, b), http.MethodGet, "/", "", nil).Body.String()
+		w := answered(agentOf(t, b), http.MethodGet, "/yes.png", "", nil)
+		if strings.Contains(page, `src="/yes.png"`) != (want != "") || !strings.Contains(page, code) {
+			t.Errorf("%s: the page says %s", asked, page)
+		}
+		if want == "" {
+			if w.Code != http.StatusNotFound {
+				t.Errorf("%s: a picture, %d", asked, w.Code)
+			}
+			continue
+		}
+		compareQR(t, w.Body, want)
+		b.view.Code = ""
+		if w := answered(agentOf(t, b), http.MethodGet, "/yes.png", "", nil); w.Code != http.StatusNotFound {
+			t.Errorf("%s: a picture without a code, %d", asked, w.Code)
+		}
+	}
+}
+
+// compareQR compares each module of a picture with the library's code of a text.
+func compareQR(t *testing.T, picture io.Reader, want string) {
+	t.Helper()
+	img, err := png.Decode(picture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := qr.Encode(want, qr.M)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const quiet = 4 // modules around it, ISO/IEC 18004
+	scale := img.Bounds().Dx() / (c.Size + 2*quiet)
+	for y := range c.Size {
+		for x := range c.Size {
+			r, _, _, _ := img.At((x+quiet)*scale+scale/2, (y+quiet)*scale+scale/2).RGBA()
+			if (r == 0) != c.Black(x, y) {
+				t.Fatalf("module %d, %d is not that of %s", x, y, want)
+			}
+		}
+	}
+}
+
+// TestAgentPage_HousesOfTheNetwork: what was found is asked with one button.
+func TestAgentPage_HousesOfTheNetwork(t *testing.T) {
+	b := &box{view: AgentView{Name: "TV", Found: []string{"http://192.168.7.9:7710"}}}
+	page := answered(agentOf(t, b), http.MethodGet, "/", "", nil).Body.String()
+	if !strings.Contains(page, `<input type="hidden" name="home" value="http://192.168.7.9:7710">`) {
+		t.Errorf("no button: %s", page)
 	}
 }
 

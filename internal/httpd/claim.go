@@ -38,7 +38,7 @@ func NewClaimPages(cfg ClaimConfig) (http.Handler, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	page, err := template.ParseFS(templateFiles, "templates/claim.html")
+	page, err := template.New("claim.html").Funcs(pageFuncs()).ParseFS(templateFiles, "templates/claim.html")
 	if err != nil {
 		return nil, fmt.Errorf("parse pages: %w", err)
 	}
@@ -79,7 +79,7 @@ type claimView struct {
 func (c *claimPages) ask(w http.ResponseWriter, r *http.Request) {
 	typed := r.URL.Query().Get("code")
 	if typed == "" {
-		c.render(w, r, http.StatusOK, claimView{Title: "Redeem a code"})
+		c.render(w, r, http.StatusOK, claimView{Title: say("claim.redeem")})
 		return
 	}
 	c.code(w, r, typed)
@@ -109,11 +109,11 @@ func (c *claimPages) code(w http.ResponseWriter, r *http.Request, typed string) 
 	}
 	switch {
 	case row.State == issuer.CodeRedeemed:
-		v.State = wordsCodeRedeemed
+		v.State = say("claim.code.redeemed")
 	case row.State == issuer.CodeVoid:
-		v.State = wordsCodeVoid
+		v.State = say("claim.code.void")
 	case row.Expires != 0 && row.Expires <= c.Now().UnixMilli():
-		v.State = wordsCodeExpired
+		v.State = say("claim.code.expired")
 	case row.Expires != 0:
 		v.Until = utc(row.Expires)
 	}
@@ -128,26 +128,15 @@ func (c *claimPages) code(w http.ResponseWriter, r *http.Request, typed string) 
 	c.render(w, r, http.StatusOK, v)
 }
 
-// What people read when a code gives nothing.
-const (
-	wordsCodeRedeemed = "This code has been redeemed. The house that redeemed it can do so again at any time and gets the same; for any other house it is used up."
-	wordsCodeVoid     = "The shop has withdrawn this code. Ask the shop why."
-	wordsCodeExpired  = "The time to redeem this code is over. Ask the shop whether it gives you another one."
-	wordsCodeMistyped = "This is not a code of twelve letters and digits, or one of them is wrong. Compare it once more."
-	wordsCodeUnknown  = "This shop gave out no such code. Look whether it belongs to another shop."
-	wordsCodeGuessing = "Too many wrong codes came from your network. Wait a minute and try again."
-	wordsCodeFailed   = "The shop cannot look up the code just now. Try again later; the code stays good."
-)
-
 func (c *claimPages) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	v, status := claimView{Title: "That did not work", Problem: wordsCodeFailed}, http.StatusInternalServerError
+	v, status := claimView{Title: say("problem"), Problem: say("claim.code.failed")}, http.StatusInternalServerError
 	switch {
 	case errors.Is(err, issuer.ErrMistyped):
-		v.Problem, status = wordsCodeMistyped, http.StatusNotFound
+		v.Problem, status = say("claim.code.mistyped"), http.StatusNotFound
 	case errors.Is(err, issuer.ErrCodeUnknown):
-		v.Problem, status = wordsCodeUnknown, http.StatusNotFound
+		v.Problem, status = say("claim.code.unknown"), http.StatusNotFound
 	case errors.Is(err, issuer.ErrGuessing):
-		v.Problem, status = wordsCodeGuessing, http.StatusTooManyRequests
+		v.Problem, status = say("claim.code.guessing"), http.StatusTooManyRequests
 		w.Header().Set("Retry-After", "60")
 	default:
 		c.Log.LogAttrs(r.Context(), slog.LevelError, "claim page failed", slog.Any("error", err))
@@ -160,7 +149,7 @@ func (c *claimPages) render(w http.ResponseWriter, r *http.Request, status int, 
 	var b bytes.Buffer
 	if err := c.page.Execute(&b, v); err != nil {
 		c.Log.LogAttrs(r.Context(), slog.LevelError, "claim page failed", slog.Any("error", err))
-		http.Error(w, wordsCodeFailed, http.StatusInternalServerError)
+		http.Error(w, say("claim.code.failed"), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

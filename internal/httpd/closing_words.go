@@ -32,7 +32,7 @@ func sunsetWords(s *license.Sunset) []string {
 	}
 	out := []string{say("closing."+mode, period(s.SilenceMS)) + " " + say("closing.time")}
 	if s.FreeAfter != 0 {
-		out = append([]string{say("closing."+mode+".day", time.UnixMilli(s.FreeAfter).UTC().Format("2 Jan 2006"))}, out...)
+		out = append([]string{say("closing."+mode+".day", dayOf(time.UnixMilli(s.FreeAfter).UTC()))}, out...)
 	}
 	return out
 }

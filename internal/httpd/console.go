@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -57,7 +58,7 @@ func NewConsole(cfg ConsoleConfig) (http.Handler, error) {
 	}
 	c := &console{ConsoleConfig: cfg, pages: map[string]*template.Template{}, wrong: newThrottle(signTries, signEvery)}
 	for _, name := range []string{"home", "titles", "offers", "households", "household", "codes", "licenses", "revocations", "log", "figures", "keys", "signin", "problem"} {
-		t, err := template.New("console.html").Funcs(template.FuncMap{"stamp": stampMS, "number": figureText, "short": shortID}).
+		t, err := template.New("console.html").Funcs(template.FuncMap{"say": say, "state": stateWords, "stamp": stampMS, "number": figureText, "short": shortID}).
 			ParseFS(templateFiles, "templates/console.html", "templates/console-"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parse pages: %w", err)
@@ -68,7 +69,7 @@ func NewConsole(cfg ConsoleConfig) (http.Handler, error) {
 	c.routes(mux)
 	cross := http.NewCrossOriginProtection()
 	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "Another web page asked for this.", http.StatusForbidden)
+		http.Error(w, say("console.cross-origin"), http.StatusForbidden)
 	}))
 	return consoleHeaders(cross.Handler(mux)), nil
 }
@@ -93,7 +94,19 @@ func stampMS(v any) string {
 	if ms == 0 {
 		return "–"
 	}
-	return time.UnixMilli(ms).UTC().Format("2 Jan 2006, 15:04") + " UTC"
+	return utc(ms)
+}
+
+// stateWords says a state, a role or the kind of an offer. One that has no words is said
+// as the API has it.
+func stateWords(v any) string {
+	s := fmt.Sprint(v)
+	return cmp.Or(maybe("console.state."+s), s)
+}
+
+// titleOf is what a page is called: as the way to it, where it has no name of its own.
+func titleOf(name string) string {
+	return cmp.Or(maybe("console.title."+name), say("console.nav."+name))
 }
 
 // figureText is a number as people read it.
@@ -122,20 +135,20 @@ func (c *console) routes(m *http.ServeMux) {
 		m.Handle("GET /console/static/"+name, http.StripPrefix("/console", http.HandlerFunc(serveStatic)))
 	}
 	m.HandleFunc("GET /console/{$}", c.signed(c.home))
-	m.HandleFunc("GET /console/titles", c.signed(c.list("titles", "Titles", "/api/v1/contents")))
+	m.HandleFunc("GET /console/titles", c.signed(c.list("titles", "/api/v1/contents")))
 	m.HandleFunc("GET /console/offers", c.signed(c.offers))
-	m.HandleFunc("GET /console/households", c.signed(c.list("households", "Households", "/api/v1/households")))
+	m.HandleFunc("GET /console/households", c.signed(c.list("households", "/api/v1/households")))
 	m.HandleFunc("GET /console/households/{domain}", c.signed(c.household))
 	m.HandleFunc("GET /console/licenses", c.signed(c.license))
 	m.HandleFunc("GET /console/codes", c.signed(c.codes))
-	m.HandleFunc("GET /console/revocations", c.signed(c.list("revocations", "Revocations", "/api/v1/proposals")))
+	m.HandleFunc("GET /console/revocations", c.signed(c.list("revocations", "/api/v1/proposals")))
 	m.HandleFunc("GET /console/log", c.signed(c.log))
 	m.HandleFunc("GET /console/log/export", c.signed(c.export))
-	m.HandleFunc("GET /console/keys", c.signed(c.list("keys", "API keys", "/api/v1/keys")))
+	m.HandleFunc("GET /console/keys", c.signed(c.list("keys", "/api/v1/keys")))
 	m.HandleFunc("GET /console/figures", c.signed(c.figures))
 	m.HandleFunc("POST /console/do/{action}", c.signed(c.do))
 	m.HandleFunc("/console/", c.signed(func(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
-		c.fail(w, r, who, &Problem{Status: http.StatusNotFound, Title: "Not found", Detail: "There is nothing at this address."})
+		c.fail(w, r, who, &Problem{Status: http.StatusNotFound, Detail: say("console.nothing-here")})
 	}))
 }
 
@@ -153,7 +166,7 @@ func (c *console) signed(fn func(http.ResponseWriter, *http.Request, *operator.O
 			http.Redirect(w, r, "/console/signin", http.StatusSeeOther)
 		case err != nil:
 			c.Log.LogAttrs(r.Context(), slog.LevelError, "session not looked up", slog.Any("error", err))
-			http.Error(w, "The issuer cannot look up who you are just now.", http.StatusInternalServerError)
+			http.Error(w, say("console.who-failed"), http.StatusInternalServerError)
 		default:
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 			fn(w, r.WithContext(operator.With(r.Context(), who)), who)
@@ -182,7 +195,7 @@ func (c *console) call(ctx context.Context, method, path string, in, out any) er
 	}
 	r, err := http.NewRequestWithContext(ctx, method, path, &body) //nolint:gosec // it goes to a handler, not over a network
 	if err != nil {
-		return &Problem{Status: http.StatusUnprocessableEntity, Title: "That did not work", Detail: "An ID or name in the address cannot be one."}
+		return &Problem{Status: http.StatusUnprocessableEntity, Detail: say("console.no-id")}
 	}
 	r.Header.Set("Content-Type", "application/json")
 	answer := &kept{header: http.Header{}, status: http.StatusOK}
@@ -220,7 +233,7 @@ func (c *console) render(w http.ResponseWriter, r *http.Request, status int, p c
 	var b bytes.Buffer
 	if err := c.pages[p.Name].ExecuteTemplate(&b, "console.html", &p); err != nil {
 		c.Log.LogAttrs(r.Context(), slog.LevelError, "console page failed", slog.Any("error", err))
-		http.Error(w, "The page cannot be written just now.", http.StatusInternalServerError)
+		http.Error(w, say("console.page-failed"), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -233,7 +246,7 @@ func (c *console) fail(w http.ResponseWriter, r *http.Request, who *operator.Ope
 	p, ok := errors.AsType[*Problem](err)
 	if !ok {
 		c.Log.LogAttrs(r.Context(), slog.LevelError, "console page failed", slog.Any("error", err))
-		p = &Problem{Status: http.StatusInternalServerError, Detail: "See the server's log."}
+		p = &Problem{Status: http.StatusInternalServerError, Detail: say("console.see-log")}
 	}
-	c.render(w, r, p.Status, consolePage{Name: "problem", Title: "That did not work", Who: who, Data: map[string]string{"Detail": p.Detail, "Code": p.Code}})
+	c.render(w, r, p.Status, consolePage{Name: "problem", Title: say("problem"), Who: who, Data: map[string]string{"Detail": p.Detail, "Code": p.Code}})
 }

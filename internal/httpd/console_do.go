@@ -39,7 +39,7 @@ func (c *console) deeds() map[string]deed {
 		"codes": {"/api/v1/claims", func(f func(string) string) (asked, error) {
 			n, err := strconv.ParseUint(f("codes"), 10, 16)
 			if err != nil {
-				err = &Problem{Status: http.StatusUnprocessableEntity, Detail: "How many codes? A number from 1 to 1,000."}
+				err = &Problem{Status: http.StatusUnprocessableEntity, Detail: say("console.how-many")}
 			}
 			return asked{"offer": f("offer"), "codes": n}, err
 		}, "/console/codes"},
@@ -64,7 +64,7 @@ func without(d asked) asked {
 func endOfDay(s string) (int64, error) {
 	t, err := time.Parse(time.DateOnly, s)
 	if err != nil {
-		return 0, &Problem{Status: http.StatusUnprocessableEntity, Detail: "Until when? A day such as 2027-01-31."}
+		return 0, &Problem{Status: http.StatusUnprocessableEntity, Detail: say("console.until-when")}
 	}
 	return t.AddDate(0, 0, 1).UnixMilli(), nil
 }
@@ -88,7 +88,7 @@ func filled(pattern string, f func(string) string) string {
 func (c *console) do(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
 	d, ok := c.deeds()[r.PathValue("action")]
 	if !ok {
-		c.fail(w, r, who, &Problem{Status: http.StatusNotFound, Detail: "There is nothing at this address."})
+		c.fail(w, r, who, &Problem{Status: http.StatusNotFound, Detail: say("console.nothing-here")})
 		return
 	}
 	f := func(name string) string { return strings.TrimSpace(r.PostFormValue(name)) }
@@ -106,7 +106,7 @@ func (c *console) do(w http.ResponseWriter, r *http.Request, who *operator.Opera
 		return
 	}
 	if r.PathValue("action") == "codes" { // shown once, and not kept in an address
-		c.render(w, r, http.StatusOK, consolePage{Name: "codes", Title: "Claim codes", Who: who, Said: "The codes are made.", Data: asked{"made": out}})
+		c.render(w, r, http.StatusOK, consolePage{Name: "codes", Title: titleOf("codes"), Who: who, Said: say("console.said.codes"), Data: asked{"made": out}})
 		return
 	}
 	word := "done"

@@ -30,23 +30,21 @@ func next(r *http.Request, d asked) string {
 }
 
 // list is a page that shows one list of the API.
-func (c *console) list(name, title, path string) func(http.ResponseWriter, *http.Request, *operator.Operator) {
+func (c *console) list(name, path string) func(http.ResponseWriter, *http.Request, *operator.Operator) {
 	return func(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
 		var d asked
 		if err := c.call(r.Context(), http.MethodGet, paged(r, path), nil, &d); err != nil {
 			c.fail(w, r, who, err)
 			return
 		}
-		c.render(w, r, http.StatusOK, consolePage{Name: name, Title: title, Who: who, Data: d, Next: next(r, d), Said: said(r)})
+		c.render(w, r, http.StatusOK, consolePage{Name: name, Title: titleOf(name), Who: who, Data: d, Next: next(r, d), Said: said(r)})
 	}
 }
 
 // said is what was done before the page was shown. The words are ours: the
 // address only picks one.
 func said(r *http.Request) string {
-	return map[string]string{
-		"done": "Done.", "waits": "Proposed. Another operator has to approve it.", "codes": "The codes are made.",
-	}[r.URL.Query().Get("said")]
+	return maybe("console.said." + r.URL.Query().Get("said"))
 }
 
 // many asks for several documents, by name.
@@ -91,7 +89,7 @@ func (c *console) home(w http.ResponseWriter, r *http.Request, who *operator.Ope
 	entries := rowsOf(d, "audit", "entries")
 	d["newest"] = entries[:min(8, len(entries))]
 	d["events"] = c.events()
-	c.render(w, r, http.StatusOK, consolePage{Name: "home", Title: "Today", Who: who, Data: d, Said: said(r)})
+	c.render(w, r, http.StatusOK, consolePage{Name: "home", Title: titleOf("home"), Who: who, Data: d, Said: said(r)})
 }
 
 func rowsOf(d asked, name, member string) (out []asked) {
@@ -105,17 +103,11 @@ func rowsOf(d asked, name, member string) (out []asked) {
 	return out
 }
 
-// counted are the messages of the log whose number the first page shows, and its
-// words for them.
-var counted = map[string]string{
-	"license issued": "licenses issued", "license granted": "grants made", "request refused": "requests refused", "claim code redeemed": "claim codes redeemed",
-}
-
 // events are the figures of what happened since the start, which the first page
-// shows.
+// shows: of those messages of the log that it has words for.
 func (c *console) events() (out []Figure) {
 	for _, f := range c.allFigures() {
-		if words, ok := counted[f.Label]; ok && f.Name == "lares_events_total" {
+		if words := maybe("console.counted." + strings.ReplaceAll(f.Label, " ", "-")); words != "" && f.Name == "lares_events_total" {
 			f.Label = words
 			out = append(out, f)
 		}
@@ -139,26 +131,26 @@ func (c *console) allFigures() []Figure {
 
 func (c *console) figures(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
 	if !who.May(operator.Read) {
-		c.fail(w, r, who, &Problem{Status: http.StatusForbidden, Detail: "Your role does not allow this."})
+		c.fail(w, r, who, &Problem{Status: http.StatusForbidden, Detail: say("console.role")})
 		return
 	}
 	groups := map[string][]Figure{}
 	for _, f := range c.allFigures() {
 		groups[f.Name] = append(groups[f.Name], f)
 	}
-	c.render(w, r, http.StatusOK, consolePage{Name: "figures", Title: "Figures", Who: who, Data: groups})
+	c.render(w, r, http.StatusOK, consolePage{Name: "figures", Title: titleOf("figures"), Who: who, Data: groups})
 }
 
 func (c *console) offers(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
-	c.page(w, r, who, "offers", "Offers", map[string]string{"list": paged(r, "/api/v1/offers"), "contents": "/api/v1/contents"})
+	c.page(w, r, who, "offers", titleOf("offers"), map[string]string{"list": paged(r, "/api/v1/offers"), "contents": "/api/v1/contents"})
 }
 
 func (c *console) codes(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
-	c.page(w, r, who, "codes", "Claim codes", map[string]string{"list": paged(r, "/api/v1/claims"), "offers": "/api/v1/offers"})
+	c.page(w, r, who, "codes", titleOf("codes"), map[string]string{"list": paged(r, "/api/v1/claims"), "offers": "/api/v1/offers"})
 }
 
 func (c *console) household(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
-	c.page(w, r, who, "household", "Household "+shortID(r.PathValue("domain")), map[string]string{
+	c.page(w, r, who, "household", say("console.title.household", shortID(r.PathValue("domain"))), map[string]string{
 		"house": "/api/v1/households/" + url.PathEscape(r.PathValue("domain")), "offers": "/api/v1/offers",
 	})
 }
@@ -180,7 +172,7 @@ func (c *console) license(w http.ResponseWriter, r *http.Request, who *operator.
 		http.Redirect(w, r, "/console/households/"+url.PathEscape(domain), http.StatusSeeOther)
 		return
 	}
-	c.render(w, r, http.StatusOK, consolePage{Name: "licenses", Title: "Licenses", Who: who, Data: d, Said: said(r)})
+	c.render(w, r, http.StatusOK, consolePage{Name: "licenses", Title: titleOf("licenses"), Who: who, Data: d, Said: said(r)})
 }
 
 func (c *console) log(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
@@ -188,13 +180,13 @@ func (c *console) log(w http.ResponseWriter, r *http.Request, who *operator.Oper
 	if r.URL.Query().Has("verify") {
 		paths["report"] = "/api/v1/audit/verify"
 	}
-	c.page(w, r, who, "log", "Log", paths)
+	c.page(w, r, who, "log", titleOf("log"), paths)
 }
 
 // export passes the log on as a file.
 func (c *console) export(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
 	if !who.May(operator.Audit) {
-		c.fail(w, r, who, &Problem{Status: http.StatusForbidden, Detail: "Your role does not allow this."})
+		c.fail(w, r, who, &Problem{Status: http.StatusForbidden, Detail: say("console.role")})
 		return
 	}
 	w.Header().Set("Content-Disposition", `attachment; filename="audit.jsonl"`)

@@ -17,7 +17,7 @@ type signInView struct {
 }
 
 func (c *console) signInPage(w http.ResponseWriter, r *http.Request, status int, problem string) {
-	c.render(w, r, status, consolePage{Name: "signin", Title: "Sign in", Data: signInView{c.OIDC != nil, problem}})
+	c.render(w, r, status, consolePage{Name: "signin", Title: say("console.signin"), Data: signInView{c.OIDC != nil, problem}})
 }
 
 // signIn takes a token that was typed, and begins a session.
@@ -26,13 +26,13 @@ func (c *console) signIn(w http.ResponseWriter, r *http.Request) {
 	by, now := issuer.Network(issuer.Caller(r)), c.Now()
 	if d := c.wrong.wait(by, now); d > 0 {
 		retryAfter(w, d)
-		c.signInPage(w, r, http.StatusTooManyRequests, "Too many wrong tokens came from this address. Try again in a minute.")
+		c.signInPage(w, r, http.StatusTooManyRequests, say("console.signin.many"))
 		return
 	}
 	who, err := c.Desk.Authenticate(r.Context(), strings.TrimSpace(r.PostFormValue("token")))
 	if errors.Is(err, operator.ErrUnknown) {
 		c.wrong.tried(by, now)
-		c.signInPage(w, r, http.StatusUnauthorized, "This token is wrong, was revoked, or its time is over.")
+		c.signInPage(w, r, http.StatusUnauthorized, say("console.signin.wrong"))
 		return
 	}
 	c.begin(w, r, who, err)
@@ -47,7 +47,7 @@ func (c *console) begin(w http.ResponseWriter, r *http.Request, who *operator.Op
 	}
 	if err != nil {
 		c.Log.LogAttrs(r.Context(), slog.LevelError, "sign-in failed", slog.Any("error", err))
-		c.signInPage(w, r, http.StatusInternalServerError, "Signing in does not work just now. See the server's log.")
+		c.signInPage(w, r, http.StatusInternalServerError, say("console.signin.failed"))
 		return
 	}
 	c.cookie(w, sessionCookie, token, int(operator.SessionLife.Seconds()))
@@ -76,13 +76,13 @@ func (c *console) signOut(w http.ResponseWriter, r *http.Request) {
 // of ours has to name the provider.
 func (c *console) beginOIDC(w http.ResponseWriter, r *http.Request) {
 	if c.OIDC == nil {
-		c.signInPage(w, r, http.StatusNotFound, "This issuer signs nobody in at a provider.")
+		c.signInPage(w, r, http.StatusNotFound, say("console.signin.no-oidc"))
 		return
 	}
 	to, state, err := c.OIDC.Begin(r.Context())
 	if err != nil {
 		c.Log.LogAttrs(r.Context(), slog.LevelWarn, "sign-in not begun", slog.Any("error", err))
-		c.signInPage(w, r, http.StatusServiceUnavailable, "The provider cannot be reached just now. A token still opens.")
+		c.signInPage(w, r, http.StatusServiceUnavailable, say("console.signin.away"))
 		return
 	}
 	c.cookie(w, stateCookie, state, 600)
@@ -91,7 +91,7 @@ func (c *console) beginOIDC(w http.ResponseWriter, r *http.Request) {
 
 func (c *console) finishOIDC(w http.ResponseWriter, r *http.Request) {
 	if c.OIDC == nil {
-		c.signInPage(w, r, http.StatusNotFound, "This issuer signs nobody in at a provider.")
+		c.signInPage(w, r, http.StatusNotFound, say("console.signin.no-oidc"))
 		return
 	}
 	kept := ""
@@ -103,10 +103,10 @@ func (c *console) finishOIDC(w http.ResponseWriter, r *http.Request) {
 	who, err := c.OIDC.Finish(r.Context(), kept, q.Get("state"), q.Get("code"))
 	switch {
 	case errors.Is(err, operator.ErrForbidden):
-		c.signInPage(w, r, http.StatusForbidden, "You are known to the provider, and have no role here.")
+		c.signInPage(w, r, http.StatusForbidden, say("console.signin.no-role"))
 	case errors.Is(err, operator.ErrUnknown):
 		c.Log.LogAttrs(r.Context(), slog.LevelWarn, "sign-in refused", slog.Any("error", err))
-		c.signInPage(w, r, http.StatusUnauthorized, "The provider did not sign you in, or it took too long. Try again.")
+		c.signInPage(w, r, http.StatusUnauthorized, say("console.signin.refused"))
 	default:
 		c.begin(w, r, who, err)
 	}

@@ -2,8 +2,8 @@
 // pages, browser playback, and the doors that devices of the house use. Source:
 // local, docs/spec/home-api.md.
 //
-// It translates between HTTP and service/home and decides nothing. What the house's pages
-// say is in messages/en.txt, ready for another language; which of it is said of a
+// It translates between HTTP and service/home and decides nothing. What pages
+// say is in messages/, ready for another language; which of it is said of a
 // license or a device, in words.go. Pages and the API are for the owner: they answer only
 // requests from this machine, under a host name that is known, and those of browsers in the
 // network that the owner has let in, over HTTPS; so that neither

@@ -3,30 +3,48 @@ package httpd
 import (
 	"embed"
 	"fmt"
+	"io/fs"
 	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 )
 
-// Everything that the house's pages say is in messages/en.txt, so that another
-// language is another file. Source: local, docs/spec/home-api.md, "Messages".
+// Everything that pages say is in messages/en*.txt, so that another language is other
+// files. Source: local, docs/spec/home-api.md, "Messages".
 
 //go:embed messages/*.txt
 var messageFiles embed.FS
 
-// messageFile is the language that pages speak.
-const messageFile = "messages/en.txt"
+// spokenFiles are of the language that pages speak.
+const spokenFiles = "messages/en*.txt"
 
 // english is the catalogue, read once.
 var english = sync.OnceValue(func() map[string]string {
-	data, err := messageFiles.ReadFile(messageFile)
+	text, err := messageText()
 	if err != nil {
 		return nil // it is embedded; a test reads it
 	}
-	out, _ := parseMessages(string(data)) // a test holds that there is no error
+	out, _ := parseMessages(text) // a test holds that there is no error
 	return out
 })
+
+// messageText is the files one behind the other: a key is in one of them.
+func messageText() (string, error) {
+	names, err := fs.Glob(messageFiles, spokenFiles)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for _, name := range names {
+		data, err := messageFiles.ReadFile(name)
+		if err != nil {
+			return "", err
+		}
+		b.Write(append(data, '\n'))
+	}
+	return b.String(), nil
+}
 
 var messageKey = regexp.MustCompile(`^[a-z][a-zA-Z0-9_/-]*(\.[a-zA-Z0-9_/-]+)*$`)
 
@@ -62,6 +80,13 @@ func say(key string, args ...any) string {
 	}
 	return text
 }
+
+// Say is the message of a key for who speaks on a page from outside this package, such as
+// a device agent.
+func Say(key string, args ...any) string { return say(key, args...) }
+
+// SayMany is Say of one thing, KEY.one, or of n, KEY.many.
+func SayMany(key string, n uint64) string { return many(key, n) }
 
 // maybe is say, or "" where there is no such message.
 func maybe(key string) string {

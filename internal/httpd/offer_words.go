@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -44,9 +45,7 @@ type offerWords struct {
 	out []string
 }
 
-func (w *offerWords) say(format string, args ...any) {
-	w.out = append(w.out, fmt.Sprintf(format, args...))
-}
+func (w *offerWords) add(words string) { w.out = append(w.out, words) }
 
 func (w *offerWords) what() []string {
 	w.out = nil
@@ -54,10 +53,10 @@ func (w *offerWords) what() []string {
 		w.usage(&w.u.Usage[i])
 	}
 	if d := w.p.StorageDuration; d != 0 {
-		w.say("Begin within %s of fetching it.", period(d))
+		w.add(say("offer.begin", period(d)))
 	}
 	if w.p.HardEnd != 0 {
-		w.say("It ends on %s whatever was begun.", utc(w.p.HardEnd))
+		w.add(say("offer.hard-end", utc(w.p.HardEnd)))
 	}
 	w.quality()
 	if m := w.u.Management; m != nil {
@@ -68,53 +67,55 @@ func (w *offerWords) what() []string {
 		if longest == 0 {
 			longest = int64(14 * 24 * time.Hour / time.Millisecond)
 		}
-		w.say("You may lend it to another house for up to %s; it comes back by itself.", period(longest))
+		w.add(say("offer.lend", period(longest)))
 	}
 	w.where()
 	if w.o.Licenses > 1 {
-		w.say("It can be fetched %d times.", w.o.Licenses)
+		w.add(say("offer.fetches", w.o.Licenses))
 	}
 	return w.out
 }
 
 func (w *offerWords) usage(x *permission.UsageUnit) {
-	verb := map[permission.UsageKind]string{permission.Playback: "watch", permission.Print: "print", permission.Execute: "run"}[x.Kind]
-	it := "it"
+	it := say("offer.it")
 	if len(x.Part) > 0 {
-		it = "a part of it"
+		it = say("offer.part")
 	}
 	var how []string
-	add := func(format string, args ...any) { how = append(how, fmt.Sprintf(format, args...)) }
 	if x.StartTime != 0 {
-		add("from %s", utc(x.StartTime))
+		how = append(how, say("offer.from", utc(x.StartTime)))
 	}
 	if x.EndTime != 0 {
-		add("until %s", utc(x.EndTime))
+		how = append(how, say("offer.until", utc(x.EndTime)))
 	}
 	if x.Interval != 0 {
-		add("for %s from the first start", period(x.Interval))
+		how = append(how, say("offer.from-start", period(x.Interval)))
 	}
 	switch x.PlayCount {
 	case 0:
 	case 1:
-		add("once")
+		how = append(how, say("offer.once"))
 	default:
-		add("%d times", x.PlayCount)
+		how = append(how, say("offer.times", x.PlayCount))
 	}
 	if x.Accumulated != 0 {
-		add("for %s in all", period(x.Accumulated))
+		how = append(how, say("offer.in-all", period(x.Accumulated)))
 	}
-	if len(how) == 0 {
-		w.say("You may %s %s as often as you like, without an end.", verb, it)
-	} else {
-		w.say("You may %s %s %s.", verb, it, strings.Join(how, ", "))
+	often := cmp.Or(strings.Join(how, ", "), say("offer.always"))
+	switch x.Kind {
+	case permission.Playback:
+		w.add(say("offer.watch", it, often))
+	case permission.Print:
+		w.add(say("offer.print", it, often))
+	case permission.Execute:
+		w.add(say("offer.run", it, often))
 	}
 	if x.MaxPixels != 0 {
-		w.say("The picture has at most %d million dots (%s).", (x.MaxPixels+500_000)/1_000_000, pixelsTier(x.MaxPixels))
+		w.add(say("offer.pixels", (x.MaxPixels+500_000)/1_000_000, pixelsTier(x.MaxPixels)))
 	}
 	if x.Output != permission.ProtectNone {
 		level := strings.ReplaceAll(strings.Replace(x.Output.String(), "HDCP_", "HDCP ", 1), "_", ".")
-		w.say("A screen on a cable must have copy protection (%s or better).", level)
+		w.add(say("offer.output", level))
 	}
 }
 
@@ -122,70 +123,70 @@ func (w *offerWords) usage(x *permission.UsageUnit) {
 func pixelsTier(n uint64) string {
 	switch {
 	case n <= 442_368:
-		return "SD"
+		return tierWords(content.SD)
 	case n <= 2_073_600:
-		return "HD"
+		return tierWords(content.HD)
 	}
-	return "4K"
+	return tierWords(content.UHD)
 }
 
 func (w *offerWords) quality() {
 	if len(w.o.Tiers) == 0 {
-		w.say("You get every quality that the title has.")
+		w.add(say("offer.every-quality"))
 		return
 	}
 	var names []string
 	for _, t := range slices.Sorted(slices.Values(w.o.Tiers)) {
 		names = append(names, tierWords(content.Tier(min(t, math.MaxUint8))))
 	}
-	w.say("You get these qualities: %s.", strings.Join(names, ", "))
+	w.add(say("offer.qualities", strings.Join(names, ", ")))
 }
 
 func (w *offerWords) handling(m *permission.ManagementUnit) {
 	switch m.Copy {
 	case permission.CopyFree:
-		w.say("You may copy it to the devices of your house as often as you like.")
+		w.add(say("offer.copy.free"))
 	case permission.CopyOnce:
-		w.say("You may copy it once; the copy cannot be copied.")
+		w.add(say("offer.copy.once"))
 	case permission.CopyCounted:
-		w.say("You may copy it %s.", count(m.CopyCount, "time", "times"))
+		w.add(say("offer.copy.times", many("times", m.CopyCount)))
 	case permission.CopyNoMore, permission.CopyNever:
-		w.say("It cannot be copied.")
+		w.add(say("offer.copy.no"))
 	default: // nothing is said
 	}
 	switch m.Move {
 	case permission.MoveDomain:
-		w.say("You may move it between the devices of your house.")
+		w.add(say("offer.move.house"))
 	case permission.MoveAny:
-		w.say("You may move it to any device.")
+		w.add(say("offer.move.any"))
 	default: // nothing is said
 	}
 	if m.Timeline == permission.TimelineNoSkip {
-		w.say("What you have not seen yet cannot be skipped.")
+		w.add(say("offer.no-skip"))
 	}
 	if m.Transfer != 0 {
-		w.say("It may be given away %s.", count(m.Transfer, "time", "times"))
+		w.add(say("offer.given", many("times", m.Transfer)))
 	}
 }
 
 // where says on what it plays, and in which countries.
 func (w *offerWords) where() {
 	if e := w.u.Export; e != nil && e.Names(permission.SystemClearKey) {
-		w.say("It plays on your devices and in the browsers of your house.")
+		w.add(say("offer.browsers"))
 	} else {
-		w.say("It plays on your devices; browsers do not play it.")
+		w.add(say("offer.devices"))
 	}
 	if c := w.u.Classification; c != nil && len(c.Territory) > 0 {
-		w.say("It is for these countries only: %s.", strings.Join(c.Territory, ", "))
+		w.add(say("offer.countries", strings.Join(c.Territory, ", ")))
 	}
 	if r := w.p.Domain; r != nil {
-		w.say("At most %s of your house may have it at a time.", count(r.Devices, "device", "devices"))
+		w.add(say("offer.at-most", many("devices", r.Devices)))
 		if r.NewAYear > 0 {
-			w.say("In a year %s may get something of this shop for the first time.", count(r.NewAYear, "device", "devices"))
+			w.add(say("offer.a-year", many("devices", r.NewAYear)))
 		}
 	}
 	if w.p.MinLevel > 1 {
-		w.say("It needs devices whose keys are in hardware.")
+		w.add(say("offer.hardware"))
 	}
 }
 
@@ -197,21 +198,21 @@ func (w *offerWords) lasting() bool {
 func (w *offerWords) closing() []string {
 	w.out = nil
 	if !w.lasting() {
-		w.say("What your house has fetched plays to its end as promised, without the shop and without the Internet.")
-		w.say("What was not fetched by then is lost.")
+		w.add(say("offer.ends"))
+		w.add(say("offer.ends.lost"))
 		w.out = append(w.out, sunsetWords(w.end)...)
 		return w.out
 	}
-	w.say("What your house has fetched keeps playing by the same rules, without the shop and without the Internet. Fetch it soon: what was not fetched by then is lost.")
+	w.add(say("offer.keeps"))
 	switch b := w.p.Backup; {
 	case b == license.BackupHousehold:
-		w.say("The recovery code of your house brings it back after a loss, without the shop.")
+		w.add(say("offer.recovery"))
 	case (b == license.BackupIssuer || b == 0 && w.o.Kind == issuer.Purchase) && w.end != nil:
-		w.say("After a loss the shop gives it again. From the day on which its end is proven, the recovery code of your house brings back what a backup of after that day has.")
+		w.add(say("offer.recovery.after"))
 	case b == license.BackupIssuer, b == 0 && w.o.Kind == issuer.Purchase:
-		w.say("After a loss the shop gives it again. A shop that has closed cannot: keep your house's server in good repair.")
+		w.add(say("offer.recovery.shop"))
 	default:
-		w.say("It is in no backup: a house that loses its server loses it.")
+		w.add(say("offer.recovery.no"))
 	}
 	w.out = append(w.out, sunsetWords(w.end)...)
 	return w.out
@@ -221,33 +222,40 @@ func (w *offerWords) privacy() []string {
 	w.out = nil
 	r := w.p.Report
 	if r == nil {
-		w.say("Nobody sees what you watch, or when, or whether you watch it at all: your house tells no one.")
+		w.add(say("offer.private"))
 	} else {
-		what := "that you began it"
+		what := say("report.began")
 		if r.What == license.ReportMinutes {
-			what = "how many minutes you watch"
+			what = say("report.minutes")
 		}
-		w.say("It asks whether %s may be told %s, and plays only after your yes. Nothing else is told to anyone.", r.To, what)
+		w.add(say("offer.report", r.To, what))
 	}
-	w.say("The shop learns that a house used this code and fetched the title. It knows your house by a number that no other shop knows.")
+	w.add(say("offer.number"))
 	return w.out
 }
 
 // utc prints a time on a page whose readers may be anywhere.
-func utc(ms int64) string { return time.UnixMilli(ms).UTC().Format("2 Jan 2006, 15:04 UTC") }
+func utc(ms int64) string { return say("utc", stampOf(time.UnixMilli(ms).UTC())) }
 
 // periodUnits: shops speak of 24 and 48 hours, so days begin at three.
-var periodUnits = []struct {
-	ms, least int64
-	one, many string
-}{{86_400_000, 3, "day", "days"}, {3_600_000, 1, "hour", "hours"}, {60_000, 1, "minute", "minutes"}, {1000, 1, "second", "seconds"}}
+var periodUnits = []struct{ ms, least int64 }{{86_400_000, 3}, {3_600_000, 1}, {60_000, 1}, {1000, 1}}
 
 // period prints a duration exactly, in the largest unit that does.
 func period(ms int64) string {
-	for _, u := range periodUnits {
-		if ms%u.ms == 0 && ms/u.ms >= u.least {
-			return count(uint64(ms/u.ms), u.one, u.many) //nolint:gosec // at least one
+	for i, u := range periodUnits {
+		if ms%u.ms != 0 || ms/u.ms < u.least {
+			continue
 		}
+		n := uint64(ms / u.ms) //nolint:gosec // at least one
+		switch i {
+		case 0:
+			return many("days", n)
+		case 1:
+			return many("hours", n)
+		case 2:
+			return many("minutes", n)
+		}
+		return many("seconds", n)
 	}
-	return fmt.Sprintf("%d ms", ms)
+	return say("milliseconds", ms)
 }

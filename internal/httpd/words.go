@@ -17,7 +17,7 @@ import (
 )
 
 // What is said of a license, a device or a transfer is chosen here; its words are in
-// messages/en.txt.
+// messages/.
 
 // Why is one reason for people: what is the matter, and what helps.
 type Why struct {
@@ -210,9 +210,14 @@ func tierWords(t content.Tier) string {
 // moment prints a time of a license in the home server's time zone.
 func moment(ms int64) string { return stamp(time.UnixMilli(ms)) }
 
-func stamp(t time.Time) string {
-	t = t.Local()
-	return say("moment", t.Day(), say("month."+strconv.Itoa(int(t.Month()))), t.Year(), t.Format("15:04"))
+func stamp(t time.Time) string { return stampOf(t.Local()) }
+
+// stampOf is a time in its own zone.
+func stampOf(t time.Time) string { return say("moment", dayOf(t), t.Format("15:04")) }
+
+// dayOf is its day.
+func dayOf(t time.Time) string {
+	return say("day", t.Day(), say("month."+strconv.Itoa(int(t.Month()))), t.Year())
 }
 
 // near is moment, shorter within a week: Sunday 21:00.
@@ -254,11 +259,4 @@ func length(ms int64) string {
 		return say("length.m", m)
 	}
 	return say("length.h", m/60, fmt.Sprintf("%02d", m%60))
-}
-
-func count(n uint64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return strconv.FormatUint(n, 10) + " " + many
 }
