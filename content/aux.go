@@ -108,11 +108,19 @@ func (t *traf) each(r *wire.Reader, subsamples bool) error {
 	// A number of samples is a claim; a sample that is described has a byte or more.
 	t.f.jobs = slices.Grow(t.f.jobs, min(len(t.samples), r.Len()))
 	for i := range t.samples {
-		if err := t.job(t.samples[i], t.protection(i), t.desc, r, subsamples); err != nil {
+		if err := t.sample(i, r, subsamples); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sample reads the auxiliary information of the next sample.
+func (t *traf) sample(i int, r *wire.Reader, subsamples bool) error {
+	at := t.samples[i]
+	j := job{off: at.from, size: at.to - at.from, prot: t.protection(i), entry: t.desc, track: t.track, start: t.start, duration: t.ticks[i]}
+	t.start += uint64(t.ticks[i])
+	return t.job(j, r, subsamples)
 }
 
 func (t *traf) senc(b box) error {
@@ -238,9 +246,9 @@ func (t *traf) chunk(z auxSizes, from, to, at int) error {
 	}
 	r := wire.NewReader(data)
 	for i := from; i < to; i++ {
-		size, p := z.of(i), t.protection(i)
+		size := z.of(i)
 		one := wire.NewReader(r.Bytes(size))
-		if err := t.job(t.samples[i], p, t.desc, one, size > int(p.IVSize)); err != nil {
+		if err := t.sample(i, one, size > int(t.protection(i).IVSize)); err != nil {
 			return err
 		}
 		if one.End() != nil {

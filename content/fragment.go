@@ -30,6 +30,9 @@ type job struct {
 	entry     *Entry // the sample description, which names the codec
 	iv        cenc.IV
 	subs      []cenc.Subsample
+	track     *Track
+	start     uint64 // decode time, ticks; of a fragment's sample, as duration
+	duration  uint32 // ticks
 }
 
 // protected is the length of its protected ranges, in bytes.

@@ -51,6 +51,11 @@ func holdInit(t *testing.T, seg []byte) *content.Init {
 func holdFragment(t *testing.T, in *content.Init, seg []byte) {
 	t.Helper()
 	holdShared(t, in, seg)
+	for _, most := range []int64{1, 400, 1 << 20} {
+		if _, err := cutUp(t, in, seg, most); err != nil && !errors.Is(err, content.ErrMalformed) && !errors.Is(err, content.ErrUnsupported) {
+			t.Fatal(err)
+		}
+	}
 	work := bytes.Clone(seg)
 	f, err := in.Fragment(work)
 	if err != nil {

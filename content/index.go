@@ -273,7 +273,7 @@ func (f *View) fragment(u *unit) (*Fragment, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := parser{in: f.in, f: newFragment(nil), seg: seg, size: int(u.to - u.from), at: u.from, hollow: true}
+	p := parser{in: f.in, f: newFragment(nil), seg: seg, size: int(u.to - u.from), at: u.from, hollow: true, timed: f.timed}
 	p.fetch = func(at, n int) ([]byte, error) { return f.load(u.from+int64(at), u.from+int64(at+n), MaxHead) }
 	return p.f, p.parse(u.heads)
 }

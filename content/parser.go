@@ -129,8 +129,8 @@ func (p *parser) disjoint() error {
 }
 
 // job reads one sample's IV and subsamples and adds the work they describe.
-func (p *parser) job(at extent, prot *protection, entry *Entry, r *wire.Reader, subsamples bool) error {
-	j := job{off: at.from, size: at.to - at.from, prot: prot, entry: entry}
+func (p *parser) job(j job, r *wire.Reader, subsamples bool) error {
+	prot, entry := j.prot, j.entry
 	if prot.IVSize > 0 {
 		copy(j.iv[:], r.Bytes(int(prot.IVSize)))
 	} else {

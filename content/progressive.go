@@ -360,7 +360,7 @@ func (u *unit) jobs(in *Init, src io.ReaderAt) (*Fragment, error) {
 			one, maps = wire.NewReader(r.Bytes(n)), n > int(prot.IVSize)
 		}
 		size := int(tb.size(i))
-		if err := p.job(extent{at, at + size}, prot, u.entry, one, maps); err != nil {
+		if err := p.job(job{off: at, size: size, prot: prot, entry: u.entry}, one, maps); err != nil {
 			return nil, err
 		}
 		if tb.lens != nil && one.End() != nil {

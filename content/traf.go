@@ -18,7 +18,9 @@ type traf struct {
 	prot     []*protection // of each sample; nil is the sample description's
 	entry    *protection   // of the sample description, unless a PIFF box overrides it
 	desc     *Entry
-	duration uint64 // ticks
+	ticks    []uint32 // of each sample, its duration
+	start    uint64   // decode time of the sample that is read next, ticks
+	duration uint64   // of all samples, ticks
 }
 
 // Flags of tfhd and trun boxes. Source: ISO/IEC 14496-12.
@@ -140,7 +142,7 @@ func (t *traf) trun(b box) error {
 	}
 	t.parser.samples += int(n)
 	t.runs = append(t.runs, len(t.samples))
-	t.samples = slices.Grow(t.samples, int(n))
+	t.samples, t.ticks = slices.Grow(t.samples, int(n)), slices.Grow(t.ticks, int(n))
 	from := int(pos)
 	for range n {
 		duration, size := t.defaults.duration, t.defaults.size
@@ -160,6 +162,7 @@ func (t *traf) trun(b box) error {
 			return errOutside
 		}
 		t.duration += uint64(duration)
+		t.ticks = append(t.ticks, duration)
 		t.samples = append(t.samples, extent{int(pos) - int(size), int(pos)})
 	}
 	if r.Err() != nil {
@@ -183,5 +186,6 @@ func (t *traf) tfdt(b box) error {
 	if r.Err() != nil {
 		return fmt.Errorf("%w: tfdt box", ErrMalformed)
 	}
+	t.start = ticks
 	return t.f.stamp(ticks, t.duration, t.track.Timescale)
 }

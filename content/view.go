@@ -47,6 +47,7 @@ type View struct {
 	next   int64  // all boxes before it are known
 	mdats  []span // those that belong to no fragment
 	placed int    // so many of them were looked at
+	timed  bool   // a fragment must have a time
 
 	work    *Fragment // of the unit that was read last
 	working int

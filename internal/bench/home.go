@@ -16,7 +16,7 @@ const (
 	minStreams     = 60   // of 10 Mb/s, at half of one core
 	maxLibraryPage = 200  // ms
 	maxIdle        = 80   // MB, the home server and its module together
-	maxReady       = 1000 // ms
+	maxReady       = 1000 // ms, with 10,000 titles, too
 )
 
 // libraryTitles is how many titles the library page is measured with. Source: local.

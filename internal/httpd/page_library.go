@@ -18,17 +18,21 @@ const maxSearch = 128
 
 type libraryPage struct {
 	Titles         []TitleView
-	Total          int // in the library
-	Found          int // by Search
+	Total          int    // in the library
+	Looking        string // that not all of it was looked through since the start
+	Found          int    // by Search
 	Search         string
 	Page, Pages    int    // from 1
 	Earlier, Later string // addresses; empty: none
 }
 
 func (s *server) pageLibrary(w http.ResponseWriter, r *http.Request) {
-	all := s.Home.Titles()
+	all := s.Home.TitlesSoFar()
 	q := r.URL.Query()
 	v := libraryPage{Total: len(all), Search: strings.TrimSpace(q.Get("q"))}
+	if found, folders, looking := s.Home.Looking(); looking {
+		v.Looking = say("library.looking", found, folders)
+	}
 	v.Search = v.Search[:min(len(v.Search), maxSearch)]
 	found := search(all, v.Search)
 	v.Found, v.Pages = len(found), max(1, (len(found)+perPage-1)/perPage)

@@ -192,6 +192,7 @@ const sweepEvery = 2 * time.Second
 // playback has been stopped.
 func (h *Home) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return h.lookOnce(gctx) })
 	g.Go(func() error { return every(gctx, h.cfg.LearnEvery, h.learnOnce) })
 	g.Go(func() error { return every(gctx, h.cfg.LearnEvery, h.settleOnce) })
 	g.Go(func() error { return every(gctx, h.cfg.LearnEvery, h.postOnce) })

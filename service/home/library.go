@@ -35,6 +35,7 @@ type library struct {
 	dir    string
 	paths  []string // guarded by mu; absolute, in the order they were added
 	titles []*Title // guarded by mu; of the folders that could be read
+	scan   scan
 
 	carried map[string]bool // guarded by mu; folders whose revocation state was read
 }
@@ -56,21 +57,8 @@ func openLibrary(dir string) (*library, error) {
 		return nil, err
 	}
 	l.paths = st.Folders
-	l.scan()
+	l.scan.ended.Store(len(l.paths) == 0)
 	return l, nil
-}
-
-// scan reads every folder's content.json again. A folder on a disk that is
-// away is passed over and comes back with the disk.
-func (l *library) scan() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.titles = nil
-	for _, p := range l.paths {
-		if t, err := readTitle(p); err == nil {
-			l.titles = append(l.titles, t)
-		}
-	}
 }
 
 func readTitle(folder string) (*Title, error) {
@@ -102,6 +90,7 @@ func (h *Home) Add(folder string) (*Title, error) {
 		return nil, err
 	}
 	l := h.library
+	l.whole()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	keep := func(o *Title) bool { return o.Content != t.Content && o.folder != folder }
@@ -160,23 +149,41 @@ func Packed(root string) ([]string, error) {
 	return out, nil
 }
 
-// Title returns a title by its content ID.
+// Title returns a title by its content ID. One that was not found yet after a start
+// is waited for.
 func (h *Home) Title(id ident.Content) (*Title, error) {
-	h.library.mu.Lock()
-	defer h.library.mu.Unlock()
-	for _, t := range h.library.titles {
-		if t.Content == id {
-			return t, nil
-		}
+	if t := h.library.title(id); t != nil {
+		return t, nil
+	}
+	h.library.whole()
+	if t := h.library.title(id); t != nil {
+		return t, nil
 	}
 	return nil, fmt.Errorf("title: %w", ErrUnknown)
 }
 
-// Titles lists the library by name.
+func (l *library) title(id ident.Content) *Title {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, t := range l.titles {
+		if t.Content == id {
+			return t
+		}
+	}
+	return nil
+}
+
+// Titles lists the library by name, when all of it was looked through.
 func (h *Home) Titles() []*Title {
+	h.library.whole()
+	return h.TitlesSoFar()
+}
+
+// TitlesSoFar is Titles without waiting.
+func (h *Home) TitlesSoFar() []*Title {
 	h.library.mu.Lock()
-	defer h.library.mu.Unlock()
 	out := slices.Clone(h.library.titles)
+	h.library.mu.Unlock()
 	slices.SortFunc(out, func(a, b *Title) int {
 		return cmp.Or(cmp.Compare(strings.ToLower(a.Title), strings.ToLower(b.Title)), cmp.Compare(a.Content, b.Content))
 	})
