@@ -47,7 +47,8 @@ const (
 	OutputDigital  OutputClass = "DIGITAL"
 	OutputAnalog   OutputClass = "ANALOG"
 	OutputWireless OutputClass = "WIRELESS"
-	OutputLink     OutputClass = "LINK" // a browser of the household, link-encrypted (evaluator E18)
+	OutputLink     OutputClass = "LINK"    // a browser of the household, link-encrypted (evaluator E18)
+	OutputNetwork  OutputClass = "NETWORK" // a renderer of the house's network, in the clear
 )
 
 // Output is one output and what is known about it.

@@ -266,8 +266,26 @@ func (e *evaluation) violates(k *KeyRef, r *keyRule, o *Output) string {
 			return "a protected link"
 		}
 		return ""
+	case OutputNetwork:
+		return network(r, need)
 	}
 	return unknownOutput(k, r, need)
+}
+
+// network: what goes through a network in the clear has no protection there, may go
+// through the air, and comes out of a machine whose own outputs nobody here sees.
+func network(r *keyRule, need permission.Protection) string {
+	switch {
+	case need > 0:
+		return protectionName(need)
+	case r.Wireless != RuleAllow:
+		return "a protected link"
+	case r.Analog != RuleAllow:
+		return "a digital output"
+	case r.Unknown != nil && *r.Unknown == RuleDeny:
+		return "a known output"
+	}
+	return ""
 }
 
 // analog: no analog output of this version can assert CGMS, and none has the

@@ -112,7 +112,7 @@ func readIssuerTime(words []string) (action, error) {
 func readOutput(words []string) (license.Output, *moment, error) {
 	out := license.Output{Evidence: license.EvidenceHost}
 	if len(words) == 0 || words[0] != strings.ToUpper(words[0]) {
-		return out, nil, fmt.Errorf("want INTERNAL, DIGITAL, ANALOG, WIRELESS, LINK or another class in capitals")
+		return out, nil, fmt.Errorf("want INTERNAL, DIGITAL, ANALOG, WIRELESS, LINK, NETWORK or another class in capitals")
 	}
 	out.Class, words = license.OutputClass(words[0]), words[1:]
 	if len(words) > 0 && !strings.Contains(words[0], "=") {

@@ -244,6 +244,7 @@ type Held struct {
 const (
 	OutputInternal = "INTERNAL" // this device's own panel or a file of its owner
 	OutputLink     = "LINK"     // a browser of the household, link-encrypted
+	OutputNetwork  = "NETWORK"  // a renderer of the house's network, in the clear
 )
 
 // Ask names a use of a content or of one license of it.
@@ -252,7 +253,7 @@ type Ask struct {
 	License ident.License         `cbor:"2,keyasint"` // zero: the module chooses (evaluator E13)
 	Action  permission.Permission `cbor:"3,keyasint"`
 	Tier    uint64                `cbor:"4,keyasint"`            // best tier wanted; 0 = the best allowed
-	Output  string                `cbor:"5,keyasint"`            // OutputInternal or OutputLink
+	Output  string                `cbor:"5,keyasint"`            // OutputInternal, OutputLink or OutputNetwork
 	Confirm bool                  `cbor:"6,keyasint"`            // the user was shown the decision's confirms
 	FromMS  int64                 `cbor:"7,keyasint"`            // media position to start at
 	Again   bool                  `cbor:"8,keyasint"`            // watch again: close the open play first
@@ -267,7 +268,8 @@ type Ask struct {
 
 	Person *license.Person `cbor:"15,keyasint,omitempty"` // nil: somebody who keeps the household's rules
 
-	Takeover bool `cbor:"18,keyasint,omitempty"` // end the oldest session where as many as the license allows are open
+	Takeover bool   `cbor:"18,keyasint,omitempty"` // end the oldest session where as many as the license allows are open
+	Renderer string `cbor:"19,keyasint,omitempty"` // RENDER: its name; the output is OutputNetwork then, whatever Output says
 }
 
 // Session is an open use. KIDs are the keys it may use.

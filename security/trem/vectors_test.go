@@ -76,6 +76,7 @@ func TestTREM_Vectors_Requests(t *testing.T) {
 	link := trem.Ask{Content: "lares-film", Action: permission.Play, Tier: 3, Output: trem.OutputLink, Confirm: true, FromMS: 90_000, Again: true}
 	takes := link
 	takes.Again, takes.Takeover = false, true
+	shown := trem.Ask{Content: "lares-film", Action: permission.Render, Tier: 3, Output: trem.OutputNetwork, Renderer: "uuid:00112233-4455-6677-8899-aabbccddeeff"}
 	child := film
 	child.Person = &license.Person{Age: 8, Rated: 12, From: 1769831945848, Until: 1769849841545}
 	want := map[string]any{
@@ -90,6 +91,7 @@ func TestTREM_Vectors_Requests(t *testing.T) {
 		"EVALUATE, a child":                   child,
 		"BEGIN, over a link":                  link,
 		"BEGIN, a take-over":                  takes,
+		"BEGIN, on a renderer":                shown,
 		"TRACK":                               trem.Part{Session: 7},
 		"DECRYPT, in the payload":             trem.Part{Session: 7, Track: 1},
 		"DECRYPT, in the buffer":              trem.Part{Session: 7, Track: 1, Bytes: 2_500_000, At: 4096},

@@ -48,6 +48,8 @@ def satisfied(key, output, unit, lic):
         if rules["wireless"] == PROTECTED or needed:
             return has >= max(needed, HDCP_1)
         return True
+    if kind == "NETWORK":
+        return not needed and rules["wireless"] == ALLOW and rules["analog"] == ALLOW and rules["unknown"] != DENY
     if rules["unknown"] == DENY:
         return False
     if rules["unknown"] == CONSTRAIN and (needed or rules["analog"] != ALLOW or rules["wireless"] != ALLOW):

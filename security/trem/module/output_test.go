@@ -109,6 +109,62 @@ func TestEvaluator_E7_TheKernelsWord(t *testing.T) {
 	}
 }
 
+// A named renderer is an output in the clear, whatever the host says of it: RENDER is
+// refused where the license asks for protection, where it is not granted and where
+// nothing is named.
+func TestEvaluator_E7_ARendererOfTheNetwork(t *testing.T) {
+	h, _ := protected(t)
+	begin := func(b *box, ask trem.Ask) (refusal *trem.RefusalError) {
+		t.Helper()
+		s, err := b.Begin(context.Background(), ask)
+		if err == nil {
+			h.must(b.End(context.Background(), s.Handle))
+		} else if !errors.As(err, &refusal) {
+			t.Fatal(err)
+		}
+		return refusal
+	}
+	ask := trem.Ask{Content: ownFilm, Action: permission.Render, Output: trem.OutputInternal, Renderer: "uuid:tv"}
+	if no := begin(h.tablet, ask); no == nil || !no.Decision.Has(license.NoGrant) {
+		t.Errorf("a license without RENDER: %v", no)
+	}
+	ask.Action = permission.Play
+	if no := begin(h.tablet, ask); no == nil || !no.Decision.Has(license.OutputCode) {
+		t.Errorf("PLAY on a renderer, of a license that asks for protection: %v", no)
+	}
+	h = newHouse(t)
+	h.stock(cenc.SchemeCENC, ownFilm)
+	h.must(h.pair(h.tablet))
+	h.wantKinds(h.buy(ownFilm, h.sell("PLAY; OUTPUT_PROTECTION=HDCP_1; RENDER; CHARGE=PURCHASE", ownFilm)), trem.EventInstalled)
+	h.wantKinds(h.get(h.tablet, ownFilm, 0), trem.EventInstalled)
+	ask.Action = permission.Render
+	if no := begin(h.tablet, ask); no != nil {
+		t.Errorf("RENDER, granted without protection: %v", no)
+	}
+	ask.Renderer = ""
+	if no := begin(h.tablet, ask); no == nil || !no.Decision.Has(license.DestNotAllowed) {
+		t.Errorf("RENDER on nothing: %v", no)
+	}
+}
+
+// Each use of a counted RENDER is its own, and PLAY keeps its plays.
+func TestEvaluator_E4_ARendererIsCharged(t *testing.T) {
+	h := newHouse(t)
+	s := h.stock(cenc.SchemeCENC, ownFilm)
+	h.buy(ownFilm, h.sell("PLAY; PLAY_COUNT=3; RENDER; PLAY_COUNT=1; CHARGE=PURCHASE", ownFilm))
+	ask := trem.Ask{Content: ownFilm, Action: permission.Render, Output: trem.OutputNetwork, Renderer: "uuid:tv"}
+	if _, err := h.home.play(s, content.SD, ask, 0); err != nil {
+		t.Fatal(err)
+	}
+	var no *trem.RefusalError
+	if _, err := h.home.play(s, content.SD, ask, 0); !errors.As(err, &no) || !no.Decision.Has(license.CountExhausted) {
+		t.Errorf("a second time: %v", err)
+	}
+	if d := h.decision(h.home, ownFilm); d.Counters.PlaysLeft == nil || *d.Counters.PlaysLeft != 3 {
+		t.Errorf("plays left: %+v", d.Counters)
+	}
+}
+
 // A screen that is plugged in while a film runs stops it within a slice once it
 // had time to come up; when it is gone or protected the film goes on.
 func TestEvaluator_E7_AScreenIsPluggedIn(t *testing.T) {

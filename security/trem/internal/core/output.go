@@ -46,7 +46,7 @@ func (c *Core) outputs(in trem.Ask, est int64) (watched license.Output, others [
 		i = 0 // there is no panel: the least protected output is watched
 	}
 	if i < 0 {
-		return watched, lit // such as a cast, which no connector shows
+		return watched, lit // such as a renderer, which no connector shows
 	}
 	return lit[i], slices.Delete(slices.Clone(lit), i, i+1)
 }
@@ -74,6 +74,9 @@ func (c *Core) lit(list []Connector, est int64) (out []license.Output) {
 // cannot name has no protection, which the license's rule for unknown outputs
 // decides about. Evidence is the host's word.
 func output(in trem.Ask) license.Output {
+	if in.Renderer != "" { // what it is shown on is not the host's to say
+		return license.Output{Class: license.OutputNetwork, Evidence: license.EvidenceHost}
+	}
 	switch in.Output {
 	case trem.OutputInternal:
 		return license.Output{Class: license.OutputInternal, Evidence: license.EvidenceHost}

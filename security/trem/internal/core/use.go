@@ -25,6 +25,10 @@ func (c *Core) input(inst *instance, in trem.Ask, r Reading) license.Input {
 	now := c.clock.judge(r)
 	now.LoIss = c.issuerTime(inst)
 	watched, others := c.outputs(in, now.Est)
+	var dest *license.Dest
+	if in.Renderer != "" {
+		dest = &license.Dest{Renderer: in.Renderer}
+	}
 	return license.Input{
 		State: inst.state,
 		Clock: now,
@@ -36,7 +40,7 @@ func (c *Core) input(inst *instance, in trem.Ask, r Reading) license.Input {
 		},
 		Request: license.Request{
 			Action: in.Action, Tier: license.Tier(in.Tier), Output: watched,
-			Confirm: in.Confirm, From: in.FromMS, Again: in.Again, Part: in.Part, FPS: in.FPS, Consent: in.Consent, Overlay: in.Overlay, Person: in.Person, Takeover: in.Takeover,
+			Confirm: in.Confirm, From: in.FromMS, Again: in.Again, Part: in.Part, FPS: in.FPS, Consent: in.Consent, Overlay: in.Overlay, Person: in.Person, Takeover: in.Takeover, Dest: dest,
 		},
 	}
 }
