@@ -142,7 +142,10 @@ func (i *Issuer) roll(ctx context.Context, domain ident.Domain, o trem.RollOrder
 			return r, got, fmt.Errorf("domain %v: %w", domain, err)
 		}
 		o.Roll = r.Roll
-		if got, err = i.cfg.TREM.Roll(ctx, o); err != nil {
+		if got, err = i.cfg.TREM.Roll(ctx, o); isState(err) && i.anew(ctx, r) == nil {
+			continue
+		}
+		if err != nil {
 			return r, got, i.watch(err)
 		}
 		if slices.Equal(got.Roll, r.Roll) && also == nil {
@@ -166,6 +169,30 @@ func (i *Issuer) roll(ctx context.Context, domain ident.Domain, o trem.RollOrder
 		}
 	}
 	return r, got, ErrBusy
+}
+
+func isState(err error) bool {
+	e, ok := errors.AsType[*trem.Error](err)
+	return ok && e.Code == trem.CodeState
+}
+
+// anew makes a domain anew whose list in this database is older than what the module
+// remembers, so that nobody knows who was put out since: nobody is in it then, who
+// belongs to it joins again, and it keeps what was granted to it. The module refuses
+// that where the list is no such one.
+func (i *Issuer) anew(ctx context.Context, r DomainRoll) error {
+	got, err := i.cfg.TREM.Roll(ctx, trem.RollOrder{Op: trem.RollCreate, Roll: r.Roll, Devices: r.Devices, NewAYear: r.NewAYear})
+	if err != nil {
+		return err
+	}
+	r.Roll, r.Generation, r.Version = got.Roll, got.Generation, r.Version+1
+	i.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "domain made anew, its devices join again: the database is an older copy", slog.Any("domain", r.Domain))
+	return i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		if ok, err := tx.SetRoll(ctx, r); err != nil || !ok { // another one did it
+			return err
+		}
+		return forgetOthers(ctx, tx, r.Domain, nil)
+	})
 }
 
 // forgetOthers drops the devices that are no members any more.
@@ -256,7 +283,7 @@ func (i *Issuer) member(ctx context.Context, ev *trem.Event) (*member, error) {
 	}
 	r, got, err := i.roll(ctx, ev.Domain, trem.RollOrder{Op: trem.RollSeen, Device: ev.Peer}, nil)
 	e, said := errors.AsType[*trem.Error](err)
-	if errors.Is(err, ErrNotFound) || said && (e.Code == trem.CodeRejected || e.Code == trem.CodeState) {
+	if errors.Is(err, ErrNotFound) || isState(err) || said && e.Code == trem.CodeRejected {
 		return nil, errNotMember
 	}
 	ev.Generation = got.Generation

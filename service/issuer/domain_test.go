@@ -37,9 +37,15 @@ type fakeRoll struct {
 func (f *fakeTREM) Roll(_ context.Context, o trem.RollOrder) (trem.Rolled, error) {
 	r := fakeRoll{Domain: ident.NewDomain(), Generation: 1, Devices: o.Devices}
 	out := trem.Rolled{Device: o.Device}
-	if o.Op != trem.RollCreate {
+	if len(o.Roll) > 0 {
 		if err := json.Unmarshal(o.Roll, &r); err != nil {
 			return out, &trem.Error{Code: trem.CodeRejected, Text: "roll"}
+		}
+		switch old := r.Generation < f.rolls; {
+		case old != (o.Op == trem.RollCreate):
+			return out, &trem.Error{Code: trem.CodeState, Text: "roll"}
+		case old:
+			r.Generation, r.Members = f.rolls, nil
 		}
 	}
 	at := func(id ident.Device) int {
@@ -376,5 +382,39 @@ func TestDomain_Spec12_Letters(t *testing.T) {
 		if got == "ACK" {
 			t.Fatal("a letter waits for one that left")
 		}
+	}
+}
+
+// A domain whose list in the database is older than what the module remembers is not
+// lost: it is made anew at the first word of it, without members and with what was
+// granted to it, and who belongs to it joins again.
+func TestDomain_Spec12_AnOldListIsMadeAnew(t *testing.T) {
+	s, d, code := club(t, 8)
+	ctx, ca := t.Context(), pkitest.New(t, pkitest.Start())
+	tablet := s.newcomer(ca)
+	if _, err := s.Join(ctx, customer, code, tablet.asks(t, "tablet", code, self)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Grant(ctx, issuer.Grant{Domain: d.Domain, Content: film, Terms: rental, Remaining: 2}); err != nil {
+		t.Fatal(err)
+	}
+	s.trem.rolls = 7
+	ask := request(1)
+	ask.Member, ask.Domain, ask.Peer = true, d.Domain, tablet.id
+	s.trem.dst = tablet.id
+	for range 2 { // the second time it is there
+		if got := s.send(ask); got != "refused NOT_MEMBER" {
+			t.Errorf("nobody is in it: %q", got)
+		}
+	}
+	if got, err := s.Domain(ctx, d.Domain); err != nil || got.Generation != 7 || len(got.Members) != 0 || got.Devices != 8 {
+		t.Fatalf("made anew: %+v, %v", got, err)
+	}
+	if _, err := s.Join(ctx, customer, code, tablet.asks(t, "tablet", code, self)); err != nil {
+		t.Fatal(err)
+	}
+	ask.Request = ident.Request{2}
+	if got := s.send(ask); got[:7] != "license" {
+		t.Errorf("what was granted: %q", got)
 	}
 }

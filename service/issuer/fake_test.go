@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -41,8 +42,9 @@ type fakeTREM struct {
 	registered int
 	released   []string
 	last       trem.Terms // that were prepared
-	mark       [16]byte
-	in         byte // incarnation; 0 stands for 1
+	marks      [][16]byte // that the database may have
+	rolls      uint64     // generation below which a roll is too old
+	in         byte       // incarnation; 0 stands for 1
 	failPrep   error
 	failRel    error
 	before     func()       // a license is made; nil = nothing
@@ -58,8 +60,8 @@ func (f *fakeTREM) incarnation() ident.Incarnation { return ident.Incarnation{ma
 func (f *fakeTREM) Book(_ context.Context, b trem.Book) (trem.Booked, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	out := trem.Booked{Renewed: f.mark != [16]byte{} && f.mark != b.Have}
-	if f.mark = b.Next; out.Renewed {
+	out := trem.Booked{Renewed: len(f.marks) > 0 && !slices.Contains(f.marks, b.Have)}
+	if f.marks = [][16]byte{b.Have, b.Next}; out.Renewed {
 		f.in = max(f.in, 1) + 1
 	}
 	out.Incarnation = f.incarnation()

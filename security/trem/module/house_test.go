@@ -72,6 +72,7 @@ type box struct {
 	as      *user     // of a process of its own; nil = this one
 	without []string  // walls that it does not put up
 	stderr  io.Writer // nil = this process's
+	tracer  []string  // a command that runs the process of its own; empty: none
 }
 
 func (b *box) start() {

@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,6 +27,10 @@ const childDir = "LARES_TEST_MODULE_DIR"
 // childTPM says that the TPM is on descriptor 4, as --tpm does.
 const childTPM = "LARES_TEST_MODULE_TPM"
 
+// childTraced says that a tracer counts the system calls, and it does so thread by
+// thread: the module makes all of them on one.
+const childTraced = "LARES_TEST_MODULE_TRACED"
+
 func TestMain(m *testing.M) {
 	if role := os.Getenv(childRole); role != "" {
 		os.Exit(act(role))
@@ -34,6 +40,9 @@ func TestMain(m *testing.M) {
 		code := m.Run()
 		sweep()
 		os.Exit(code)
+	}
+	if os.Getenv(childTraced) != "" {
+		runtime.LockOSThread()
 	}
 	if err := module.RunWithout(childConfig(dir), missing()...); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -70,6 +79,9 @@ func (b *box) spawn() *exec.Cmd {
 func (b *box) launch(theirs *os.File) *exec.Cmd {
 	b.t.Helper()
 	cmd := b.as.command(b.t, childDir+"="+b.dir, childWithout+"="+strings.Join(b.without, ","))
+	if len(b.tracer) > 0 {
+		cmd.Path, cmd.Args, cmd.Env = b.tracer[0], slices.Concat(b.tracer, cmd.Args), append(cmd.Env, childTraced+"=1")
+	}
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.Dir = b.dir
 	if cmd.Stderr = os.Stderr; b.stderr != nil {

@@ -272,7 +272,7 @@ func (c *Core) replay(r vault.Record) error {
 		return replayed(r.Body, func(rec goneRecord) { delete(c.held, rec.Hash) })
 	case kindNotice, kindSunset, kindBound:
 		return c.replaySunset(r)
-	case kindHandedIn, kindBooked:
+	case kindHandedIn, kindBooked, kindBookedOld:
 		return c.replayReturns(r)
 	case kindManager:
 		return replayed(r.Body, c.managed.manages)

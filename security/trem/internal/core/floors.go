@@ -43,7 +43,7 @@ type floorRecord struct {
 	Domain     ident.Domain
 	Generation uint64
 	Order      uint64    // the newest is the highest
-	Outs       []rollOut // the last steps, in their order
+	Outs       []rollOut // the last steps, in their order; none since it was made anew: no older roll is believed
 }
 
 // rollOut is one step that put a device out.
@@ -70,8 +70,8 @@ func (c *Core) catchUp(roll *Roll) error {
 	if !ok || roll.Generation >= f.Generation {
 		return nil
 	}
-	if roll.Generation+1 < f.Outs[0].Generation {
-		return stateError("this list is of long ago, and nobody knows any more who was put out since: remove the domain and make another one")
+	if c.managed.longAgo(roll) {
+		return stateError("this list is of long ago, and nobody knows any more who was put out since: make the domain anew, its devices join again")
 	}
 	for _, o := range f.Outs {
 		if o.Generation <= roll.Generation {
@@ -86,14 +86,22 @@ func (c *Core) catchUp(roll *Roll) error {
 	return nil
 }
 
+// longAgo reports whether a roll is further behind than the steps that are remembered.
+func (m *managed) longAgo(roll *Roll) bool {
+	f, ok := m.floors[roll.Domain]
+	return ok && roll.Generation < f.Generation && (len(f.Outs) == 0 || roll.Generation+1 < f.Outs[0].Generation)
+}
+
 // putOut makes durable whom an operation puts out. Of too many domains the one that
 // did so first is forgotten.
 func (c *Core) putOut(b *rollBook) error {
-	if len(b.outs) == 0 {
+	if len(b.outs) == 0 && !b.anew {
 		return nil
 	}
-	f := c.managed.floors[b.Domain]
-	outs := slices.Concat(f.Outs, b.outs)
+	outs := b.outs
+	if !b.anew {
+		outs = slices.Concat(c.managed.floors[b.Domain].Outs, b.outs)
+	}
 	next := floorRecord{Domain: b.Domain, Generation: b.Generation, Order: c.managed.order + 1, Outs: outs[max(0, len(outs)-maxOuts):]}
 	floor, err := newRecord(kindFloor, next)
 	if err != nil {

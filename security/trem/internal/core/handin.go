@@ -22,8 +22,9 @@ const objectHandedIn = wire.Object("handed-in")
 // Kinds of vault records of loans that went back to their issuer, and of an
 // issuer's database. Source: local, docs/spec/copies.md and issuer-store.md.
 const (
-	kindHandedIn = 0x2b
-	kindBooked   = 0x31
+	kindHandedIn  = 0x2b
+	kindBookedOld = 0x31 // of earlier builds: one mark
+	kindBooked    = 0x3e
 )
 
 // maxHandedIn bounds the loans that a module remembers to have given back; the
@@ -55,11 +56,21 @@ type issued struct {
 	license ident.License
 }
 
-// bookedRecord is an issuer's: the mark of the database, and its transfers' incarnation.
+// bookedRecord is an issuer's: the marks that its database may have, and its
+// transfers' incarnation. They are two while nobody knows whether the host has
+// written the next one: a crash may come before.
 type bookedRecord struct {
 	_           struct{} `cbor:",toarray"`
-	Mark        [16]byte
+	Shown       [16]byte
+	Next        [16]byte
 	Incarnation ident.Incarnation // zeros: the vault's
+}
+
+// bookedOldRecord is that of earlier builds.
+type bookedOldRecord struct {
+	_           struct{} `cbor:",toarray"`
+	Mark        [16]byte
+	Incarnation ident.Incarnation
 }
 
 // returns is what a module keeps of loans that it gave back to issuers.
@@ -200,18 +211,23 @@ func (c *Core) checkReturn(p trem.Proof, r Reading) (out trem.Return, err error)
 	return trem.Return{License: h.License, Issuer: h.Issuer, Device: peer.ID()}, nil
 }
 
-// book compares the mark of the host's database with the last one. Another one is
-// of an older copy: transfers are numbered in a new incarnation from then on.
+// book compares the mark of the host's database with those that it may have. Another
+// one is of an older copy: transfers are numbered in a new incarnation from then on.
+// The mark before the next one is good until the host has shown the next one.
 func (c *Core) book(in trem.Book) (trem.Booked, error) {
 	if err := c.need(pki.LicenseIssuer); err != nil {
 		return trem.Booked{}, err
 	}
-	rec := bookedRecord{Mark: in.Next}
+	return c.bookMarks(in)
+}
+
+func (c *Core) bookMarks(in trem.Book) (trem.Booked, error) {
+	rec := bookedRecord{Shown: in.Have, Next: in.Next}
 	was := c.returns.booked
 	if was != nil {
 		rec.Incarnation = was.Incarnation
 	}
-	renewed := was != nil && was.Mark != in.Have
+	renewed := was != nil && in.Have != was.Shown && in.Have != was.Next
 	if renewed {
 		if _, err := rand.Read(rec.Incarnation[:]); err != nil {
 			return trem.Booked{}, err
@@ -237,8 +253,13 @@ func (c *Core) sending() ident.Incarnation {
 }
 
 func (c *Core) replayReturns(r vault.Record) error {
-	if r.Kind == kindBooked {
+	switch r.Kind {
+	case kindBooked:
 		return replayed(r.Body, func(rec bookedRecord) { c.returns.booked = &rec })
+	case kindBookedOld:
+		return replayed(r.Body, func(rec bookedOldRecord) {
+			c.returns.booked = &bookedRecord{Shown: rec.Mark, Next: rec.Mark, Incarnation: rec.Incarnation}
+		})
 	}
 	return replayed(r.Body, c.returns.keep)
 }

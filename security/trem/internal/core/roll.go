@@ -90,7 +90,8 @@ func (c *Core) manage(in trem.RollOrder, r Reading) (trem.Rolled, error) {
 	return c.closeRoll(b, out, r)
 }
 
-// createRoll makes a domain, or one anew whose roll is of an earlier era.
+// createRoll makes a domain, or one anew of whose roll nobody knows any more who was
+// put out since: it keeps its ID, and what is granted to it.
 func (c *Core) createRoll(in trem.RollOrder, r Reading) (trem.Rolled, error) {
 	roll := Roll{Domain: ident.NewDomain(), Devices: in.Devices, NewAYear: in.NewAYear, Next: 1, Members: []rollEntry{}, Former: []rollFormer{}}
 	if len(in.Roll) > 0 {
@@ -98,7 +99,7 @@ func (c *Core) createRoll(in trem.RollOrder, r Reading) (trem.Rolled, error) {
 		if err != nil {
 			return trem.Rolled{}, rejected(err)
 		}
-		if old.Era >= c.managed.rec.Era {
+		if old.Era >= c.managed.rec.Era && !c.managed.longAgo(old) {
 			return trem.Rolled{}, stateError("this domain is there: nothing of it was lost")
 		}
 		roll.Domain, roll.Next = old.Domain, old.Next
@@ -119,7 +120,11 @@ func (c *Core) createRoll(in trem.RollOrder, r Reading) (trem.Rolled, error) {
 	}
 	roll.Era = c.managed.rec.Era
 	roll.Generation = roll.Era<<eraShift + 1
-	return c.closeRoll(&rollBook{Roll: roll}, trem.Rolled{}, r)
+	b := &rollBook{Roll: roll}
+	if f, ok := c.managed.floors[roll.Domain]; ok { // above all that was signed before, which nobody believes then
+		b.Generation, b.anew = f.Generation+1, true
+	}
+	return c.closeRoll(b, trem.Rolled{}, r)
 }
 
 // rollBook is a roll that is worked on.
@@ -127,6 +132,7 @@ type rollBook struct {
 	Roll
 
 	outs []rollOut // what it puts out
+	anew bool      // it puts out everybody, also whom it does not know
 	was  []byte    // the roll as it was shown
 }
 

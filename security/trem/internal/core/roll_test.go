@@ -2,6 +2,7 @@ package core
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -237,5 +238,159 @@ func TestMembership_WhichRoleManagesWhat(t *testing.T) {
 		if house, issuer := mayManage(home, &c.m), mayManage(shop, &c.m); house != c.house || issuer != c.shop {
 			t.Errorf("%s: a home server %v, an issuer %v", c.name, house, issuer)
 		}
+	}
+}
+
+// TestMembership_ACrashWhileItBooksEndsNoEra: the host's process, or the module's, may
+// end at any step of BOOK. The database is that which was served last, whichever of its
+// two marks it has, and an older one is found out as before.
+func TestMembership_ACrashWhileItBooksEndsNoEra(t *testing.T) {
+	c, reopen, rolls := manager(t)
+	c.managed.rec.Forgot = true
+	if err := c.commit(kindManager, c.managed.rec); err != nil {
+		t.Fatal(err)
+	}
+	mark := func(n byte) (m [16]byte) { m[0] = n; return m }
+	in, next := mark(0), byte(1) // the database
+	book := func(show [16]byte, then [16]byte) trem.Booked {
+		t.Helper()
+		out, err := c.bookMarks(trem.Book{Have: show, Next: then})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.managed.rec.Era != 0 {
+			t.Fatalf("mark %d of %d began an era", show[0], next)
+		}
+		return out
+	}
+	first := book(in, mark(next))
+	for first := range 3 {
+		for _, crash := range []int{first, 0, 1, 2} { // steps that are done: shown, written, shown again
+			next++
+			book(in, mark(next))
+			if crash > 0 {
+				in = mark(next)
+			}
+			if crash > 1 {
+				book(in, in)
+			}
+			c = reopen()
+		}
+	}
+	older := in
+	for range 2 {
+		next++
+		book(in, mark(next))
+		in = mark(next)
+		book(in, in)
+	}
+	if _, err := c.openRoll(rolls[0].Roll); err != nil {
+		t.Fatal(err)
+	}
+	c = reopen()
+	out, err := c.bookMarks(trem.Book{Have: older, Next: mark(next + 1)})
+	if err != nil || !out.Renewed || out.Incarnation == first.Incarnation || c.managed.rec.Era != 1 {
+		t.Fatalf("an older database: %+v, era %d, %v", out, c.managed.rec.Era, err)
+	}
+	c = reopen() // before the host has written the next mark
+	if again, err := c.bookMarks(trem.Book{Have: older, Next: mark(next + 2)}); err != nil || again.Renewed || again.Incarnation != out.Incarnation || c.managed.rec.Era != 1 {
+		t.Errorf("the same one again: %+v, era %d, %v", again, c.managed.rec.Era, err)
+	}
+}
+
+// TestMembership_MarksOfEarlierBuilds: what they kept is one mark.
+func TestMembership_MarksOfEarlierBuilds(t *testing.T) {
+	c, reopen, _ := manager(t)
+	if err := c.commit(kindBookedOld, bookedOldRecord{Mark: [16]byte{1}, Incarnation: ident.Incarnation{9}}); err != nil {
+		t.Fatal(err)
+	}
+	c = reopen()
+	if out, err := c.bookMarks(trem.Book{Have: [16]byte{1}, Next: [16]byte{2}}); err != nil || out.Renewed || out.Incarnation != (ident.Incarnation{9}) {
+		t.Errorf("%+v, %v", out, err)
+	}
+}
+
+// TestMembership_AListOfLongAgoIsMadeAnew: a list that is more steps behind than are
+// remembered ends no domain. It begins again without members, above all that was signed
+// before, and no list of before is believed any more, the newest neither.
+func TestMembership_AListOfLongAgoIsMadeAnew(t *testing.T) {
+	c, reopen, rolls := manager(t)
+	stays, leaver := ident.Device{6}, ident.Device{7}
+	now := c.putTo(t, rolls[0].Roll, stays, true)
+	var lists [][]byte
+	for range maxOuts + 1 {
+		now = c.putTo(t, now.Roll, leaver, true)
+		lists = append(lists, now.Roll)
+		b, err := c.openRoll(now.Roll)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.puts(*b.entry(leaver), true)
+		if now, err = c.closeRoll(b, trem.Rolled{}, at(start, minute, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := func(roll []byte) (trem.Rolled, error) {
+		return c.createRoll(trem.RollOrder{Roll: roll, Devices: 5}, at(start, minute, 1))
+	}
+	for n, list := range lists[1:] { // within reach: nothing is lost, nobody is back
+		if b, err := c.openRoll(list); err != nil || b.entry(stays) == nil || b.entry(leaver) != nil {
+			t.Errorf("%d behind: %+v, %v", maxOuts-n, b, err)
+		}
+		if _, err := again(list); err == nil {
+			t.Errorf("%d behind: it is made anew", maxOuts-n)
+		}
+	}
+	if _, err := c.openRoll(lists[0]); !isState(err) {
+		t.Errorf("one more behind: %v", err)
+	}
+	c = reopen()
+	anew, err := again(lists[0])
+	if err != nil || anew.Domain != now.Domain || anew.Generation != now.Generation+1 || len(anew.Members) != 0 {
+		t.Fatalf("anew: %+v, %v", anew, err)
+	}
+	c = reopen()
+	for name, list := range map[string][]byte{"the oldest": lists[0], "the newest": now.Roll} {
+		if _, err := c.openRoll(list); !isState(err) {
+			t.Errorf("%s is believed: %v", name, err)
+		}
+	}
+	back := c.putTo(t, anew.Roll, stays, true)
+	b, err := c.openRoll(back.Roll)
+	if err != nil || b.entry(stays) == nil || b.entry(stays).Index < now.Members[0].Index {
+		t.Errorf("who joins again: %+v, %v", b, err)
+	}
+	if _, err := again(back.Roll); err == nil {
+		t.Error("a domain that is there is made anew")
+	}
+	if anew, err = again(lists[0]); err != nil || anew.Generation != now.Generation+2 { // the host did not keep the first one
+		t.Errorf("anew once more: %+v, %v", anew, err)
+	}
+	if c.putTo(t, c.putTo(t, anew.Roll, stays, true).Roll, stays, false).Generation != now.Generation+3 {
+		t.Error("its generation does not go on")
+	}
+}
+
+func isState(err error) bool {
+	var e *trem.Error
+	return errors.As(err, &e) && e.Code == trem.CodeState
+}
+
+// TestMembership_WhatAHiddenCopyBringsBack: once a domain's floor is forgotten, a host
+// that shows an older list, and hides from BOOK that its database is one, is believed.
+// The page says so.
+func TestMembership_WhatAHiddenCopyBringsBack(t *testing.T) {
+	c, _, rolls := manager(t)
+	leaver := ident.Device{7}
+	old := c.putTo(t, rolls[0].Roll, leaver, true)
+	c.putTo(t, old.Roll, leaver, false)
+	if b, err := c.openRoll(old.Roll); err != nil || b.entry(leaver) != nil {
+		t.Fatalf("remembered: %+v, %v", b, err)
+	}
+	for i := range maxFloors {
+		c.managed.keep(floorRecord{Domain: ident.Domain{1, byte(i >> 8), byte(i)}, Generation: 2, Order: c.managed.order + 1, Outs: []rollOut{{Generation: 2}}})
+	}
+	if b, err := c.openRoll(old.Roll); err != nil || b.entry(leaver) == nil {
+		t.Errorf("forgotten: %+v, %v: if this is mended, change the page", b, err)
 	}
 }
