@@ -23,16 +23,16 @@ func (i Info) AppendCBOR(b []byte) (_ []byte, err error) {
 	b = wire.AppendUint(append(wire.AppendMap(b, n), 1), i.Format)
 	b = wire.AppendBytes(append(b, 2), i.ID[:])
 	if b, err = appendOpaque(append(b, 3), string(i.Issuer)); err != nil {
-		return nil, err
+		return b, err
 	}
 	b = wire.AppendInt(append(b, 4), i.IssuedAt)
 	if b, err = appendOpaque(append(b, 5), string(i.Content)); err != nil {
-		return nil, err
+		return b, err
 	}
 	b, _ = i.Subject.AppendCBOR(append(b, 6)) // never returns an error
 	b = wire.AppendBytes(append(b, 7), i.Code)
 	if b, err = i.Policy.AppendCBOR(append(b, 8)); err != nil {
-		return nil, err
+		return b, err
 	}
 	b = appendKeys(append(b, 9), i.Keys)
 	if p := i.Parent; p != nil {
@@ -56,7 +56,7 @@ func (i *Info) appendRest(b []byte) (_ []byte, err error) {
 	b = wire.AppendUint(append(b, 15), i.Version)
 	if c := i.Continues; c != nil {
 		if b, err = appendOpaque(wire.AppendArray(append(b, 16), 2), string(c.Issuer)); err != nil {
-			return nil, err
+			return b, err
 		}
 		b = wire.AppendBytes(b, c.ID[:])
 	}
@@ -147,7 +147,7 @@ func readKeys(r *wire.Items) []KeyRef {
 
 func appendOpaque(b []byte, id string) ([]byte, error) {
 	if id == "" || len(id) > ident.MaxOpaque {
-		return nil, ident.ErrID
+		return b, ident.ErrID
 	}
 	return wire.AppendBytes(b, []byte(id)), nil
 }

@@ -12,7 +12,7 @@ import (
 func (p Policy) AppendCBOR(b []byte) ([]byte, error) {
 	if len(p.Other) > 0 {
 		all, err := p.withOther()
-		return append(b, all...), err
+		return wire.AppendRaw(b, all), err
 	}
 	var room [128]byte
 	f := fields{b: room[:0]}

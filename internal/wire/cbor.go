@@ -18,14 +18,15 @@ type RawMessage = cbor.RawMessage
 // Byte arrays and types with MarshalBinary become byte strings.
 func Marshal(v any) ([]byte, error) {
 	var out []byte
-	if err := encode(v, func(b []byte) { out = bytes.Clone(b) }); err != nil {
+	if err := encode(v, 0, func(b []byte) { out = bytes.Clone(b) }); err != nil {
 		return nil, fmt.Errorf("wire: encode %T: %w", v, err)
 	}
 	return out, nil
 }
 
 // Appender is a value that appends its own encoding without reflection. It gives the
-// bytes that Marshal makes of its fields; a value with no encoding is an error.
+// bytes that Marshal makes of its fields; a value with no encoding is an error, and then
+// it gives what it has appended, which is cleared.
 type Appender interface {
 	AppendCBOR(b []byte) ([]byte, error)
 }
@@ -42,29 +43,95 @@ type Coder interface {
 // they held until they are used again, and some of it are keys.
 var buffers = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, 64<<10)) }}
 
-// encode calls use with the encoding of v, which is overwritten then.
-func encode(v any, use func([]byte)) error {
+// encode calls use with the encoding of v, which is overwritten then. size is how long
+// it is, 0 if that is not known.
+func encode(v any, size int, use func([]byte)) error {
 	b, ok := buffers.Get().(*bytes.Buffer)
 	if !ok {
 		b = new(bytes.Buffer)
 	}
-	defer func() {
-		clear(b.Bytes())
-		b.Reset()
-		buffers.Put(b)
-	}()
-	var err error
+	defer buffers.Put(b)
+	return encodeIn(b, v, size, use)
+}
+
+// encodeIn encodes in an empty buffer, and leaves it and every array that it had cleared.
+func encodeIn(b *bytes.Buffer, v any, size int, use func([]byte)) error {
 	if own, ok := v.(Appender); ok {
-		var out []byte
-		out, err = own.AppendCBOR(b.AvailableBuffer())
-		b.Write(out)
-	} else {
-		err = encMode.MarshalToBuffer(v, b)
+		out, err := own.AppendCBOR(b.AvailableBuffer())
+		if err == nil {
+			use(out)
+		}
+		clear(out)
+		return err
 	}
+	if size == 0 { // a buffer that grows leaves what it held
+		size = bound(reflect.ValueOf(v))
+	}
+	b.Grow(2 * size) // it sorts the pairs of a map behind them
+	err := encMode.MarshalToBuffer(v, b)
 	if err == nil {
 		use(b.Bytes())
 	}
+	used := b.Bytes()
+	clear(used[:min(2*len(used), cap(used))])
+	b.Reset()
 	return err
+}
+
+// bound is at least as much as the library's encoding of v has, in bytes. Types with a
+// coding of their own have to be as their fields are, or within ownCoding of that.
+func bound(v reflect.Value) int {
+	n := headLen
+	if !v.IsValid() { // null
+		return n
+	}
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if !v.IsNil() {
+			n = bound(v.Elem())
+		}
+	case reflect.String:
+		n += v.Len()
+	case reflect.Slice, reflect.Array:
+		n += boundAll(v)
+	case reflect.Map:
+		for all := v.MapRange(); all.Next(); {
+			n += bound(all.Key()) + bound(all.Value())
+		}
+	case reflect.Struct:
+		n += boundFields(v)
+	default: // a number
+	}
+	if _, own := v.Interface().(cbor.Marshaler); own {
+		n += ownCoding
+	}
+	return n
+}
+
+// ownCoding is what a type's own coding may take beyond its fields, in bytes.
+const ownCoding = 1 << 10
+
+func boundAll(v reflect.Value) (n int) {
+	switch v.Type().Elem().Kind() {
+	case reflect.Uint8:
+		return v.Len()
+	case reflect.Bool, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64, reflect.Uint, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Float32, reflect.Float64:
+		return v.Len() * headLen
+	default:
+		for i := range v.Len() {
+			n += bound(v.Index(i))
+		}
+		return n
+	}
+}
+
+func boundFields(v reflect.Value) (n int) {
+	for i := range v.NumField() {
+		if f := v.Type().Field(i); f.IsExported() {
+			n += headLen + max(len(f.Name), len(f.Tag)) + bound(v.Field(i))
+		}
+	}
+	return n
 }
 
 // Unmarshal decodes exactly one deterministic item into v. Unknown map keys,
@@ -85,7 +152,7 @@ func Unmarshal(data []byte, v any, lim Limit) error {
 		return fmt.Errorf("%w: %w", ErrShape, err)
 	}
 	same := false
-	if err := encode(v, func(again []byte) { same = bytes.Equal(again, data) }); err != nil {
+	if err := encode(v, len(data), func(again []byte) { same = bytes.Equal(again, data) }); err != nil {
 		return fmt.Errorf("%w: %w", ErrShape, err)
 	}
 	if !same {

@@ -283,6 +283,29 @@ func (r *Items) End() error {
 	return r.err
 }
 
+// Room appends nothing to b and makes room for n bytes more. The array that it leaves
+// is cleared, so that no secret stays in it: b is not to be used again.
+func Room(b []byte, n int) []byte {
+	if len(b) >= longBuffer {
+		n += plainAppends
+	}
+	if cap(b)-len(b) >= n {
+		return b
+	}
+	more := make([]byte, len(b), max(2*cap(b), len(b)+n))
+	copy(more, b)
+	clear(b)
+	return more
+}
+
+// An encoding of longBuffer bytes or more keeps room for so many that are appended
+// without Room, keys of maps, say: then only Room leaves an array. Shorter ones stand in
+// memory of their size, and are at the start of the longer one of Marshal. Source: local.
+const (
+	longBuffer   = 32 << 10
+	plainAppends = 64
+)
+
 // AppendArray appends the head of an array of n elements.
 func AppendArray(b []byte, n int) []byte { return appendHead(b, majorArray, uint64(n)) } //nolint:gosec // a count
 
@@ -314,7 +337,7 @@ func AppendBytes(b, s []byte) []byte {
 	if s == nil {
 		return append(b, null)
 	}
-	return append(appendHead(b, majorBytes, uint64(len(s))), s...)
+	return append(appendHead(Room(b, headLen+len(s)), majorBytes, uint64(len(s))), s...)
 }
 
 // AppendList appends an array of byte strings; nil becomes null.
@@ -331,12 +354,18 @@ func AppendList(b []byte, list [][]byte) []byte {
 
 // AppendText appends a text, which is UTF-8.
 func AppendText(b []byte, s string) []byte {
-	return append(appendHead(b, majorText, uint64(len(s))), s...)
+	return append(appendHead(Room(b, headLen+len(s)), majorText, uint64(len(s))), s...)
 }
+
+// AppendRaw appends what is encoded.
+func AppendRaw(b, items []byte) []byte { return append(Room(b, len(items)), items...) }
 
 // appendHead appends a head in its shortest form (RFC 8949 section 4.2.1).
 func appendHead(b []byte, major byte, n uint64) []byte {
 	major <<= 5
+	if len(b) >= longBuffer {
+		b = Room(b, headLen)
+	}
 	switch {
 	case n < 24:
 		return append(b, major|byte(n))

@@ -160,7 +160,7 @@ func (t Terms) AppendCBOR(b []byte) ([]byte, error) {
 	b = wire.AppendUint(append(wire.AppendMap(b, pairs), 1), t.Handle)
 	b, err := t.Info.AppendCBOR(append(b, 2))
 	if err != nil {
-		return nil, err
+		return b, err
 	}
 	b = appendList(append(b, 3), t.Tiers, func(b []byte, n *uint64) []byte { return wire.AppendUint(b, *n) })
 	b = wire.AppendUint(append(b, 4), t.Seq)
@@ -247,13 +247,13 @@ func (m message) AppendCBOR(b []byte) ([]byte, error) {
 	}
 	body, err := wire.Marshal(m.body)
 	defer clear(body) // some are keys of a link
-	return append(b, body...), err
+	return wire.AppendRaw(b, body), err
 }
 
 // AppendCBOR appends [version, command, body]. It never returns an error.
 func (r request) AppendCBOR(b []byte) ([]byte, error) {
 	b = wire.AppendUint(wire.AppendUint(wire.AppendArray(b, 3), uint64(r.Version)), uint64(r.Command))
-	return append(b, r.Body...), nil
+	return wire.AppendRaw(b, r.Body), nil
 }
 
 // ReadCBOR reads what AppendCBOR appends.
@@ -266,7 +266,7 @@ func (r *request) ReadCBOR(from *wire.Items) {
 
 // AppendCBOR appends [status, body]. It never returns an error.
 func (r reply) AppendCBOR(b []byte) ([]byte, error) {
-	return append(wire.AppendUint(wire.AppendArray(b, 2), uint64(r.Status)), r.Body...), nil
+	return wire.AppendRaw(wire.AppendUint(wire.AppendArray(b, 2), uint64(r.Status)), r.Body), nil
 }
 
 // ReadCBOR reads what AppendCBOR appends.

@@ -33,11 +33,13 @@ type Message struct {
 }
 
 // AppendHead appends a message without its payload: lengths (two big-endian u32) and
-// header.
+// header. Some headers have keys: an array that it leaves is cleared, so that b is not
+// to be used again.
 func AppendHead(b []byte, m Message) ([]byte, error) {
 	if len(m.Header) > MaxHeader || len(m.Payload) > MaxPayload {
 		return b, fmt.Errorf("trem: message of %d + %d bytes: %w", len(m.Header), len(m.Payload), wire.ErrTooLarge)
 	}
+	b = wire.Room(b, 8+len(m.Header))
 	b = binary.BigEndian.AppendUint32(b, uint32(len(m.Header)))  //nolint:gosec // bounded above
 	b = binary.BigEndian.AppendUint32(b, uint32(len(m.Payload))) //nolint:gosec // bounded above
 	return append(b, m.Header...), nil
@@ -49,6 +51,7 @@ func WriteMessage(w io.Writer, m Message) error {
 	if err != nil {
 		return err
 	}
+	defer clear(head)
 	if _, err := w.Write(head); err != nil {
 		return fmt.Errorf("%w: %w", ErrStream, err)
 	}

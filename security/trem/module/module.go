@@ -174,6 +174,7 @@ type replies struct {
 
 // add takes a reply. One with a payload, or with which memory goes, is written.
 func (r *replies) add(m trem.Message) (err error) {
+	defer clear(m.Header) // some are keys of a link
 	if len(m.Payload) > 0 || r.share.gives() {
 		if err := r.flush(); err != nil {
 			return err
