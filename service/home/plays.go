@@ -69,6 +69,7 @@ type Playback struct {
 	Title    string
 	Started  time.Time
 	Decision license.Decision
+	Person   string // ID of whom of the people it is for; "": of nobody who is asked
 
 	title  *Title
 	handle uint64
@@ -97,7 +98,7 @@ func newPlays() *plays {
 	return &plays{open: map[string]*Playback{}, stopped: map[string]*Stopped{}}
 }
 
-// Play opens a session, or fails with a *trem.RefusalError that has every
+// Play opens a session for who asks (As), or fails with a *trem.RefusalError that has every
 // reason.
 func (h *Home) Play(ctx context.Context, r PlayRequest) (*Playback, error) {
 	t, err := h.Title(r.Content)
@@ -110,19 +111,25 @@ func (h *Home) Play(ctx context.Context, r PlayRequest) (*Playback, error) {
 	if full {
 		return nil, ErrBusy
 	}
+	ctx, back := h.people.spend(ctx, r.Content)
 	s, err := h.cfg.Module.Begin(ctx, trem.Ask{
 		Content: r.Content, Action: permission.Play, Output: trem.OutputLink,
-		Protection: r.Protection,
-		Confirm:    r.Confirm, Consent: r.Confirm, Again: r.Again, FromMS: r.FromMS, // what asks for consent is among the confirms that were shown
+		Protection: r.Protection, Person: h.judged(ctx, r.Content, permission.Play),
+		Confirm: r.Confirm, Consent: r.Confirm, Again: r.Again, FromMS: r.FromMS, // what asks for consent is among the confirms that were shown
 	})
 	if err != nil {
+		back()
 		return nil, err
 	}
 	p := &Playback{
 		Content: r.Content, Title: t.Title, Started: h.cfg.Now(), Decision: s.Decision,
 		title: t, handle: s.Handle, used: h.cfg.Now(),
 	}
+	if w := WatcherIn(ctx); w != nil {
+		p.Person = w.ID
+	}
 	if err := h.prepare(ctx, p, s.KIDs); err != nil {
+		back()
 		return nil, errors.Join(err, h.cfg.Module.End(context.WithoutCancel(ctx), s.Handle))
 	}
 	var id [sessionIDLen]byte
