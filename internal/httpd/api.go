@@ -22,6 +22,7 @@ type TitleView struct {
 	DurationMS int64            `json:"duration_ms"`
 	Poster     string           `json:"poster,omitempty"` // address
 	Tiers      []content.Tier   `json:"tiers"`            // best first
+	Rated      *uint8           `json:"rated,omitempty"`  // from which age it is in this house, years; none: nobody says
 	Held       []trem.Held      `json:"held"`
 	Browser    license.Decision `json:"browser"`
 	Device     license.Decision `json:"device"`
@@ -59,7 +60,11 @@ func (s *server) views(r *http.Request, titles []*home.Title) ([]TitleView, erro
 	}
 	out := make([]TitleView, 0, len(titles))
 	for i, t := range titles {
-		out = append(out, viewTitle(t, &rights[i], s.Home.Now()))
+		v := viewTitle(t, &rights[i], s.Home.Now())
+		if years, known := s.Home.RatedFrom(t); known {
+			v.Rated = &years
+		}
+		out = append(out, v)
 	}
 	return out, nil
 }
