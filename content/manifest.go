@@ -25,6 +25,7 @@ const ManifestName = "content.json"
 const (
 	MaxManifest     = 16 << 20 // bytes
 	maxTitle        = 512      // bytes
+	MaxRated        = 21       // years: no rating board's highest age is above it
 	maxTracksListed = 64
 	maxSegments     = 1 << 16 // a track
 	maxMS           = 1 << 40 // length of a piece of content, milliseconds
@@ -42,6 +43,7 @@ type Manifest struct {
 	Title      string        `json:"title"`
 	Scheme     cenc.Scheme   `json:"scheme"`
 	DurationMS int64         `json:"duration_ms"`
+	Rated      *uint8        `json:"rated,omitempty"` // from which age it is, years; 0: for everybody; nil: nobody says
 	MPD        File          `json:"mpd"`
 	HLS        *File         `json:"hls,omitempty"`
 	Poster     *File         `json:"poster,omitempty"`
@@ -145,6 +147,8 @@ func (m *Manifest) Validate() error {
 		return fmt.Errorf("%w: scheme", ErrManifest)
 	case m.DurationMS <= 0 || m.DurationMS > maxMS:
 		return fmt.Errorf("%w: duration", ErrManifest)
+	case m.Rated != nil && *m.Rated > MaxRated:
+		return fmt.Errorf("%w: rating", ErrManifest)
 	case len(m.Tracks) == 0 || len(m.Tracks) > maxTracksListed:
 		return fmt.Errorf("%w: %d tracks", ErrManifest, len(m.Tracks))
 	}

@@ -24,6 +24,7 @@ type Config struct {
 	Dir         string        // required: the folder to make; it must not exist
 	Content     ident.Content // required
 	Title       string        // required
+	Rated       *uint8        // from which age it is, years; 0: for everybody; default: nobody says
 	Scheme      cenc.Scheme   // cenc or cbcs; default cenc
 	LicenseURL  string        // of the Clear Key server, as the manifest says it; default "license", beside the manifest
 	FragmentMS  int           // least length of a fragment, milliseconds, 1000 to 10000; default 4000
@@ -153,6 +154,8 @@ func (c *Config) check() error {
 		return errors.New("packager: inputs, folder, content ID and title are required")
 	case c.Scheme != cenc.SchemeCENC && c.Scheme != cenc.SchemeCBCS:
 		return fmt.Errorf("packager: scheme %v: want cenc or cbcs", c.Scheme)
+	case c.Rated != nil && *c.Rated > content.MaxRated:
+		return fmt.Errorf("packager: rated from %d years: want at most %d", *c.Rated, content.MaxRated)
 	case c.FragmentMS < 1000 || c.FragmentMS > 10_000:
 		return fmt.Errorf("packager: fragments of %d ms: want 1000 to 10000", c.FragmentMS)
 	case c.Resume != "" && own:
@@ -246,7 +249,7 @@ func (p *packer) choose() error {
 
 // pack writes everything into p.dir.
 func (p *packer) pack(ctx context.Context) error {
-	p.manifest = &content.Manifest{Format: 1, Content: p.cfg.Content, Title: p.cfg.Title, Scheme: p.cfg.Scheme}
+	p.manifest = &content.Manifest{Format: 1, Content: p.cfg.Content, Title: p.cfg.Title, Rated: p.cfg.Rated, Scheme: p.cfg.Scheme}
 	seen := false // a video track
 	for _, o := range p.tracks {
 		files, err := p.track(ctx, o)

@@ -166,6 +166,9 @@ func (c *Config) what() (string, error) {
 		}
 		fmt.Fprintf(h, "%q %d %d\n", filepath.Base(name), info.Size(), info.ModTime().UnixNano())
 	}
+	if c.Rated != nil {
+		fmt.Fprintf(h, "rated %d\n", *c.Rated)
+	}
 	fmt.Fprintf(h, "%q %q %v %q %q %d %d %d %v %v\n", c.Content, c.Title, c.Scheme, c.LicenseURL, c.KeyURL, c.FragmentMS, c.ClearLeadMS, c.RotateMS, c.AES128, c.Chapters)
 	h.Write(c.Recipient)
 	return hex.EncodeToString(h.Sum(nil)), nil

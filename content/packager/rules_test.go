@@ -244,6 +244,7 @@ func TestPack_AllOrNothing(t *testing.T) {
 		"poster is text": {context.Background(), func(c *packager.Config) { c.Poster = text }, packager.ErrInput},
 		"bad recipient":  {context.Background(), func(c *packager.Config) { c.Recipient = []byte("x") }, nil},
 		"cens":           {context.Background(), func(c *packager.Config) { c.Scheme = cenc.SchemeCENS }, nil},
+		"an old rating":  {context.Background(), func(c *packager.Config) { years := uint8(22); c.Rated = &years }, nil},
 		"no title":       {context.Background(), func(c *packager.Config) { c.Title = "" }, nil},
 		"license URL":    {context.Background(), func(c *packager.Config) { c.LicenseURL = "javascript:x" }, nil},
 		"no keys":        {context.Background(), func(c *packager.Config) { c.Keys = noKeys }, errNoKeys},

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -33,7 +35,7 @@ func newHomeCmd(env *Env) *cobra.Command {
 		newHomeInitCmd(env, &dir), newHomeServeCmd(env, &dir), newHomeShowCmd(env, &dir), newHomeAddCmd(env, &dir),
 		newHomeMoveCmd(env, &dir), newHomeCopyCmd(env, &dir), newHomeLendCmd(env, &dir), newHomeRenewCmd(env, &dir), newHomeGiveCmd(env, &dir), newHomeReceiveCmd(env, &dir), newHomeCancelCmd(env, &dir), newHomeLostCmd(env, &dir), newHomeTransfersCmd(env, &dir),
 		newHomeFetchCmd(env, &dir), newHomeClaimCmd(env, &dir), newHomeAccountCmd(env, &dir), newHomeCertifyCmd(env, &dir), newHomePairCmd(env, &dir), newHomeDevicesCmd(env, &dir), newHomeRemoveCmd(env, &dir), newHomeSessionsCmd(env, &dir), newHomeStopCmd(env, &dir), newHomeLearnCmd(env, &dir),
-		newHomeBackupCmd(env, &dir), newHomeRestoreCmd(env, &dir), newHomeReleaseCmd(env, &dir), newHomeReturnCmd(env, &dir),
+		newHomeBackupCmd(env, &dir), newHomeRestoreCmd(env, &dir), newHomeReleaseCmd(env, &dir), newHomeReturnCmd(env, &dir), newHomePersonCmd(env, &dir), newHomeRateCmd(env, &dir),
 	)
 	return cmd
 }
@@ -192,6 +194,18 @@ func writeURL(dir, url string) error {
 		return fmt.Errorf("note the address: %w", err)
 	}
 	return nil
+}
+
+// ownerFile has what a running home server takes from programs of its owner in place of
+// a person (docs/spec/people.md, section 4).
+const ownerFile = "owner"
+
+// writeOwner draws it, and writes it for whoever can read the folder.
+func writeOwner(dir string) (string, error) {
+	var secret [32]byte
+	rand.Read(secret[:]) // never returns an error
+	text := hex.EncodeToString(secret[:])
+	return text, writeDurably(filepath.Join(dir, ownerFile), []byte(text+"\n"))
 }
 
 func readURL(dir string) (string, error) {

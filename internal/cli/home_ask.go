@@ -55,6 +55,9 @@ func askHomeWithin(ctx context.Context, dir, method, path string, in, out any) e
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	if secret, err := secretFile(filepath.Join(dir, ownerFile)); err == nil { // else an earlier build serves, which wants none
+		req.Header.Set(httpd.OwnerHeader, strings.TrimSpace(secret))
+	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return later("the home server at %s does not answer: %w", base, err)

@@ -55,6 +55,27 @@ func houseDevices(cmd *cobra.Command, dir string) ([]home.Listed, error) {
 	return got.Devices, err
 }
 
+// houseDevice finds a device of the house by its name or ID.
+func houseDevice(cmd *cobra.Command, dir, name string) (home.Listed, error) {
+	list, err := houseDevices(cmd, dir)
+	if err != nil {
+		return home.Listed{}, err
+	}
+	var hit []home.Listed
+	for _, d := range list {
+		if d.Name == name || d.ID.String() == name {
+			hit = append(hit, d)
+		}
+	}
+	switch {
+	case len(hit) == 0:
+		return home.Listed{}, usage("%q is no device of the house: lares home devices", name)
+	case len(hit) > 1:
+		return home.Listed{}, usage("several devices are called %q: use the ID, which lares home devices shows", name)
+	}
+	return hit[0], nil
+}
+
 func newHomeRemoveCmd(env *Env, dir *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove DEVICE",
@@ -67,27 +88,15 @@ itself (lares device leave): then what was set aside there comes back.`,
   lares home remove 1f0c9e5b7a3d4c2e8f6a0b1c2d3e4f50 --json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			list, err := houseDevices(cmd, *dir)
+			d, err := houseDevice(cmd, *dir, args[0])
 			if err != nil {
 				return err
 			}
-			var hit []home.Listed
-			for _, d := range list {
-				if d.Name == args[0] || d.ID.String() == args[0] {
-					hit = append(hit, d)
-				}
-			}
-			switch {
-			case len(hit) == 0:
-				return usage("%q is no device of the house: lares home devices", args[0])
-			case len(hit) > 1:
-				return usage("several devices are called %q: use the ID, which lares home devices shows", args[0])
-			}
-			if err := askHome(cmd.Context(), *dir, http.MethodDelete, "/api/v1/devices/"+hit[0].ID.String(), nil, nil); err != nil {
+			if err := askHome(cmd.Context(), *dir, http.MethodDelete, "/api/v1/devices/"+d.ID.String(), nil, nil); err != nil {
 				return err
 			}
-			return env.print(cmd, hit[0], func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "%s is not of your house any more.\n", hit[0].Name)
+			return env.print(cmd, d, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "%s is not of your house any more.\n", d.Name)
 				return err
 			})
 		},

@@ -252,8 +252,12 @@ func (s *homeServer) build(ctx context.Context) (*home.Home, http.Handler, error
 	if err != nil {
 		return nil, nil, err
 	}
+	owner, err := writeOwner(s.dir)
+	if err != nil {
+		return nil, nil, err
+	}
 	handler, err := httpd.New(httpd.Config{
-		Home: h, Frames: &lrphttp.Server{Frames: passRenewals(h.FrameBy, s.ca, s.env.Now), Wait: h.Wait}, TLS: s.secret, Relay: cfg.Relay, Play: playFiles(), Hosts: s.hosts, Log: s.log,
+		Owner: owner, Home: h, Frames: &lrphttp.Server{Frames: passRenewals(h.FrameBy, s.ca, s.env.Now), Wait: h.Wait}, TLS: s.secret, Relay: cfg.Relay, Play: playFiles(), Hosts: s.hosts, Log: s.log,
 		Address: s.address, Claim: s.claim, Return: func(ctx context.Context, id ident.Content) error { return s.giveBack(ctx, h, id) }, Examine: s.examine,
 	})
 	return h, handler, err

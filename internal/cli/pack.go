@@ -28,6 +28,7 @@ type packFlags struct {
 	title, id, scheme, to, out, poster, licenseURL, authority string
 	keyURL, resume, push, token                               string
 	subtitles, pssh                                           []string
+	rated                                                     int
 	aes128                                                    bool
 	fragment, lead, rotate                                    time.Duration
 }
@@ -37,6 +38,7 @@ type packed struct {
 	Dir        string        `json:"dir"`
 	Content    ident.Content `json:"content"`
 	Title      string        `json:"title"`
+	Rated      *uint8        `json:"rated,omitempty"` // years
 	Scheme     cenc.Scheme   `json:"scheme"`
 	DurationMS int64         `json:"duration_ms"`
 	Keys       string        `json:"keys"`      // file of the sealed keys
@@ -94,6 +96,7 @@ Check the certificate's SHA-256, which is printed, against the issuer's own.`,
 	cmd.Flags().StringVar(&f.to, "to", "", "delivery certificate of the issuer's TREM, PEM or DER (required)")
 	cmd.Flags().StringVar(&f.out, "out", "", "folder to make; it must not exist (required)")
 	cmd.Flags().StringVar(&f.poster, "poster", "", "poster image, JPEG or PNG")
+	cmd.Flags().IntVar(&f.rated, "rated", -1, "from which age the film is, as its rating board says: 0 (for everybody) to 21; default: nobody says, and no child of a house sees it until an adult there does")
 	cmd.Flags().StringVar(&f.licenseURL, "license-url", "license", "Clear Key server, as the manifest names it")
 	cmd.Flags().StringVar(&f.authority, "authority", "", "URL of the authority: its revocation state travels with the film")
 	cmd.Flags().DurationVar(&f.fragment, "fragment", 4*time.Second, "least length of a fragment, 1s to 10s")
@@ -126,6 +129,10 @@ func (f *packFlags) run(cmd *cobra.Command, env *Env, args []string) error {
 	if f.lead < 0 || f.rotate != 0 && f.rotate < 10*time.Second {
 		return usage("--clear-lead %v --rotate %v: want times, and 10s at least for --rotate", f.lead, f.rotate)
 	}
+	rated, err := f.rating()
+	if err != nil {
+		return err
+	}
 	var id ident.Content
 	if err := id.UnmarshalText([]byte(f.id)); err != nil {
 		return usage("--content %q: want 1 to %d bytes", f.id, ident.MaxOpaque)
@@ -155,7 +162,7 @@ func (f *packFlags) run(cmd *cobra.Command, env *Env, args []string) error {
 	}
 	p := &progress{env: env, start: env.Now()}
 	res, err := packager.Pack(cmd.Context(), packager.Config{
-		Inputs: from.inputs, Dir: f.out, Content: id, Title: f.title, Scheme: scheme, LicenseURL: f.licenseURL, KeyURL: f.keyURL,
+		Inputs: from.inputs, Dir: f.out, Content: id, Title: f.title, Rated: rated, Scheme: scheme, LicenseURL: f.licenseURL, KeyURL: f.keyURL,
 		FragmentMS: int(f.fragment.Milliseconds()), ClearLeadMS: int(f.lead.Milliseconds()), RotateMS: int(f.rotate.Milliseconds()),
 		Poster: from.poster, Subtitles: append(subtitles, from.subtitles...), Chapters: from.chapters, AES128: f.aes128, Resume: f.resume,
 		Recipient: cert.Raw, State: state, Systems: systems, Progress: p.show(),
@@ -172,6 +179,18 @@ func (f *packFlags) run(cmd *cobra.Command, env *Env, args []string) error {
 		}
 	}
 	return env.print(cmd, out, out.text)
+}
+
+// rating reads --rated; nil: it was not said.
+func (f *packFlags) rating() (*uint8, error) {
+	if f.rated < -1 || f.rated > content.MaxRated {
+		return nil, usage("--rated %d: want an age of 0 to %d", f.rated, content.MaxRated)
+	}
+	if f.rated < 0 {
+		return nil, nil
+	}
+	years := uint8(f.rated) //nolint:gosec // at most MaxRated
+	return &years, nil
 }
 
 // beside reads the values of --subtitle and --pssh.
@@ -204,7 +223,7 @@ func describePacked(dir string, res *packager.Result, cert *x509.Certificate) *p
 	sum := sha256.Sum256(cert.Raw)
 	m := res.Manifest
 	out := &packed{
-		Dir: dir, Content: m.Content, Title: m.Title, Scheme: m.Scheme, DurationMS: m.DurationMS, Notes: res.Notes,
+		Dir: dir, Content: m.Content, Title: m.Title, Rated: m.Rated, Scheme: m.Scheme, DurationMS: m.DurationMS, Notes: res.Notes,
 		Keys: filepath.Join(dir, packager.KeysName), SealedTo: cert.Subject.String(), SHA256: hex.EncodeToString(sum[:]),
 	}
 	for i := range m.Tracks {

@@ -81,6 +81,9 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 	if l, ok := errors.AsType[home.AccountLater](err); ok {
 		return Problem{Status: http.StatusTooManyRequests, Code: "account_later", Detail: accountLaterWords(l), RetryMS: l.RetryMS}
 	}
+	if l, ok := errors.AsType[home.PINLater](err); ok {
+		return Problem{Status: http.StatusTooManyRequests, Code: "pin_later", Detail: say("problem.pin-later", span(l.RetryMS)), RetryMS: l.RetryMS}
+	}
 	if said, ok := errors.AsType[*OrderError](err); ok {
 		return Problem{Status: said.Status, Code: said.Code, Detail: said.Text}
 	}
@@ -98,6 +101,13 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 		{home.ErrFolder, http.StatusUnprocessableEntity, "not_packed", say("problem.not-packed", content.ManifestName)},
 		{home.ErrFile, http.StatusUnprocessableEntity, "no_file", say("problem.no-file")},
 		{home.ErrBusy, http.StatusConflict, "busy", say("problem.busy")},
+		{home.ErrWho, http.StatusForbidden, "who", say("problem.who")},
+		{home.ErrForAdults, http.StatusForbidden, "adults", say("problem.adults")},
+		{home.ErrWrongPIN, http.StatusForbidden, "wrong_pin", say("problem.wrong-pin")},
+		{home.ErrPersonName, http.StatusUnprocessableEntity, "person_name", say("problem.person-name")},
+		{home.ErrPersonKind, http.StatusUnprocessableEntity, "person_kind", say("problem.person-kind")},
+		{home.ErrPIN, http.StatusUnprocessableEntity, "person_pin", say("problem.person-pin")},
+		{home.ErrNoAdult, http.StatusUnprocessableEntity, "no_adult", say("problem.no-adult")},
 		{home.ErrPairing, http.StatusBadRequest, "malformed", say("problem.malformed")},
 		{home.ErrTooMany, http.StatusTooManyRequests, "too_many", say("problem.too-many")},
 		{home.ErrCode, http.StatusForbidden, "wrong_code", say("wrong-code")},

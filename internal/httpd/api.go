@@ -22,6 +22,7 @@ type TitleView struct {
 	DurationMS int64            `json:"duration_ms"`
 	Poster     string           `json:"poster,omitempty"` // address
 	Tiers      []content.Tier   `json:"tiers"`            // best first
+	Rated      *uint8           `json:"rated,omitempty"`  // from which age it is in this house, years; none: nobody says
 	Held       []trem.Held      `json:"held"`
 	Browser    license.Decision `json:"browser"`
 	Device     license.Decision `json:"device"`
@@ -69,6 +70,9 @@ func (s *server) views(r *http.Request, titles []*home.Title) ([]TitleView, erro
 			if full.Ask {
 				v.Words.InUse = sentences(v.Words.Why)
 			}
+		}
+		if years, known := s.Home.RatedFrom(t); known {
+			v.Rated = &years
 		}
 		out = append(out, v)
 	}

@@ -89,6 +89,8 @@ type crawled struct {
 	open, owner []string // patterns
 	secrets     []string // what a stranger must not learn
 	values      map[string]string
+	home        *home.Home
+	cookie      string // of who sits at the browser
 }
 
 func newCrawled(t *testing.T) *crawled {
@@ -121,6 +123,7 @@ func newCrawled(t *testing.T) *crawled {
 	}
 	cfg := Config{Home: h, Frames: http.NotFoundHandler(), Play: os.DirFS(play), TLS: tls, Relay: relay}
 	x := &crawled{
+		home:    h,
 		secrets: []string{m.Title, string(m.Content), playing.ID, folder, m.Tracks[0].Name + "/"},
 		values:  map[string]string{"id": string(m.Content), "session": playing.ID, "file": "content.json", "track": m.Tracks[0].Name, "segment": "0", "name": "house"},
 	}
@@ -165,6 +168,9 @@ func (x *crawled) ask(t *testing.T, pattern, from, host string, relayed bool) *h
 	r := httptest.NewRequestWithContext(t.Context(), method, path, body)
 	r.RemoteAddr, r.Host = from, host
 	r.Header.Set("Content-Type", "application/json")
+	if x.cookie != "" {
+		r.AddCookie(&http.Cookie{Name: personCookie, Value: x.cookie})
+	}
 	if relayed {
 		r.Header.Set(hopsHeader, "1")
 	}
@@ -268,4 +274,46 @@ func TestCrawl_NoRouteIsRegisteredElsewhere(t *testing.T) {
 		})
 		return false
 	})
+}
+
+// TestAttack_AChildAtEveryRoute asks for every route that is registered as a child, and
+// as somebody who did not say who they are. What is for those who watch stands in a
+// table; the rest is an adult's.
+func TestAttack_AChildAtEveryRoute(t *testing.T) {
+	x := newCrawled(t)
+	adult, child, pin := home.Adult, home.Child, "1111"
+	name, other := "Ada", "Ben"
+	if _, err := x.home.AddPerson(home.PersonChange{Name: &name, Kind: &adult, PIN: &pin}); err != nil {
+		t.Fatal(err)
+	}
+	ben, err := x.home.AddPerson(home.PersonChange{Name: &other, Kind: &child})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := x.home.SitDown(home.Seat{Person: ben.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(x.values, "session") // the owner's play is tried elsewhere
+	for pattern := range watching {
+		if !slices.Contains(x.owner, pattern) {
+			t.Errorf("%s is for those who watch, and no route", pattern)
+		}
+	}
+	for _, cookie := range []string{"", token} {
+		x.cookie = cookie
+		for _, pattern := range x.owner {
+			if pattern == "/" || strings.Contains(pattern, "/events") { // what is nowhere; a stream without an end
+				continue
+			}
+			w := x.ask(t, pattern, "127.0.0.1:40000", "localhost:7710", false)
+			switch led := w.Header().Get("Location"); {
+			case cookie == "" && (pattern == "GET /static/" || strings.HasSuffix(pattern, " "+whoPath)):
+			case cookie == "" && w.Code != http.StatusForbidden && (w.Code != http.StatusSeeOther || led != whoPath):
+				t.Errorf("nobody: %s: status %d, to %q", pattern, w.Code, led)
+			case cookie != "" && !watching[pattern] && w.Code != http.StatusForbidden:
+				t.Errorf("a child: %s: status %d, to %q", pattern, w.Code, led)
+			}
+		}
+	}
 }

@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
@@ -24,10 +25,12 @@ type devicesPage struct {
 	Address  string // of the house, for new devices; empty: this machine's only
 	Asking   []home.WaitingBrowser
 	Browsers []browserView
+	Narrow   []home.Person // whose a device may be: children and guests
 }
 
 func (s *server) pageDevices(w http.ResponseWriter, r *http.Request) {
 	v := devicesPage{formed: s.formed(w, r), Pairings: s.pairingViews(), Address: s.address(""), Asking: s.Home.WaitingBrowsers(), Browsers: s.browserViews()}
+	v.Narrow = slices.DeleteFunc(s.Home.People(), func(p home.Person) bool { return p.Kind == home.Adult })
 	list, err := s.Home.Roll(r.Context())
 	if err != nil {
 		s.fail(w, r, err)

@@ -41,12 +41,15 @@ const maxLoan = 365
 type titlePage struct {
 	formed
 	TitleView
-	Hands   []hand
-	Devices []home.Device
-	Moving  []TransferView // of this title
-	Line    []lineMark
-	Loan    bool // of a library: it can be given back
-	Returns bool // from this page
+	Hands      []hand
+	Devices    []home.Device
+	Moving     []TransferView // of this title
+	Line       []lineMark
+	Loan       bool          // of a library: it can be given back
+	Returns    bool          // from this page
+	Adults     []home.Person // whose PIN lets it be played once; none: it needs none, or that would not help
+	Rates      bool          // who looks may say from which age it is
+	RatedWords string        // from which age it is
 }
 
 func (s *server) pageTitle(w http.ResponseWriter, r *http.Request) {
@@ -91,6 +94,16 @@ func (s *server) fillTitle(r *http.Request, t *home.Title, v *titlePage) error {
 	if slices.Equal(v.Words.Device, v.Words.Why) {
 		v.Words.Device = nil // said above
 	}
+	who := home.WatcherIn(r.Context())
+	v.Rates, v.RatedWords = who != nil && who.Administers(), say("why.unrated")
+	if v.Rated != nil {
+		v.RatedWords = say("rate.from", *v.Rated)
+	}
+	for _, reason := range v.Browser.Reasons {
+		if reason.Code == license.PersonCode && reason.Closed && v.Adults == nil {
+			v.Adults = slices.DeleteFunc(s.Home.People(), func(p home.Person) bool { return p.Kind != home.Adult })
+		}
+	}
 	v.Line = timeLine(&v.TitleView, v.Moving, s.Home.Now())
 	return nil
 }
@@ -124,6 +137,9 @@ func (s *server) handOver(r *http.Request) (to, key string, err error) {
 			return "", "", err
 		}
 		return to, h.do, nil
+	}
+	if !home.WatcherIn(r.Context()).Administers() {
+		return "", "", home.ErrForAdults
 	}
 	if r.PathValue("do") != "return" || s.Return == nil {
 		return "", "", home.ErrUnknown

@@ -19,8 +19,8 @@ const posterColors = 6
 
 // pageNames are the pages of the house; plainNames those without its navigation.
 var (
-	pageNames  = []string{"library", "title", "watch", "devices", "lending", "activity", "shop", "health", "settings", "simulator", "lose", "problem"}
-	plainNames = []string{"trust", "setup", "enter"}
+	pageNames  = []string{"library", "title", "watch", "devices", "lending", "activity", "shop", "health", "settings", "people", "simulator", "lose", "problem"}
+	plainNames = []string{"trust", "setup", "enter", "who"}
 )
 
 // pageFuncs are what templates may call.
@@ -30,6 +30,7 @@ func pageFuncs() template.FuncMap {
 		"path":  func(c fmt.Stringer) string { return url.PathEscape(c.String()) },
 		"color": func(c fmt.Stringer) string { return colorOf(c.String()) }, "initial": initial,
 		"count": func(l []string) uint64 { return uint64(len(l)) },
+		"spans": spans,
 		"lines": func(l []string) string { return strings.Join(l, "\n") },
 		"dots":  func(l []string) string { return strings.Join(l, " · ") },
 		"pairing": func(token, after string, p []PairingView) any {
@@ -37,6 +38,12 @@ func pageFuncs() template.FuncMap {
 				Token, After string
 				Pairings     []PairingView
 			}{token, after, p}
+		},
+		"whose": func(token, action, name, person string, narrow []home.Person) any {
+			return struct {
+				Token, Action, Name, Person string
+				Narrow                      []home.Person
+			}{token, action, name, person, narrow}
 		},
 		"transfer": func(token, after string, t TransferView) any {
 			return struct {
@@ -116,7 +123,11 @@ type navigation struct {
 }
 
 // nav are the ways from a page to the others.
-func (s *server) nav(here string) []navigation {
+func (s *server) nav(r *http.Request, here string) []navigation {
+	who := home.WatcherIn(r.Context())
+	if !who.Administers() {
+		return []navigation{{Path: "/", Words: say("nav.library"), Here: here == "library"}, {Path: whoPath, Words: say("nav.who", who.Name), Aside: true}}
+	}
 	waiting := uint64(len(s.Home.Pending()) + len(s.Home.WaitingBrowsers()))
 	out := []navigation{
 		{Path: "/"},
@@ -138,6 +149,9 @@ func (s *server) nav(here string) []navigation {
 		}
 		out[i].Words, out[i].Here = say("nav."+name), name == here
 	}
+	if who != nil {
+		out = append(out, navigation{Path: whoPath, Words: say("nav.who", who.Name), Aside: true})
+	}
 	return out
 }
 
@@ -154,7 +168,10 @@ func (s *server) waits() (out []string) {
 
 func (s *server) render(w http.ResponseWriter, r *http.Request, status int, name, title string, data any) {
 	var b bytes.Buffer
-	p := page{Name: name, Title: title, Nav: s.nav(name), Said: maybe("said." + r.URL.Query().Get("said")), Waits: s.waits(), Data: data}
+	p := page{Name: name, Title: title, Nav: s.nav(r, name), Said: maybe("said." + r.URL.Query().Get("said")), Data: data}
+	if home.WatcherIn(r.Context()).Administers() {
+		p.Waits = s.waits()
+	}
 	if err := s.pages[name].ExecuteTemplate(&b, "layout.html", p); err != nil {
 		s.answer(w, r, fmt.Errorf("write the page: %w", err))
 		return

@@ -14,7 +14,7 @@ import (
 
 // places are the pages of a house that people live in.
 var places = []string{
-	"/", "/title/bought", "/title/fresh", "/title/lent", "/title/over", "/title/library", "/lending", "/activity", "/devices", "/shop", "/health", "/settings",
+	"/", "/title/bought", "/title/fresh", "/title/lent", "/title/over", "/title/library", "/lending", "/activity", "/devices", "/shop", "/health", "/settings", "/people",
 	"/setup/films", "/setup/device", "/trust", "/simulator", "/nothing",
 }
 

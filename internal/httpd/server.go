@@ -45,6 +45,7 @@ type Config struct {
 	Play   fs.FS        // nil: no page "Try to lose a film"; play.wasm and wasm_exec.js
 	TLS    *home.TLS    // nil: there is no CA of the house to be had
 	Relay  *home.Relay  // nil: devices get no statements of the authority here
+	Owner  string       // what programs of the machine's owner show in OwnerHeader; "": there are none
 	Hosts  []string     // host names, besides loopback ones, under which the owner's pages answer
 
 	Address func() string                                          // where other devices of the network reach the house, "" when they do not; nil: never
@@ -82,7 +83,7 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	all := http.NewServeMux()
 	s.deviceRoutes(all)
-	all.Handle("/", s.guard(owner))
+	all.Handle("/", s.guard(s.asked(owner)))
 	cross := http.NewCrossOriginProtection()
 	cross.SetDenyHandler(http.HandlerFunc(crossOrigin))
 	return secure(cross.Handler(all)), nil
@@ -142,6 +143,8 @@ func (s *server) ownerRoutes(m *http.ServeMux) {
 	m.HandleFunc("GET /api/v1/pairwise", s.apiPairwise)
 	m.HandleFunc("GET /api/v1/events", s.events)
 	s.backupRoutes(m)
+	s.whoRoutes(m)
+	s.peopleRoutes(m)
 	m.HandleFunc("GET /simulator", s.pageSimulator)
 	m.HandleFunc("POST /api/v1/simulate", s.apiSimulate)
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

@@ -38,6 +38,8 @@ func WordsOf(r license.Reason) Why {
 	code := "reason." + string(r.Code)
 	w := Why{Sentence: cmp.Or(maybe(code+"/"+r.Constraint), maybe(code), say("not-now")), Help: maybe("remedy." + string(r.Remedy)), Warning: !r.Closed}
 	switch {
+	case r.Code == license.PersonCode:
+		personWords(r, &w)
 	case r.Code == license.OutputCode && r.Constraint == "EXPORT":
 		w.Help = say("remedy.device")
 	case r.Earliest != 0 && r.Code == license.NotYet && r.Constraint == "START_TIME":
@@ -48,6 +50,20 @@ func WordsOf(r license.Reason) Why {
 		w.Help = strings.TrimSpace(w.Help + " " + say("why.again", moment(r.Earliest)))
 	}
 	return w
+}
+
+// personWords says from which age a title is, or until when it is not somebody's time.
+func personWords(r license.Reason, w *Why) {
+	var rated, age int
+	_, err := fmt.Sscanf(r.Have+"; "+r.Need, "rated from %d; rated from at most %d", &rated, &age)
+	switch {
+	case r.Constraint == "HOURS" && r.Earliest != 0:
+		w.Sentence, w.Help = say("why.bedtime", moment(r.Earliest)), say("why.once")
+	case r.Constraint == "RATING" && err == nil && rated > content.MaxRated:
+		w.Sentence, w.Help = say("why.unrated"), say("why.rate")
+	case r.Constraint == "RATING" && err == nil:
+		w.Sentence, w.Help = say("why.rated", rated, age), say("why.once")
+	}
 }
 
 // reasonsOf puts a decision's reasons into words, those that stop it first.

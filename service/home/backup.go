@@ -41,6 +41,8 @@ type kept struct {
 	Devices []Device `json:"devices"`
 	Sources []Wanted `json:"sources"`
 
+	People *peopleState `json:"people,omitempty"` // nil: of an earlier build, or of a house without
+
 	TLS *trustState `json:"tls,omitempty"` // nil: of an earlier build, or of a house without TLS
 }
 
@@ -94,6 +96,11 @@ func (h *Home) Backup(ctx context.Context, code []byte) (trem.Backup, []byte, er
 	folders := slices.Clone(h.library.paths)
 	h.library.mu.Unlock()
 	part := kept{Folders: folders, Devices: h.Devices(), Sources: h.sources.all()}
+	h.people.mu.Lock()
+	if st := (peopleState{People: h.people.list, Rated: h.people.rated}); len(st.People) > 0 || len(st.Rated) > 0 {
+		part.People = &st
+	}
+	h.people.mu.Unlock()
 	if h.cfg.TLS != nil {
 		if part.TLS, err = h.cfg.TLS.state(); err != nil {
 			return trem.Backup{}, nil, err
@@ -103,7 +110,7 @@ func (h *Home) Backup(ctx context.Context, code []byte) (trem.Backup, []byte, er
 	if err != nil {
 		return trem.Backup{}, nil, fmt.Errorf("encode the host's part: %w", err)
 	}
-	defer clear(host) // the CA's key is in it
+	defer clear(host) // the CA's key and hashes of PINs are in it
 	out, file, err := k.Backup(ctx, trem.BackupOrder{Code: code}, host)
 	if err != nil {
 		return out, nil, fmt.Errorf("make the backup: %w", err)
@@ -181,6 +188,11 @@ func Restore(ctx context.Context, r Restoring) (trem.Restored, []Wanted, error) 
 			return out, nil, fmt.Errorf("read the host's part of the backup: %w", err)
 		}
 	}
+	if k.People != nil {
+		if err := k.People.check(); err != nil {
+			return out, nil, fmt.Errorf("read the host's part of the backup: %w", err)
+		}
+	}
 	wanted := k.wanted(out.Titles)
 	return out, wanted, k.restore(r, &out, wanted)
 }
@@ -228,6 +240,9 @@ func (k *kept) restore(r Restoring, out *trem.Restored, wanted []Wanted) error {
 		}
 	}
 	files := map[string]any{libraryFile: lib, devicesFile: devs, sourcesFile: sourcesState{Sources: s.list}}
+	if k.People != nil { // where it is repeated, those of the backup again
+		files[peopleFile] = k.People
+	}
 	if k.TLS != nil && !r.NewCA {
 		files[trustFile] = k.TLS // devices know the house's server by it, wherever it runs
 	}

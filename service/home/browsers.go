@@ -29,6 +29,8 @@ type Browser struct {
 	Hash  string    `json:"hash"` // SHA-256 of its token, hexadecimal
 	Since time.Time `json:"since"`
 	Seen  time.Time `json:"seen"` // to the hour
+
+	Person string `json:"person,omitempty"` // ID of the child or guest whose it is
 }
 
 // WaitingBrowser asks to be let in. The owner compares the code with what it shows.

@@ -15,8 +15,9 @@ func Check(dir string) error {
 	_, e2 := openShop(dir)
 	_, e3 := openSources(dir)
 	_, e4 := openBrowsers(dir)
+	_, e5 := openPeople(dir)
 	var lib libraryState
-	err = errors.Join(err, e2, e3, e4, load(dir, libraryFile, &lib))
+	err = errors.Join(err, e2, e3, e4, e5, load(dir, libraryFile, &lib))
 	for _, folder := range lib.Folders {
 		if _, e := os.Stat(folder); e != nil {
 			continue // its disk is away, and comes back

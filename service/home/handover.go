@@ -99,6 +99,9 @@ func (h *Home) RecipientOf(ctx context.Context, name string, issuer ident.Issuer
 // HandOver gives a license of the house's server to a member, for whom it waits
 // in the mailbox, or to another house, whose URL is to.
 func (h *Home) HandOver(ctx context.Context, order trem.HandOver, to string) (trem.Handed, error) {
+	if err := h.mayHandle(ctx, order.Content, order.Op); err != nil {
+		return trem.Handed{}, err
+	}
 	r, err := h.recipient(ctx, order, to)
 	if err != nil {
 		return trem.Handed{}, err

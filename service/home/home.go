@@ -129,6 +129,7 @@ type Home struct {
 	plays    *plays
 	sources  *sources
 	browsers *browsers
+	people   *people
 	learned  learned
 	events   broker
 	door     door
@@ -168,6 +169,9 @@ func New(cfg Config) (*Home, error) {
 		return nil, err
 	}
 	if h.browsers, err = openBrowsers(cfg.Dir); err != nil {
+		return nil, err
+	}
+	if h.people, err = openPeople(cfg.Dir); err != nil {
 		return nil, err
 	}
 	if h.mailbox, err = openMailbox(cfg.Dir, cfg.Now()); err != nil {

@@ -267,7 +267,7 @@ func (h *Home) RightsOf(ctx context.Context, ids []ident.Content) ([]Rights, err
 	return out, nil
 }
 
-// May asks the module whether the house may do something with a title other than
+// May asks the module whether who asks may do something with a title other than
 // playing it: MOVE, COPY, LEND or TRANSFER.
 func (h *Home) May(ctx context.Context, id ident.Content, action permission.Permission) (license.Decision, error) {
 	return h.decide(ctx, id, action, "")
@@ -275,7 +275,7 @@ func (h *Home) May(ctx context.Context, id ident.Content, action permission.Perm
 
 // decide evaluates an action. Having no license at all is a decision, not an error.
 func (h *Home) decide(ctx context.Context, id ident.Content, action permission.Permission, output string) (license.Decision, error) {
-	d, err := h.cfg.Module.Evaluate(ctx, trem.Ask{Content: id, Action: action, Output: output})
+	d, err := h.cfg.Module.Evaluate(ctx, trem.Ask{Content: id, Action: action, Output: output, Person: h.judged(ctx, id, action)})
 	if refusal, ok := errors.AsType[*trem.RefusalError](err); ok {
 		return refusal.Decision, nil
 	}

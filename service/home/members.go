@@ -30,6 +30,8 @@ type Device struct {
 	// none.
 	Chain    [][]byte `json:"chain,omitempty"`
 	Delivery []byte   `json:"delivery,omitempty"`
+
+	Person string `json:"person,omitempty"` // ID of the child or guest whose it is
 }
 
 // members are the devices of the house and those that ask to be.
@@ -97,7 +99,15 @@ func (h *Home) RemoveDevice(ctx context.Context, id ident.Device) error {
 // RenameDevice gives a device another name, durably. The device itself goes on calling
 // itself what it did.
 func (h *Home) RenameDevice(id ident.Device, name string) error {
-	m := h.members
+	if err := h.members.change(id, func(d *Device) { d.Name = cleanName(name) }); err != nil {
+		return err
+	}
+	h.publish(Event{Kind: EventPairings})
+	return nil
+}
+
+// change changes what is noted of a device, durably.
+func (m *members) change(id ident.Device, how func(*Device)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	i := slices.IndexFunc(m.devices, func(d Device) bool { return d.ID == id })
@@ -105,12 +115,11 @@ func (h *Home) RenameDevice(id ident.Device, name string) error {
 		return fmt.Errorf("device: %w", ErrUnknown)
 	}
 	devices := slices.Clone(m.devices)
-	devices[i].Name = cleanName(name)
+	how(&devices[i])
 	if err := save(m.dir, devicesFile, devicesState{Devices: devices, Former: m.former}); err != nil {
 		return err
 	}
 	m.devices = devices
-	h.publish(Event{Kind: EventPairings})
 	return nil
 }
 
@@ -176,8 +185,14 @@ func (h *Home) admit(ctx context.Context, p Pairing) error {
 		}
 		return fmt.Errorf("admit the device: %w", err)
 	}
-	devices := slices.DeleteFunc(slices.Clone(m.devices), func(d Device) bool { return d.ID == p.Device })
-	devices = append(devices, Device{ID: p.Device, Name: p.Name, Since: h.cfg.Now().UTC().Truncate(time.Second), Chain: p.Chain, Delivery: p.Delivery})
+	more := Device{ID: p.Device, Name: p.Name, Since: h.cfg.Now().UTC().Truncate(time.Second), Chain: p.Chain, Delivery: p.Delivery}
+	devices := slices.DeleteFunc(slices.Clone(m.devices), func(d Device) bool {
+		if d.ID == p.Device { // paired again, it is still whose it was
+			more.Person = d.Person
+		}
+		return d.ID == p.Device
+	})
+	devices = append(devices, more)
 	if err := save(m.dir, devicesFile, devicesState{Devices: devices, Former: m.former}); err != nil {
 		return err
 	}

@@ -76,6 +76,7 @@ type Playback struct {
 	Screen   string // where it is shown, for people
 	From     int64  // media ms at which the player begins
 	Decision license.Decision
+	Person   string // ID of whom of the people it is for; "": of nobody who is asked
 
 	title  *Title
 	handle uint64
@@ -106,7 +107,7 @@ func newPlays() *plays {
 	return &plays{open: map[string]*Playback{}, stopped: map[string]*Stopped{}}
 }
 
-// Play opens a session, or fails with a *trem.RefusalError that has every
+// Play opens a session for who asks (As), or fails with a *trem.RefusalError that has every
 // reason.
 func (h *Home) Play(ctx context.Context, r PlayRequest) (*Playback, error) {
 	t, err := h.Title(r.Content)
@@ -119,13 +120,15 @@ func (h *Home) Play(ctx context.Context, r PlayRequest) (*Playback, error) {
 	if full {
 		return nil, ErrBusy
 	}
+	ctx, back := h.people.spend(ctx, r.Content)
 	ask := trem.Ask{
 		Content: r.Content, Action: permission.Play, Output: trem.OutputLink,
-		Protection: r.Protection,
-		Confirm:    r.Confirm, Consent: r.Confirm, Again: r.Again, FromMS: r.FromMS, Takeover: r.Takeover, // what asks for consent is among the confirms that were shown
+		Protection: r.Protection, Person: h.judged(ctx, r.Content, permission.Play),
+		Confirm: r.Confirm, Consent: r.Confirm, Again: r.Again, FromMS: r.FromMS, Takeover: r.Takeover, // what asks for consent is among the confirms that were shown
 	}
 	rivals, err := h.rivals(ctx, r, ask)
 	if err != nil {
+		back()
 		return nil, err
 	}
 	if n := len(rivals); n > 0 && r.Takeover && !r.Again && r.FromMS == 0 {
@@ -133,6 +136,7 @@ func (h *Home) Play(ctx context.Context, r PlayRequest) (*Playback, error) {
 	}
 	s, err := h.cfg.Module.Begin(ctx, ask)
 	if err != nil {
+		back()
 		return nil, err
 	}
 	h.giveWay(ctx, rivals, r.Screen)
@@ -140,7 +144,11 @@ func (h *Home) Play(ctx context.Context, r PlayRequest) (*Playback, error) {
 		Content: r.Content, Title: t.Title, Started: h.cfg.Now(), Decision: s.Decision, Screen: r.Screen, From: ask.FromMS,
 		title: t, handle: s.Handle, used: h.cfg.Now(), at: ask.FromMS,
 	}
+	if w := WatcherIn(ctx); w != nil {
+		p.Person = w.ID
+	}
 	if err := h.prepare(ctx, p, s.KIDs); err != nil {
+		back()
 		return nil, errors.Join(err, h.cfg.Module.End(context.WithoutCancel(ctx), s.Handle))
 	}
 	var id [sessionIDLen]byte

@@ -1,0 +1,91 @@
+package httpd
+
+import (
+	"net/http"
+
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/service/home"
+)
+
+// peopleAPI is what programs of adults ask about people (docs/spec/people.md, section 5).
+func (s *server) peopleAPI(m *http.ServeMux) {
+	m.HandleFunc("GET /api/v1/people", func(w http.ResponseWriter, _ *http.Request) {
+		list := []PersonView{}
+		for _, p := range s.Home.People() {
+			list = append(list, viewPerson(p))
+		}
+		writeJSON(w, http.StatusOK, map[string]any{"people": list})
+	})
+	m.HandleFunc("POST /api/v1/people", s.apiPerson(http.StatusCreated, func(_ *http.Request, c home.PersonChange) (home.Person, error) {
+		return s.Home.AddPerson(c)
+	}))
+	m.HandleFunc("PATCH /api/v1/people/{person}", s.apiPerson(http.StatusOK, func(r *http.Request, c home.PersonChange) (home.Person, error) {
+		return s.Home.SetPerson(r.PathValue("person"), c)
+	}))
+	m.HandleFunc("DELETE /api/v1/people/{person}", func(w http.ResponseWriter, r *http.Request) {
+		s.done(w, r, s.Home.RemovePerson(r.PathValue("person")))
+	})
+	m.HandleFunc("PUT /api/v1/library/{id}/rated", s.apiRate)
+	m.HandleFunc("PUT /api/v1/devices/{id}/person", s.apiBind)
+}
+
+// done answers that nothing is left to say, or why not.
+func (s *server) done(w http.ResponseWriter, r *http.Request, err error) {
+	if err != nil {
+		s.answer(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *server) apiPerson(status int, do func(*http.Request, home.PersonChange) (home.Person, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var c home.PersonChange
+		if !readJSON(w, r, maxBody, &c) {
+			return
+		}
+		p, err := do(r, c)
+		if err != nil {
+			s.answer(w, r, err)
+			return
+		}
+		writeJSON(w, status, viewPerson(p))
+	}
+}
+
+// RateRequest is the body of PUT /api/v1/library/{content}/rated.
+type RateRequest struct {
+	Years *uint8 `json:"years,omitempty"` // none: what the title's folder says
+}
+
+func (s *server) apiRate(w http.ResponseWriter, r *http.Request) {
+	var in RateRequest
+	if !readJSON(w, r, maxBody, &in) {
+		return
+	}
+	t, err := s.title(r)
+	if err == nil {
+		err = s.Home.Rate(t.Content, in.Years)
+	}
+	s.done(w, r, err)
+}
+
+// BindRequest is the body of PUT /api/v1/devices/{id}/person.
+type BindRequest struct {
+	Person string `json:"person"` // name or ID; "": nobody
+}
+
+func (s *server) apiBind(w http.ResponseWriter, r *http.Request) {
+	var in BindRequest
+	if !readJSON(w, r, maxBody, &in) {
+		return
+	}
+	var id ident.Device
+	err := id.UnmarshalText([]byte(r.PathValue("id")))
+	if err != nil {
+		err = home.ErrUnknown
+	} else {
+		err = s.Home.BindDevice(id, in.Person)
+	}
+	s.done(w, r, err)
+}

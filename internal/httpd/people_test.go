@@ -1,0 +1,355 @@
+package httpd_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/content/packager"
+	"github.com/lares-drm/lares/internal/httpd"
+	"github.com/lares-drm/lares/internal/httpd/browsertest"
+	"github.com/lares-drm/lares/internal/needs"
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/service/home"
+	"github.com/lares-drm/lares/service/home/hometest"
+)
+
+const ownerSecret = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+// family is a house with a film from 16, in which Ada and Ben live, and a guest; its
+// module judges key 15 of Ask as the evaluator does, by its words.
+type family struct {
+	*httptest.Server
+	h               *home.Home
+	now             time.Time
+	ada, ben, guest home.Person
+}
+
+func newFamily(t *testing.T) *family {
+	t.Helper()
+	years := uint8(16)
+	folder, _, keys := hometest.Pack(t, cenc.SchemeCENC, func(c *packager.Config) { c.Rated = &years })
+	f := &family{now: time.Date(2026, 11, 28, 12, 0, 0, 0, time.Local)}
+	module := hometest.New(t, keys)
+	module.Decide = func(a trem.Ask) license.Decision { return judge(a.Person, f.now) }
+	module.Held = []trem.Held{{Content: filmPath, Issuer: "shop.example", Terms: "PLAY; LEND"}}
+	var err error
+	if f.h, err = home.New(home.Config{Dir: t.TempDir(), Module: module, Now: func() time.Time { return f.now }}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.h.Add(folder); err != nil {
+		t.Fatal(err)
+	}
+	handler, err := httpd.New(httpd.Config{Home: f.h, Frames: http.NotFoundHandler(), Owner: ownerSecret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Server = httptest.NewServer(handler)
+	t.Cleanup(f.Close)
+	return f
+}
+
+// judge is E19 of evaluation.md for a play, and refuses nothing else.
+func judge(p *license.Person, now time.Time) license.Decision {
+	d := license.Decision{Allow: true}
+	if p == nil {
+		return d
+	}
+	no := func(r license.Reason) {
+		r.Code, r.Closed = license.PersonCode, true
+		d.Allow, d.Reasons = false, append(d.Reasons, r)
+	}
+	if p.Rated > p.Age {
+		no(license.Reason{Constraint: "RATING", Have: fmt.Sprintf("rated from %d", p.Rated), Need: fmt.Sprintf("rated from at most %d", p.Age), Remedy: license.AskAdult})
+	}
+	if now.UnixMilli() < p.From {
+		no(license.Reason{Constraint: "HOURS", Earliest: p.From, Remedy: license.WaitUntil})
+	}
+	return d
+}
+
+// moveIn has the people of the house come, by forms.
+func (f *family) moveIn(t *testing.T) {
+	t.Helper()
+	v := visit(t, f.URL)
+	if _, body := v.send("/people", "/people/add", url.Values{"name": {"Ben"}, "kind": {"child"}, "age": {"9"}}); !strings.Contains(body, "An adult of the house has to stay, and comes first.") {
+		t.Fatalf("a child comes first: %s", pageText([]byte(body)))
+	}
+	if _, body := v.send("/people", "/people/add", url.Values{"name": {"Ada"}, "kind": {"adult"}, "pin": {"1111"}}); !strings.Contains(body, "Who is watching?") {
+		t.Fatalf("after the first the house asks: %s", pageText([]byte(body)))
+	}
+	f.ada = f.h.People()[0]
+	f.sit(t, v, f.ada, "1111", "")
+	for _, fields := range []url.Values{
+		{"name": {"Ben"}, "kind": {"child"}, "age": {"9"}, "from": {"07:00"}, "until": {"19:30"}},
+		{"name": {"Guest"}, "kind": {"guest"}},
+	} {
+		if status, body := v.send("/people", "/people/add", fields); status != http.StatusOK || !strings.Contains(body, "They belong to the house’s people now.") {
+			t.Fatalf("%v: %d %s", fields, status, pageText([]byte(body)))
+		}
+	}
+	f.ben, f.guest = f.h.People()[1], f.h.People()[2]
+}
+
+func (f *family) sit(t *testing.T, v *visitor, p home.Person, pin, by string) {
+	t.Helper()
+	if status, body := v.send("/who", "/who", url.Values{"person": {p.ID}, "pin": {pin}, "by": {by}}); status != http.StatusOK || !strings.Contains(body, p.Name+": somebody else?") {
+		t.Fatalf("%s sits down: %d %s", p.Name, status, pageText([]byte(body)))
+	}
+}
+
+// A house without people asks nobody; with people it asks who has not said, and a
+// program only where it shows what the owner's programs show.
+func TestPeople_4_TheHouseAsksWho(t *testing.T) {
+	f := newFamily(t)
+	v := visit(t, f.URL)
+	if status, body := v.open("/"); status != http.StatusOK || strings.Contains(body, "Who is watching?") {
+		t.Errorf("without people: %d", status)
+	}
+	f.moveIn(t)
+	v = visit(t, f.URL)
+	for _, place := range []string{"/", "/people", "/settings", "/title/" + filmPath, "/setup/films", "/nothing"} {
+		if status, body := v.open(place); status != http.StatusOK || !strings.Contains(body, "Who is watching?") || strings.Contains(body, "Lares demo film") {
+			t.Errorf("%s of nobody: %d %s", place, status, pageText([]byte(body)))
+		}
+	}
+	for _, tc := range []struct {
+		shown  string
+		status int
+	}{{"", 403}, {"0", 403}, {ownerSecret[:62] + "00", 403}, {ownerSecret, 200}} {
+		res, body := get(t, "GET", f.URL+"/api/v1/library", nil, func(r *http.Request) { r.Header.Set(httpd.OwnerHeader, tc.shown) })
+		if res.StatusCode != tc.status || tc.status == 403 && code(t, body) != "who" {
+			t.Errorf("a program that shows %q: %d %s", tc.shown, res.StatusCode, body)
+		}
+	}
+	open, err := httpd.New(httpd.Config{Home: f.h, Frames: http.NotFoundHandler()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequestWithContext(t.Context(), "GET", "/api/v1/library", nil)
+	r.RemoteAddr, r.Host = "127.0.0.1:4000", "localhost"
+	r.Header.Set(httpd.OwnerHeader, "")
+	w := httptest.NewRecorder()
+	if open.ServeHTTP(w, r); w.Code != http.StatusForbidden {
+		t.Errorf("nothing is shown where nothing is expected: %d", w.Code)
+	}
+}
+
+// A child reads why not in plain words, what it was told to ask for works once, and what
+// an adult watches is out of its reach.
+func TestPeople_5_AChildWatches(t *testing.T) {
+	f := newFamily(t)
+	f.moveIn(t)
+	child, adult := visit(t, f.URL), visit(t, f.URL)
+	f.sit(t, child, f.ben, "", "")
+	f.sit(t, adult, f.ada, "1111", "")
+	title := "/title/" + filmPath
+	_, body := child.open(title)
+	for _, want := range []string{"It is for people from 16, and you are 9.", "An adult’s PIN lets it be once."} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the title lacks %q: %s", want, pageText([]byte(body)))
+		}
+	}
+	if strings.Contains(body, "/rate") || strings.Contains(body, "/settings") {
+		t.Error("a child is shown what is for adults")
+	}
+	f.now = f.now.Add(8 * time.Hour)
+	if _, body = child.open(title); !strings.Contains(body, "It is not your time for films until 29 Nov 2026, 07:00.") {
+		t.Errorf("at bedtime: %s", pageText([]byte(body)))
+	}
+	f.now = f.now.Add(-8 * time.Hour)
+	play := func(v *visitor) (int, string) {
+		t.Helper()
+		return v.read(v.Post(f.URL+"/api/v1/sessions", "application/json", strings.NewReader(`{"content":"`+filmPath+`"}`))) //nolint:noctx // a test
+	}
+	if status, body := play(child); status != http.StatusForbidden || !strings.Contains(body, "you are 9") {
+		t.Errorf("a child plays: %d %s", status, body)
+	}
+	if _, body := child.send(title, title+"/lend", url.Values{"to": {"Tablet"}, "days": {"3"}}); !strings.Contains(body, "people from 16") {
+		t.Errorf("a child lends: %s", pageText([]byte(body)))
+	}
+	if status, body := child.send(title, title+"/once", url.Values{"by": {f.ada.ID}, "pin": {"0000"}}); status != http.StatusForbidden || !strings.Contains(body, "That is not the PIN.") {
+		t.Errorf("once by a wrong PIN: %d %s", status, pageText([]byte(body)))
+	}
+	if _, body := child.send(title, title+"/once", url.Values{"by": {f.ada.ID}, "pin": {"1111"}}); !strings.Contains(body, "Press play within ten minutes.") || !strings.Contains(body, "data-play=") {
+		t.Errorf("once: %s", pageText([]byte(body)))
+	}
+	if status, body := play(child); status != http.StatusCreated {
+		t.Errorf("once: %d %s", status, body)
+	}
+	if status, _ := play(child); status != http.StatusForbidden {
+		t.Errorf("twice: %d", status)
+	}
+	var session httpd.SessionView
+	_, answer := play(adult)
+	if err := json.Unmarshal([]byte(answer), &session); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{session.Watch, session.Manifest, "/api/v1/sessions/" + session.ID, "/api/v1/events?session=" + session.ID} {
+		if status, _ := child.open(path); status != http.StatusForbidden {
+			t.Errorf("%s, which is Ada's: %d", path, status)
+		}
+		if strings.Contains(path, "events") {
+			continue
+		}
+		if status, _ := adult.open(path); status != http.StatusOK {
+			t.Errorf("%s, for Ada: %d", path, status)
+		}
+	}
+	if _, body := adult.send(title, title+"/rate", url.Values{"years": {"6"}}); !strings.Contains(body, "It is for people from 6.") {
+		t.Errorf("rated by Ada: %s", pageText([]byte(body)))
+	}
+	if status, body := play(child); status != http.StatusCreated {
+		t.Errorf("a film from 6: %d %s", status, body)
+	}
+	if _, body := child.send("/who", "/who/leave", url.Values{}); !strings.Contains(body, "Who is watching?") || strings.Contains(body, "Now it is") {
+		t.Errorf("the child leaves: %s", pageText([]byte(body)))
+	}
+}
+
+// TestAttack_AChildGetsPastThePIN: from its own sitting, without any, and with a made-up
+// one, a child reaches no adult's place but by the PIN, whose guesses have to wait.
+func TestAttack_AChildGetsPastThePIN(t *testing.T) {
+	f := newFamily(t)
+	f.moveIn(t)
+	v := visit(t, f.URL)
+	f.sit(t, v, f.ben, "", "")
+	for _, fields := range []url.Values{
+		{"person": {f.ada.ID}}, {"person": {f.ada.ID}, "pin": {""}}, {"person": {f.ada.Name}, "pin": {"0000"}},
+		{"person": {f.guest.ID}}, {"person": {f.guest.ID}, "by": {f.ben.ID}}, {"person": {f.guest.ID}, "pin": {"1112"}, "by": {f.ada.ID}},
+	} {
+		if status, body := v.send("/who", "/who", fields); status != http.StatusForbidden || !strings.Contains(body, "That is not the PIN.") {
+			t.Errorf("%v: %d %s", fields, status, pageText([]byte(body)))
+		}
+	}
+	for name, edit := range map[string]func(*http.Request){
+		"no cookie":       func(*http.Request) {},
+		"a made-up one":   func(r *http.Request) { r.AddCookie(&http.Cookie{Name: "lares_person", Value: strings.Repeat("0", 64)}) },
+		"the person's ID": func(r *http.Request) { r.AddCookie(&http.Cookie{Name: "lares_person", Value: f.ada.ID}) },
+	} {
+		if res, body := get(t, "GET", f.URL+"/api/v1/devices", nil, edit); res.StatusCode != http.StatusForbidden {
+			t.Errorf("%s: %d %s", name, res.StatusCode, body)
+		}
+	}
+	if res, body := get(t, "POST", f.URL+"/api/v1/people", map[string]string{"name": "Me", "kind": "adult", "pin": "0000"}, func(r *http.Request) {
+		for _, c := range v.Jar.Cookies(r.URL) {
+			r.AddCookie(c)
+		}
+	}); res.StatusCode != http.StatusForbidden || code(t, body) != "adults" || len(f.h.People()) != 3 {
+		t.Errorf("a child makes itself an adult: %d %s", res.StatusCode, body)
+	}
+	said := ""
+	for range 3 {
+		_, said = v.send("/who", "/who", url.Values{"person": {f.ada.ID}, "pin": {"9999"}})
+	}
+	if !strings.Contains(said, "There were too many wrong PINs. Try again in 60 seconds.") {
+		t.Errorf("guesses: %s", pageText([]byte(said)))
+	}
+	if _, said = v.send("/who", "/who", url.Values{"person": {f.ada.ID}, "pin": {"1111"}}); !strings.Contains(said, "too many wrong PINs") {
+		t.Errorf("the right PIN at once: %s", pageText([]byte(said)))
+	}
+	f.now = f.now.Add(time.Minute)
+	f.sit(t, v, f.ada, "1111", "")
+	if status, _ := v.open("/people"); status != http.StatusOK {
+		t.Errorf("Ada among the people: %d", status)
+	}
+}
+
+// The API of people, as the owner's programs use it, and what it says of mistakes.
+func TestPeople_5_API(t *testing.T) {
+	f := newFamily(t)
+	ask := func(method, path string, body any) (int, string) {
+		t.Helper()
+		res, data := get(t, method, f.URL+"/api/v1/"+path, body, func(r *http.Request) { r.Header.Set(httpd.OwnerHeader, ownerSecret) })
+		return res.StatusCode, string(data)
+	}
+	type m = map[string]any
+	for _, tc := range []struct {
+		method, path string
+		body         any
+		status       int
+		want         string
+	}{
+		{"POST", "people", m{"name": "Ben", "kind": "child"}, 422, "no_adult"},
+		{"POST", "people", m{"name": "Ada", "kind": "adult"}, 422, "person_pin"},
+		{"POST", "people", m{"name": "Ada", "kind": "adult", "pin": "1111"}, 201, `"pin":true`},
+		{"POST", "people", m{"name": "ada", "kind": "adult", "pin": "1111"}, 422, "person_name"},
+		{"POST", "people", m{"name": "Ben", "kind": "child", "age": 9, "hours": "7-8"}, 400, "malformed"},
+		{"POST", "people", m{"name": "Ben", "kind": "child", "age": 9, "hours": "07:00-19:30"}, 201, `"hours":"07:00-19:30","pin":false`},
+		{"PATCH", "people/Ben", m{"age": 10}, 200, `"age":10,"hours":"07:00-19:30"`},
+		{"PATCH", "people/Ben", m{"age": 40}, 422, "person_kind"},
+		{"PATCH", "people/Cid", m{"age": 10}, 404, "not_found"},
+		{"GET", "people", nil, 200, `"name":"Ben","kind":"child","age":10`},
+		{"PUT", "library/" + filmPath + "/rated", m{"years": 6}, 204, ""},
+		{"GET", "library/" + filmPath, nil, 200, `"rated":6`},
+		{"PUT", "library/" + filmPath + "/rated", m{}, 204, ""},
+		{"GET", "library/" + filmPath, nil, 200, `"rated":16`},
+		{"PUT", "library/nothing/rated", m{"years": 6}, 404, "not_found"},
+		{"PUT", "devices/" + strings.Repeat("0", 32) + "/person", m{"person": "Ben"}, 404, "not_found"},
+		{"PUT", "devices/" + strings.Repeat("0", 32) + "/person", m{"person": "Ada"}, 422, "person_kind"},
+		{"DELETE", "people/Ada", nil, 422, "no_adult"},
+		{"DELETE", "people/Ben", nil, 204, ""},
+		{"DELETE", "people/Ben", nil, 404, "not_found"},
+	} {
+		status, body := ask(tc.method, tc.path, tc.body)
+		if status != tc.status || !strings.Contains(body, tc.want) || strings.Contains(body, "argon2") {
+			t.Errorf("%s %s %v: %d %s, want %d with %s", tc.method, tc.path, tc.body, status, body, tc.status, tc.want)
+		}
+	}
+}
+
+// Forms of the page of people, and whose a browser is.
+func TestPeople_1_Forms(t *testing.T) {
+	f := newFamily(t)
+	f.moveIn(t)
+	v := visit(t, f.URL)
+	f.sit(t, v, f.ada, "1111", "")
+	_, body := v.open("/people")
+	if m := regexp.MustCompile(`<input name="from" value="([^"]*)"`).FindStringSubmatch(body); m == nil || m[1] != "07:00" || !strings.Contains(body, "child, 9 years old, from 07:00 to 19:30") {
+		t.Errorf("Ben's hours: %v", m)
+	}
+	set := "/people/" + f.ben.ID + "/set"
+	for _, tc := range []struct {
+		action string
+		fields url.Values
+		status int
+		want   string
+	}{
+		{set, url.Values{"name": {"Ben"}, "kind": {"child"}, "age": {"10"}, "from": {"07:00"}, "until": {"00:00"}}, 200, "child, 10 years old, from 07:00 to 00:00"},
+		{set, url.Values{"name": {"Ben"}, "kind": {"child"}, "age": {"10"}, "from": {"07:00"}}, 422, "hours are written as"},
+		{set, url.Values{"name": {"Ben"}, "kind": {"child"}, "age": {"x"}}, 422, "Something is missing."},
+		{set, url.Values{"name": {"Ben"}, "kind": {"child"}, "age": {"10"}, "pin": {"5555"}}, 200, "It is noted."},
+		{set, url.Values{"name": {"Ada"}, "kind": {"child"}, "age": {"10"}}, 422, "A name of their own"},
+		{set, url.Values{"name": {"Ben"}, "kind": {"child"}, "age": {"10"}, "nopin": {"1"}}, 200, "It is noted."},
+		{"/people/" + f.ada.ID + "/remove", url.Values{}, 422, "An adult of the house has to stay"},
+		{"/people/" + f.guest.ID + "/remove", url.Values{}, 200, "They are not of the house’s people any more."},
+		{"/browsers/nothing/person", url.Values{"person": {f.ben.ID}}, 404, "There is nothing here"},
+	} {
+		if status, body := v.send("/people", tc.action, tc.fields); status != tc.status || !strings.Contains(body, tc.want) {
+			t.Errorf("%s %v: %d %s", tc.action, tc.fields, status, pageText([]byte(body)))
+		}
+	}
+	if p := f.h.People()[1]; p.Age != 10 || p.PIN != "" || p.Hours != (home.Hours{}) {
+		t.Errorf("Ben is %+v", p)
+	}
+}
+
+// TestPeople_WhoInABrowser: axe-core finds nothing where the house asks who is watching.
+// The page of people is among those of TestPages_InBothBrowsers.
+func TestPeople_WhoInABrowser(t *testing.T) {
+	needs.Long(t)
+	f := newFamily(t)
+	f.moveIn(t)
+	got := browsertest.Pages{Browser: "chromium", URL: f.URL, Places: []string{"/who"}, Axe: true}.Run(t)
+	if len(got.Violations) > 0 || len(got.Wide) > 0 || len(got.Console) > 0 || got.Checked != 2 {
+		t.Errorf("axe-core, %d times: %s\nwide: %q\nconsole: %q", got.Checked, strings.Join(got.Violations, "\n"), got.Wide, got.Console)
+	}
+}

@@ -1,0 +1,339 @@
+package home
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lares-drm/lares/license/ident"
+)
+
+const peopleFile = "people.json"
+
+// Limits of the people of a house. Source: local, docs/spec/people.md.
+const (
+	maxPeople = 32
+	maxChild  = 17  // years: who is older is an adult, or a guest
+	maxAge    = 120 // years
+)
+
+// PersonKind is what somebody may do in the house.
+type PersonKind string
+
+// The kinds.
+const (
+	Adult PersonKind = "adult" // all that the house may, and who belongs to it
+	Child PersonKind = "child" // watches, by age and hours
+	Guest PersonKind = "guest" // watches
+)
+
+// Errors of people.
+var (
+	// ErrPersonName is returned for a name that is none, too long, or somebody's.
+	ErrPersonName = errors.New("home: a person needs a name of their own")
+	// ErrPersonKind is returned for a kind, age or hours that do not go together.
+	ErrPersonKind = errors.New("home: kind, age and hours do not go together")
+	// ErrNoAdult is returned where nobody could administer the house any more.
+	ErrNoAdult = errors.New("home: one adult has to stay")
+	// ErrForAdults is returned to a child or a guest who asks for more than to watch.
+	ErrForAdults = errors.New("home: that is for adults of the house")
+	// ErrWho is returned where people live in the house and nobody said who asks.
+	ErrWho = errors.New("home: it is not known who is watching")
+)
+
+// Person is somebody of the house, or its guest. It narrows what the house may do with a
+// title; the module judges that (docs/spec/evaluation.md, E19).
+type Person struct {
+	ID    string     `json:"id"` // 16 hexadecimal digits
+	Name  string     `json:"name"`
+	Kind  PersonKind `json:"kind"`
+	Age   uint8      `json:"age,omitempty"`   // years; of a child, and of a guest where it is not 0
+	Hours Hours      `json:"hours,omitzero"`  // in which a child or a guest may watch; zero: at any time
+	PIN   string     `json:"pin,omitempty"`   // its hash (pin.go)
+	Wrong int        `json:"wrong,omitempty"` // PINs in a row
+	Wait  time.Time  `json:"wait,omitzero"`   // no PIN is read before
+}
+
+// people are those of the house, what it says titles are rated, and who sits where.
+type people struct {
+	mu       sync.Mutex
+	dir      string
+	list     []Person            // guarded by mu; values are replaced, never changed in place
+	rated    []Rated             // guarded by mu
+	sittings map[string]*sitting // guarded by mu; by the hash of a token; not kept over a restart
+	hashing  sync.Mutex          // one PIN is hashed at a time: each takes memory
+}
+
+type peopleState struct {
+	People []Person `json:"people"`
+	Rated  []Rated  `json:"rated,omitempty"`
+}
+
+func openPeople(dir string) (*people, error) {
+	var st peopleState
+	if err := load(dir, peopleFile, &st); err != nil {
+		return nil, err
+	}
+	if err := st.check(); err != nil {
+		return nil, fmt.Errorf("read %s: %w", peopleFile, err)
+	}
+	return &people{dir: dir, list: st.People, rated: st.Rated, sittings: map[string]*sitting{}}, nil
+}
+
+// check holds what people.json has to hold, whoever wrote it.
+func (st *peopleState) check() error {
+	if len(st.People) > maxPeople || len(st.Rated) > maxRated {
+		return errTooLarge
+	}
+	for i := range st.People {
+		if err := checkPerson(&st.People[i], st.People[:i]); err != nil {
+			return err
+		}
+	}
+	for i, r := range st.Rated {
+		if r.Content == "" || r.Years > maxAge || slices.ContainsFunc(st.Rated[:i], func(o Rated) bool { return o.Content == r.Content }) {
+			return ErrPersonKind
+		}
+	}
+	return haveAdult(st.People)
+}
+
+// checkPerson judges one person beside the others.
+func checkPerson(p *Person, others []Person) error {
+	if raw, err := hex.DecodeString(p.ID); err != nil || len(raw) != 8 {
+		return ErrPersonKind
+	}
+	if p.Name == "" || len(p.Name) > maxName || p.Name != cleanName(p.Name) {
+		return ErrPersonName
+	}
+	for _, o := range others {
+		if o.ID == p.ID || strings.EqualFold(o.Name, p.Name) || o.ID == p.Name || o.Name == p.ID {
+			return ErrPersonName
+		}
+	}
+	fits := false
+	switch p.Kind {
+	case Adult:
+		fits = p.Age == 0 && p.Hours == Hours{}
+		if p.PIN == "" {
+			return ErrPIN
+		}
+	case Child:
+		fits = p.Age <= maxChild
+	case Guest:
+		fits = p.Age <= maxAge
+	}
+	if !fits || p.Wrong < 0 {
+		return ErrPersonKind
+	}
+	if p.PIN == "" {
+		return nil
+	}
+	_, err := parsePINHash(p.PIN)
+	return err
+}
+
+// haveAdult: a house without people is run by whoever opens its pages, as ever; one
+// with people has an adult among them.
+func haveAdult(list []Person) error {
+	if len(list) > 0 && !slices.ContainsFunc(list, func(p Person) bool { return p.Kind == Adult }) {
+		return ErrNoAdult
+	}
+	return nil
+}
+
+// store replaces the list, durably; the caller holds mu.
+func (p *people) store(list []Person, rated []Rated) error {
+	st := peopleState{People: list, Rated: rated}
+	if err := st.check(); err != nil {
+		return err
+	}
+	if err := save(p.dir, peopleFile, st); err != nil {
+		return err
+	}
+	p.list, p.rated = list, rated
+	return nil
+}
+
+// People lists the people of the house in the order in which they came.
+func (h *Home) People() []Person {
+	h.people.mu.Lock()
+	defer h.people.mu.Unlock()
+	return slices.Clone(h.people.list)
+}
+
+// PersonCalled finds somebody by name or ID.
+func (h *Home) PersonCalled(name string) (Person, error) {
+	for _, p := range h.People() {
+		if p.ID == name || strings.EqualFold(p.Name, name) {
+			return p, nil
+		}
+	}
+	return Person{}, fmt.Errorf("person: %w", ErrUnknown)
+}
+
+// PersonChange is what is said of somebody; nil: nothing.
+type PersonChange struct {
+	Name  *string     `json:"name,omitempty"`
+	Kind  *PersonKind `json:"kind,omitempty"`
+	Age   *uint8      `json:"age,omitempty"`
+	Hours *Hours      `json:"hours,omitempty"`
+	PIN   *string     `json:"pin,omitempty"` // "": none any more
+}
+
+// to makes the change. A new PIN ends what wrong ones have led to.
+func (c *PersonChange) to(p Person) (Person, error) {
+	if c.Name != nil {
+		if p.Name = strings.TrimSpace(*c.Name); p.Name == "" {
+			return p, ErrPersonName
+		}
+	}
+	if c.Kind != nil && *c.Kind != p.Kind {
+		if p.Kind = *c.Kind; p.Kind == Adult { // what bounds a child does not bind an adult
+			p.Age, p.Hours = 0, Hours{}
+		}
+	}
+	if c.Age != nil {
+		p.Age = *c.Age
+	}
+	if c.Hours != nil {
+		p.Hours = *c.Hours
+	}
+	if c.PIN != nil {
+		p.PIN, p.Wrong, p.Wait = "", 0, time.Time{}
+		if *c.PIN != "" {
+			var err error
+			if p.PIN, err = hashPIN(*c.PIN); err != nil {
+				return p, err
+			}
+		}
+	}
+	return p, nil
+}
+
+// AddPerson makes somebody one of the house's people, durably. The first is an adult:
+// from then on the house asks who is watching.
+func (h *Home) AddPerson(c PersonChange) (Person, error) {
+	var id [8]byte
+	rand.Read(id[:]) // never returns an error
+	p, err := h.people.changed(&c, Person{ID: hex.EncodeToString(id[:])})
+	if err != nil {
+		return Person{}, err
+	}
+	h.people.mu.Lock()
+	defer h.people.mu.Unlock()
+	if len(h.people.list) >= maxPeople {
+		return Person{}, ErrTooMany
+	}
+	if err := h.people.store(append(slices.Clone(h.people.list), p), h.people.rated); err != nil {
+		return Person{}, err
+	}
+	h.publish(Event{Kind: EventLibrary})
+	return p, nil
+}
+
+// changed is c.to with one hash at a time.
+func (p *people) changed(c *PersonChange, of Person) (Person, error) {
+	p.hashing.Lock()
+	defer p.hashing.Unlock()
+	return c.to(of)
+}
+
+// SetPerson changes what is said of somebody, durably. What they watch ends, and they
+// say again who they are: it may be less that they may, or another PIN.
+func (h *Home) SetPerson(id string, c PersonChange) (Person, error) {
+	old, err := h.PersonCalled(id)
+	if err != nil {
+		return old, err
+	}
+	p, err := h.people.changed(&c, old)
+	if err != nil {
+		return old, err
+	}
+	h.people.mu.Lock()
+	list := slices.Clone(h.people.list)
+	i := slices.IndexFunc(list, func(o Person) bool { return o.ID == p.ID })
+	if i < 0 { // removed meanwhile
+		h.people.mu.Unlock()
+		return old, fmt.Errorf("person: %w", ErrUnknown)
+	}
+	if c.PIN == nil { // tried meanwhile
+		p.Wrong, p.Wait = list[i].Wrong, list[i].Wait
+	}
+	list[i] = p
+	err = h.people.store(list, h.people.rated)
+	h.people.mu.Unlock()
+	if err != nil {
+		return old, err
+	}
+	h.leave(p.ID)
+	return p, nil
+}
+
+// RemovePerson takes somebody out of the house, durably. The last adult goes last.
+func (h *Home) RemovePerson(id string) error {
+	p, err := h.PersonCalled(id)
+	if err != nil {
+		return err
+	}
+	h.people.mu.Lock()
+	list := slices.DeleteFunc(slices.Clone(h.people.list), func(o Person) bool { return o.ID == p.ID })
+	err = h.people.store(list, h.people.rated)
+	h.people.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	h.leave(p.ID)
+	return nil
+}
+
+// maxRated bounds the titles that a house rates itself. Source: local.
+const maxRated = 4096
+
+// Rated is from which age a title is, as an adult of the house says.
+type Rated struct {
+	Content ident.Content `json:"content"`
+	Years   uint8         `json:"years"` // 0: for everybody
+}
+
+// Rate says from which age a title is, durably; nil: what its folder says.
+func (h *Home) Rate(id ident.Content, years *uint8) error {
+	if _, err := h.Title(id); err != nil {
+		return err
+	}
+	h.people.mu.Lock()
+	defer h.people.mu.Unlock()
+	rated := slices.DeleteFunc(slices.Clone(h.people.rated), func(r Rated) bool { return r.Content == id })
+	if years != nil {
+		if len(rated) >= maxRated {
+			return ErrTooMany
+		}
+		rated = append(rated, Rated{id, *years})
+	}
+	if err := h.people.store(h.people.list, rated); err != nil {
+		return err
+	}
+	h.publish(Event{Kind: EventLibrary})
+	return nil
+}
+
+// RatedFrom is from which age a title is, in years: what an adult of the house said,
+// else what its folder says; false: nobody said.
+func (h *Home) RatedFrom(t *Title) (years uint8, known bool) {
+	h.people.mu.Lock()
+	defer h.people.mu.Unlock()
+	for _, r := range h.people.rated {
+		if r.Content == t.Content {
+			return r.Years, true
+		}
+	}
+	if t.Rated == nil {
+		return 0, false
+	}
+	return *t.Rated, true
+}

@@ -1,0 +1,346 @@
+package home
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/license/permission"
+	"github.com/lares-drm/lares/security/trem"
+)
+
+// Limits of who sits where. Source: local, docs/spec/people.md.
+const (
+	maxSittings = 256
+	adultSits   = time.Hour      // without a request; then the PIN is asked again
+	otherSits   = 24 * time.Hour // likewise of a child or a guest
+	onceLife    = 10 * time.Minute
+)
+
+// unrated is from which age a title counts that nobody rated: from none that a child
+// has. anyAge is a guest's of whom no age was said.
+const (
+	unrated = 100
+	anyAge  = maxAge
+)
+
+// sitting is who uses a browser.
+type sitting struct {
+	person string
+	used   time.Time
+	once   ident.Content // that an adult lets be played once
+	until  time.Time     // of once
+}
+
+// Watcher is who asks: somebody of the people, at a browser.
+type Watcher struct {
+	Person
+	hash string        // of the sitting; "": a browser or device that is somebody's
+	once ident.Content // that an adult let this sitting play once
+}
+
+// Administers reports whether somebody may do more than watch.
+func (w *Watcher) Administers() bool { return w == nil || w.Kind == Adult }
+
+type watcherKey struct{}
+
+// As is ctx of a question of somebody of the people: what this package asks the module
+// under it is judged for them. Without it the house asks, as its owner does.
+func As(ctx context.Context, w *Watcher) context.Context {
+	return context.WithValue(ctx, watcherKey{}, w)
+}
+
+// WatcherIn is who asks; nil: the house.
+func WatcherIn(ctx context.Context) *Watcher {
+	w, _ := ctx.Value(watcherKey{}).(*Watcher)
+	return w
+}
+
+// Seat is what somebody says who sits down at a browser.
+type Seat struct {
+	Token  string // of the browser's sitting so far
+	Bound  string // ID of the person whose the browser is
+	Person string // ID of who it is now
+	PIN    string
+	By     string // ID of the adult whose PIN it is; "": it is the person's own
+}
+
+// SitDown makes a browser somebody's, and returns its new token. A child needs no PIN
+// but their own, where they have one; an adult needs theirs; a guest, and everybody else
+// at a browser that is a child's or a guest's, needs an adult's: who could choose freely
+// would be older whenever they liked.
+func (h *Home) SitDown(s Seat) (token string, err error) {
+	p, err := h.PersonCalled(s.Person)
+	if err != nil {
+		return "", err
+	}
+	bound, err := h.PersonCalled(s.Bound)
+	narrow := err == nil && bound.Kind != Adult
+	theirs := narrow && bound.ID == p.ID
+	switch {
+	case p.Kind == Adult:
+		err = h.tryPIN(p.ID, s.PIN)
+	case narrow && !theirs, p.Kind == Guest && !theirs:
+		err = h.byAdult(s.By, s.PIN)
+	case p.PIN != "" && !theirs:
+		err = h.tryPIN(p.ID, s.PIN)
+	default:
+		err = nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var raw [browserTokenSize]byte
+	rand.Read(raw[:]) // never returns an error
+	token = hex.EncodeToString(raw[:])
+	return token, h.people.seat(s.Token, token, p.ID, h.cfg.Now())
+}
+
+// byAdult reads an adult's PIN.
+func (h *Home) byAdult(id, pin string) error {
+	p, err := h.PersonCalled(id)
+	if err != nil || p.Kind != Adult {
+		return ErrWrongPIN
+	}
+	return h.tryPIN(p.ID, pin)
+}
+
+// seat puts a new sitting in the place of an old one, under a new token: who knows the
+// old one has nothing by it.
+func (p *people) seat(old, token, person string, now time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.sittings, hashOf(old))
+	for hash := range p.sittings {
+		p.alive(hash, now)
+	}
+	if len(p.sittings) >= maxSittings {
+		return ErrTooMany
+	}
+	p.sittings[hashOf(token)] = &sitting{person: person, used: now}
+	return nil
+}
+
+// alive finds a sitting that is not over; the caller holds mu.
+func (p *people) alive(hash string, now time.Time) (*sitting, Person) {
+	s := p.sittings[hash]
+	if s == nil {
+		return nil, Person{}
+	}
+	i := slices.IndexFunc(p.list, func(o Person) bool { return o.ID == s.person })
+	life := otherSits
+	if i >= 0 && p.list[i].Kind == Adult {
+		life = adultSits
+	}
+	if i < 0 || now.Sub(s.used) > life {
+		delete(p.sittings, hash)
+		return nil, Person{}
+	}
+	return s, p.list[i]
+}
+
+// Sitter is who uses the browser with a token, or whose it is; false: nobody said. That
+// it asks is noted.
+func (h *Home) Sitter(token, bound string) (*Watcher, bool) {
+	now := h.cfg.Now()
+	p := h.people
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	hash := hashOf(token)
+	if s, who := p.alive(hash, now); s != nil {
+		s.used = now
+		w := &Watcher{Person: who, hash: hash}
+		if now.Before(s.until) {
+			w.once = s.once
+		}
+		return w, true
+	}
+	if i := slices.IndexFunc(p.list, func(o Person) bool { return o.ID == bound && o.Kind != Adult }); i >= 0 {
+		return &Watcher{Person: p.list[i]}, true
+	}
+	return nil, false
+}
+
+// StandUp forgets who uses the browser with a token.
+func (h *Home) StandUp(token string) {
+	h.people.mu.Lock()
+	defer h.people.mu.Unlock()
+	delete(h.people.sittings, hashOf(token))
+}
+
+// LetOnce lets the one who asks play a title once, whatever it is rated and whatever
+// time it is, on the word of an adult; within ten minutes.
+func (h *Home) LetOnce(ctx context.Context, id ident.Content, adult, pin string) error {
+	w := WatcherIn(ctx)
+	if w == nil || w.hash == "" {
+		return ErrWho
+	}
+	if _, err := h.Title(id); err != nil {
+		return err
+	}
+	if err := h.byAdult(adult, pin); err != nil {
+		return err
+	}
+	h.log.LogAttrs(ctx, slog.LevelInfo, "an adult let a title be played once")
+	h.people.mu.Lock()
+	defer h.people.mu.Unlock()
+	s := h.people.sittings[w.hash]
+	if s == nil {
+		return ErrWho
+	}
+	s.once, s.until = id, h.cfg.Now().Add(onceLife)
+	return nil
+}
+
+// spend takes what LetOnce gave for a title that is about to begin, so that two do not
+// begin by it; back gives it again, where it did not.
+func (p *people) spend(ctx context.Context, id ident.Content) (out context.Context, back func()) {
+	w := WatcherIn(ctx)
+	if w == nil || w.once != id {
+		return ctx, func() {}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.sittings[w.hash]
+	if s == nil || s.once != id { // it has begun before
+		without := *w
+		without.once = ""
+		return As(ctx, &without), func() {}
+	}
+	until := s.until
+	s.once, s.until = "", time.Time{}
+	return ctx, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		s.once, s.until = id, until
+	}
+}
+
+// leave ends what somebody has going on: their sittings, and what plays for them.
+func (h *Home) leave(person string) {
+	h.people.mu.Lock()
+	for hash, s := range h.people.sittings {
+		if s.person == person {
+			delete(h.people.sittings, hash)
+		}
+	}
+	h.people.mu.Unlock()
+	for _, p := range h.Sessions() {
+		if p.Person == person {
+			_ = h.Stop(context.Background(), p.ID, StopOwner) // it has ended meanwhile
+		}
+	}
+	h.publish(Event{Kind: EventLibrary})
+}
+
+// judged is who asks for a title, as the module's evaluator takes it: nil for the house
+// and its adults. It has nobody hand on but those.
+func (h *Home) judged(ctx context.Context, id ident.Content, action permission.Permission) *license.Person {
+	w := WatcherIn(ctx)
+	if w.Administers() || action == permission.Play && w.once == id && id != "" {
+		return nil
+	}
+	t, err := h.Title(id)
+	years, known := uint8(unrated), false
+	if err == nil {
+		years, known = h.RatedFrom(t)
+	}
+	if !known {
+		years = unrated
+	}
+	return w.Person.asked(years, h.cfg.Now())
+}
+
+// asked is key 15 of Ask (docs/spec/trem.md) for a title of a rating.
+func (p *Person) asked(years uint8, now time.Time) *license.Person {
+	out := &license.Person{Age: p.Age, Rated: years}
+	if p.Kind == Guest && p.Age == 0 {
+		out.Age = anyAge
+	}
+	if p.Hours != (Hours{}) {
+		from, until := p.Hours.Window(now)
+		out.From, out.Until = from.UnixMilli(), until.UnixMilli()
+	}
+	return out
+}
+
+// mayHandle has the module judge whether who asks may hand a title on. It is asked
+// nothing for the house and its adults: it judges the order itself.
+func (h *Home) mayHandle(ctx context.Context, id ident.Content, op trem.Op) error {
+	if WatcherIn(ctx).Administers() {
+		return nil
+	}
+	action, ok := map[trem.Op]permission.Permission{
+		trem.OpMove: permission.Move, trem.OpCopy: permission.Copy, trem.OpLend: permission.Lend, trem.OpTransfer: permission.Transfer,
+	}[op]
+	if !ok {
+		return ErrForAdults
+	}
+	d, err := h.decide(ctx, id, action, "")
+	if err == nil && !d.Allow {
+		err = &trem.RefusalError{Decision: d}
+	}
+	return err
+}
+
+// narrow finds a child or a guest: a browser or a device is one's of those, because it
+// bounds them. "" is nobody.
+func (h *Home) narrow(id string) (Person, error) {
+	if id == "" {
+		return Person{}, nil
+	}
+	p, err := h.PersonCalled(id)
+	if err == nil && p.Kind == Adult {
+		err = fmt.Errorf("%w: what is an adult's is everybody's", ErrPersonKind)
+	}
+	return p, err
+}
+
+// BindBrowser makes a browser of the house a child's or a guest's, durably; "": nobody's.
+func (h *Home) BindBrowser(id, person string) error {
+	p, err := h.narrow(person)
+	if err != nil {
+		return err
+	}
+	b := h.browsers
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known := slices.Clone(b.known)
+	i := slices.IndexFunc(known, func(k Browser) bool { return k.ID == id })
+	if i < 0 {
+		return fmt.Errorf("browser: %w", ErrUnknown)
+	}
+	known[i].Person = p.ID
+	if err := save(b.dir, browsersFile, browsersState{known}); err != nil {
+		return err
+	}
+	b.known = known
+	return nil
+}
+
+// BrowserOf is whose the browser with a token is, "" nobody's.
+func (h *Home) BrowserOf(token string) string {
+	hash := hashOf(token)
+	for _, k := range h.Browsers() {
+		if k.Hash == hash {
+			return k.Person
+		}
+	}
+	return ""
+}
+
+// BindDevice makes a device of the house a child's or a guest's, durably; "": nobody's.
+// It is told when it next meets the house.
+func (h *Home) BindDevice(id ident.Device, person string) error {
+	p, err := h.narrow(person)
+	if err != nil {
+		return err
+	}
+	return h.members.change(id, func(d *Device) { d.Person = p.ID })
+}
