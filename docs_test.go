@@ -5,6 +5,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode"
@@ -66,6 +67,20 @@ func anchors(text string) []string {
 		all = append(all, slug)
 	}
 	return all
+}
+
+var numbered = regexp.MustCompile(`(?m)^## (\d+)\. `)
+
+// A section is named by its number in code, tests and other pages: none is passed over.
+func TestDocs_SectionsCountUp(t *testing.T) {
+	for name, text := range markdown(t) {
+		for n, m := range numbered.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
+			if want := strconv.Itoa(n + 1); path.Dir(name) == "docs/spec" && m[1] != want {
+				t.Errorf("%s has a section %s where %s is to stand", name, m[1], want)
+				break
+			}
+		}
+	}
 }
 
 // Every byte layout has a page, and docs/spec/README.md leads to each.

@@ -20,8 +20,8 @@ import (
 )
 
 type conformFlags struct {
-	ca, voucher, token, title, account string
-	members                            []string
+	ca, voucher, key, title, account string
+	members                          []string
 }
 
 func newConformCmd(env *Env) *cobra.Command {
@@ -31,17 +31,22 @@ func newConformCmd(env *Env) *cobra.Command {
 		Short: "Judge an issuer, a home server or an authority, ours or another maker's, by its answers",
 		Long: `Send the public vectors and flows of docs/spec to a server, right ones and wrong
 ones, and report clause by clause: passed, failed with what was expected and seen,
-or not applicable and why. What the server is it says itself.
+not applicable and why, or NOT RUN and what it would take. What the server is it
+says itself.
 
-It needs nothing but the address. With --ca and --voucher (of role home server) the
-judge gets certificates of the server's trust domain, with a new module in a folder
-that is removed afterwards; with --token and --title, too, it grants itself one
-license of a title and fetches it. Where a server asks for an account, --account is
-shown; with --member twice, folders of devices of the house, its mailbox is judged too.
-Exit status 5 when a clause fails.`,
+It needs nothing but the address. With --key, an operator's, it judges what only
+operators see: roles, the log, documents of what was issued; it makes API keys of
+its own for that, and ends them. With --title, too, it sells and lends that title to
+houses that it makes up, under offers named conform-…: take a title that is for
+trials. With --ca and --voucher (of role home server) the judge gets certificates of
+the server's trust domain, with a new module in a folder that is removed afterwards;
+with --key and --title, too, it fetches what it grants itself. Where a server asks
+for an account, --account is shown; with --member twice, folders of devices of the
+house, its mailbox is judged too. At last it holds requests open until an issuer
+turns it away, for about a second. Exit status 5 when a clause fails.`,
 		Example: `  lares conform http://shop.example:7720
   lares conform http://127.0.0.1:7710 --json     # a home server
-  lares conform http://127.0.0.1:7720 --ca http://127.0.0.1:7700 --voucher 3F9K-22QX --token ./shop/admin.token --title the-film
+  lares conform http://127.0.0.1:7720 --ca http://127.0.0.1:7700 --voucher 3F9K-22QX --key ./shop/admin.token --title the-film
   lares conform http://127.0.0.1:7710 --member ./tablet --member ./phone
   lares conform http://library.example:7720 --account ./card`,
 		Args: cobra.ExactArgs(1),
@@ -51,12 +56,14 @@ Exit status 5 when a clause fails.`,
 	}
 	cmd.Flags().StringVar(&f.ca, "ca", "", "URL of the server's certification authority, for flows with a module of the judge's")
 	cmd.Flags().StringVar(&f.voucher, "voucher", "", "enrollment voucher of a home server")
-	cmd.Flags().StringVar(&f.token, "token", "", "file (0600) with the operator's token of the issuer")
-	cmd.Flags().StringVar(&f.title, "title", "", "a title that the issuer has, to be granted to the judge")
+	cmd.Flags().StringVar(&f.key, "key", "", "file (0600) with an operator's key of the issuer: the owner's token, or an API key")
+	cmd.Flags().StringVar(&f.key, "token", "", "as --key")
+	cmd.Flags().StringVar(&f.title, "title", "", "a title that the issuer has, to be granted, sold and lent by the judge")
 	cmd.Flags().StringVar(&f.account, "account", "", "file (0600) with KIND:CREDENTIAL, for a server that asks who its customer is")
 	cmd.Flags().StringSliceVar(&f.members, "member", nil, "folder of a device that is a member of the house; twice, to judge its mailbox")
 	cmd.MarkFlagsRequiredTogether("ca", "voucher")
-	cmd.MarkFlagsRequiredTogether("token", "title")
+	cmd.MarkFlagsMutuallyExclusive("key", "token")
+	_ = cmd.Flags().MarkDeprecated("token", "use --key") // it is there
 	return cmd
 }
 
@@ -71,10 +78,12 @@ func (f *conformFlags) run(cmd *cobra.Command, env *Env, url string) (err error)
 		defer done() //nolint:errcheck // its folder is temporary
 		cfg.House = house
 	}
-	if f.token != "" {
-		if cfg.Token, err = secretFile(f.token); err != nil {
-			return fmt.Errorf("read the operator's token: %w", err)
+	if f.key != "" {
+		if cfg.Key, err = secretFile(f.key); err != nil {
+			return fmt.Errorf("read the operator's key: %w", err)
 		}
+	}
+	if f.title != "" {
 		if cfg.Title, err = contentArg(f.title); err != nil {
 			return err
 		}
@@ -105,7 +114,7 @@ func (f *conformFlags) run(cmd *cobra.Command, env *Env, url string) (err error)
 		return later("%w", err)
 	}
 	if err := env.print(cmd, map[string]any{"url": url, "clauses": all}, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "%d passed, %d failed, %d not applicable\n", count[conform.Passed], count[conform.Failed], count[conform.Inapplicable])
+		_, err := fmt.Fprintf(w, "%d passed, %d failed, %d not applicable, %d not run\n", count[conform.Passed], count[conform.Failed], count[conform.Inapplicable], count[conform.NotRun])
 		return err
 	}); err != nil {
 		return err
@@ -147,10 +156,11 @@ func memberOf(ctx context.Context, dir string) (lrp.Introduction, func() error, 
 }
 
 func verdictLine(r conform.Result) string {
-	line := fmt.Sprintf("%-15s %-24s %s", map[conform.Verdict]string{conform.Failed: "FAILED"}[r.Verdict], r.Clause, r.Name)
-	if r.Verdict != conform.Failed {
-		line = fmt.Sprintf("%-15s %-24s %s", r.Verdict, r.Clause, r.Name)
+	verdict := string(r.Verdict)
+	if r.Verdict == conform.Failed {
+		verdict = "FAILED"
 	}
+	line := fmt.Sprintf("%-15s %-9s %-24s %s", verdict, r.Statement, r.Clause, r.Name)
 	if r.Reason != "" {
 		line += "\n" + strings.Repeat(" ", 16) + strings.ReplaceAll(r.Reason, "\n", "\n"+strings.Repeat(" ", 16))
 	}

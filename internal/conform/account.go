@@ -61,7 +61,7 @@ func accountChecks() []check {
 				return err
 			}
 			if s.cfg.Account.Kind == "" {
-				return without("the judge has no account here: give --account")
+				return lacking("the judge has no account here: give --account")
 			}
 			return s.show(ctx, key)
 		}},

@@ -23,6 +23,8 @@ const (
 	Issuer    Role = "issuer"
 	Home      Role = "home server"
 	Authority Role = "authority"
+	// TestIssuer is an issuer of any policy and any failure (docs/guide/test-issuer.md).
+	TestIssuer Role = "test issuer"
 )
 
 // Verdict is what became of a check.
@@ -33,14 +35,17 @@ const (
 	Passed       Verdict = "passed"
 	Failed       Verdict = "failed"
 	Inapplicable Verdict = "not applicable"
+	// NotRun: it applies, and the judge was not given what it takes.
+	NotRun Verdict = "NOT RUN"
 )
 
 // Result is one clause, judged.
 type Result struct {
-	Clause  string  `json:"clause"` // page and section of docs/spec
-	Name    string  `json:"name"`   // what must hold, as a sentence
-	Verdict Verdict `json:"verdict"`
-	Reason  string  `json:"reason,omitempty"` // failed: what was expected and seen; not applicable: why
+	Statement string  `json:"statement"` // of docs/standard.md, such as SERV-4
+	Clause    string  `json:"clause"`    // page and section of docs/spec
+	Name      string  `json:"name"`      // what must hold, as a sentence
+	Verdict   Verdict `json:"verdict"`
+	Reason    string  `json:"reason,omitempty"` // failed: what was expected and seen; else: why
 }
 
 // Household is a module of the judge, certified in the server's trust domain, with
@@ -59,8 +64,8 @@ type Config struct {
 	HTTP  *http.Client     // default: one without redirects
 	Now   func() time.Time // required
 	House Household        // for whole flows at an issuer
-	Token string           // of the issuer's operator, to grant the judge something; with House
-	Title ident.Content    // that the issuer has, to be granted; with Token
+	Key   string           // of an operator of the issuer, for what only operators see and do
+	Title ident.Content    // that the issuer has, to be granted, sold and lent; with Key
 	// Account is shown to a server that asks for one. The zero one: the judge has none.
 	Account lrp.Account
 	// Members are two devices of the judge's that are members of the house. None: what
@@ -76,18 +81,46 @@ type check struct {
 	run          func(ctx context.Context, s *subject) error
 }
 
-// inapplicable is why a check does not apply.
-type inapplicable struct{ why string }
+// stated is a check with the statement of docs/standard.md that it is a part of.
+type stated struct {
+	check
+	statement string
+}
 
-func (e *inapplicable) Error() string { return e.why }
+func of(statement string, lists ...[]check) (out []stated) {
+	for _, c := range slices.Concat(lists...) {
+		out = append(out, stated{c, statement})
+	}
+	return out
+}
 
-func without(format string, args ...any) error { return &inapplicable{fmt.Sprintf(format, args...)} }
+// unjudged is why a check comes to no verdict about the server.
+type unjudged struct {
+	verdict Verdict
+	why     string
+}
+
+func (e *unjudged) Error() string { return e.why }
+
+// without says why a clause does not apply, lacking what the judge was not given.
+func without(format string, args ...any) error {
+	return &unjudged{Inapplicable, fmt.Sprintf(format, args...)}
+}
+
+func lacking(format string, args ...any) error {
+	return &unjudged{NotRun, fmt.Sprintf(format, args...)}
+}
 
 // patience bounds one check. Source: local.
 const patience = 60 * time.Second
 
-func checks() []check {
-	return slices.Concat(bindingChecks(), helloChecks(), frameChecks(), accountChecks(), sltpChecks(), gossipChecks(), mailChecks(), issuerChecks(), flowChecks(), revocationChecks(), timeChecks())
+// checks are all of them. What makes an issuer turn others away comes last.
+func checks() []stated {
+	return slices.Concat(
+		of("LRP-1", bindingChecks()), of("LRP-6", helloChecks()), of("LRP-4", frameChecks()), of("LRP-7", accountChecks()), of("SLTP-4", sltpChecks()),
+		of("LAYER-3", gossipChecks(), mailChecks()), of("SERV-1", issuerChecks()), of("SERV-9", apiChecks(), operatorChecks(), auditChecks()),
+		of("SERV-4", claimChecks()), of("SERV-5", copyChecks()), of("SERV-2", flowChecks()), of("SERV-6", statusChecks()), of("SERV-10", trialChecks()),
+		of("CA-3", revocationChecks()), of("TREM-9", timeChecks()), of("SERV-3", pressureChecks()))
 }
 
 // Run judges a server and reports each clause as it is done. Its error is that
@@ -106,16 +139,17 @@ func Run(ctx context.Context, cfg Config, report func(Result)) error {
 	if err := s.greet(ctx); err != nil {
 		return err
 	}
+	s.readAPI(ctx)
 	for _, c := range checks() {
 		if cfg.Only != "" && c.name != cfg.Only {
 			continue
 		}
-		r := Result{Clause: c.clause, Name: c.name, Verdict: Passed}
-		err := s.judge(context.WithValue(ctx, clauseKey{}, c.name), &c)
-		var no *inapplicable
+		r := Result{Statement: c.statement, Clause: c.clause, Name: c.name, Verdict: Passed}
+		err := s.judge(context.WithValue(ctx, clauseKey{}, c.name), &c.check)
+		var no *unjudged
 		switch {
 		case errors.As(err, &no):
-			r.Verdict, r.Reason = Inapplicable, no.why
+			r.Verdict, r.Reason = no.verdict, no.why
 		case err != nil:
 			r.Verdict, r.Reason = Failed, err.Error()
 		}
@@ -162,6 +196,8 @@ type subject struct {
 	self  lrp.Addr // of the judge, where it has shown an account
 	// authKey is what accounts are sealed to; nil: it asks for none.
 	authKey []byte
+	api     *document // that the issuer serves; nil: none that can be read
+	scopes  []string  // of the operator's key, as the issuer says; nil: it does not say
 	about   struct {
 		Name   string       `json:"name"`
 		Issuer ident.Issuer `json:"issuer"`
@@ -202,8 +238,12 @@ func (s *subject) ask(ctx context.Context, method, path, typ string, body []byte
 	if err != nil {
 		return answer{}, fmt.Errorf("%s %s: the answer breaks off: %w", method, path, err)
 	}
+	return answer{status: res.StatusCode, typ: mediaType(res), header: res.Header, body: data}, nil
+}
+
+func mediaType(res *http.Response) string {
 	kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
-	return answer{status: res.StatusCode, typ: kind, header: res.Header, body: data}, nil
+	return kind
 }
 
 // wantStatus asks and wants one of some HTTP statuses.
@@ -231,6 +271,9 @@ func (s *subject) meet(ctx context.Context) error {
 	}
 	if a, err := s.ask(ctx, http.MethodGet, "/house/v1/recipients/house", "", nil); err == nil && a.status == http.StatusOK && decode(a, &house) == nil {
 		s.roles, s.addr = append(s.roles, Home), lrp.Addr(house.ID)
+	}
+	if a, err := s.ask(ctx, http.MethodGet, "/test", "", nil); err == nil && a.status == http.StatusOK && slices.Contains(s.roles, Issuer) {
+		s.roles = append(s.roles, TestIssuer)
 	}
 	if a, err := s.ask(ctx, http.MethodGet, "/rsl/v1/head", "", nil); err == nil && a.status == http.StatusOK && !slices.Contains(s.roles, Home) {
 		s.roles = append(s.roles, Authority)

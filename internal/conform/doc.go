@@ -3,9 +3,10 @@
 // wrong, and reports clause by clause what holds, what does not with what was
 // expected and seen, and what does not apply and why.
 //
-// It needs no secret of the server. What only an operator can do, such as to grant
-// something, it does when it is given the means, and else says so. It does not
-// measure speed, and judges no module behind the server: lares trem conform does.
+// It needs no secret of the server. What only an operator can see or do, such as to
+// grant something, it judges when it is given an operator's key, and else lists as not
+// run. It does not measure speed, and judges no module behind the server: lares trem
+// conform does.
 //
 // The promise: a server that fails a check breaks the named clause.
 package conform

@@ -155,7 +155,7 @@ func mailChecks() []check {
 // members are two of the house, by its owner's leave.
 func (s *subject) members() (from, to lrp.Introduction, err error) {
 	if len(s.cfg.Members) != 2 {
-		return from, to, without("the judge has no two members of this house: give --member twice")
+		return from, to, lacking("the judge has no two members of this house: give --member twice")
 	}
 	from, to = s.cfg.Members[0], s.cfg.Members[1]
 	from.Relay, to.Relay = s.addr, s.addr

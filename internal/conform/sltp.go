@@ -30,7 +30,7 @@ func (s *subject) message1(suites []any) (lrp.Frame, error) {
 // sltp is a frame with a message, from who has shown an account where one is asked for.
 func (s *subject) sltp(cid, message []byte) (lrp.Frame, error) {
 	if s.authKey != nil && s.cfg.Account.Kind == "" {
-		return lrp.Frame{}, without("this server asks for an account before it answers: give --account")
+		return lrp.Frame{}, lacking("this server asks for an account before it answers: give --account")
 	}
 	body, err := lrp.SLTP{CID: cid, Message: message}.Encode()
 	return s.frame(lrp.TypeSLTP, body), err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -94,6 +95,14 @@ func New(cfg Config) (http.Handler, error) {
 		mux.Handle("GET "+issuer.ClaimPath, cfg.Pages)
 		mux.Handle("GET /static/", cfg.Pages)
 	}
+	document, err := a.document()
+	if err != nil {
+		return nil, err
+	}
+	mux.HandleFunc("GET "+DocumentPath, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(document) // the peer is gone
+	})
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
 		writeProblem(w, newProblem(http.StatusNotFound, "not_found", "no such resource"))
 	})
@@ -122,8 +131,18 @@ func description() huma.Config {
 func OpenAPI() ([]byte, error) {
 	a := &api{huma: humago.New(http.NewServeMux(), description())}
 	a.routes()
+	return a.document()
+}
+
+// DocumentPath is where the document is served. Source: local, docs/spec/issuer-api.md.
+const DocumentPath = "/api/v1/openapi.json"
+
+func (a *api) document() ([]byte, error) {
 	data, err := json.MarshalIndent(a.huma.OpenAPI(), "", "  ")
-	return append(data, '\n'), err
+	if err != nil {
+		return nil, fmt.Errorf("describe the API: %w", err)
+	}
+	return append(data, '\n'), nil
 }
 
 func (a *api) routes() {

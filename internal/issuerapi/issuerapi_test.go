@@ -603,7 +603,7 @@ func FuzzAPI(f *testing.F) {
 
 // A domain is made with a code, is listed and shown; a device is put out and the domain
 // ended by two, and both stand in the log.
-func TestDomains_Spec12_FromMakingToTheEnd(t *testing.T) {
+func TestDomains_Spec10_FromMakingToTheEnd(t *testing.T) {
 	s := newShop(t, false)
 	made := s.must(owner, "POST", "/api/v1/domains", map[string]any{"devices": 5, "new_a_year": 4})
 	id := made["domain"].(string)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -132,6 +133,9 @@ func addRevocation[I any, P interface {
 	reason() string
 }](a *api, id, path, tag, text, action string, subject func(context.Context, *I) (string, error)) {
 	o := a.operation(op{id: id, method: "POST", path: path, tag: tag, text: text + "; 202: it waits for a second operator", scope: operator.Revoke})
+	o.Responses["202"] = &huma.Response{Description: "It waits for a second operator", Content: map[string]*huma.MediaType{
+		"application/json": {Schema: a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Revoked](), true, "Revoked")},
+	}}
 	huma.Register(a.huma, o, func(ctx context.Context, in *I) (*revokedAnswer, error) {
 		who := operator.From(ctx)
 		what, err := subject(ctx, in)

@@ -22,6 +22,10 @@ import (
 // Path is where scenarios are asked for, and their doors below it.
 const Path = "/test"
 
+// briefly is for how long a code is good that is given out when it is over: an issuer
+// makes none that is over already. Source: local.
+const briefly = 100 * time.Millisecond
+
 // maxScenarios is how many scenarios' lost answers are remembered.
 const maxScenarios = 10_000
 
@@ -106,11 +110,18 @@ func (s *server) make(ctx context.Context, sc *Scenario) (a Answer, err error) {
 	}
 	n := issuer.NewCodes{Offer: o.ID, Codes: 1}
 	if sc.Fail.Code == "expired" {
-		n.Expires = s.Now().UnixMilli() + 1
+		n.Expires = s.Now().Add(briefly).UnixMilli()
 	}
 	b, coded, err := s.Issuer.NewCodes(ctx, n)
 	if err != nil {
 		return a, err
+	}
+	if n.Expires != 0 { // it is over when it is given out
+		select {
+		case <-ctx.Done():
+			return a, ctx.Err()
+		case <-time.After(briefly):
+		}
 	}
 	if sc.Fail.Code == "void" {
 		if _, err := s.Issuer.Void(ctx, b.ID, nil); err != nil {

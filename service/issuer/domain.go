@@ -22,7 +22,7 @@ type Registrar interface {
 }
 
 // Limits of a domain that nobody set others for, and how long a code to join is good.
-// Source: local, docs/spec/issuer-api.md section 12.
+// Source: local, docs/spec/issuer-api.md section 10.
 const (
 	DomainDevices = 8
 	DomainNew     = 16

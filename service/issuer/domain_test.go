@@ -176,7 +176,7 @@ func club(t *testing.T, devices uint64) (s *shop, d issuer.Domain, code issuer.C
 
 // A device joins by a code, also when the answer was lost and after a restart, gets
 // licenses as long as it is a member, and nothing once it was put out.
-func TestDomain_Spec12_JoinAndRemove(t *testing.T) {
+func TestDomain_Spec10_JoinAndRemove(t *testing.T) {
 	s, d, code := club(t, 2)
 	ctx, ca := t.Context(), pkitest.New(t, pkitest.Start())
 	tablet, phone, third := s.newcomer(ca), s.newcomer(ca), s.newcomer(ca)
@@ -237,7 +237,7 @@ func TestDomain_Spec12_JoinAndRemove(t *testing.T) {
 
 // A code is of one domain and one day, the newest one counts; who guesses is stopped,
 // and nobody joins with what another one has shown.
-func TestDomain_Spec12_CodesAndProofs(t *testing.T) {
+func TestDomain_Spec10_CodesAndProofs(t *testing.T) {
 	s, d, old := club(t, 8)
 	ctx, ca := t.Context(), pkitest.New(t, pkitest.Start())
 	tablet, thief := s.newcomer(ca), s.newcomer(ca)
@@ -276,7 +276,7 @@ func TestDomain_Spec12_CodesAndProofs(t *testing.T) {
 }
 
 // Devices that join at once are all members: nobody's roll overwrites another one's.
-func TestDomain_Spec12_JoinsTogether(t *testing.T) {
+func TestDomain_Spec10_JoinsTogether(t *testing.T) {
 	s, d, code := club(t, 8)
 	ca := pkitest.New(t, pkitest.Start())
 	var all sync.WaitGroup
@@ -295,7 +295,7 @@ func TestDomain_Spec12_JoinsTogether(t *testing.T) {
 }
 
 // A license whose issuer limits the devices of a house goes to a domain that is as narrow.
-func TestDomain_Spec12_LimitsOfALicense(t *testing.T) {
+func TestDomain_Spec10_LimitsOfALicense(t *testing.T) {
 	s, d, code := club(t, 5)
 	ctx := t.Context()
 	tablet := s.newcomer(pkitest.New(t, pkitest.Start()))
@@ -317,7 +317,7 @@ func TestDomain_Spec12_LimitsOfALicense(t *testing.T) {
 
 // A letter waits for a device of the same domain, from one that has proven itself; a
 // word to the issuer itself that a device leaves takes it off the list.
-func TestDomain_Spec12_Letters(t *testing.T) {
+func TestDomain_Spec10_Letters(t *testing.T) {
 	s, d, code := club(t, 8)
 	ctx, ca := t.Context(), pkitest.New(t, pkitest.Start())
 	tablet, phone, stranger := s.newcomer(ca), s.newcomer(ca), s.newcomer(ca)

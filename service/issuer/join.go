@@ -24,7 +24,7 @@ var (
 	ErrNotItself = errors.New("issuer: the device does not prove that the certificates are its own")
 )
 
-// Limits of what a device shows to join. Source: local, docs/spec/issuer-api.md section 12.
+// Limits of what a device shows to join. Source: local, docs/spec/issuer-api.md section 10.
 const (
 	maxJoinCerts = 4
 	maxJoinCert  = 8192 // bytes
