@@ -71,8 +71,8 @@ func (a *api) stocks(ctx context.Context, in *stockQuery) (out StockPage, err er
 	out.Copies = []issuer.StockView{}
 	titles := []ident.Content{ident.Content(in.Content)}
 	if in.Content == "" {
-		titles = nil
 		err := a.view(ctx, func(ctx context.Context, rd issuer.Reader) error {
+			titles = nil // it may run more than once
 			all, err := rd.Stocks(ctx, ident.Content(in.After), pageSize)
 			for _, s := range all {
 				titles = append(titles, s.Content)

@@ -55,8 +55,9 @@ func (a *api) households(ctx context.Context, in *AfterText) (out HouseholdPage,
 	if err != nil {
 		return out, err
 	}
-	out.Households = []Household{}
 	err = a.view(ctx, func(ctx context.Context, rd issuer.Reader) error {
+		out, key := &out, key // it may run more than once
+		out.Households, out.Next = []Household{}, ""
 		for len(out.Households) < pageSize {
 			next, err := rd.Grants(ctx, key, 1)
 			if err != nil || len(next) == 0 {

@@ -23,6 +23,7 @@ import (
 	"github.com/lares-drm/lares/internal/issuerapi"
 	"github.com/lares-drm/lares/internal/operator"
 	"github.com/lares-drm/lares/internal/store"
+	"github.com/lares-drm/lares/internal/store/storetest"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/issuer"
@@ -163,16 +164,17 @@ func newShop(t testing.TB, twoPersons bool) *shop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i, err := issuer.New(t.Context(), issuer.Config{TREM: module{}, Store: issuer.Audited(db), Now: now, ClaimKey: claim})
+	twice := storetest.Twice{Store: db}
+	i, err := issuer.New(t.Context(), issuer.Config{TREM: module{}, Store: issuer.Audited(twice), Now: now, ClaimKey: claim})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.desk, err = operator.NewDesk(operator.Config{Store: db.Operators(), Now: now, OwnerHash: sha256.Sum256([]byte(owner)), Key: s.key, Issuer: "shop", TwoPersons: twoPersons})
+	s.desk, err = operator.NewDesk(operator.Config{Store: storetest.TwiceOperators{Store: db.Operators()}, Now: now, OwnerHash: sha256.Sum256([]byte(owner)), Key: s.key, Issuer: "shop", TwoPersons: twoPersons})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Handler, err = issuerapi.New(issuerapi.Config{
-		Issuer: i, Store: db, Desk: s.desk, TREM: module{}, Now: now, FramesPath: "/lrp/v1/frames", Frames: http.NotFoundHandler(), URL: "https://shop.example",
+		Issuer: i, Store: twice, Desk: s.desk, TREM: module{}, Now: now, FramesPath: "/lrp/v1/frames", Frames: http.NotFoundHandler(), URL: "https://shop.example",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -653,6 +655,19 @@ func TestDomains_Spec10_FromMakingToTheEnd(t *testing.T) {
 	for _, act := range []string{"domain.new", "domain.code", "device.remove", "domain.end"} {
 		if !strings.Contains(log, act) {
 			t.Errorf("the log has no %s", act)
+		}
+	}
+}
+
+// A store may read a page more than once: what is on it stands there once.
+func TestLists_Spec3_APageThatIsReadTwice(t *testing.T) {
+	s := newShop(t, false)
+	s.must(owner, "POST", "/api/v1/offers", map[string]any{"id": "lend", "content": film, "kind": "loan", "terms": "PLAY"})
+	s.must(owner, "POST", "/api/v1/copies", map[string]any{"content": film, "copies": 1, "offer": "lend", "period_ms": 60_000, "window_ms": 60_000})
+	s.must(owner, "POST", "/api/v1/grants", map[string]any{"domain": house, "offer": "rent"})
+	for path, name := range map[string]string{"/api/v1/copies": `"copies":1`, "/api/v1/households": house.String()} {
+		if n := strings.Count(s.send(owner, "GET", path, nil).Body.String(), name); n != 1 {
+			t.Errorf("%s names it %d times", path, n)
 		}
 	}
 }

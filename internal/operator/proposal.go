@@ -82,7 +82,9 @@ func (d *Desk) Propose(ctx context.Context, by *Operator, action, subject, reaso
 		sum := sha256.Sum256([]byte("lares/1/proposal " + by.actor + " " + key))
 		p.ID = ProposalID(sum[:16])
 	}
+	asked := p
 	err := d.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		p = asked
 		fresh, err := tx.PutProposal(ctx, p)
 		if err != nil {
 			return err

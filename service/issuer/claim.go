@@ -58,7 +58,9 @@ func (i *Issuer) NewCodes(ctx context.Context, n NewCodes) (Batch, []Coded, erro
 	if b.ID == (BatchID{}) {
 		rand.Read(b.ID[:]) // never returns an error
 	}
+	asked := b
 	err := i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) (err error) {
+		b = asked
 		if b.Offer, err = tx.Offer(ctx, n.Offer); err != nil {
 			return fmt.Errorf("offer %q: %w", n.Offer, err)
 		}
@@ -238,7 +240,11 @@ func (i *Issuer) Redeem(ctx context.Context, from netip.Addr, code ClaimCode, do
 		return g, err
 	}
 	row.Domain, row.Grant, row.RedeemedAt = domain, g.ID, now
-	err = i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error { return i.redeem(ctx, tx, row, &g) })
+	made := g
+	err = i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		g = made
+		return i.redeem(ctx, tx, row, &g)
+	})
 	if err == nil {
 		i.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "claim code redeemed", slog.Any("batch", b.ID), slog.Uint64("index", row.Index), slog.Any("domain", domain))
 	}

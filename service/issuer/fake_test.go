@@ -16,6 +16,7 @@ import (
 
 	"github.com/lares-drm/lares/interconnect/lrp"
 	"github.com/lares-drm/lares/internal/store"
+	"github.com/lares-drm/lares/internal/store/storetest"
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
@@ -176,7 +177,7 @@ func (s *shop) open() {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { s.store.Close() })
-	s.Issuer, err = issuer.New(s.t.Context(), issuer.Config{TREM: s.trem, Store: issuer.Audited(s.store), Now: func() time.Time { return s.now }, Log: slog.New(slog.NewTextHandler(s.t.Output(), nil)), ClaimKey: s.key, NoticeKey: s.noticeKey})
+	s.Issuer, err = issuer.New(s.t.Context(), issuer.Config{TREM: s.trem, Store: issuer.Audited(storetest.Twice{Store: s.store}), Now: func() time.Time { return s.now }, Log: slog.New(slog.NewTextHandler(s.t.Output(), nil)), ClaimKey: s.key, NoticeKey: s.noticeKey})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -173,7 +173,9 @@ func (i *Issuer) Grant(ctx context.Context, g Grant) (Grant, error) {
 	if err := i.ready(ctx, &g); err != nil {
 		return g, err
 	}
+	stands := g
 	err := i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		stands = g
 		if _, err := tx.Content(ctx, g.Content); err != nil {
 			return fmt.Errorf("content %v: %w", g.Content, err)
 		}
@@ -181,17 +183,16 @@ func (i *Issuer) Grant(ctx context.Context, g Grant) (Grant, error) {
 		if err != nil || fresh {
 			return err
 		}
-		have, err := tx.Grant(ctx, GrantKey{g.Domain, g.ID})
-		if err == nil && !have.repeats(g) {
+		stands, err = tx.Grant(ctx, GrantKey{g.Domain, g.ID})
+		if err == nil && !stands.repeats(g) {
 			err = fmt.Errorf("grant %v: %w", g.ID, ErrConflict)
 		}
-		g = have
 		return err
 	})
 	if err == nil {
 		i.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "license granted", slog.Any("grant", g.ID), slog.Any("domain", g.Domain), slog.String("kind", string(g.Kind)))
 	}
-	return g, err
+	return stands, err
 }
 
 // ready gives a grant the epoch that the TREM knows, and completes it.
