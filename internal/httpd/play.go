@@ -58,7 +58,7 @@ func (s *server) segment(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "video/mp4")
 	w.Header().Set("Content-Length", strconv.FormatInt(seg.Bytes, 10))
 	if err := seg.Write(r.Context(), w); err != nil {
-		panic(http.ErrAbortHandler) // the one way to say that a body is not whole
+		panic(http.ErrAbortHandler) //nolint:forbidigo // net/http has no other way to say that a body is not whole
 	}
 }
 
