@@ -129,7 +129,7 @@ func (c *Cutter) write(jobs []job, bytes int64) error {
 	index := uint32(1)
 	for i := range first.track.Entries {
 		if &first.track.Entries[i] == first.entry {
-			index = uint32(i) + 1 //nolint:gosec // <= maxEntries
+			index = uint32(i) + 1
 		}
 	}
 	c.words("tfhd", tfhdFromMoof|tfhdEntry, first.track.ID, index)
@@ -177,7 +177,7 @@ func (c *Cutter) group(first *job, n int) error {
 	if p.IVSize == 0 {
 		length += 1 + len(constant)
 	}
-	c.word(uint32(length), 1) //nolint:gosec // a few bytes
+	c.word(uint32(length), 1)
 	c.head = append(append(c.head, 0, p.Crypt<<4|p.Skip, 1, p.IVSize), p.KID[:]...)
 	if p.IVSize == 0 {
 		c.head = append(append(c.head, uint8(len(constant))), constant...) //nolint:gosec // 8 or 16

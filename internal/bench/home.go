@@ -17,6 +17,7 @@ const (
 	maxLibraryPage = 200  // ms
 	maxIdle        = 80   // MB, the home server and its module together
 	maxReady       = 1000 // ms, with 10,000 titles, too
+	maxStreaming   = 200  // MB, the same with 64 streams: a Raspberry Pi of 1 GB has room for it and for its films
 )
 
 // libraryTitles is how many titles the library page is measured with. Source: local.

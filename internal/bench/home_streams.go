@@ -9,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -45,6 +47,8 @@ func (h *benchHouse) streams(ctx context.Context) (rows []Row, err error) {
 		rounds = 1
 	}
 	var each []float64 // s of processor time for a second of film
+	most, stop := h.watchMemory()
+	defer stop()
 	for range rounds {
 		one, err := h.readAll(ctx, all)
 		if err != nil {
@@ -52,14 +56,44 @@ func (h *benchHouse) streams(ctx context.Context) (rows []Row, err error) {
 		}
 		each = append(each, one)
 	}
+	stop()
 	resident, err := h.resident()
 	cost := median(each)
 	return []Row{
 		Plain("streams open at the same time", float64(len(all)), unitStreams),
 		Plain("processor time for a second of a stream", micros(cost*1e9), unitMicros),
 		AtLeast(name, round1(0.5/cost), unitStreams, minStreams),
-		Plain("memory after that, server and module", round1(resident/1e6), unitMB),
+		AtMost("memory while they are read, server and module", round1(max(most(), resident)/1e6), unitMB, maxStreaming),
+		AtMost("memory after that, server and module", round1(resident/1e6), unitMB, maxStreaming),
 	}, err
+}
+
+// looksEvery is how often the memory of a server at work is read.
+const looksEvery = 50 * time.Millisecond
+
+// watchMemory reads the memory of server and module until stop is called. Then most
+// gives the most of it, in bytes; a reading that fails is none.
+func (h *benchHouse) watchMemory() (most func() float64, stop func()) {
+	var top float64
+	ended, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			if now, err := h.resident(); err == nil {
+				top = max(top, now)
+			}
+			select {
+			case <-ended:
+				return
+			case <-time.After(looksEvery): //nolint:forbidigo // it looks at a process that works by the clock on the wall
+			}
+		}
+	}()
+	stop = sync.OnceFunc(func() {
+		close(ended)
+		<-done
+	})
+	return func() float64 { stop(); return top }, stop
 }
 
 // watchAll opens sessions until the house has as many as it takes.

@@ -29,26 +29,37 @@ func (s *server) manifest(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)
 }
 
-// segment serves "init" or a media segment, numbered from 0, link-encrypted.
+// segment serves "init" or a media segment, numbered from 0, link-encrypted. A media
+// segment leaves part by part: where the license ends in the middle of it, or a file
+// does, the connection ends too, and who asks again is told why.
 func (s *server) segment(w http.ResponseWriter, r *http.Request) {
 	session, track, name := r.PathValue("session"), r.PathValue("track"), r.PathValue("segment")
-	var body []byte
-	n, err := strconv.Atoi(name)
-	switch {
-	case name == "init":
-		body, err = s.Home.Initialization(session, track)
-	case err != nil || strconv.Itoa(n) != name:
-		err = home.ErrUnknown
-	default:
-		body, err = s.Home.Segment(r.Context(), session, track, n)
+	if name == "init" {
+		body, err := s.Home.Initialization(session, track)
+		if err != nil {
+			s.answer(w, r, err)
+			return
+		}
+		w.Header().Set("Content-Type", "video/mp4")
+		_, _ = w.Write(body)
+		return
 	}
+	n, err := strconv.Atoi(name)
+	if err != nil || strconv.Itoa(n) != name {
+		s.answer(w, r, home.ErrUnknown)
+		return
+	}
+	seg, err := s.Home.OpenSegment(r.Context(), session, track, n)
 	if err != nil {
 		s.answer(w, r, err)
 		return
 	}
+	defer seg.Close()
 	w.Header().Set("Content-Type", "video/mp4")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	_, _ = w.Write(body)
+	w.Header().Set("Content-Length", strconv.FormatInt(seg.Bytes, 10))
+	if err := seg.Write(r.Context(), w); err != nil {
+		panic(http.ErrAbortHandler) //nolint:forbidigo // net/http has no other way to say that a body is not whole
+	}
 }
 
 // license answers a Clear Key license request with keys of the session.

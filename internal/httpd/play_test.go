@@ -1,15 +1,19 @@
 package httpd_test
 
 import (
+	"io"
 	"io/fs"
+	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/lares-drm/lares/internal/needs"
 
+	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/content/cenc"
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
 	"github.com/lares-drm/lares/internal/httpd"
@@ -110,5 +114,40 @@ func TestPlayback_BrowserPlaysAndStops(t *testing.T) {
 				t.Errorf("%d sessions ended in the module, want 1", len(module.Ended))
 			}
 		})
+	}
+}
+
+// TestPlayback_TheEndInTheMiddleOfASegment: what the module refuses in the middle is
+// no segment to the player, and who asks again is told why.
+func TestPlayback_TheEndInTheMiddleOfASegment(t *testing.T) {
+	folder, m, keys := hometest.Pack(t, cenc.SchemeCENC)
+	i := slices.IndexFunc(m.Tracks, func(t content.TrackFiles) bool { return t.Tier == content.HD })
+	hometest.Join(t, folder, m, &m.Tracks[i])
+	module := hometest.New(t, keys)
+	h, err := home.New(home.Config{Dir: t.TempDir(), Module: module, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Add(folder); err != nil {
+		t.Fatal(err)
+	}
+	p, err := h.Play(t.Context(), home.PlayRequest{Content: m.Content})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Int32
+	module.Decide = func(trem.Ask) license.Decision { return license.Decision{Allow: asked.Add(1) <= 3} }
+	address := serve(t, h).URL + "/play/" + p.ID + "/" + m.Tracks[i].Name + "/0"
+	res, err := http.Get(address) //nolint:gosec,noctx // the test's own server
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close() //nolint:errcheck // read only
+	data, err := io.ReadAll(res.Body)
+	if err == nil || len(data) == 0 || int64(len(data)) >= m.Tracks[i].Segments[0].Bytes || res.ContentLength != m.Tracks[i].Segments[0].Bytes {
+		t.Errorf("%d bytes of %d, %v", len(data), res.ContentLength, err)
+	}
+	if res, data := get(t, http.MethodGet, address, nil); res.StatusCode != http.StatusGone || len(data) == 0 {
+		t.Errorf("asked again: %d %s", res.StatusCode, data)
 	}
 }

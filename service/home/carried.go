@@ -21,6 +21,9 @@ import (
 // over what is older than what it knows. A folder whose state cannot be used is
 // in the log and stops nothing.
 func (h *Home) LearnCarried(ctx context.Context) {
+	if h.library.look(ctx) != nil {
+		return // the house ends
+	}
 	for _, t := range h.library.unread() {
 		switch err := h.learnFrom(ctx, t.folder); {
 		case err == nil, errors.Is(err, fs.ErrNotExist):

@@ -54,6 +54,12 @@ type (
 		LinkKeys(ctx context.Context, session uint64) ([]trem.LinkKey, error)
 		End(ctx context.Context, session uint64) error
 	}
+	// Sharer is a Player that has memory in common with its host, once: what it
+	// decrypts there goes through no stream. It is optional.
+	Sharer interface {
+		Buffer(ctx context.Context, size int) ([]byte, error)
+		DecryptBuffer(ctx context.Context, session, track uint64, at, n int) error
+	}
 	// Household manages members.
 	Household interface {
 		Admit(ctx context.Context, d trem.Candidate) (trem.Admission, error)
@@ -127,6 +133,7 @@ type Home struct {
 	members  *members
 	shop     *shop
 	plays    *plays
+	desk     desk
 	sources  *sources
 	browsers *browsers
 	people   *people

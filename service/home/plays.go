@@ -92,8 +92,9 @@ type Playback struct {
 // linkTrack is a track that the session may use.
 type linkTrack struct {
 	*content.TrackFiles
-	number uint64 // in the module's session
-	init   []byte // what the browser gets as initialization segment
+	number uint64        // in the module's session
+	init   []byte        // what the browser gets as initialization segment
+	in     *content.Init // of the packed track: how its segments are cut
 }
 
 type plays struct {
@@ -177,7 +178,11 @@ func (h *Home) prepare(ctx context.Context, p *Playback, kids []ident.Key) error
 		if err != nil {
 			return fmt.Errorf("open track %s: %w", t.Name, err)
 		}
-		p.tracks = append(p.tracks, &linkTrack{TrackFiles: t, number: number, init: out})
+		in, err := content.ParseInit(data)
+		if err != nil {
+			return fmt.Errorf("open track %s: %w", t.Name, err)
+		}
+		p.tracks = append(p.tracks, &linkTrack{TrackFiles: t, number: number, init: out, in: in})
 	}
 	if len(p.tracks) == 0 {
 		return errors.New("home: the title has no track for the keys of its license")
@@ -234,43 +239,6 @@ func (h *Home) Initialization(id, track string) ([]byte, error) {
 		return nil, err
 	}
 	return t.init, nil
-}
-
-// Segment returns media segment n (from 0) of a track, link-encrypted for the
-// session. When the license no longer allows it the session ends and the
-// error is a *Stopped.
-func (h *Home) Segment(ctx context.Context, id, track string, n int) ([]byte, error) {
-	p, err := h.Playing(id)
-	if err != nil {
-		return nil, err
-	}
-	t, err := p.track(track)
-	if err != nil {
-		return nil, err
-	}
-	if n < 0 || n >= len(t.Segments) {
-		return nil, fmt.Errorf("segment: %w", ErrUnknown)
-	}
-	data, err := p.title.read(t.Segments[n].File)
-	if err != nil {
-		return nil, err
-	}
-	out, err := h.cfg.Module.Decrypt(ctx, p.handle, t.number, data)
-	if err == nil {
-		h.asked(p, t.Segments[n].StartMS)
-		return out, nil
-	}
-	if refusal, ok := errors.AsType[*trem.RefusalError](err); ok {
-		return nil, h.stop(context.WithoutCancel(ctx), id, &Stopped{Reason: StopRefused, Decision: &refusal.Decision})
-	}
-	if _, gone := h.Playing(id); gone != nil { // stopped meanwhile
-		return nil, gone
-	}
-	if end, ok := h.lostPlace(ctx, id, err); ok {
-		return nil, end
-	}
-	h.log.LogAttrs(ctx, slog.LevelWarn, "segment not served", slog.String("session", id[:8]), slog.Any("error", err))
-	return nil, fmt.Errorf("protect a segment for the browser: %w", err)
 }
 
 func (p *Playback) track(name string) (*linkTrack, error) {

@@ -55,8 +55,7 @@ func (h *Home) Looking() (found, folders int, looking bool) {
 	return len(l.titles), len(l.paths), !l.scan.ended.Load()
 }
 
-// lookOnce is look for Run. The pages show what it found, and the module gets what
-// came with the titles.
+// lookOnce is look for Run. The pages show what was found.
 func (h *Home) lookOnce(ctx context.Context) error {
 	if h.library.scan.ended.Load() {
 		return nil
@@ -65,6 +64,5 @@ func (h *Home) lookOnce(ctx context.Context) error {
 		return err
 	}
 	h.publish(Event{Kind: EventLibrary})
-	h.LearnCarried(ctx)
 	return nil
 }

@@ -132,6 +132,47 @@ func TestTREM_2_LinkIsNeverClearInTheBuffer(t *testing.T) {
 	}
 }
 
+// TestTREM_2_PartsOfASegmentGoThroughTheBuffer: a module takes a part of a segment as a
+// segment, and pays for it alone; in their places they are what the segment would be.
+func TestTREM_2_PartsOfASegmentGoThroughTheBuffer(t *testing.T) {
+	b, s, track, ses, n := player(t, trem.OutputLink)
+	mem, err := b.Buffer(t.Context(), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := content.ParseInit(s.read(t, track.Init))
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, parts := keyOf(t, b, ses, track.KID), 0
+	for i, seg := range track.Segments {
+		data := s.read(t, seg.File)
+		got := bytes.Clone(data)
+		c, err := in.Cut(bytes.NewReader(data), int64(len(data)), 32<<10)
+		for err == nil {
+			var p content.Part
+			if p, err = c.Next(); err != nil || p.Head == nil {
+				continue
+			}
+			size := copy(mem, slices.Concat(p.Head, data[p.From:p.To]))
+			if err := b.DecryptBuffer(t.Context(), ses.Handle, n, 0, size); err != nil {
+				t.Fatal(err)
+			}
+			copy(got[p.From:p.To], mem[len(p.Head):size])
+			parts++
+		}
+		if !errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(decrypted(t, in, bytes.Clone(got), link), decrypted(t, in, data, s.keys[content.HD])) {
+			t.Errorf("segment %d is not its parts", i)
+		}
+	}
+	if parts < 2*len(track.Segments) {
+		t.Errorf("%d parts of %d segments", parts, len(track.Segments))
+	}
+}
+
 func keyOf(t *testing.T, b *box, ses trem.Session, kid ident.Key) cenc.ContentKey {
 	t.Helper()
 	keys, err := b.LinkKeys(t.Context(), ses.Handle)

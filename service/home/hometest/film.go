@@ -1,6 +1,8 @@
 package hometest
 
 import (
+	"crypto/sha256"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -43,4 +45,32 @@ func Pack(tb testing.TB, scheme cenc.Scheme, change ...func(*packager.Config)) (
 		keys[k.KID] = k.Key
 	}
 	return out, res.Manifest, keys
+}
+
+// Join makes one segment of all of a packed track, of two megabytes where it is the HD
+// picture: fragments may follow each other in one.
+func Join(tb testing.TB, folder string, m *content.Manifest, track *content.TrackFiles) {
+	tb.Helper()
+	var all []byte
+	for _, s := range track.Segments {
+		data, err := os.ReadFile(filepath.Join(folder, s.Name))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		all = append(all, data...)
+	}
+	if len(all) < 3<<19 {
+		tb.Fatalf("the picture has %d bytes", len(all))
+	}
+	one := track.Segments[0]
+	one.Bytes, one.SHA256 = int64(len(all)), sha256.Sum256(all)
+	one.DurationMS = m.DurationMS
+	track.Segments = []content.Segment{one}
+	text, err := m.Encode()
+	if err == nil {
+		err = errors.Join(os.WriteFile(filepath.Join(folder, one.Name), all, 0o600), os.WriteFile(filepath.Join(folder, content.ManifestName), text, 0o600)) //nolint:gosec // the test's folder
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
 }

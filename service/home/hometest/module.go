@@ -52,6 +52,7 @@ type Module struct {
 	mu       sync.Mutex
 	sessions map[uint64]*session
 	next     uint64
+	shared   []byte         // what Buffer gave
 	Held     []trem.Held    // guarded by Lock
 	Learned  []trem.Learned // guarded by Lock
 	Ended    []uint64       // guarded by Lock
@@ -206,20 +207,35 @@ func (m *Module) Track(_ context.Context, n uint64, segment []byte) (uint64, []b
 // Decrypt re-encrypts a segment from the content key to the session key, when
 // Decide still allows it.
 func (m *Module) Decrypt(ctx context.Context, n, track uint64, segment []byte) ([]byte, error) {
+	return segment, m.reencrypt(ctx, n, track, segment)
+}
+
+// Buffer makes memory for DecryptBuffer.
+func (m *Module) Buffer(_ context.Context, size int) ([]byte, error) {
+	m.shared = make([]byte, size)
+	return m.shared, nil
+}
+
+// DecryptBuffer is Decrypt for a segment that stands in the buffer.
+func (m *Module) DecryptBuffer(ctx context.Context, n, track uint64, at, size int) error {
+	return m.reencrypt(ctx, n, track, m.shared[at:][:size])
+}
+
+func (m *Module) reencrypt(ctx context.Context, n, track uint64, segment []byte) error {
 	s, err := m.session(n)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if d, _ := m.Evaluate(ctx, s.ask); !d.Allow { //nolint:errcheck // never fails
-		return nil, &trem.RefusalError{Decision: d}
+		return &trem.RefusalError{Decision: d}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f, err := s.tracks[track].Fragment(segment)
 	if err != nil {
-		return nil, &trem.Error{Code: trem.CodeRejected, Text: err.Error()}
+		return &trem.Error{Code: trem.CodeRejected, Text: err.Error()}
 	}
-	return segment, f.Reencrypt(from(m.Keys), from(s.link))
+	return f.Reencrypt(from(m.Keys), from(s.link))
 }
 
 func from(keys map[ident.Key]cenc.ContentKey) content.Keys {
