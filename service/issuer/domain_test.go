@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -416,5 +417,51 @@ func TestDomain_Spec12_AnOldListIsMadeAnew(t *testing.T) {
 	ask.Request = ident.Request{2}
 	if got := s.send(ask); got[:7] != "license" {
 		t.Errorf("what was granted: %q", got)
+	}
+}
+
+// Two devices of one name are told apart by their IDs, and neither is given for the other.
+func TestDomain_Spec10_DevicesOfOneName(t *testing.T) {
+	s, _, code := club(t, 8)
+	ctx, ca := t.Context(), pkitest.New(t, pkitest.Start())
+	mine, first, second := s.newcomer(ca), s.newcomer(ca), s.newcomer(ca)
+	for _, c := range []struct {
+		who  newcomer
+		name string
+	}{{mine, "phone"}, {first, "Tablet"}, {second, "tablet"}} {
+		if _, err := s.Join(ctx, customer, code, c.who.asks(t, c.name, code, self)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := s.proves(mine)
+	if id, _, _, err := s.CardOf(ctx, at, "tablet"); !errors.Is(err, issuer.ErrConflict) || !strings.Contains(err.Error(), "2 devices") {
+		t.Errorf("by the name that two have: %v, %v", id, err)
+	}
+	for _, d := range []newcomer{first, second} {
+		if id, _, card, err := s.CardOf(ctx, at, d.id.String()); err != nil || id != d.id || !slices.Equal(card.Chain[0], d.Leaf()) {
+			t.Errorf("by its ID: %v, want %v, %v", id, d.id, err)
+		}
+	}
+	if _, _, _, err := s.CardOf(ctx, at, "nobody"); !errors.Is(err, issuer.ErrNotFound) {
+		t.Errorf("a name that nobody has: %v", err)
+	}
+}
+
+// A code whose place another one takes while the module works admits nobody.
+func TestDomain_Spec10_ACodeThatIsOverMeanwhile(t *testing.T) {
+	s, d, code := club(t, 8)
+	ctx := t.Context()
+	tablet := s.newcomer(pkitest.New(t, pkitest.Start()))
+	s.trem.before = func() {
+		s.trem.before = nil
+		if _, _, err := s.JoinCode(ctx, d.Domain, false); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := s.Join(ctx, customer, code, tablet.asks(t, "tablet", code, self)); !errors.Is(err, issuer.ErrCodeUnknown) {
+		t.Errorf("%v, want that the code is unknown", err)
+	}
+	if got, err := s.Domain(ctx, d.Domain); err != nil || len(got.Members) != 0 {
+		t.Errorf("%d members, %v", len(got.Members), err)
 	}
 }

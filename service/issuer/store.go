@@ -22,9 +22,9 @@ var (
 // internal/store/storetest is the suite that every implementation passes.
 //
 // When Update returns nil, everything fn did is durable; otherwise nothing of it
-// is there. fn may run more than once, so it changes nothing that its next run reads, must use the context that it is given,
-// and must not keep tx. After a failure of the disk or the database every call
-// fails: the process must end and start again.
+// is there. fn may run more than once, so it changes nothing that its next run reads;
+// it must use the context that it is given, and must not keep tx. After a failure of
+// the disk or the database every call fails: the process must end and start again.
 type Store interface {
 	Update(ctx context.Context, fn func(ctx context.Context, tx Tx) error) error
 	View(ctx context.Context, fn func(ctx context.Context, r Reader) error) error

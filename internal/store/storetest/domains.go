@@ -3,7 +3,9 @@ package storetest
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -156,6 +158,103 @@ func joins(t *testing.T, s issuer.Store) {
 	if err := s.Update(t.Context(), func(ctx context.Context, tx issuer.Tx) error { return tx.DropDomain(ctx, ident.Domain{1}) }); !errors.Is(err, issuer.ErrNotFound) {
 		t.Errorf("dropped twice: %v", err)
 	}
+}
+
+// boxes: who holds a device's box has it alone until the transaction ends, so that
+// several who write there at once give each letter a number of its own.
+func boxes(t *testing.T, s issuer.Store) {
+	const writers, each = 4, 5
+	tablet := member(1, 7, "tablet")
+	update(t, s, func(ctx context.Context, tx issuer.Tx) error {
+		_, err := tx.PutRoll(ctx, roll(1))
+		return errors.Join(err, tx.PutDevice(ctx, tablet))
+	})
+	write := func(from, topic byte) error {
+		return s.Update(t.Context(), func(ctx context.Context, tx issuer.Tx) error {
+			if err := tx.HoldBox(ctx, tablet.Domain, tablet.ID); err != nil {
+				return err
+			}
+			box, err := tx.Waiting(ctx, tablet.Domain, tablet.ID, 0)
+			if err != nil {
+				return err
+			}
+			l := issuer.DomainLetter{Domain: tablet.Domain, To: tablet.ID, Number: 1, From: ident.Device{from}, Topic: [16]byte{topic}, At: 1, Expires: 9_000, Bytes: []byte{1}}
+			if n := len(box); n > 0 {
+				l.Number = box[n-1].Number + 1
+			}
+			fresh, err := tx.PutLetter(ctx, l)
+			if err == nil && !fresh {
+				t.Errorf("writer %d: number %d was given before", from, l.Number)
+			}
+			return err
+		})
+	}
+	var all sync.WaitGroup
+	for from := range byte(writers) {
+		all.Go(func() {
+			for topic := range byte(each) {
+				if err := write(from, topic); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	view(t, s, func(ctx context.Context, r issuer.Reader) error {
+		box, err := r.Waiting(ctx, tablet.Domain, tablet.ID, 0)
+		for n, l := range box {
+			if l.Number != uint64(n)+1 { //nolint:gosec // few
+				t.Errorf("letter %d has number %d", n, l.Number)
+			}
+		}
+		if len(box) != writers*each {
+			t.Errorf("%d letters wait, want %d", len(box), writers*each)
+		}
+		return err
+	})
+	err := s.Update(t.Context(), func(ctx context.Context, tx issuer.Tx) error { return tx.HoldBox(ctx, tablet.Domain, ident.Device{99}) })
+	if !errors.Is(err, issuer.ErrNotFound) {
+		t.Errorf("the box of nobody: %v", err)
+	}
+}
+
+// domainEnds: who joins while a domain is ended is there before, and goes with it, or
+// finds it gone. A device that is left over would be looked for in no domain.
+func domainEnds(t *testing.T, s issuer.Store) {
+	next := roll(1)
+	next.Version, next.Roll = 2, []byte{9}
+	update(t, s, func(ctx context.Context, tx issuer.Tx) error {
+		_, err := tx.PutRoll(ctx, roll(1))
+		return err
+	})
+	var ended sync.WaitGroup
+	var once sync.Once
+	update(t, s, func(ctx context.Context, tx issuer.Tx) error {
+		if ok, err := tx.SetRoll(ctx, next); err != nil || !ok {
+			return errors.Join(err, issuer.ErrConflict)
+		}
+		err := tx.PutDevice(ctx, member(1, 7, "tablet"))
+		once.Do(func() {
+			ended.Go(func() {
+				if err := s.Update(context.WithoutCancel(t.Context()), func(ctx context.Context, tx issuer.Tx) error { return tx.DropDomain(ctx, ident.Domain{1}) }); err != nil {
+					t.Errorf("ended while a device joins: %v", err)
+				}
+			})
+			time.Sleep(100 * time.Millisecond) // it has come as far as it can
+		})
+		return err
+	})
+	ended.Wait()
+	view(t, s, func(ctx context.Context, r issuer.Reader) error {
+		left, err := r.Devices(ctx, ident.Domain{1})
+		if at, err := r.HomeOf(ctx, ident.Device{7}); !errors.Is(err, issuer.ErrNotFound) || len(left) != 0 {
+			t.Errorf("of a domain that ended are left %d devices; one is looked for in %v, %v", len(left), at, err)
+		}
+		if _, err := r.Roll(ctx, ident.Domain{1}); !errors.Is(err, issuer.ErrNotFound) {
+			t.Errorf("a domain that ended: %v", err)
+		}
+		return err
+	})
 }
 
 func view(t *testing.T, s issuer.Store, fn func(ctx context.Context, r issuer.Reader) error) {

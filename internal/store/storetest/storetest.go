@@ -52,6 +52,8 @@ func Run(t *testing.T, open func(t *testing.T) issuer.Store) {
 		{"Rolls", rolls},
 		{"Devices", devices},
 		{"Joins", joins},
+		{"Boxes", boxes},
+		{"DomainEnds", domainEnds},
 		{"LooksTogether", looksTogether},
 		{"IssuesTogether", issuesTogether},
 		{"IssuesOfOneKey", issuesOfOneKey},
