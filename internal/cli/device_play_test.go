@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/lares-drm/lares/content"
+	"github.com/lares-drm/lares/internal/httpd/browsertest"
 	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
@@ -49,6 +50,9 @@ func playingHouse(t *testing.T, plays int) *demo {
 	return d
 }
 
+// byDevice is how the README's table calls what follows.
+const byDevice = "lares device play"
+
 // TestPlay_OtherPlayers plays a title in the players that are there, without a
 // screen: by an address with sound, picture and seeking, and by a pipe; what they get is
 // the source. Each is a play, and when there are none left no player is started.
@@ -59,7 +63,7 @@ func TestPlay_OtherPlayers(t *testing.T) {
 	}
 	t.Setenv("SDL_VIDEODRIVER", "dummy")
 	t.Setenv("SDL_AUDIODRIVER", "dummy")
-	d := playingHouse(t, 5)
+	d := playingHouse(t, 6)
 	got := d.path("hashes")
 	play := func(args ...string) played {
 		t.Helper()
@@ -96,6 +100,12 @@ func TestPlay_OtherPlayers(t *testing.T) {
 	if p = play("--player", "mpv --no-config --vo=null --ao=null --really-quiet --cache=no --start=50 --length=1"); p.Segments < 2 {
 		t.Errorf("mpv: %+v", p)
 	}
+	browsertest.Plays{Player: "mpv", Path: byDevice, Result: browsertest.Works}.Check(t)
+	words, picture := browsertest.VLCWords(t, 0)
+	if p = play("--player", strings.Join(words, " ")+" {} vlc://quit"); p.Segments < 2 || picture() == nil {
+		t.Errorf("VLC: %+v", p)
+	}
+	browsertest.Plays{Player: "VLC", Path: byDevice, Result: browsertest.Works}.Check(t)
 	// ffplay leaves the pipe before the end of the film, and that is no error.
 	if p = play("--pipe", "ffplay -v error -nodisp -autoexit -t 1 -i pipe:0"); p.Segments == 0 {
 		t.Errorf("ffplay: %+v", p)

@@ -228,12 +228,13 @@ type SessionView struct {
 	FromMS   int64         `json:"from_ms,omitempty"` // where the player begins
 	Watch    string        `json:"watch"`             // address of the page that plays it
 	Manifest string        `json:"manifest"`          // address for other players
+	Playlist string        `json:"playlist"`          // address for players without a key system, where the title may be played there
 }
 
 func viewSession(p *home.Playback) SessionView {
 	return SessionView{
 		ID: p.ID, Content: p.Content, Title: p.Title, Started: p.Started.UTC().Truncate(time.Second), Screen: p.Screen, FromMS: p.From,
-		Watch: "/watch/" + p.ID, Manifest: "/play/" + p.ID + "/manifest.mpd",
+		Watch: "/watch/" + p.ID, Manifest: "/play/" + p.ID + "/manifest.mpd", Playlist: "/play/" + p.ID + "/hls/aes-128/main.m3u8",
 	}
 }
 

@@ -194,6 +194,7 @@ func TestBrowsers_PlayOverTheNetwork(t *testing.T) {
 			if got.First != "/enter" || !got.Secure || got.Played < 1 || len(got.Console) > 0 {
 				t.Errorf("%+v", got)
 			}
+			browsertest.Plays{Player: b.Title, Path: "page, network", Result: browsertest.Works}.Check(t)
 		})
 	}
 	if got := h.Browsers(); len(got) != 2 || !strings.HasPrefix(got[0].Name, "Chrome on Linux") && !strings.HasPrefix(got[0].Name, "Firefox on Linux") {

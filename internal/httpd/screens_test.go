@@ -66,6 +66,16 @@ func (s *screens) play(agent string, takeover bool) (*http.Response, httpd.Sessi
 	return res, v, p
 }
 
+// handler is the house's own, for another address.
+func (s *screens) handler(t *testing.T) http.Handler {
+	t.Helper()
+	h, err := httpd.New(httpd.Config{Home: s.h, Frames: http.NotFoundHandler()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
 // must plays, or the test ends.
 func (s *screens) must(agent string, takeover bool) httpd.SessionView {
 	s.t.Helper()

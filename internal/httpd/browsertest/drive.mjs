@@ -4,6 +4,7 @@
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { openWebKit } from "./webkit.mjs";
 
 const chromiumArgs = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"];
@@ -12,9 +13,11 @@ const firefoxPrefs = {
   "media.gmp-manager.updateEnabled": false, "app.update.enabled": false, "datareporting.policy.dataSubmissionEnabled": false,
 };
 
-// open starts opt.browser ("chromium" or "firefox", the program opt.program) with one
-// page, 1280 by 800 pixels or opt.size. errors gets what the page complains of.
-export async function open(opt, errors) {
+// open starts opt.browser ("chromium", "firefox" or "webkit", the program opt.program)
+// with one page, 1280 by 800 pixels or opt.size. errors gets what the page complains of,
+// of WebKit nothing. before, if any, runs in each page before its own scripts, not in WebKit.
+export async function open(opt, errors, before) {
+  if (opt.browser === "webkit") return openWebKit(opt);
   const require = createRequire(opt.modules ? join(opt.modules, "package.json") : import.meta.url);
   const [width, height] = opt.size || [1280, 800];
   const viewport = { width, height };
@@ -27,6 +30,7 @@ export async function open(opt, errors) {
     browser = await require("playwright-core").chromium.launch({ executablePath: opt.program, headless: true, args: chromiumArgs });
     page = await browser.newPage({ viewport, ignoreHTTPSErrors: true }); // the house's CA is not in its store
   }
+  if (before) await (page.addInitScript ? page.addInitScript(before) : page.evaluateOnNewDocument(before));
   page.on("console", (m) => { if (m.type() === "error") errors.push(`${m.text()} ${m.location()?.url || ""}`.trim()); });
   page.on("pageerror", (e) => errors.push(String(e)));
   return {

@@ -14,7 +14,7 @@ async function main() {
   const page = await open(opt, out.console);
   try {
     await page.goto(opt.url);
-    out.first = new URL(page.url()).pathname;
+    out.first = new URL(await page.url()).pathname;
     out.secure = await page.evaluate(() => isSecureContext);
     await page.click("button.primary");
     await page.wait(() => document.querySelector(".code") !== null);

@@ -11,8 +11,9 @@ import (
 	"github.com/lares-drm/lares/internal/needs"
 )
 
-// Browsers are the browsers that a film is played in, each with its program.
-var Browsers = []struct{ Name, Program string }{{"chromium", "chromium"}, {"firefox", "firefox-esr"}}
+// Browsers are the browsers that a film is played in, each with its program, and as
+// people call it.
+var Browsers = []struct{ Name, Program, Title string }{{"chromium", "chromium", "Chromium"}, {"firefox", "firefox-esr", "Firefox"}}
 
 // Show says what to play where. Either House or Player and Source are set.
 type Show struct {

@@ -67,7 +67,7 @@ func (s Setup) Run(tb testing.TB) *SetUp {
 	return got
 }
 
-// drive is script for one of Browsers; axe-core is there.
+// drive is script for one of Browsers, or for WebKit; axe-core is there.
 func drive(tb testing.TB, browser, name string, opt map[string]any, into any) {
 	tb.Helper()
 	root := moduleRoot(tb)
@@ -75,6 +75,10 @@ func drive(tb testing.TB, browser, name string, opt map[string]any, into any) {
 		if b.Name == browser {
 			opt["browser"], opt["program"] = browser, needs.Tool(tb, b.Program)
 		}
+	}
+	if browser == WebKit {
+		needs.Tool(tb, "Xvfb")
+		opt["browser"], opt["program"], opt["binary"] = browser, needs.Tool(tb, "WebKitWebDriver"), webkitBinary(tb)
 	}
 	needs.File(tb, filepath.Join(root, "node_modules", "axe-core", "axe.min.js"), "axe-core is not installed (make setup installs it)")
 	needs.File(tb, filepath.Join(root, "node_modules", "puppeteer-core", "package.json"), "puppeteer-core is not installed (make setup installs it)")

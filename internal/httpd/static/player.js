@@ -1,6 +1,7 @@
 // The player page: one link-encrypted stream of the house. The house decides;
 // this page shows the picture and stops at once when the house says so.
 /* global shaka */
+import { ways, lacks } from "./ways.js";
 
 const root = document.getElementById("player");
 const video = document.getElementById("video");
@@ -24,6 +25,7 @@ async function end(words) {
   root.dataset.ended = words;
   document.getElementById("reason").focus();
   if (player) await player.unload().catch(() => {});
+  else video.removeAttribute("src");
 }
 
 const events = new EventSource(`/api/v1/events?session=${session}`);
@@ -41,16 +43,36 @@ async function whyEnded(fallback) {
   return fallback;
 }
 
+// leave gives the session back: nobody watches it here.
+function leave() {
+  return fetch(`/api/v1/sessions/${session}?by=player`, { method: "DELETE", keepalive: true }).catch(() => {}); // the house is off
+}
+
+// unable says that nothing can be seen here, and what to do instead.
+async function unable(words) {
+  if (ended) return;
+  document.getElementById("unable").hidden = false;
+  document.getElementById("here").hidden = isSecureContext;
+  const here = new URL(root.dataset.title, location.href);
+  here.hostname = "localhost";
+  Object.assign(document.getElementById("local"), { href: here.href, textContent: here.host });
+  await end(words);
+  await leave();
+}
+
 async function failed(error) {
-  console.error(`player error ${error.code}`);
-  end(await whyEnded(say("failed").replace("{0}", error.code)));
+  const code = error.code ?? error.name;
+  console.error(`player error ${code}`);
+  const words = say("failed").replace("{0}", code);
+  const why = await whyEnded(words);
+  await (why === words ? unable(words) : end(why));
 }
 
 document.getElementById("stop").addEventListener("click", () => {
   fetch(`/api/v1/sessions/${session}`, { method: "DELETE" });
 });
 addEventListener("pagehide", () => {
-  if (!ended) fetch(`/api/v1/sessions/${session}?by=player`, { method: "DELETE", keepalive: true });
+  if (!ended) leave();
 });
 video.addEventListener("playing", () => { state.textContent = say("playing"); });
 video.addEventListener("pause", () => { if (!ended) state.textContent = say("paused"); });
@@ -81,23 +103,61 @@ function subtitles() {
   });
 }
 
+// keepInit makes a reset of a source buffer that is at rest do nothing. WebKitGTK forgets
+// the initialization segment with it, and what is appended here are whole segments.
+function keepInit() {
+  const { abort } = SourceBuffer.prototype;
+  SourceBuffer.prototype.abort = function whileUpdating() { if (this.updating) abort.call(this); };
+}
+
+// begin plays by one way, and fails where that does not go.
+const begin = {
+  async pieces(way) {
+    if (way.name === "playlist") keepInit();
+    player = new shaka.Player();
+    await player.attach(video);
+    player.configure({
+      drm: { servers: { "org.w3.clearkey": new URL(root.dataset.license, location.href).href } },
+      streaming: { bufferingGoal: 1, rebufferingGoal: 0.5, bufferBehind: 20 },
+    });
+    // Until there is a picture nothing more than its beginning is asked for.
+    video.addEventListener("playing", () => player?.configure("streaming.bufferingGoal", 10), { once: true });
+    await player.load(way.from, Number(root.dataset.from) / 1000 || null);
+    player.addEventListener("error", (event) => failed(event.detail));
+    subtitles();
+  },
+  native(way) {
+    return new Promise((done, not) => {
+      video.addEventListener("loadedmetadata", done, { once: true });
+      video.addEventListener("error", () => not(video.error), { once: true });
+      video.src = way.from;
+    }).then(() => {
+      video.currentTime = Number(root.dataset.from) / 1000;
+      video.addEventListener("error", () => failed(video.error));
+    });
+  },
+};
+
+// start goes the best way that this browser has, and the next one where it fails.
 async function start() {
-  shaka.polyfill.installAll();
-  if (!shaka.Player.isBrowserSupported()) {
-    end(say("unable"));
-    return;
+  if (globalThis.shaka) shaka.polyfill.installAll();
+  let last = null;
+  for await (const way of ways(video, root.dataset)) {
+    if (ended) return;
+    try {
+      await begin[way.by](way);
+      root.dataset.way = way.name;
+      await video.play().catch(() => { state.textContent = say("ready"); });
+      return;
+    } catch (error) {
+      last = error;
+      await player?.destroy().catch(() => {});
+      player = null;
+    }
   }
-  player = new shaka.Player();
-  await player.attach(video);
-  player.addEventListener("error", (event) => failed(event.detail));
-  player.configure({
-    drm: { servers: { "org.w3.clearkey": new URL(root.dataset.license, location.href).href } },
-    streaming: { bufferingGoal: 1, rebufferingGoal: 0.5, bufferBehind: 20 },
-  });
-  // Until there is a picture nothing more than its beginning is asked for.
-  video.addEventListener("playing", () => player.configure("streaming.bufferingGoal", 10), { once: true });
-  await player.load(root.dataset.manifest, Number(root.dataset.from) / 1000 || null);
-  subtitles();
-  await video.play().catch(() => { state.textContent = say("ready"); });
+  if (last) await failed(last);
+  else await unable(say(await lacks(video, root.dataset)));
 }
 start().catch(failed);
+// A picture that does not come is not waited for in silence.
+setTimeout(() => { if (!ended && video.readyState < 2) state.textContent = say("late"); }, 30000);
