@@ -19,7 +19,7 @@ var floors = []string{
 	3:  "security/sltp security/sltp/transfer security/keystore/* security/pki/authority security/revocation/spread license/scenario",
 	4:  "interconnect/lrp security/trem security/trem/internal/vault security/trem/internal/secret",
 	5:  "interconnect/adapt content/packager security/trem/internal/core security/trem/sim",
-	6:  "interconnect/adapt/* interconnect/lrp/* security/trem/module service/issuer service/home service/authority internal/operator",
+	6:  "interconnect/adapt/* interconnect/lrp/* interconnect/upnp security/trem/module service/issuer service/home service/authority internal/operator",
 	7:  "internal/store internal/store/storebench internal/httpd internal/issuerapi internal/metrics internal/testissuer security/trem/trembench",
 	8:  "internal/bench internal/care internal/conform security/trem/conform",
 	9:  "internal/cli",

@@ -39,6 +39,7 @@
 //	interconnect/lrp/unix       its binding to Unix sockets
 //	interconnect/lrp/dnssd      discovery in a home
 //	interconnect/lrp/file       its binding to files, as on a stick
+//	interconnect/upnp           renderers of a home: televisions that fetch what they show
 //	interconnect/adapt          DRM adaptation layer
 //	interconnect/adapt/clearkey browsers
 //	interconnect/adapt/cpix     content key documents of DASH-IF, and SPEKE

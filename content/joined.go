@@ -124,7 +124,8 @@ func (j *Joined) Segment(track int, data []byte) error {
 	}
 	for _, b := range top {
 		if b.typ == cc("moof") {
-			if err := j.fragment(data[b.start:b.end], uint32(track)+1); err != nil { //nolint:gosec // below maxTracks
+			j.seq++
+			if err := fragment(data[b.start:b.end], uint32(track)+1, j.seq); err != nil { //nolint:gosec // below maxTracks
 				return err
 			}
 		} else if b.typ != cc("mdat") {
@@ -137,8 +138,34 @@ func (j *Joined) Segment(track int, data []byte) error {
 	return nil
 }
 
+// InPlace makes a clear media segment of a track a part of the file without a change of
+// its length, so that the file can be read at any place: what is of the segment and not of
+// the film becomes free space. Its fragments are numbered from first on. It writes nothing.
+func (j *Joined) InPlace(track int, data []byte, first uint32) error {
+	if track < 0 || track >= j.n {
+		return fmt.Errorf("%w: track %d of %d", ErrMalformed, track, j.n)
+	}
+	top, err := boxes(data, 0, len(data))
+	if err != nil {
+		return err
+	}
+	for _, b := range top {
+		switch b.typ {
+		case cc("moof"):
+			if err := fragment(data[b.start:b.end], uint32(track)+1, first); err != nil { //nolint:gosec // below maxTracks
+				return err
+			}
+			first++
+		case cc("mdat"):
+		default:
+			copy(data[b.start+4:], "free")
+		}
+	}
+	return nil
+}
+
 // fragment renumbers a movie fragment of one track.
-func (j *Joined) fragment(moof []byte, id uint32) error {
+func fragment(moof []byte, id, seq uint32) error {
 	b, err := boxAt(moof, 0, len(moof))
 	if err != nil {
 		return err
@@ -154,8 +181,7 @@ func (j *Joined) fragment(moof []byte, id uint32) error {
 			if k.end-k.body < 8 {
 				return fmt.Errorf("%w: mfhd box", ErrMalformed)
 			}
-			j.seq++
-			binary.BigEndian.PutUint32(moof[k.body+4:], j.seq)
+			binary.BigEndian.PutUint32(moof[k.body+4:], seq)
 		case cc("traf"):
 			trafs++
 			traf := moof[k.start:k.end]

@@ -113,6 +113,55 @@ func TestContent_Joined_IsTheFilm(t *testing.T) {
 	}
 }
 
+// TestContent_Joined_InPlace: a segment keeps its length, and the file that is made so has
+// the same streams; a damaged one is refused.
+func TestContent_Joined_InPlace(t *testing.T) {
+	inits, segments := clearTracks(t)
+	var film bytes.Buffer
+	j, err := content.NewJoined(&film, inits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seq := uint32(1)
+	for n := range max(len(segments[0]), len(segments[1])) {
+		for track := range segments {
+			if n >= len(segments[track]) {
+				continue
+			}
+			data := bytes.Clone(segments[track][n])
+			if err := j.InPlace(track, data, seq); err != nil || len(data) != len(segments[track][n]) {
+				t.Fatalf("segment %d of track %d: %v", n, track, err)
+			}
+			film.Write(data)
+			seq += 16
+		}
+	}
+	name := filepath.Join(t.TempDir(), "film.mp4")
+	if err := os.WriteFile(name, film.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hashes := func(file string) string {
+		t.Helper()
+		out, err := exec.CommandContext(t.Context(), needs.Tool(t, "ffmpeg"), "-v", "error", "-i", file, "-map", "0:v", "-map", "0:a", "-c", "copy", "-f", "streamhash", "-hash", "sha256", "-").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	if got, want := hashes(name), hashes(goldenFilm); got != want {
+		t.Errorf("the streams are %s, want %s", got, want)
+	}
+	for what, bad := range map[string]error{
+		"a track too many":  j.InPlace(2, bytes.Clone(segments[0][0]), 1),
+		"no track":          j.InPlace(-1, bytes.Clone(segments[0][0]), 1),
+		"a segment cut off": j.InPlace(0, bytes.Clone(segments[0][0][:40]), 1),
+	} {
+		if bad == nil {
+			t.Errorf("%s is taken", what)
+		}
+	}
+}
+
 func TestContent_Joined_WhatIsNotJoined(t *testing.T) {
 	inits, segments := clearTracks(t)
 	var out bytes.Buffer

@@ -32,33 +32,15 @@ type served struct {
 // user opens the address with, until that ends, the user ends it, or the license.
 func (d *device) show(ctx context.Context, cmd *cobra.Command, env *Env, src *files, m *content.Manifest, s trem.Session, f playFlags) (played, error) {
 	got := played{License: s.License, Decision: s.Decision}
-	tier, err := content.ParseTier(f.tier)
-	if err != nil {
-		return got, usage("%w", err)
-	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	shared := &sharedPlay{stop: stop}
-	tracks := usable(m, s.KIDs, tier)
-	if len(tracks) == 0 {
-		return got, fmt.Errorf("%s has no track that may be shown here", m.Title)
-	}
-	got.Tier = tracks[0].Tier
-	all := &content.TrackFiles{}
-	for _, t := range tracks {
-		all.Segments = append(all.Segments, t.Segments...)
-	}
-	if shared.mem, err = d.buffer(ctx, all, 1); err != nil {
+	views, tracks, err := d.views(ctx, src, m, s, f.tier, shared)
+	if err != nil {
 		return got, err
 	}
-	p := &playServer{}
-	for _, t := range tracks {
-		v, err := d.view(ctx, src, t, s, shared)
-		if err != nil {
-			return got, err
-		}
-		p.views = append(p.views, v)
-	}
+	got.Tier = tracks[0].Tier
+	p := &playServer{views: views}
 	at, err := p.listen()
 	if err != nil {
 		return got, err
@@ -76,13 +58,7 @@ func (d *device) show(ctx context.Context, cmd *cobra.Command, env *Env, src *fi
 		}
 		return runPlayer(ctx, env, playerWords(f.player, at, tracks), nil)
 	}, f.player == "")
-	shared.mu.Lock()
-	defer shared.mu.Unlock()
-	got.Bytes, got.Segments = shared.bytes, shared.segments
-	if shared.failed != nil {
-		return got, shared.failed // what the player says of it comes after
-	}
-	return got, err
+	return shared.came(got, err)
 }
 
 // playlistName is the name of the playlist of all tracks.

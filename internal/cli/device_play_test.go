@@ -37,17 +37,23 @@ func streamHashes(t *testing.T, from ...string) string {
 func playingHouse(t *testing.T, plays int) *demo {
 	t.Helper()
 	d := killHouse(t)
+	d.buy(t, d.household(t), boughtCBCS, plays)
+	if _, err := d.must(t.Context(), "device", "get", string(boughtCBCS), "--plays", fmt.Sprint(plays), "--dir", d.path("phone")); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// household is the house as its shop knows it.
+func (d *demo) household(t *testing.T) string {
+	t.Helper()
 	var house struct {
 		ID string `json:"pairwise"`
 	}
 	if err := d.query(t.Context(), &house, "home", "show", "--dir", d.path("home"), "--issuer", string(d.shop.Issuer)); err != nil {
 		t.Fatal(err)
 	}
-	d.buy(t, house.ID, boughtCBCS, plays)
-	if _, err := d.must(t.Context(), "device", "get", string(boughtCBCS), "--plays", fmt.Sprint(plays), "--dir", d.path("phone")); err != nil {
-		t.Fatal(err)
-	}
-	return d
+	return house.ID
 }
 
 // byDevice is how the README's table calls what follows.
@@ -111,6 +117,7 @@ func TestPlay_OtherPlayers(t *testing.T) {
 		t.Errorf("ffplay: %+v", p)
 	}
 	t.Run("serve", func(t *testing.T) { d.serves(t, hd) })
+	t.Run("render", func(t *testing.T) { d.renders(t, d.household(t), hd) })
 	mark := d.path("started")
 	a, err := d.run(t.Context(), "device", "play", string(boughtCBCS), "--dir", d.path("phone"), "--json", "--again", "--player", "touch "+mark)
 	if err != nil || a.code != statusRefused || !strings.Contains(a.stdout, string(license.CountExhausted)) {

@@ -36,6 +36,8 @@ type clearView struct {
 	ends   []int64 // where each segment ends in the file
 	shared *sharedPlay
 
+	finish func(n int, data []byte) error // makes a clear segment what the file has of it; nil: as it is
+
 	kept []keptSegment // guarded by shared.mu; newest last
 }
 
@@ -53,6 +55,46 @@ type sharedPlay struct {
 	stop     context.CancelFunc
 	bytes    int64 // guarded by mu: decrypted
 	segments int   // guarded by mu
+}
+
+// came puts down what was played, and why the module gave no more: what a player says of
+// that comes after.
+func (s *sharedPlay) came(got played, err error) (played, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	got.Bytes, got.Segments = s.bytes, s.segments
+	if s.failed != nil {
+		return got, s.failed
+	}
+	return got, err
+}
+
+// views opens the tracks that a session may show, up to a tier.
+func (d *device) views(ctx context.Context, src *files, m *content.Manifest, s trem.Session, most string, shared *sharedPlay) ([]*clearView, []*content.TrackFiles, error) {
+	tier, err := content.ParseTier(most)
+	if err != nil {
+		return nil, nil, usage("%w", err)
+	}
+	tracks := usable(m, s.KIDs, tier)
+	if len(tracks) == 0 {
+		return nil, nil, fmt.Errorf("%s has no track that may be shown here", m.Title)
+	}
+	all := &content.TrackFiles{}
+	for _, t := range tracks {
+		all.Segments = append(all.Segments, t.Segments...)
+	}
+	if shared.mem, err = d.buffer(ctx, all, 1); err != nil {
+		return nil, nil, err
+	}
+	var views []*clearView
+	for _, t := range tracks {
+		v, err := d.view(ctx, src, t, s, shared)
+		if err != nil {
+			return nil, nil, err
+		}
+		views = append(views, v)
+	}
+	return views, tracks, nil
 }
 
 // view opens a track of a session.
@@ -105,6 +147,11 @@ func (v *clearView) Size() int64 { return v.ends[len(v.ends)-1] }
 
 // ReadAt reads the clear view.
 func (v *clearView) ReadAt(p []byte, off int64) (int, error) {
+	return readSegments(p, off, v.head, v.ends, v.segment)
+}
+
+// readSegments reads a file of a head and segments, of which it is known where they end.
+func readSegments(p []byte, off int64, head []byte, ends []int64, segment func(i int) ([]byte, error)) (int, error) {
 	if off < 0 {
 		return 0, errors.New("a place before the file")
 	}
@@ -112,18 +159,18 @@ func (v *clearView) ReadAt(p []byte, off int64) (int, error) {
 	for n < len(p) {
 		at := off + int64(n)
 		switch {
-		case at >= v.Size():
+		case at >= ends[len(ends)-1]:
 			return n, io.EOF
-		case at < int64(len(v.head)):
-			n += copy(p[n:], v.head[at:])
+		case at < int64(len(head)):
+			n += copy(p[n:], head[at:])
 			continue
 		}
-		i := sort.Search(len(v.ends), func(i int) bool { return v.ends[i] > at })
-		data, err := v.segment(i)
+		i := sort.Search(len(ends), func(i int) bool { return ends[i] > at })
+		data, err := segment(i)
 		if err != nil {
 			return n, err
 		}
-		n += copy(p[n:], data[at-(v.ends[i]-int64(len(data))):])
+		n += copy(p[n:], data[at-(ends[i]-int64(len(data))):])
 	}
 	return n, nil
 }
@@ -153,6 +200,13 @@ func (v *clearView) segment(i int) ([]byte, error) {
 		return nil, err
 	}
 	data = bytes.Clone(data) // the buffer is used again
+	if v.finish != nil {
+		if err := v.finish(i, data); err != nil {
+			s.failed = err
+			s.stop()
+			return nil, err
+		}
+	}
 	s.bytes += int64(len(data))
 	s.segments++
 	if len(v.kept) == keptSegments {
@@ -175,4 +229,11 @@ func usable(m *content.Manifest, kids []ident.Key, most content.Tier) []*content
 		}
 	}
 	return out
+}
+
+// moved is how much was decrypted.
+func (s *sharedPlay) moved() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bytes
 }
