@@ -166,6 +166,7 @@ func (e *evaluation) above(unit int) {
 	e.start()
 	if end := e.terms.latestEnd(); e.est >= end {
 		e.out.refuse(Expired, "PARENT", when(e.est), "< "+when(end), Buy)
+		e.ahead(end)
 	} else {
 		e.out.change(e.est, end, "END")
 	}

@@ -25,6 +25,7 @@ const (
 	TimeExhausted      Code = "TIME_EXHAUSTED"
 	ClockStale         Code = "CLOCK_STALE"
 	ClockBehind        Code = "CLOCK_BEHIND"
+	ClockAhead         Code = "CLOCK_AHEAD"
 	StateClockConflict Code = "STATE_CLOCK_CONFLICT"
 	StateRolledBack    Code = "STATE_ROLLED_BACK"
 	Region             Code = "REGION"

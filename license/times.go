@@ -97,6 +97,18 @@ func (e *evaluation) end() {
 		remedy = Renew
 	}
 	e.out.refuse(code, constraint, when(e.est), "< "+when(end), remedy)
+	e.ahead(end)
+}
+
+// ahead says that only the system's clock is past an end, which proven time is not:
+// who is refused by it learns that the clock may be wrong, and what settles it.
+func (e *evaluation) ahead(end int64) {
+	c := &e.in.Clock
+	proven := max(c.Lo, c.LoIss, e.in.State.LoLic)
+	if c.Q != Anchored || proven >= end || e.out.Has(ClockAhead) {
+		return
+	}
+	e.out.add(Reason{Code: ClockAhead, Constraint: "CLOCK", Have: "the system's clock says " + when(e.est) + ", the last proven time is " + when(proven), Need: "proven time", Remedy: SyncTime})
 }
 
 // expired names the constraint that ended the window.

@@ -21,7 +21,7 @@ type EndpointConfig struct {
 	Auth    *AuthKey                                     // nil: no AUTH frames; its holder gets what they carry by Account
 	Account func(by Arrival, src Addr, a Account) error  // ErrAccount, or Later when there were too many wrong ones
 	Epoch   func() uint64                                // that it claims and can show by Gossip; nil: that of Hello
-	Admits  func(src Addr) bool                          // whose SLTP is served: of others the account is asked first (UNPROVEN); nil: everybody's
+	Admits  func(src Addr, proven bool) bool             // whose SLTP is served, by whether src has proven itself on the link: of others the account is asked first (UNPROVEN); nil: everybody's
 	Gossip  func(src Addr, g Gossip) ([]Gossip, error)   // nil: it passes no revocation state on
 	Content func(src Addr, c Content) ([]Content, error) // nil: it names no places of content
 }
@@ -95,7 +95,7 @@ func (e *Endpoint) HandleBy(by Arrival, f Frame, now time.Time, serve Serve) []F
 		if err != nil {
 			return []Frame{ErrorFrame(f, CodeMalformed, 0)}
 		}
-		if e.cfg.Admits != nil && !e.cfg.Admits(f.Src) {
+		if e.cfg.Admits != nil && !e.cfg.Admits(f.Src, e.Proved(by.Link, f.Src, now)) {
 			return []Frame{ErrorFrame(f, CodeUnproven, 0)}
 		}
 		return e.once(f, now, func() ([]Frame, bool) { return e.ask(f, m, serve) })

@@ -82,6 +82,9 @@ func moment(ms int64) string { return time.UnixMilli(ms).UTC().Format("2 Jan 200
 func reason(r license.Reason) string {
 	w := httpd.WordsOf(r)
 	s := fmt.Sprintf("%s: %s", r.Code, w.Sentence)
+	if r.Code == license.ClockAhead {
+		s += fmt.Sprintf(" (%s)", r.Have)
+	}
 	if w.Help != "" {
 		s += " What helps: " + w.Help
 	}

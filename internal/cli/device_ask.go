@@ -50,7 +50,7 @@ func (d *device) get(ctx context.Context, env *Env, want wish) (gotten, error) {
 	if err != nil {
 		return gotten{}, err
 	}
-	courier := &http.Courier{Module: d.trem, Link: &http.Client{URL: d.cfg.Home, HTTP: d.web()}, Src: st.Device, Dst: d.cfg.Server, Now: env.Now}
+	courier := &http.Courier{Module: d.trem, Link: d.house(st.Device), Src: st.Device, Dst: d.cfg.Server, Now: env.Now}
 	w, err := d.wish(want)
 	if err != nil {
 		return gotten{}, err

@@ -92,6 +92,7 @@ func (d *device) pair(ctx context.Context, env *Env, name string) error {
 	if d.remote() {
 		return refused("this device belongs to a house without a server: lares device leave")
 	}
+	seen := d.cfg.CA != nil
 	d.cfg.Home, d.cfg.CA, d.client, d.link = d.plain(), nil, nil, nil // whose CA it is, is known when the device is paired
 	if err := d.renew(ctx); err != nil {
 		return err
@@ -126,11 +127,15 @@ func (d *device) pair(ctx context.Context, env *Env, name string) error {
 	if err != nil {
 		return err
 	}
-	if d.cfg.Server != server { // what another house was asked for, this one does not owe
+	if seen = seen && d.cfg.Server == server; d.cfg.Server != server { // what another house was asked for, this one does not owe
 		d.cfg.Server, d.cfg.Asked, d.cfg.Read, d.cfg.Sent, d.cfg.Asks = server, nil, 0, nil, nil
 	}
-	if err := d.secure(ctx, asked); err != nil {
+	bare, err := d.secure(ctx, asked, seen)
+	if err != nil {
 		return err
+	}
+	if bare {
+		fmt.Fprintln(env.Stderr, "This device speaks to the house without TLS, which does not answer: who is in the network sees which titles it asks for. Pair it again when the house has TLS.")
 	}
 	return d.save()
 }

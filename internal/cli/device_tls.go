@@ -41,41 +41,57 @@ func (d *device) plain() string {
 	return "http://" + strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(d.cfg.Home, "https://"), "http://"), "/")
 }
 
+// errStripped is where HTTPS was the way to a house, and is none any more.
+var errStripped = errors.New("this device has spoken to this house by HTTPS, and now nothing answers by that: somebody may be in between, or a relay without TLS. Give the relay a certificate of the house (lares home certify); or let the device leave the house (lares device leave) and pair it anew")
+
 // secure has the device speak to its house by HTTPS from now on, where the house's
 // module says by which CA. On this machine it does so only when the owner wrote
-// https: nobody listens there. A house, or a relay before it, without TLS is no error.
-func (d *device) secure(ctx context.Context, asked bool) error {
+// https: nobody listens there. At a first contact a house, or a relay before it, without
+// TLS is no error: bare is true then, and who pairs is told so. One that has seen the
+// house by TLS does without it no more, or whoever is in between would only have to
+// keep the two from it.
+func (d *device) secure(ctx context.Context, asked, seen bool) (bare bool, err error) {
 	u, err := url.Parse(d.cfg.Home)
 	if err != nil {
-		return fmt.Errorf("the house's address: %w", err)
+		return false, fmt.Errorf("the house's address: %w", err)
 	}
-	if ip := net.ParseIP(u.Hostname()); !asked && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()) {
-		return nil
+	if ip := net.ParseIP(u.Hostname()); !asked && !seen && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()) {
+		return false, nil
 	}
 	ca, err := d.learnCA(ctx)
-	if err != nil || ca == nil {
-		return err
+	if err != nil {
+		return false, err
 	}
+	u.Scheme = "https"
+	if ca == nil || !answersTLS(ctx, ca, u.JoinPath(home.PathTLS).String()) {
+		if seen {
+			return false, refused("%w", errStripped)
+		}
+		return true, nil // what is carried is protected without
+	}
+	d.cfg.CA, d.cfg.Home = ca, u.String()
+	d.client, d.link = nil, nil
+	return false, nil
+}
+
+// answersTLS reports whether HTTPS under a CA gets an answer at an address.
+func answersTLS(ctx context.Context, ca []byte, at string) bool {
 	ctx, cancel := context.WithTimeout(ctx, tlsTry)
 	defer cancel()
 	tr, err := trusting(ca)
 	if err != nil {
-		return err
+		return false
 	}
 	defer tr.CloseIdleConnections()
-	u.Scheme = "https"
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.JoinPath(home.PathTLS).String(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 	if err != nil {
-		return err
+		return false
 	}
 	res, err := tr.RoundTrip(req)
 	if err != nil {
-		return nil // a relay is between that has no TLS; what it carries is protected without
+		return false
 	}
-	_ = res.Body.Close()
-	d.cfg.CA, d.cfg.Home = ca, u.String()
-	d.client, d.link = nil, nil
-	return nil
+	return res.Body.Close() == nil
 }
 
 // learnCA asks who the house is, without TLS, and takes the CA that the house's

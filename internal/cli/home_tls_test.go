@@ -70,6 +70,7 @@ func TestHomeTLS_DevicesPinTheHouse(t *testing.T) {
 			t.Errorf("%s: %s, %d bytes, %v", url, res.Proto, len(body), err)
 		}
 	}
+	d.neverStripped(t, address)
 	house := d.houseName(t)
 	if _, err := d.must(ctx, d.grant(house, bought, "PLAY; PLAY_COUNT=3; EXPORT=clearkey; MIN_ANCHOR=0")...); err != nil {
 		t.Fatal(err)
@@ -104,6 +105,37 @@ func TestHomeTLS_DevicesPinTheHouse(t *testing.T) {
 	stranger(t, address)
 	if a, err := d.run(ctx, get...); err != nil || a.code == statusDone {
 		t.Errorf("a stranger at the house's address is taken for it: status %d, %v", a.code, err)
+	}
+}
+
+// neverStripped puts somebody between a house and its devices who lets no TLS pass. One
+// that has seen the house by TLS does not do without, and keeps what it knows; one that
+// comes for the first time does, and says so.
+func (d *demo) neverStripped(t *testing.T, address string) {
+	t.Helper()
+	ctx, before := t.Context(), d.paired(t, "tablet")
+	between := newTLSGate(t, address)
+	between.open.Store(true)
+	between.shut.Store(true)
+	err := d.pairAt(ctx, "tablet", "https://"+between.addr)
+	if err == nil || !strings.Contains(err.Error(), errStripped.Error()) || between.plain.Load() == 0 {
+		t.Errorf("a tablet that has seen the house by TLS: %v", err)
+	}
+	if now := d.paired(t, "tablet"); now.Home != before.Home || !bytes.Equal(now.CA, before.CA) {
+		t.Errorf("it speaks to %s now", now.Home)
+	}
+	if err := d.pairAt(ctx, "phone", "https://"+between.addr); err != nil {
+		t.Fatal(err)
+	}
+	if now := d.paired(t, "phone"); now.Home != "http://"+between.addr || now.CA != nil {
+		t.Errorf("a first contact without TLS: %s", now.Home)
+	}
+	between.shut.Store(false)
+	if err := d.pairAt(ctx, "phone", "https://"+between.addr); err != nil {
+		t.Fatal(err)
+	}
+	if now := d.paired(t, "phone"); now.Home != "https://"+between.addr || now.CA == nil {
+		t.Errorf("and when TLS passes: %s", now.Home)
 	}
 }
 
@@ -187,6 +219,7 @@ func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return
 type tlsGate struct {
 	addr  string
 	open  atomic.Bool // the others pass, too
+	shut  atomic.Bool // those that begin as TLS does do not
 	plain atomic.Int64
 }
 
@@ -210,6 +243,8 @@ func newTLSGate(t *testing.T, to string) *tlsGate {
 			if !g.open.Load() {
 				return
 			}
+		} else if g.shut.Load() {
+			return
 		}
 		out, err := new(net.Dialer).DialContext(t.Context(), "tcp", to)
 		if err != nil {

@@ -59,13 +59,16 @@ func TestWords_Decisions(t *testing.T) {
 	d := license.Decision{Tier: license.Tier(3), Counters: license.Counters{PlaysLeft: &left}}
 	codes := []license.Code{
 		license.NoGrant, license.NotYet, license.Expired, license.IntervalOver, license.CountExhausted, license.TimeExhausted, license.ClockStale,
-		license.ClockBehind, license.StateClockConflict, license.StateRolledBack, license.Region, license.OutputCode, license.KeyNotGranted,
+		license.ClockBehind, license.ClockAhead, license.StateClockConflict, license.StateRolledBack, license.Region, license.OutputCode, license.KeyNotGranted,
 		license.TREMLevel, license.SlotFull, license.StatusStale, license.RevokedCode, license.LockedInMove, license.LentOut, license.MovedAway,
 		license.Generation, license.DestNotAllowed, license.NeedsConfirm, license.UnknownCritical, license.BadSignature, license.SubjectMismatch, license.SunsetCode, license.PersonCode,
 	}
 	unknown := httpd.WordsOf(license.Reason{Code: "NOBODY_KNOWS"}).Sentence
 	for _, c := range codes {
 		r := license.Reason{Code: c, Constraint: "REV_MIN_EPOCH", Have: "domain generation 1", Need: "a license that grants it", Closed: true}
+		if c == license.ClockAhead {
+			r.Have = "the system's clock says 2026-01-05T00:00:00Z, the last proven time is 2026-01-01T00:00:00Z" // it is said
+		}
 		if httpd.WordsOf(r).Sentence == unknown {
 			t.Errorf("%s has no words", c)
 		}

@@ -38,7 +38,7 @@ func everything() license.Decision {
 	d := license.Decision{Counters: license.Counters{PlaysLeft: &n, MSLeft: &ms}}
 	for _, c := range []license.Code{
 		license.NoGrant, license.NotYet, license.Expired, license.IntervalOver, license.CountExhausted, license.TimeExhausted, license.ClockStale,
-		license.ClockBehind, license.StateClockConflict, license.StateRolledBack, license.Region, license.OutputCode, license.KeyNotGranted,
+		license.ClockBehind, license.ClockAhead, license.StateClockConflict, license.StateRolledBack, license.Region, license.OutputCode, license.KeyNotGranted,
 		license.TREMLevel, license.SlotFull, license.StatusStale, license.RevokedCode, license.LockedInMove, license.LentOut, license.MovedAway,
 		license.Generation, license.DestNotAllowed, license.NeedsConfirm, license.UnknownCritical, license.BadSignature, license.SubjectMismatch, license.SunsetCode, license.PersonCode,
 	} {
@@ -91,8 +91,8 @@ func TestWords_ConstraintsAreSaidExactly(t *testing.T) {
 		}
 		said[w.Sentence] = true
 	}
-	if len(said) != 28+22 {
-		t.Errorf("%d different sentences for 28 codes and 22 constraints", len(said))
+	if len(said) != 29+22 {
+		t.Errorf("%d different sentences for 29 codes and 22 constraints", len(said))
 	}
 	if got := strings.Join(httpd.ConfirmsOf(&d), " "); !strings.Contains(got, "It is told the shop: how many minutes you watch, until ") {
 		t.Errorf("confirms: %s", got)

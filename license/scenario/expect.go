@@ -153,7 +153,7 @@ func named(r license.Reason, word string) bool {
 // knownCodes refuses a code that no decision carries.
 func knownCodes(words []string) error {
 	codes := []license.Code{
-		license.NoGrant, license.NotYet, license.Expired, license.IntervalOver, license.CountExhausted, license.TimeExhausted, license.ClockStale, license.ClockBehind,
+		license.NoGrant, license.NotYet, license.Expired, license.IntervalOver, license.CountExhausted, license.TimeExhausted, license.ClockStale, license.ClockBehind, license.ClockAhead,
 		license.StateClockConflict, license.StateRolledBack, license.Region, license.OutputCode, license.KeyNotGranted, license.TREMLevel, license.SlotFull, license.StatusStale,
 		license.RevokedCode, license.LockedInMove, license.LentOut, license.MovedAway, license.Generation, license.DestNotAllowed, license.NeedsConfirm, license.UnknownCritical,
 		license.BadSignature, license.SubjectMismatch, license.SunsetCode, license.PersonCode,

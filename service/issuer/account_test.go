@@ -16,6 +16,7 @@ import (
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
 	"github.com/lares-drm/lares/interconnect/lrp/lrptest"
 	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/pki/pkitest"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/issuer"
 )
@@ -48,7 +49,7 @@ func newDesk(t *testing.T) *desk {
 	d := &desk{t: t, now: start, self: p.Addr}
 	var err error
 	d.Issuer, err = issuer.New(t.Context(), issuer.Config{
-		TREM: asDevice{s.trem, ident.Device(p.Addr)}, Store: issuer.Audited(s.store), Now: func() time.Time { return d.now },
+		TREM: asDevice{s.trem, ident.Device(p.Addr)}, Store: issuer.Audited(s.store), Now: func() time.Time { return d.now }, ClaimKey: s.key,
 		Prove: func(link lrp.LinkID, relay lrp.Addr, hello [32]byte) (lrp.Proof, error) {
 			return p.Sign(t.Context(), link, relay, hello)
 		},
@@ -234,5 +235,51 @@ func TestAuth_Spec10_AtOnceAndInTheHeader(t *testing.T) {
 	all.Wait()
 	if waits[""] != 6 || waits[strconv.Itoa(1)] != 34 || d.looked != 6 {
 		t.Errorf("waits %v, looked at %d accounts; want 6 that are looked at and 34 that wait 1 s", waits, d.looked)
+	}
+}
+
+// A member of a domain needs no account, and has to prove that it is one: whoever writes
+// its address into a frame is asked for an account as any stranger is.
+func TestAuth_Spec10_AMemberProvesItself(t *testing.T) {
+	d := newDesk(t)
+	ctx, ca := t.Context(), pkitest.New(t, pkitest.Start())
+	made, err := d.CreateDomain(ctx, issuer.NewDomain{Devices: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, _, err := d.JoinCode(ctx, made.Domain, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tablet, phone := (&shop{t: t}).newcomer(ca), (&shop{t: t}).newcomer(ca)
+	for name, n := range map[string]newcomer{"tablet": tablet, "phone": phone} {
+		if _, err := d.Join(ctx, customer, code, n.asks(t, name, code, ident.Device(d.self))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	body, err := lrp.SLTP{Message: []byte("a message")}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	asks := func(link lrp.LinkID) (served bool) {
+		f := lrp.NewTransaction(d.self, lrp.Addr(tablet.id), d.now, lrp.Life).Next(lrp.TypeSLTP, body)
+		got := d.FrameBy(ctx, lrp.Arrival{Link: link}, f)
+		return !lrp.Unproven(f, got)
+	}
+	if asks(lrp.LinkID{}) {
+		t.Error("somebody who writes a member's address is served without an account")
+	}
+	if asks(phone.proves(t, d.Issuer, d.self, d.now)) {
+		t.Error("so is one who has proven to be another member")
+	}
+	link := tablet.proves(t, d.Issuer, d.self, d.now)
+	if !asks(link) {
+		t.Error("a member that has proven itself is asked for an account")
+	}
+	if err := d.RemoveDevice(ctx, made.Domain, tablet.id); err != nil {
+		t.Fatal(err)
+	}
+	if asks(link) {
+		t.Error("one that was put out is served still")
 	}
 }

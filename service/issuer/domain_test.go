@@ -113,20 +113,23 @@ func leaving(id ident.Device) []byte {
 }
 
 // proves has a device prove itself on a link of its own.
-func (s *shop) proves(n newcomer) lrp.LinkID {
-	s.t.Helper()
-	web := httptest.NewServer(&lrphttp.Server{Frames: s.FrameBy})
+func (s *shop) proves(n newcomer) lrp.LinkID { return n.proves(s.t, s.Issuer, lrp.Addr(self), s.now) }
+
+// proves has it prove itself to an issuer on a link of its own.
+func (n newcomer) proves(t *testing.T, to *issuer.Issuer, at lrp.Addr, now time.Time) lrp.LinkID {
+	t.Helper()
+	web := httptest.NewServer(&lrphttp.Server{Frames: to.FrameBy})
 	defer web.Close()
-	c := &lrphttp.Client{URL: web.URL, Now: func() time.Time { return s.now }, Who: &lrp.Introduction{
-		Self: lrp.Addr(n.id), Relay: lrp.Addr(self), Hello: lrp.DefaultHello("http"),
+	c := &lrphttp.Client{URL: web.URL, Now: func() time.Time { return now }, Who: &lrp.Introduction{
+		Self: lrp.Addr(n.id), Relay: at, Hello: lrp.DefaultHello("http"),
 		Sign: func(_ context.Context, link lrp.LinkID, to lrp.Addr, hello [32]byte) (lrp.Proof, error) {
 			signed, err := pki.SignLink(n.Key, n.Leaf(), pki.LinkStatement{Link: link, Relay: ident.Device(to), Hello: hello})
 			return lrp.Proof{Leaf: n.Leaf(), Statement: signed}, err
 		},
 	}}
-	link, err := c.Link(s.t.Context())
+	link, err := c.Link(t.Context())
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return link
 }

@@ -110,7 +110,9 @@ func New(ctx context.Context, cfg Config) (*Issuer, error) {
 			return nil, err
 		}
 		door.Account = seen.take
-		door.Admits = func(src lrp.Addr) bool { return i.present.known(src) || seen.admits(src) } // who joined has shown a code
+		door.Admits = func(src lrp.Addr, proven bool) bool { // who joined has shown a code, and only a member proves itself here
+			return proven && i.present.known(src) || seen.admits(src)
+		}
 	}
 	if i.endpoint, err = lrp.NewEndpoint(door); err != nil {
 		return nil, err

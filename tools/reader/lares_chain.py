@@ -5,7 +5,7 @@ from lares_evaluate import check_levels, covering, evaluate
 from lares_license import NEVER
 from lares_outputs import check_outputs
 from lares_state import ZERO, decode
-from lares_time import Window, check_start
+from lares_time import Window, check_ahead, check_start
 
 
 def latest_end(lic, unit):
@@ -28,6 +28,7 @@ def judge_ancestor(lic, inp):
         found.flips("END", end)
         if own.est >= end:
             found.refuse("EXPIRED", "PARENT", "BUY")
+            check_ahead(found, end)
         check_levels(found, unit)
         check_outputs(found, unit)
         if best is None or found.closed < best.closed:

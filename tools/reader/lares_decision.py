@@ -96,7 +96,10 @@ class Decision:
 
     def __init__(self, common, chosen=None, others=()):
         parts = [common] + ([chosen] if chosen else [])
-        self.reasons = [r for p in parts for r in p.reasons]
+        self.reasons = []
+        for reason in (r for p in parts for r in p.reasons):
+            if reason.code != "CLOCK_AHEAD" or all(r.code != "CLOCK_AHEAD" for r in self.reasons):
+                self.reasons.append(reason)
         self.notes = []
         for text in (n for p in parts for n in p.notes):
             if text not in self.notes:

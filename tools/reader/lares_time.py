@@ -1,6 +1,6 @@
 """Clock, windows and ends (docs/spec/evaluation.md, E1 Clock, E3, E5 recovery)."""
 
-from lares_decision import HOUR, MINUTE, SECURE, UNSET, add
+from lares_decision import ANCHORED, HOUR, MINUTE, SECURE, UNSET, add
 from lares_license import DOMAIN, NEVER, timed
 from lares_permission import Unit
 
@@ -161,6 +161,14 @@ def check_end(found, window):
     constraint = window.constraint()
     remedy = "RENEW" if inp.lic.charge() == "SUBSCRIPTION" else "BUY"
     found.refuse("INTERVAL_OVER" if constraint == "INTERVAL" else "EXPIRED", constraint, remedy)
+    check_ahead(found, window.end)
+
+
+def check_ahead(found, end):
+    """E1: CLOCK_AHEAD, when an end has passed by the system's clock alone."""
+    clock = found.inp.clock
+    if clock["q"] == ANCHORED and max(clock["lo"], clock["lo_iss"], found.inp.state.lo_lic) < end:
+        found.warn("CLOCK_AHEAD", "CLOCK", "SYNC_TIME")
 
 
 def check_renewal(found):
