@@ -112,6 +112,8 @@ func (s *server) ownerRoutes(m *http.ServeMux) {
 	s.hlsRoutes(m)
 	m.HandleFunc("GET /api/v1/library", s.apiLibrary)
 	m.HandleFunc("POST /api/v1/library", s.apiAdd)
+	m.HandleFunc("GET /api/v1/folders", s.apiFolders)
+	m.HandleFunc("DELETE /api/v1/folders", s.apiUnwatch)
 	m.HandleFunc("GET /api/v1/library/{id}", s.apiTitle)
 	m.HandleFunc("POST /api/v1/library/{id}/release", s.apiRelease)
 	m.HandleFunc("GET /api/v1/library/{id}/license", s.apiExportable)
@@ -176,6 +178,8 @@ func (s *server) deviceRoutes(m *http.ServeMux) {
 	m.HandleFunc("POST "+home.PathLogs+"/{device}", s.members(s.offerLog))
 	m.HandleFunc("POST "+home.PathLogs+"/{device}/segments", s.members(s.putLogSegment))
 	m.HandleFunc("GET /content/{id}/{file...}", s.household(s.file))
+	m.HandleFunc("GET "+home.PathFilms, s.household(s.ownFilms))
+	m.HandleFunc("GET "+home.PathFilms+"/{id}", s.household(s.ownFilm))
 	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	m.HandleFunc("GET /readyz", s.ready)
 	if s.Relay != nil {
