@@ -3,15 +3,19 @@ package httpd_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lares-drm/lares/content/cenc"
 	"github.com/lares-drm/lares/content/film"
 	"github.com/lares-drm/lares/internal/httpd"
+	"github.com/lares-drm/lares/internal/httpd/browsertest"
+	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/service/home"
 	"github.com/lares-drm/lares/service/home/hometest"
 )
@@ -123,5 +127,36 @@ func TestHTTP_FoldersAreWatched(t *testing.T) {
 	}
 	if _, err := os.Stat(f.Path); err != nil {
 		t.Error("the film is gone")
+	}
+}
+
+// TestHTTP_OwnFilmsPlayInTheBrowser: a real browser plays one from the middle, and goes
+// on while the library changes.
+func TestHTTP_OwnFilmsPlayInTheBrowser(t *testing.T) {
+	needs.Long(t)
+	at, h, f := own(t, "Holidays.mp4")
+	data, err := os.ReadFile(f.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := filepath.Join(t.TempDir(), "plays")
+	go func() { // another film comes meanwhile
+		for ; t.Context().Err() == nil; time.Sleep(20 * time.Millisecond) {
+			if _, err := os.Stat(done); err != nil {
+				continue
+			}
+			other, old := filepath.Join(filepath.Dir(f.Path), "Other.mp4"), time.Now().Add(-time.Hour)
+			if errors.Join(os.WriteFile(other, append(data, "\x00\x00\x00\x08free"...), 0o600), os.Chtimes(other, old, old)) == nil {
+				h.Look(t.Context())
+			}
+			return
+		}
+	}()
+	got := browsertest.Watch(t, at+"/", "Holidays", done)
+	if got.Kind != "Your own film" || got.From < 29 || got.To < got.From+1 || got.Width != 640 || got.Again || len(got.Console) > 0 {
+		t.Errorf("%+v", got)
+	}
+	if len(h.Films()) != 2 {
+		t.Error("nothing happened meanwhile")
 	}
 }
