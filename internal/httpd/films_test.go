@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -158,5 +159,64 @@ func TestHTTP_OwnFilmsPlayInTheBrowser(t *testing.T) {
 	}
 	if len(h.Films()) != 2 {
 		t.Error("nothing happened meanwhile")
+	}
+}
+
+// TestHTTP_DamagedFilmsAreNamed on the health page and by the API, with what helps.
+func TestHTTP_DamagedFilmsAreNamed(t *testing.T) {
+	at, h, f := own(t, "Holidays.mp4")
+	v := visit(t, at)
+	if status, body := v.send("/health", "/health/films", url.Values{}); status != http.StatusOK || !strings.Contains(body, "All films were looked at") || !strings.Contains(body, "0 of 2 were read whole") {
+		t.Errorf("a sound library: %d", status)
+	}
+	if res, data := get(t, "POST", at+"/api/v1/check", home.CheckOrder{Read: true}); res.StatusCode != http.StatusOK || !bytes.Contains(data, []byte(`"read":2`)) {
+		t.Errorf("read now: %d %s", res.StatusCode, data)
+	}
+	if _, body := v.open("/health"); !strings.Contains(body, "2 in the library, and each is as it should be") {
+		t.Error("the page does not say that all is well")
+	}
+	data, err := os.ReadFile(f.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	when := time.Unix(0, f.ModifiedNS)
+	if err := errors.Join(os.WriteFile(f.Path, data, 0o600), os.Chtimes(f.Path, when, when)); err != nil {
+		t.Fatal(err)
+	}
+	title, err := h.Title(filmPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var gone []string
+	for _, s := range title.Tracks[0].Segments[:4] {
+		in, err := title.Open(s.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone = append(gone, s.Name)
+		if err := errors.Join(in.Close(), os.Remove(in.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got home.CheckReport
+	res, body := get(t, "POST", at+"/api/v1/check", home.CheckOrder{Read: true})
+	if err := json.Unmarshal(body, &got); err != nil || res.StatusCode != http.StatusOK || len(got.Suspects) != 2 || len(got.Suspects[0].Faults)+len(got.Suspects[1].Faults) != 5 {
+		t.Errorf("the API: %d %s", res.StatusCode, body)
+	}
+	_, page := v.open("/health")
+	for _, want := range []string{
+		"2 films are not as they should be.", "Missing or cut off: " + strings.Join(gone[:3], ", ") + " and 1 more.", "Copy the film’s folder again",
+		"Damaged: " + f.Path + ".", "Put the file back from a backup.",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the health page lacks %q", want)
+		}
+	}
+	if w := internalWords.FindString(pageText([]byte(page))); w != "" {
+		t.Errorf("it says %q", w)
+	}
+	if res, _ := get(t, "POST", at+"/api/v1/check", home.CheckOrder{Content: "urn:nothing"}); res.StatusCode != http.StatusNotFound {
+		t.Errorf("a title that is not there: %d", res.StatusCode)
 	}
 }

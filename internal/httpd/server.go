@@ -112,6 +112,8 @@ func (s *server) ownerRoutes(m *http.ServeMux) {
 	s.hlsRoutes(m)
 	m.HandleFunc("GET /api/v1/library", s.apiLibrary)
 	m.HandleFunc("POST /api/v1/library", s.apiAdd)
+	m.HandleFunc("GET /api/v1/check", s.apiChecked)
+	m.HandleFunc("POST /api/v1/check", s.apiCheck)
 	m.HandleFunc("GET /api/v1/folders", s.apiFolders)
 	m.HandleFunc("DELETE /api/v1/folders", s.apiUnwatch)
 	m.HandleFunc("GET /api/v1/library/{id}", s.apiTitle)

@@ -120,25 +120,28 @@ type Config struct {
 	LearnEvery time.Duration    // between two visits to the authority; default 1 minute
 	IdleAfter  time.Duration    // a playback session without a sign of its player ends; default 1 minute
 	Settle     time.Duration    // what lies in a watched folder is shown when it has not changed for so long; default 3 seconds
+	CheckEvery time.Duration    // after which a film's files are read again, to see whether they are as they should be; default 30 days
+	CheckRate  int64            // bytes a second that are read for that; default 16 MiB
 	Rescan     time.Duration    // between two looks at watched folders where the system does not tell of changes; default 1 minute
 }
 
 // Home is the household's server. It is safe for concurrent use.
 type Home struct {
-	cfg      Config
-	log      *slog.Logger
-	library  *library
-	folders  *folders
-	members  *members
-	shop     *shop
-	plays    *plays
-	sources  *sources
-	browsers *browsers
-	learned  learned
-	events   broker
-	door     door
-	mailbox  *mailbox
-	logs     *Logs
+	cfg       Config
+	log       *slog.Logger
+	library   *library
+	folders   *folders
+	integrity *integrity
+	members   *members
+	shop      *shop
+	plays     *plays
+	sources   *sources
+	browsers  *browsers
+	learned   learned
+	events    broker
+	door      door
+	mailbox   *mailbox
+	logs      *Logs
 }
 
 // New reads the state folder. It starts nothing.
@@ -159,12 +162,16 @@ func New(cfg Config) (*Home, error) {
 		cfg.IdleAfter = time.Minute
 	}
 	cfg.Settle, cfg.Rescan = cmp.Or(cfg.Settle, 3*time.Second), cmp.Or(cfg.Rescan, time.Minute)
+	cfg.CheckEvery, cfg.CheckRate = cmp.Or(cfg.CheckEvery, 30*24*time.Hour), cmp.Or(cfg.CheckRate, 16<<20)
 	h := &Home{cfg: cfg, log: cfg.Log}
 	var err error
 	if h.library, err = openLibrary(cfg.Dir); err != nil {
 		return nil, err
 	}
 	if h.folders, err = openFolders(cfg.Dir); err != nil {
+		return nil, err
+	}
+	if h.integrity, err = openIntegrity(cfg.Dir); err != nil {
 		return nil, err
 	}
 	if h.members, err = openMembers(cfg.Dir); err != nil {
@@ -212,6 +219,7 @@ func (h *Home) Run(ctx context.Context) error {
 		})
 	})
 	g.Go(func() error { return h.watchFolders(gctx, fsnotify.NewWatcher) })
+	g.Go(func() error { return h.checkFilms(gctx) })
 	g.Go(func() error { return h.watchModule(gctx) })
 	err := g.Wait()
 	h.stopAll(context.WithoutCancel(ctx), StopShutdown)
