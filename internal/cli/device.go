@@ -30,7 +30,7 @@ func newDeviceCmd(env *Env) *cobra.Command {
 	cmd.PersistentFlags().StringVar(&dir, "dir", defaultDir("device"), "the device's folder")
 	cmd.AddCommand(
 		newDeviceFindCmd(env), newDeviceLeaveCmd(env, &dir), newDeviceWipeCmd(env, &dir), newDeviceCarryCmd(env, &dir), newDeviceInitCmd(env, &dir), newDevicePairCmd(env, &dir), newDeviceJoinCmd(env, &dir), newDeviceGetCmd(env, &dir),
-		newDevicePlayCmd(env, &dir), newDeviceRenderCmd(env, &dir), newDeviceRenderersCmd(env), newDeviceListCmd(env, &dir), newDeviceWhyCmd(env, &dir),
+		newDevicePlayCmd(env, &dir), newDeviceRenderCmd(env, &dir), newDeviceRenderersCmd(env), newDeviceFilmsCmd(env, &dir), newDeviceListCmd(env, &dir), newDeviceWhyCmd(env, &dir),
 		newDeviceMoveCmd(env, &dir), newDeviceCopyCmd(env, &dir), newDeviceLendCmd(env, &dir),
 		newDeviceReturnCmd(env, &dir), newDeviceRenewCmd(env, &dir), newDeviceCancelCmd(env, &dir), newDeviceLostCmd(env, &dir), newDeviceDownloadCmd(env, &dir), newDeviceTransfersCmd(env, &dir), newDeviceHealCmd(env, &dir), newDeviceServeCmd(env, &dir),
 	)

@@ -52,11 +52,14 @@ a folder, so that a trip needs no network.
 machine that has picture and sound and can be sought; {} in its words is the
 address. --serve prints the address and waits. --pipe starts a player that reads
 one track from its standard input. Which tier is shown is what your copy allows
-on the screens that are on, up to --tier; when that changes, the play ends.`,
+on the screens that are on, up to --tier; when that changes, the play ends.
+
+One of your own films (lares device films) comes from the house as it lies there.`,
 		Example: `  lares device play lares-film --player mpv
   lares device play lares-film --tier SD --pipe "ffplay -i pipe:0"
   lares device play lares-film --tier HD --out - | mpv -
   lares device play lares-film --tier SD --out film.mp4 --content /media/lares-film
+  lares device play urn:lares:own:0f9c2f4e2b8d4f3b9d2c6a7e1f5b8c3d --player mpv   # your own film
   lares device play rental --tier HD --out film.mp4 --yes   # starts the 48 hours`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -67,7 +70,12 @@ on the screens that are on, up to --tier; when that changes, the play ends.`,
 			if err := f.check(); err != nil {
 				return err
 			}
-			return withDevice(env, *dir, func(d *device) error { return d.play(cmd, env, id, f) })
+			return withDevice(env, *dir, func(d *device) error {
+				if isOwn(id) {
+					return d.playOwn(cmd, env, id, f)
+				}
+				return d.play(cmd, env, id, f)
+			})
 		},
 	}
 	cmd.Flags().StringVar(&f.tier, "tier", "HD", "what to play: AUDIO, SD, HD or UHD")

@@ -45,7 +45,7 @@ func (d *device) show(ctx context.Context, cmd *cobra.Command, env *Env, src *fi
 	if err != nil {
 		return got, err
 	}
-	err = p.run(ctx, env, func() error {
+	err = p.run(ctx, p.handler(env.Now()), func() error {
 		if f.player == "" {
 			out := served{URL: at + "/" + playlistName, Tracks: map[string]string{}}
 			for _, t := range tracks {
@@ -85,8 +85,8 @@ func (p *playServer) listen() (string, error) {
 }
 
 // run serves while f runs; with wait until the play ends.
-func (p *playServer) run(ctx context.Context, env *Env, f func() error, wait bool) error {
-	srv := &http.Server{Handler: p.handler(env.Now()), ReadHeaderTimeout: 10 * time.Second}
+func (p *playServer) run(ctx context.Context, h http.Handler, f func() error, wait bool) error {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	var group sync.WaitGroup
 	group.Go(func() { _ = srv.Serve(p.ln) }) // it ends with Close
 	err := f()
@@ -182,20 +182,25 @@ func (v *clearView) part(name string) (*io.SectionReader, bool) {
 // loses its place when it seeks in a playlist of fragments.
 func playerWords(line, at string, tracks []*content.TrackFiles) []string {
 	words := strings.Fields(line)
-	for i, w := range words {
-		if strings.Contains(w, "{}") {
-			words[i] = strings.ReplaceAll(w, "{}", at+"/"+playlistName)
-			return words
-		}
-	}
-	if filepath.Base(words[0]) != "mpv" {
-		return append(words, at+"/"+playlistName)
+	if filepath.Base(words[0]) != "mpv" || strings.Contains(line, "{}") {
+		return playerLine(words, at+"/"+playlistName)
 	}
 	words = append(words, at+"/"+tracks[0].Name+".mp4")
 	for _, t := range tracks[1:] {
 		words = append(words, "--audio-file="+at+"/"+t.Name+".mp4")
 	}
 	return words
+}
+
+// playerLine puts an address where {} stands for it, else at the end.
+func playerLine(words []string, at string) []string {
+	for i, w := range words {
+		if strings.Contains(w, "{}") {
+			words[i] = strings.ReplaceAll(w, "{}", at)
+			return words
+		}
+	}
+	return append(words, at)
 }
 
 // runPlayer runs a player, with what it reads from its standard input, if anything.

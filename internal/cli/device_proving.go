@@ -10,6 +10,7 @@ import (
 
 	"github.com/lares-drm/lares/interconnect/lrp"
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
+	"github.com/lares-drm/lares/service/home"
 )
 
 // proving carries requests to the house. Where the house gives a title's files to its
@@ -24,7 +25,7 @@ type proving struct {
 
 // RoundTrip carries one request.
 func (p *proving) RoundTrip(req *http.Request) (*http.Response, error) {
-	if !strings.HasPrefix(req.URL.Path, "/content/") {
+	if !strings.HasPrefix(req.URL.Path, "/content/") && !strings.HasPrefix(req.URL.Path, home.PathFilms) {
 		return p.way.RoundTrip(req)
 	}
 	link := p.known()

@@ -158,33 +158,6 @@ func showHouse(w io.Writer, v *houseView) error {
 	return p.err
 }
 
-func newHomeAddCmd(env *Env, dir *string) *cobra.Command {
-	return &cobra.Command{
-		Use:   "add FOLDER",
-		Short: "Put a packed film into the library; the folder stays where it is",
-		Args:  cobra.ExactArgs(1),
-		Example: `  lares home add ~/films/metropolis
-  lares home add ./packed --dir ./house --json`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			folder, err := filepath.Abs(args[0])
-			if err != nil {
-				return fmt.Errorf("find the folder: %w", err)
-			}
-			var got struct {
-				Content ident.Content `json:"content"`
-				Title   string        `json:"title"`
-			}
-			if err := askHome(cmd.Context(), *dir, http.MethodPost, "/api/v1/library", httpd.AddRequest{Folder: folder}, &got); err != nil {
-				return err
-			}
-			return env.print(cmd, got, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "In the library: %s (%v)\n", got.Title, got.Content)
-				return err
-			})
-		},
-	}
-}
-
 func newHomeFetchCmd(env *Env, dir *string) *cobra.Command {
 	var shop string
 	cmd := &cobra.Command{

@@ -397,6 +397,7 @@ func TestLRP_RealHosts(t *testing.T) {
 			t.Errorf("%s has not pinned its house (%v)", name, err)
 		}
 	}
+	n.ownFilm()
 	const grants, each = 4, 6
 	for range grants {
 		n.must("shop", "issuer", "grant", "--dir", n.path("shop"), "--domain", house.ID, "--content", string(bought),

@@ -99,6 +99,7 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 		{home.ErrLog, http.StatusUnprocessableEntity, "not_kept", say("problem.not-kept")},
 		{home.ErrUnproven, http.StatusForbidden, "unproven", say("problem.unproven")},
 		{home.ErrFolder, http.StatusUnprocessableEntity, "not_packed", say("problem.not-packed", content.ManifestName)},
+		{home.ErrFolders, http.StatusUnprocessableEntity, "too_many_folders", say("problem.folders")},
 		{home.ErrFile, http.StatusUnprocessableEntity, "no_file", say("problem.no-file")},
 		{home.ErrBusy, http.StatusConflict, "busy", say("problem.busy")},
 		{home.ErrWho, http.StatusForbidden, "who", say("problem.who")},

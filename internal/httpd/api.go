@@ -27,6 +27,7 @@ type TitleView struct {
 	Browser    license.Decision `json:"browser"`
 	Device     license.Decision `json:"device"`
 	Words      TitleWords       `json:"words"`
+	Own        string           `json:"-"` // on pages: address of one of the household's own films
 }
 
 // TitleWords says about a title what people want to know.
@@ -108,6 +109,7 @@ func viewTitle(t *home.Title, rights *home.Rights, now time.Time) TitleView {
 // LibraryView is the answer of GET /api/v1/library.
 type LibraryView struct {
 	Titles  []TitleView   `json:"titles"`
+	Films   []FilmView    `json:"films"`   // the household's own
 	Waiting []home.Wanted `json:"waiting"` // asked for at a shop, not answered yet
 }
 
@@ -117,7 +119,7 @@ func (s *server) apiLibrary(w http.ResponseWriter, r *http.Request) {
 		s.answer(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, LibraryView{Titles: views, Waiting: append([]home.Wanted{}, s.Home.Waiting()...)})
+	writeJSON(w, http.StatusOK, LibraryView{Titles: views, Films: s.filmViews(), Waiting: append([]home.Wanted{}, s.Home.Waiting()...)})
 }
 
 // title finds the title that the path names.
@@ -143,7 +145,8 @@ func (s *server) apiTitle(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, v)
 }
 
-// AddRequest is the body of POST /api/v1/library.
+// AddRequest is the body of POST /api/v1/library: a packed folder, or one that is
+// watched from now on. Of DELETE /api/v1/folders it is one that is not any more.
 type AddRequest struct {
 	Folder string `json:"folder"` // absolute, on the home server
 }
@@ -151,6 +154,10 @@ type AddRequest struct {
 func (s *server) apiAdd(w http.ResponseWriter, r *http.Request) {
 	var in AddRequest
 	if !readJSON(w, r, maxBody, &in) {
+		return
+	}
+	if !home.IsPacked(in.Folder) {
+		s.watch(w, r, in.Folder)
 		return
 	}
 	t, err := s.Home.Add(in.Folder)

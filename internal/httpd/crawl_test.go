@@ -43,6 +43,8 @@ var strangers = map[string]string{
 	"GET /pair/v1/restores/{domain}":         "signed by the house's module, for devices of the house that was before",
 	"POST /pair/v1/restores":                 "as above",
 	"GET /content/{id}/{file...}":            "a device of the house that has proven itself",
+	"GET /own/v1/films":                      "as above",
+	"GET /own/v1/films/{id}":                 "as above",
 	"GET /healthz":                           "that it runs, and nothing else",
 	"GET " + TrustPath:                       "how a browser comes to know the house's HTTPS; nothing of what is in the house",
 	"GET " + TrustPath + "/lares-house.crt":  "a certificate is public",
@@ -103,6 +105,11 @@ func newCrawled(t *testing.T) *crawled {
 	if _, err := h.Add(folder); err != nil {
 		t.Fatal(err)
 	}
+	own := hometest.OwnFilm(t, "Grandmother at eighty.mp4")
+	if _, err := h.Watch(t.Context(), own); err != nil || len(h.Films()) != 1 {
+		t.Fatal(err, h.Films())
+	}
+	ownID := string(h.Films()[0].ID)
 	playing, err := h.Play(t.Context(), home.PlayRequest{Content: m.Content})
 	if err != nil {
 		t.Fatal(err)
@@ -124,8 +131,8 @@ func newCrawled(t *testing.T) *crawled {
 	cfg := Config{Home: h, Frames: http.NotFoundHandler(), Play: os.DirFS(play), TLS: tls, Relay: relay}
 	x := &crawled{
 		home:    h,
-		secrets: []string{m.Title, string(m.Content), playing.ID, folder, m.Tracks[0].Name + "/"},
-		values:  map[string]string{"id": string(m.Content), "session": playing.ID, "file": "content.json", "track": m.Tracks[0].Name, "segment": "0", "name": "house"},
+		secrets: []string{m.Title, string(m.Content), playing.ID, folder, m.Tracks[0].Name + "/", "Grandmother", ownID, own, "ftyp"},
+		values:  map[string]string{"id": string(m.Content), "session": playing.ID, "file": "content.json", "track": m.Tracks[0].Name, "segment": "0", "name": "house", "film": ownID},
 	}
 	if x.handler, err = New(cfg); err != nil {
 		t.Fatal(err)
@@ -152,7 +159,11 @@ func (x *crawled) ask(t *testing.T, pattern, from, host string, relayed bool) *h
 		method, path = http.MethodGet, pattern
 	}
 	path = wildcard.ReplaceAllStringFunc(strings.ReplaceAll(path, "{$}", ""), func(w string) string {
-		if v, ok := x.values[wildcard.FindStringSubmatch(w)[1]]; ok {
+		name := wildcard.FindStringSubmatch(w)[1]
+		if strings.HasPrefix(path, home.PathFilms) || strings.HasPrefix(path, "/film/") {
+			name = "film"
+		}
+		if v, ok := x.values[name]; ok {
 			return v
 		}
 		return "00112233445566778899aabbccddeeff"
@@ -210,6 +221,11 @@ func TestCrawl_EveryPageOfTheOwnerIsForTheOwner(t *testing.T) {
 	if w := x.ask(t, "GET /{$}", "127.0.0.1:40000", "localhost:7710", false); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), x.secrets[0]) {
 		t.Errorf("the owner gets status %d: the crawl would find nothing anywhere", w.Code)
 	}
+	for _, own := range []string{"GET " + home.PathFilms, "GET " + home.PathFilms + "/{id}", "GET /film/{id}"} {
+		if w := x.ask(t, own, "127.0.0.1:40000", "localhost:7710", false); w.Code != http.StatusOK || w.Body.Len() < 100 {
+			t.Errorf("%s: the owner gets status %d", own, w.Code)
+		}
+	}
 }
 
 // TestCrawl_WhatIsOpenIsSaid: every route that a stranger reaches stands in a table
@@ -225,7 +241,7 @@ func TestCrawl_WhatIsOpenIsSaid(t *testing.T) {
 		for _, pattern := range x.open {
 			w := x.ask(t, pattern, who.from, who.host, who.relayed)
 			x.noSecret(t, who.name, pattern, w)
-			if strings.HasPrefix(pattern, "GET /content/") && w.Code != http.StatusForbidden {
+			if (strings.HasPrefix(pattern, "GET /content/") || strings.HasPrefix(pattern, "GET "+home.PathFilms)) && w.Code != http.StatusForbidden {
 				t.Errorf("%s: %s: status %d", who.name, pattern, w.Code)
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -360,9 +361,9 @@ func TestHTTP_ContentFilesHaveRangesAndNothingElseIsServed(t *testing.T) {
 
 func TestHTTP_LibraryIsAddedToByFolder(t *testing.T) {
 	srv, _, _ := house(t, cenc.SchemeCENC)
-	res, data := get(t, "POST", srv.URL+"/api/v1/library", httpd.AddRequest{Folder: t.TempDir()})
+	res, data := get(t, "POST", srv.URL+"/api/v1/library", httpd.AddRequest{Folder: filepath.Join(t.TempDir(), "nothing")})
 	if res.StatusCode != http.StatusUnprocessableEntity || code(t, data) != "not_packed" {
-		t.Errorf("an empty folder: %d %s", res.StatusCode, data)
+		t.Errorf("a folder that is not there: %d %s", res.StatusCode, data)
 	}
 	res, data = get(t, "POST", srv.URL+"/api/v1/library", map[string]string{"folder": "/", "x": "y"})
 	if res.StatusCode != http.StatusBadRequest || code(t, data) != "malformed" {

@@ -44,6 +44,9 @@ func TestIntruder_ARemovedDeviceLosesAccessAtItsNextContact(t *testing.T) {
 	srv := network(t, h, func() string { return "192.168.1.20" })
 	leaf, key := hometest.Keyed(t, "Tablet")
 	tablet := admitted(t, h, "Tablet", []byte("delivery"), leaf)
+	if _, err := h.Watch(t.Context(), hometest.OwnFilm(t, "Holidays.mp4")); err != nil || len(h.Films()) != 1 {
+		t.Fatal(err, h.Films())
+	}
 	client := &lrphttp.Client{URL: srv.URL, Who: hometest.Who(leaf, key, tablet, module.State.Device), Now: h.Now}
 	link, err := client.Link(t.Context())
 	if err != nil {
@@ -55,6 +58,8 @@ func TestIntruder_ARemovedDeviceLosesAccessAtItsNextContact(t *testing.T) {
 		member       int // status for a device of the house
 	}{
 		{"GET", "/content/" + filmPath + "/content.json", nil, http.StatusOK},
+		{"GET", home.PathFilms, nil, http.StatusOK},
+		{"GET", home.PathFilms + "/" + h.Films()[0].ID.String(), nil, http.StatusOK},
 		{"POST", home.PathLogs + "/" + tablet.String(), map[string]any{}, http.StatusUnprocessableEntity},
 		{"POST", home.PathLogs + "/" + tablet.String() + "/segments", map[string]any{}, http.StatusUnprocessableEntity},
 	}
@@ -104,9 +109,18 @@ func TestIntruder_PathsLeadNowhereElse(t *testing.T) {
 	if _, err := h.Add(folder); err != nil {
 		t.Fatal(err)
 	}
+	own := hometest.OwnFilm(t, "own.mp4")
+	for _, name := range []string{filepath.Join(own, "notes.txt"), filepath.Join(own, "..", "secret.txt")} {
+		if err := os.WriteFile(name, []byte(secret), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := h.Watch(t.Context(), own); err != nil || len(h.Films()) != 1 {
+		t.Fatal(err, h.Films())
+	}
 	srv := serve(t, h)
 	host := strings.TrimPrefix(srv.URL, "http://")
-	for _, base := range []string{"/content/" + filmPath + "/", "/content/", "/static/", "/static/vendor/", "/play/x/", "/house/v1/logs/x/", "/title/", "/watch/"} {
+	for _, base := range []string{"/content/" + filmPath + "/", "/content/", "/static/", "/static/vendor/", "/play/x/", "/house/v1/logs/x/", "/title/", "/watch/", home.PathFilms + "/", home.PathFilms + "/" + h.Films()[0].ID.String() + "/", "/film/"} {
 		for _, way := range []string{
 			"notes.txt", "link.txt", "keys.lkd", "../secret.txt", "..%2fsecret.txt", "%2e%2e/secret.txt", "%2e%2e%2fsecret.txt", "..\\secret.txt", "..%5csecret.txt", "....//secret.txt", ".%00./secret.txt",
 			"/etc/passwd", "%2fetc%2fpasswd", "../../../../../../../../etc/passwd", "..%2f..%2f..%2f..%2f..%2f..%2fetc%2fpasswd", "..%252f..%252fetc%252fpasswd", "%c0%ae%c0%ae/secret.txt", "video/../../secret.txt", ".", "..", "%2e", "%00", "content.json/../notes.txt", "content.json%00.txt",

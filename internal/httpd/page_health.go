@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/service/home"
 )
 
 // Check is one line of the health page: what was looked at, ok, warn or fail, what
@@ -32,6 +33,7 @@ func (s *server) pageHealth(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v := healthPage{formed: s.formed(w, r), Status: st, Checks: s.checks(st), Worst: "ok"}
+	v.Checks = append(v.Checks, s.filmChecks()...)
 	if s.Examine != nil {
 		more, err := s.Examine(r.Context())
 		if err != nil {
@@ -83,8 +85,12 @@ func (s *server) checks(st trem.Status) []Check {
 	return []Check{player, clock, list, house, shop}
 }
 
-// healthForms visits the authority now.
+// healthForms visits the authority now, and looks whether all files are there.
 func (s *server) healthForms(m *http.ServeMux) {
+	m.HandleFunc("POST /health/films", s.form(func(r *http.Request) (string, string, error) {
+		_, err := s.Home.Check(r.Context(), home.CheckOrder{})
+		return "/health", "checked", err
+	}))
 	m.HandleFunc("POST /health/learn", s.form(func(r *http.Request) (string, string, error) {
 		if err := s.Home.Learn(r.Context()); err != nil {
 			s.Log.LogAttrs(r.Context(), slog.LevelWarn, "authority not heard", slog.Any("error", err))

@@ -1,8 +1,10 @@
 package httpd
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,7 +29,7 @@ type libraryPage struct {
 }
 
 func (s *server) pageLibrary(w http.ResponseWriter, r *http.Request) {
-	all := s.Home.TitlesSoFar()
+	all := s.entries()
 	q := r.URL.Query()
 	v := libraryPage{Total: len(all), Search: strings.TrimSpace(q.Get("q"))}
 	if found, folders, looking := s.Home.Looking(); looking {
@@ -48,23 +50,66 @@ func (s *server) pageLibrary(w http.ResponseWriter, r *http.Request) {
 		v.Later = at(v.Page + 1)
 	}
 	var err error
-	if v.Titles, err = s.views(r, found[(v.Page-1)*perPage:min(v.Page*perPage, len(found))]); err != nil {
+	if v.Titles, err = s.cards(r, found[(v.Page-1)*perPage:min(v.Page*perPage, len(found))]); err != nil {
 		s.fail(w, r, err)
 		return
 	}
 	s.render(w, r, http.StatusOK, "library", say("nav.library"), v)
 }
 
-// search finds titles by a part of their names.
-func search(all []*home.Title, words string) []*home.Title {
+// entry is what has a card in the library: a title, or one of the household's own films.
+type entry struct {
+	name  string // in lower case
+	title *home.Title
+	film  *home.Film
+}
+
+// entries are titles and own films side by side, by name.
+func (s *server) entries() []entry {
+	var out []entry
+	for _, t := range s.Home.TitlesSoFar() {
+		out = append(out, entry{name: strings.ToLower(t.Title), title: t})
+	}
+	for _, f := range s.Home.Films() {
+		out = append(out, entry{name: strings.ToLower(f.Title), film: f})
+	}
+	slices.SortStableFunc(out, func(a, b entry) int { return cmp.Compare(a.name, b.name) })
+	return out
+}
+
+// cards asks the module about the titles among some entries, and about nothing else.
+func (s *server) cards(r *http.Request, list []entry) ([]TitleView, error) {
+	var titles []*home.Title
+	for _, e := range list {
+		if e.title != nil {
+			titles = append(titles, e.title)
+		}
+	}
+	views, err := s.views(r, titles)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]TitleView, 0, len(list))
+	for _, e := range list {
+		if e.title == nil {
+			out = append(out, card(e.film))
+			continue
+		}
+		out, views = append(out, views[0]), views[1:]
+	}
+	return out, nil
+}
+
+// search finds entries by a part of their names.
+func search(all []entry, words string) []entry {
 	if words == "" {
 		return all
 	}
 	words = strings.ToLower(words)
-	var out []*home.Title
-	for _, t := range all {
-		if strings.Contains(strings.ToLower(t.Title), words) {
-			out = append(out, t)
+	var out []entry
+	for _, e := range all {
+		if strings.Contains(e.name, words) {
+			out = append(out, e)
 		}
 	}
 	return out

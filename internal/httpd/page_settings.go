@@ -17,10 +17,11 @@ type settingsPage struct {
 	Trust   bool     // the house has HTTPS
 	Sum     string
 	Address string
+	Folders []folderView
 }
 
 func (s *server) settings(w http.ResponseWriter, r *http.Request) settingsPage {
-	v := settingsPage{formed: s.formed(w, r), Trust: s.TLS != nil, Address: s.address(TrustPath)}
+	v := settingsPage{formed: s.formed(w, r), Trust: s.TLS != nil, Address: s.address(TrustPath), Folders: s.folderViews()}
 	if s.TLS != nil {
 		sum := s.TLS.CASum()
 		v.Sum = grouped(strings.ToUpper(hex.EncodeToString(sum[:])))

@@ -19,7 +19,7 @@ const posterColors = 6
 
 // pageNames are the pages of the house; plainNames those without its navigation.
 var (
-	pageNames  = []string{"library", "title", "watch", "devices", "lending", "activity", "shop", "health", "settings", "people", "simulator", "lose", "problem"}
+	pageNames  = []string{"library", "title", "film", "watch", "devices", "lending", "activity", "shop", "health", "settings", "people", "simulator", "lose", "problem"}
 	plainNames = []string{"trust", "setup", "enter", "who"}
 )
 
@@ -58,6 +58,7 @@ func pageFuncs() template.FuncMap {
 func (s *server) pageRoutes(m *http.ServeMux) {
 	m.HandleFunc("GET /{$}", s.pageLibrary)
 	m.HandleFunc("GET /title/{id}", s.pageTitle)
+	m.HandleFunc("GET /film/{id}", s.pageFilm)
 	m.HandleFunc("POST /title/{id}/{do}", s.form(s.handOver))
 	m.HandleFunc("GET /watch/{session}", s.pageWatch)
 	m.HandleFunc("GET /lending", s.pageTransfers("lending"))
@@ -72,6 +73,7 @@ func (s *server) pageRoutes(m *http.ServeMux) {
 	s.shopForms(m)
 	s.healthForms(m)
 	s.settingForms(m)
+	s.folderForms(m)
 	s.setupRoutes(m)
 }
 

@@ -33,7 +33,7 @@ func (s *server) showSetup(w http.ResponseWriter, r *http.Request, status int, n
 	}
 }
 
-// setFilms puts the packed folders of a folder into the library, and redeems a link.
+// setFilms has a folder watched for films, and redeems a link.
 func (s *server) setFilms(w http.ResponseWriter, r *http.Request) {
 	if !s.forms.fits(w, r) {
 		s.showSetup(w, r, http.StatusForbidden, "films", setupPage{Problem: say("form.stale")})
@@ -56,22 +56,21 @@ func (s *server) setFilms(w http.ResponseWriter, r *http.Request) {
 	s.showSetup(w, r, http.StatusUnprocessableEntity, "films", p)
 }
 
-// errNoFilms is returned for a folder without packed films.
-var errNoFilms = errors.New("httpd: there are no packed films in the folder")
+// errNoFilms is returned for a folder without films.
+var errNoFilms = errors.New("httpd: there are no films in the folder")
 
 func (s *server) addFilms(ctx context.Context, folder string) error {
 	if folder == "" {
 		return nil
 	}
-	packed, err := home.Packed(folder)
-	if err != nil || len(packed) == 0 {
+	found, err := s.Home.Watch(ctx, folder)
+	switch {
+	case errors.Is(err, home.ErrFolder):
 		return errors.Join(errNoFilms, err)
+	case err != nil:
+		return err
+	case found.Titles+found.Films+found.Waits == 0: // the path was mistaken for another
+		return errors.Join(errNoFilms, s.Home.Unwatch(ctx, found.Folder))
 	}
-	for _, dir := range packed {
-		if _, err := s.Home.Add(dir); err != nil {
-			return err
-		}
-	}
-	s.Home.LearnCarried(ctx)
 	return nil
 }

@@ -218,18 +218,18 @@ func TestTrust_ForEveryoneInTheNetwork(t *testing.T) {
 	}
 }
 
-// TestSetup_FilmsOfAFolder puts every packed folder of a folder into the library.
+// TestSetup_FilmsOfAFolder has a folder watched, and its films are in the library.
 func TestSetup_FilmsOfAFolder(t *testing.T) {
 	_, srv, h := trusted(t, "")
 	v := visit(t, srv.URL)
 	folder, _, _ := hometest.Pack(t, cenc.SchemeCENC)
-	for path, want := range map[string]string{t.TempDir(): "no packed films", "/nothing": "no packed films", "films": "no packed films"} {
-		if status, body := v.send("/setup/films", "/setup/films", url.Values{"folder": {path}}); status != http.StatusUnprocessableEntity || !strings.Contains(body, want) {
-			t.Errorf("%s: %d", path, status)
+	for path, want := range map[string]string{t.TempDir(): "no films in this folder", "/nothing": "no films in this folder", "films": "no films in this folder"} {
+		if status, body := v.send("/setup/films", "/setup/films", url.Values{"folder": {path}}); status != http.StatusUnprocessableEntity || !strings.Contains(body, want) || len(h.Folders()) != 0 {
+			t.Errorf("%s: %d, %v", path, status, h.Folders())
 		}
 	}
 	root := strings.TrimSuffix(folder, "/packed")
-	if status, body := v.send("/setup/films", "/setup/films", url.Values{"folder": {root}}); status != http.StatusOK || !strings.Contains(body, "Your first device") || len(h.Titles()) != 1 {
+	if status, body := v.send("/setup/films", "/setup/films", url.Values{"folder": {root}}); status != http.StatusOK || !strings.Contains(body, "Your first device") || len(h.Titles()) != 1 || len(h.Folders()) != 1 {
 		t.Errorf("a folder of films: %d, %d titles", status, len(h.Titles()))
 	}
 }

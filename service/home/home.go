@@ -1,6 +1,7 @@
 package home
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lares-drm/lares/interconnect/lrp"
@@ -123,25 +125,31 @@ type Config struct {
 	Log        *slog.Logger     // nil: no log
 	LearnEvery time.Duration    // between two visits to the authority; default 1 minute
 	IdleAfter  time.Duration    // a playback session without a sign of its player ends; default 1 minute
+	Settle     time.Duration    // what lies in a watched folder is shown when it has not changed for so long; default 3 seconds
+	CheckEvery time.Duration    // after which a film's files are read again, to see whether they are as they should be; default 30 days
+	CheckRate  int64            // bytes a second that are read for that; default 16 MiB
+	Rescan     time.Duration    // between two looks at watched folders where the system does not tell of changes; default 1 minute
 }
 
 // Home is the household's server. It is safe for concurrent use.
 type Home struct {
-	cfg      Config
-	log      *slog.Logger
-	library  *library
-	members  *members
-	shop     *shop
-	plays    *plays
-	desk     desk
-	sources  *sources
-	browsers *browsers
-	people   *people
-	learned  learned
-	events   broker
-	door     door
-	mailbox  *mailbox
-	logs     *Logs
+	cfg       Config
+	log       *slog.Logger
+	library   *library
+	folders   *folders
+	integrity *integrity
+	members   *members
+	shop      *shop
+	plays     *plays
+	desk      desk
+	sources   *sources
+	browsers  *browsers
+	people    *people
+	learned   learned
+	events    broker
+	door      door
+	mailbox   *mailbox
+	logs      *Logs
 }
 
 // New reads the state folder. It starts nothing.
@@ -161,9 +169,17 @@ func New(cfg Config) (*Home, error) {
 	if cfg.IdleAfter <= 0 {
 		cfg.IdleAfter = time.Minute
 	}
+	cfg.Settle, cfg.Rescan = cmp.Or(cfg.Settle, 3*time.Second), cmp.Or(cfg.Rescan, time.Minute)
+	cfg.CheckEvery, cfg.CheckRate = cmp.Or(cfg.CheckEvery, 30*24*time.Hour), cmp.Or(cfg.CheckRate, 16<<20)
 	h := &Home{cfg: cfg, log: cfg.Log}
 	var err error
 	if h.library, err = openLibrary(cfg.Dir); err != nil {
+		return nil, err
+	}
+	if h.folders, err = openFolders(cfg.Dir); err != nil {
+		return nil, err
+	}
+	if h.integrity, err = openIntegrity(cfg.Dir); err != nil {
 		return nil, err
 	}
 	if h.members, err = openMembers(cfg.Dir); err != nil {
@@ -198,8 +214,8 @@ func New(cfg Config) (*Home, error) {
 const sweepEvery = 2 * time.Second
 
 // Run does what nobody asks for: it learns from the authority, asks shops again
-// whose answers were lost, finishes approvals that a crash interrupted, and ends
-// idle playback. It owns these goroutines and returns when ctx ends, after all
+// whose answers were lost, finishes approvals that a crash interrupted, looks at the
+// watched folders, and ends idle playback. It owns these goroutines and returns when ctx ends, after all
 // playback has been stopped.
 func (h *Home) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
@@ -214,6 +230,8 @@ func (h *Home) Run(ctx context.Context) error {
 			h.sweepSessions(ctx)
 		})
 	})
+	g.Go(func() error { return h.watchFolders(gctx, fsnotify.NewWatcher) })
+	g.Go(func() error { return h.checkFilms(gctx) })
 	g.Go(func() error { return h.watchModule(gctx) })
 	err := g.Wait()
 	h.stopAll(context.WithoutCancel(ctx), StopShutdown)

@@ -78,6 +78,12 @@ func readTitle(folder string) (*Title, error) {
 	return &Title{Manifest: *m, folder: folder}, nil
 }
 
+// IsPacked reports whether a folder is packed content.
+func IsPacked(folder string) bool {
+	info, err := os.Lstat(filepath.Join(folder, content.ManifestName))
+	return err == nil && info.Mode().IsRegular()
+}
+
 // Add puts a packed folder into the library, durably. A folder of content that
 // is there already takes its place.
 func (h *Home) Add(folder string) (*Title, error) {
@@ -111,42 +117,6 @@ func (h *Home) Add(folder string) (*Title, error) {
 	delete(l.carried, folder) // it may have come again with a newer state
 	h.publish(Event{Kind: EventLibrary})
 	return t, nil
-}
-
-// maxLooked bounds the folders that Packed looks into. Source: local.
-const maxLooked = 4096
-
-// Packed lists the packed folders in a folder: itself, those in it, and those in
-// them.
-func Packed(root string) ([]string, error) {
-	if !filepath.IsAbs(root) {
-		return nil, fmt.Errorf("%w: the path must be absolute", ErrFolder)
-	}
-	var out []string
-	level := []string{root}
-	for depth, looked := 0, 0; depth < 3; depth++ {
-		var below []string
-		for _, dir := range level {
-			if looked++; looked > maxLooked {
-				return out, nil
-			}
-			if _, err := os.Stat(filepath.Join(dir, content.ManifestName)); err == nil {
-				out = append(out, dir)
-				continue
-			}
-			entries, err := os.ReadDir(dir)
-			if err != nil && dir == root {
-				return nil, fmt.Errorf("%w: %w", ErrFolder, err)
-			}
-			for _, e := range entries {
-				if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
-					below = append(below, filepath.Join(dir, e.Name()))
-				}
-			}
-		}
-		level = below
-	}
-	return out, nil
 }
 
 // Title returns a title by its content ID. One that was not found yet after a start

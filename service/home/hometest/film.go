@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/content/cenc"
@@ -13,6 +14,22 @@ import (
 	"github.com/lares-drm/lares/content/packager"
 	"github.com/lares-drm/lares/license/ident"
 )
+
+// OwnFilm makes a folder in which one of the household's own films lies, and has lain for
+// a while.
+func OwnFilm(tb testing.TB, name string) (folder string) {
+	tb.Helper()
+	data, err := film.Files.ReadFile(film.SD)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	folder = filepath.Join(tb.TempDir(), "own films")
+	path, old := filepath.Join(folder, name), time.Now().Add(-time.Hour)
+	if err := errors.Join(os.Mkdir(folder, 0o700), os.WriteFile(path, data, 0o600), os.Chtimes(path, old, old)); err != nil {
+		tb.Fatal(err)
+	}
+	return folder
+}
 
 // Pack packs the demo film and returns its folder, manifest and keys. change, if any,
 // changes how.

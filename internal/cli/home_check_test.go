@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lares-drm/lares/internal/httpd"
+	"github.com/lares-drm/lares/service/home"
+	"github.com/lares-drm/lares/service/home/hometest"
+)
+
+// TestCLI_HomeCheck: sound, then damaged, which has status 5 and says what helps.
+func TestCLI_HomeCheck(t *testing.T) {
+	dir := t.TempDir()
+	h, err := home.New(home.Config{Dir: filepath.Join(dir, "state"), Module: hometest.New(t, nil), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler, err := httpd.New(httpd.Config{Home: h, Frames: http.NotFoundHandler()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(handler)
+	defer srv.Close()
+	if err := writeURL(dir, srv.URL); err != nil {
+		t.Fatal(err)
+	}
+	folder := hometest.OwnFilm(t, "Holidays.mp4")
+	if out, stderr, code := run(t, "home", "add", folder, "--dir", dir); code != statusDone || !strings.Contains(out, "Watched: "+folder+"\n  0 of shops and libraries, 1 of your own") {
+		t.Errorf("add: status %d: %s %s", code, out, stderr)
+	}
+	if out, _, code := run(t, "home", "folders", "--dir", dir); code != statusDone || !strings.HasPrefix(out, folder) {
+		t.Errorf("folders: status %d: %s", code, out)
+	}
+	if out, stderr, code := run(t, "home", "check", "--dir", dir); code != statusDone || !strings.Contains(out, "0 of 1 were read whole") {
+		t.Errorf("not read yet: status %d: %s %s", code, out, stderr)
+	}
+	if out, stderr, code := run(t, "home", "check", "--read", "--dir", dir); code != statusDone || !strings.Contains(out, "1 in the library, and each is as it should be") {
+		t.Errorf("sound: status %d: %s %s", code, out, stderr)
+	}
+	film := h.Films()[0]
+	data, err := os.ReadFile(film.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	when := time.Unix(0, film.ModifiedNS)
+	if err := errors.Join(os.WriteFile(film.Path, data, 0o600), os.Chtimes(film.Path, when, when)); err != nil {
+		t.Fatal(err)
+	}
+	out, _, code := run(t, "home", "check", film.ID.String(), "--read", "--dir", dir)
+	if code != statusCheck || !strings.Contains(out, "Damaged: "+film.Path) || !strings.Contains(out, "from a backup") {
+		t.Errorf("damaged: status %d: %s", code, out)
+	}
+	var got home.CheckReport
+	out, _, code = run(t, "home", "check", "--dir", dir, "--json")
+	if err := json.Unmarshal([]byte(out), &got); err != nil || code != statusCheck || len(got.Suspects) != 1 {
+		t.Errorf("what is known: status %d: %s", code, out)
+	}
+	for _, tc := range []struct {
+		code int
+		args []string
+	}{{statusError, []string{"home", "check", "urn:nothing"}}, {statusUsage, []string{"home", "check", ""}}, {statusError, []string{"home", "folders", "--remove", dir}}} {
+		if _, stderr, code := run(t, append(tc.args, "--dir", dir)...); code != tc.code || stderr == "" {
+			t.Errorf("%q: status %d: %s", tc.args, code, stderr)
+		}
+	}
+	if out, _, code := run(t, "home", "folders", "--remove", folder, "--dir", dir); code != statusDone || !strings.Contains(out, "No folder is watched") {
+		t.Errorf("taken out: status %d: %s", code, out)
+	}
+}

@@ -1,0 +1,309 @@
+package home
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lares-drm/lares/content"
+	"github.com/lares-drm/lares/license/ident"
+)
+
+const filmsFile = "films.json"
+
+// Limits of watched folders. Source: local, docs/spec/library.md section 1.
+const (
+	maxRoots  = 64
+	maxPlaces = 1 << 16 // folders in one that are looked into
+	maxFilms  = 1 << 15 // own films of a house
+	levels    = 3       // the folder, those in it, and those in them
+)
+
+// ErrFolders is returned when no more folders can be watched.
+var ErrFolders = errors.New("home: too many folders are watched")
+
+// stamp is what changes of a file when its bytes do.
+type stamp struct{ bytes, modifiedNS int64 }
+
+func stampOf(info fs.FileInfo) stamp { return stamp{info.Size(), info.ModTime().UnixNano()} }
+
+// folders are the folders that the house watches, and what was found there.
+type folders struct {
+	dir  string
+	poke chan struct{} // to look, and to watch, anew
+
+	looking sync.Mutex               // held while the folders are looked at; guards what follows
+	seen    map[string]stamp         // content.json of packed folders, as they were read last
+	twins   map[string]ident.Content // packed folders of titles that are in the library from elsewhere
+	waits   map[string]waiting       // what has just changed
+	bad     map[string]stamp         // files that are no film
+
+	mu     sync.Mutex
+	roots  []string         // guarded by mu; absolute
+	films  map[string]*Film // guarded by mu; by path, also of disks that are away
+	shown  []*Film          // guarded by mu; of films, those that are there, each once
+	found  map[string]Found // guarded by mu; by root, at the last look
+	places []string         // guarded by mu; what was looked into
+}
+
+// waiting is something that is not shown until it stays as it is.
+type waiting struct {
+	stamp
+	since time.Time
+}
+
+type filmsState struct {
+	Roots []string `json:"roots"`
+	Films []*Film  `json:"films"`
+}
+
+// Found is what lies in a watched folder.
+type Found struct {
+	Folder string `json:"folder"`
+	Titles int    `json:"titles"` // protected
+	Films  int    `json:"films"`  // the household's own
+	Waits  int    `json:"waits"`  // not all there yet
+	Unread int    `json:"unread"` // files with a film's name that are none: protected, damaged
+	Away   bool   `json:"away"`   // the folder is not there: its disk is off
+}
+
+func openFolders(dir string) (*folders, error) {
+	f := &folders{
+		dir: dir, poke: make(chan struct{}, 1), seen: map[string]stamp{}, twins: map[string]ident.Content{}, waits: map[string]waiting{}, bad: map[string]stamp{},
+		films: map[string]*Film{}, found: map[string]Found{},
+	}
+	var st filmsState
+	if err := load(dir, filmsFile, &st); err != nil {
+		return nil, err
+	}
+	f.roots = st.Roots
+	for _, r := range f.roots {
+		f.found[r] = Found{Folder: r}
+	}
+	for _, x := range st.Films {
+		if x != nil {
+			f.films[x.Path] = x
+		}
+	}
+	return f, nil
+}
+
+// save writes what is watched and known. The caller holds mu.
+func (f *folders) save() error {
+	st := filmsState{Roots: f.roots}
+	for _, path := range slices.Sorted(maps.Keys(f.films)) {
+		st.Films = append(st.Films, f.films[path])
+	}
+	return save(f.dir, filmsFile, st)
+}
+
+// below reports whether a path is a folder or lies in it.
+func below(folder, path string) bool {
+	return path == folder || strings.HasPrefix(path, strings.TrimSuffix(folder, string(filepath.Separator))+string(filepath.Separator))
+}
+
+// rootOf is the watched folder that a path lies in.
+func (f *folders) rootOf(path string) (string, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range f.roots {
+		if below(r, path) {
+			return r, true
+		}
+	}
+	return "", false
+}
+
+// Watch has a folder watched from now on, durably: packed films and the household's own
+// that lie in it, in the folders in it and in those in them, are in the library as long
+// as they are there. It returns what is there now.
+func (h *Home) Watch(ctx context.Context, folder string) (Found, error) {
+	info, err := os.Stat(folder)
+	if err != nil || !info.IsDir() || !filepath.IsAbs(folder) {
+		return Found{}, fmt.Errorf("%w: it has to be an absolute path of a folder: %w", ErrFolder, errors.Join(err, os.ErrInvalid))
+	}
+	folder = filepath.Clean(folder)
+	f := h.folders
+	root, ok := f.rootOf(folder) // it may lie in one that is watched
+	if !ok {
+		root = folder
+		if err := f.change(func(roots []string) []string {
+			return append(slices.DeleteFunc(roots, func(r string) bool { return below(folder, r) }), folder)
+		}); err != nil {
+			return Found{}, err
+		}
+	}
+	h.Look(ctx)
+	f.again()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.found[root], nil
+}
+
+// Unwatch ends it: what lies in the folder is not in the library any more. The files
+// stay where they are.
+func (h *Home) Unwatch(ctx context.Context, folder string) error {
+	f := h.folders
+	if !slices.Contains(f.watched(), folder) {
+		return fmt.Errorf("watched folder: %w", ErrUnknown)
+	}
+	if err := f.change(func(roots []string) []string {
+		return slices.DeleteFunc(roots, func(r string) bool { return r == folder })
+	}); err != nil {
+		return err
+	}
+	gone := map[string]bool{}
+	for _, p := range h.library.known() {
+		if below(folder, p) {
+			gone[p] = true
+		}
+	}
+	if err := h.library.change(nil, gone, nil); err != nil {
+		return err
+	}
+	h.Look(ctx)
+	f.again()
+	h.publish(Event{Kind: EventLibrary})
+	return nil
+}
+
+// change changes the list of watched folders.
+func (f *folders) change(to func([]string) []string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	was := f.roots
+	if f.roots = to(slices.Clone(was)); len(f.roots) > maxRoots {
+		f.roots = was
+		return ErrFolders
+	}
+	if err := f.save(); err != nil {
+		f.roots = was
+		return err
+	}
+	for _, r := range f.roots {
+		if _, known := f.found[r]; !known {
+			f.found[r] = Found{Folder: r}
+		}
+	}
+	return nil
+}
+
+// again has the folders looked at soon.
+func (f *folders) again() {
+	select {
+	case f.poke <- struct{}{}:
+	default: // it is about to
+	}
+}
+
+// Folders lists what is watched, and what was found there at the last look.
+func (h *Home) Folders() []Found {
+	h.folders.mu.Lock()
+	defer h.folders.mu.Unlock()
+	out := make([]Found, 0, len(h.folders.roots))
+	for _, r := range h.folders.roots {
+		out = append(out, h.folders.found[r])
+	}
+	slices.SortFunc(out, func(a, b Found) int { return cmp.Compare(a.Folder, b.Folder) })
+	return out
+}
+
+// sight is what lies in a watched folder.
+type sight struct {
+	away   bool
+	packed map[string]stamp // folders, with the stamp of content.json
+	files  map[string]stamp // that may be films
+	places []string         // that were looked into
+}
+
+// walk looks into a folder. Links are not followed, and what begins with a dot is
+// somebody's who is not done.
+func walk(root string) sight {
+	s := sight{packed: map[string]stamp{}, files: map[string]stamp{}}
+	level := []string{root}
+	for depth := 0; depth < levels && len(level) > 0; depth++ {
+		var next []string
+		for _, dir := range level {
+			if len(s.places) == maxPlaces {
+				return s
+			}
+			if info, err := os.Lstat(filepath.Join(dir, content.ManifestName)); err == nil && info.Mode().IsRegular() {
+				s.packed[dir] = stampOf(info)
+				continue
+			}
+			entries, err := os.ReadDir(dir)
+			if err != nil {
+				s.away = s.away || dir == root
+				continue
+			}
+			s.places = append(s.places, dir)
+			next = append(next, s.take(dir, entries)...)
+		}
+		level = next
+	}
+	return s
+}
+
+// take notes the files of a folder and returns the folders in it.
+func (s *sight) take(dir string, entries []fs.DirEntry) (next []string) {
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		switch {
+		case strings.HasPrefix(e.Name(), "."):
+		case e.IsDir():
+			next = append(next, path)
+		case e.Type().IsRegular() && isFilm(e.Name()) && len(s.files) < maxFilms:
+			if info, err := e.Info(); err == nil {
+				s.files[path] = stampOf(info)
+			}
+		}
+	}
+	return next
+}
+
+// Look looks at all watched folders now, and has the library say what is there. It reports
+// whether something is not all there yet, and whether it has changed since the last.
+func (h *Home) Look(ctx context.Context) (waits, changing bool) {
+	f := h.folders
+	f.looking.Lock()
+	defer f.looking.Unlock()
+	l := &lookout{h: h, f: f, sights: map[string]sight{}, found: map[string]Found{}, still: map[string]bool{}}
+	var places []string
+	for _, r := range f.watched() {
+		s := walk(r)
+		l.sights[r], l.found[r] = s, Found{Folder: r, Away: s.away}
+		places = append(places, s.places...)
+	}
+	titles, err := l.titles()
+	films, e2 := l.films(ctx)
+	if err = errors.Join(err, e2); err != nil {
+		h.log.LogAttrs(ctx, slog.LevelWarn, "what lies in watched folders is not noted", slog.Any("error", err))
+	}
+	maps.DeleteFunc(f.waits, func(path string, _ waiting) bool { return !l.still[path] })
+	f.mu.Lock()
+	f.found, f.places = l.found, places
+	f.mu.Unlock()
+	if titles {
+		h.LearnCarried(ctx)
+	}
+	if titles || films {
+		h.publish(Event{Kind: EventLibrary})
+	}
+	return len(f.waits) > 0, l.changing
+}
+
+func (f *folders) watched() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.roots)
+}
