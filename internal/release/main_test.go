@@ -39,6 +39,9 @@ func manual(t *testing.T) map[string]string {
 	return out
 }
 
+// helpFlag is a flag in the list of a command's flags.
+var helpFlag = regexp.MustCompile(`(?m)^ +(?:-\w, )?(--[a-z0-9-]+)`)
+
 // TestRelease_AManualPageForEachCommand: each command of the tree has a page with
 // its flags and examples, and there is no page of anything else.
 func TestRelease_AManualPageForEachCommand(t *testing.T) {
@@ -57,6 +60,11 @@ func TestRelease_AManualPageForEachCommand(t *testing.T) {
 		}
 		if !strings.Contains(page, `"Nov 2026"`) {
 			t.Errorf("%s has another month than the commit's", name)
+		}
+		for _, m := range helpFlag.FindAllStringSubmatch(c.LocalFlags().FlagUsages(), -1) {
+			if !strings.Contains(page, m[1]) {
+				t.Errorf("%s lacks %s", name, m[1])
+			}
 		}
 		for line := range strings.SplitSeq(strings.TrimSpace(c.Example), "\n") {
 			if _, _, ok := strings.Cut(line, "lares "); ok && !strings.Contains(page, strings.Fields(line)[0]) {
