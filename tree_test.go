@@ -157,3 +157,31 @@ func tables(text, head string) [][]string {
 	}
 	return rows
 }
+
+// TestTree_EveryFuzzTargetHasACorpus: what fuzzing has found to look at is committed, so
+// that every test run looks at it again.
+func TestTree_EveryFuzzTargetHasACorpus(t *testing.T) {
+	targets := 0
+	for _, f := range goFiles(t) {
+		for _, d := range f.ast.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || !f.isTest() || fn.Recv != nil || !strings.HasPrefix(fn.Name.Name, "Fuzz") {
+				continue
+			}
+			targets++
+			dir := path.Join(f.dir(), "testdata", "fuzz", fn.Name.Name)
+			entries, err := os.ReadDir(dir)
+			if err != nil || len(entries) == 0 {
+				t.Errorf("%s: %s has no corpus in %s: go test -fuzz, and take some of what it found", f.pos(fn), fn.Name.Name, dir)
+			}
+			for _, e := range entries {
+				if name := path.Join(dir, e.Name()); !strings.HasPrefix(read(t, name), "go test fuzz v1\n") {
+					t.Errorf("%s is nothing that go test reads", name)
+				}
+			}
+		}
+	}
+	if targets < 50 {
+		t.Fatalf("found %d fuzz targets: the walk does not see them", targets)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -141,12 +142,54 @@ func TestBrowsers_LetInByTheOwner(t *testing.T) {
 	if w = c.ask("GET", "/", atHome, true, nil); w.Code != http.StatusForbidden {
 		t.Errorf("over HTTP: %d", w.Code)
 	}
+	ended := c.listens(atHome)
 	if status, _ := owner.send("/devices", "/browsers/"+waiting[0].ID+"/remove", url.Values{}); status != http.StatusOK {
 		t.Errorf("removed: %d", status)
 	}
 	if w = c.ask("GET", "/", atHome, false, nil); w.Code != http.StatusSeeOther {
 		t.Errorf("after it was removed: %d", w.Code)
 	}
+	select {
+	case heard := <-ended:
+		if strings.Contains(heard, "event:") {
+			t.Errorf("after it was removed it heard %q", heard)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("a browser that was removed listens still")
+	}
+}
+
+// streamed is a recorder that a stream can be written to.
+type streamed struct {
+	*httptest.ResponseRecorder
+	began chan struct{}
+	once  sync.Once
+}
+
+func (s *streamed) SetReadDeadline(time.Time) error  { return nil }
+func (s *streamed) SetWriteDeadline(time.Time) error { return nil }
+func (s *streamed) Flush()                           { s.once.Do(func() { close(s.began) }) }
+
+// listens opens the stream of events, and gives what came when that has ended.
+func (c *caller) listens(host string) (ended chan string) {
+	c.t.Helper()
+	r := httptest.NewRequestWithContext(c.t.Context(), "GET", "/api/v1/events", nil)
+	r.Host, r.TLS = host, &tls.ConnectionState{}
+	for _, k := range c.cookies {
+		r.AddCookie(k)
+	}
+	w := &streamed{ResponseRecorder: httptest.NewRecorder(), began: make(chan struct{})}
+	ended = make(chan string, 1)
+	go func() {
+		c.handler.ServeHTTP(w, r)
+		ended <- w.Body.String()
+	}()
+	select {
+	case <-w.began:
+	case said := <-ended:
+		c.t.Fatalf("it does not listen: %d %s", w.Code, said)
+	}
+	return ended
 }
 
 // TestBrowsers_PlayOverTheNetwork: a real browser at the house's address in the network is

@@ -98,6 +98,9 @@ func TestPages_InBothBrowsers(t *testing.T) {
 			if got.Asked != "Lend Metropolis? It does not play here until it is back." || !strings.HasPrefix(got.Said, "It is lent.") || got.Came != "Attic" {
 				t.Errorf("asked %q, said %q, came %q", got.Asked, got.Said, got.Came)
 			}
+			if got.Kept != "3F9K-22 ticked" {
+				t.Errorf("when it appeared, %q was left of what was typed", got.Kept)
+			}
 			if got.Focus[0] != "Skip to content" {
 				t.Errorf("Tab reaches %q first", got.Focus)
 			}

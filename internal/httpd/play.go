@@ -156,6 +156,9 @@ func (s *server) stream(w io.Writer, r *http.Request, ctl *http.ResponseControll
 		case <-r.Context().Done():
 			return
 		case e := <-ch:
+			if !fromHere(r) && !s.letIn(r) { // a browser that was removed, which is an event
+				return
+			}
 			m := message{Event: e}
 			if e.Stopped != nil {
 				m.Words = stopWords(e.Stopped)

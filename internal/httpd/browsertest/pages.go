@@ -24,6 +24,7 @@ type Walked struct {
 	Asked      string   // before the title was lent
 	Said       string   // after it was lent
 	Came       string   // the device that appeared by itself
+	Kept       string   // of what was typed before it appeared
 	Console    []string // errors
 	Error      string   // the script's own
 }

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { judge, open, reader } from "./drive.mjs";
 
 const opt = JSON.parse(process.argv[2]);
-const out = { console: [], violations: [], wide: [], checked: 0, said: "", focus: [], came: "", live: "", titles: [] };
+const out = { console: [], violations: [], wide: [], checked: 0, said: "", focus: [], came: "", kept: "", titles: [] };
 const desktop = [1280, 800], phone = [390, 844];
 let page, axe;
 
@@ -81,12 +81,18 @@ async function lend([title, device]) {
   out.said = await page.evaluate(() => document.querySelector("[role=status]").textContent);
 }
 
-// comes waits for a device that asks while the page is open.
+// comes waits for a device that asks while the page is open. What was typed into fields
+// that have not the focus stays.
 async function comes() {
   await page.goto(new URL("/devices", opt.url).href);
   const before = await page.evaluate(() => document.querySelectorAll(".pairing").length);
+  await page.evaluate(() => {
+    document.querySelector("main [name=code]:not([type=hidden])").value = "3F9K-22";
+    document.querySelector("main [name=idle]").checked = true;
+  });
   writeFileSync(opt.pair, "");
   await page.wait((n) => document.querySelectorAll(".pairing").length > n, before);
+  out.kept = await page.evaluate(() => document.querySelector("main [name=code]:not([type=hidden])").value + (document.querySelector("main [name=idle]").checked ? " ticked" : ""));
   out.came = await page.evaluate(() => [...document.querySelectorAll(".pairing strong")].pop().textContent);
 }
 

@@ -1,5 +1,39 @@
 // Shows a page anew when something happens in the house (server-sent events). What a
-// person is typing, reading or being asked stays as it is.
+// person is typing, reading or being asked stays as it is, and what was typed before.
+
+// isTick reports whether a field is one that is on or off.
+const isTick = (f) => f.type === "checkbox" || f.type === "radio";
+
+// changed reports whether a field is not as the server wrote it.
+function changed(f) {
+  if (isTick(f)) return f.checked !== f.defaultChecked;
+  if (f.tagName === "SELECT") return f.selectedIndex !== Math.max([...f.options].findIndex((o) => o.defaultSelected), 0);
+  return f.type !== "hidden" && f.type !== "file" && f.value !== f.defaultValue;
+}
+
+// fields are those of a part of the page, each under what it is found by in another one:
+// its form, name and kind, and which of those it is.
+function fields(part) {
+  const all = new Map();
+  for (const f of part.querySelectorAll("input, select, textarea")) {
+    const name = [f.form?.getAttribute("action"), f.name, f.type, isTick(f) ? f.value : ""].join("\n");
+    let n = 0;
+    while (all.has(name + n)) n++;
+    all.set(name + n, f);
+  }
+  return all;
+}
+
+// keep puts what was changed in the fields of an old part into those of a fresh one.
+function keep(old, fresh) {
+  const next = fields(fresh);
+  for (const [name, f] of fields(old)) {
+    const to = next.get(name);
+    if (!to || !changed(f)) continue;
+    if (isTick(f)) to.checked = f.checked;
+    else to.value = f.value;
+  }
+}
 
 // refresh replaces the page's content by the server's newest.
 export async function refresh() {
@@ -8,7 +42,9 @@ export async function refresh() {
   const next = new DOMParser().parseFromString(await res.text(), "text/html");
   for (const part of ["main", ".top nav"]) {
     const [old, fresh] = [document.querySelector(part), next.querySelector(part)];
-    if (old && fresh) old.replaceChildren(...fresh.childNodes);
+    if (!old || !fresh) continue;
+    keep(old, fresh);
+    old.replaceChildren(...fresh.childNodes);
   }
 }
 
