@@ -65,6 +65,7 @@ func program(t *testing.T) string {
 
 // TestDemo_Check runs the story that `make demo-check` runs, as a program sees it.
 func TestDemo_Check(t *testing.T) {
+	t.Parallel() // it waits for a loan to end
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), program(t), "demo", "--check", "--json")
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -119,6 +120,7 @@ func startDemo(t *testing.T) *serving {
 // film plays, the picture is there, and stopping the session at the house stops it. Then
 // the demo is stopped as Ctrl-C does, and leaves nothing behind.
 func TestStory_8_Browser(t *testing.T) {
+	t.Parallel() // it waits for the picture
 	s := startDemo(t)
 	t.Run("Plays", s.plays)
 	t.Run("LeavesNothing", s.leavesNothing)

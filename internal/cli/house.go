@@ -40,8 +40,9 @@ type proc struct {
 // stopGrace is how long a child may take to end by itself after SIGTERM.
 const stopGrace = 5 * time.Second
 
-// startGrace is how long a child may take to say that it serves.
-const startGrace = 20 * time.Second
+// startGrace is how long a child may take to say that it serves: seconds on a busy
+// machine, and longer only when it never will.
+const startGrace = time.Minute
 
 func newHouse(dir string) (*house, error) {
 	self, err := os.Executable()

@@ -27,7 +27,7 @@ func children(t *testing.T, pid int) []int {
 func gone(t *testing.T, pids ...int) {
 	t.Helper()
 	for _, pid := range pids {
-		for end := time.Now().Add(stopGrace); ; time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(startGrace); ; time.Sleep(5 * time.Millisecond) {
 			if _, _, runs := readStat(fmt.Sprintf("/proc/%d/stat", pid)); !runs {
 				break
 			}
@@ -72,7 +72,7 @@ func (d *demo) crashModule(t *testing.T, name string) {
 	kill9(t, modules[0])
 	select {
 	case <-p.done:
-	case <-time.After(2 * stopGrace):
+	case <-time.After(startGrace):
 		t.Fatalf("%s goes on without its module", name)
 	}
 	if err := d.again(name); err != nil {
