@@ -27,9 +27,7 @@ const ofSimulated = 50
 // faults is the size of a run: a part of LARES_FAULTS, which `make faults N=...` sets.
 func faults(t *testing.T, least int) int {
 	t.Helper()
-	if raced {
-		least /= ofRaced
-	}
+	least /= needs.Each()
 	n, err := strconv.Atoi(os.Getenv("LARES_FAULTS"))
 	if err != nil {
 		return least

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/lares-drm/lares/content"
+	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
 )
@@ -364,14 +365,11 @@ func everyFault(t *testing.T, h *house, check func(*flow), run func(*flow)) {
 	}
 }
 
-// ofRaced is how many faults there are to one that the race detector sees, too.
-const ofRaced = 4
-
 // faultsAt runs a flow with each fault at one of its commands.
 func faultsAt(t *testing.T, h *house, at int, check func(*flow), run func(*flow)) {
 	t.Helper()
 	for f := before; f <= late; f++ {
-		if !raced || (at+int(f))%ofRaced == 0 {
+		if needs.Part(at + int(f)) {
 			one(t, h, f, at, check, run)
 		}
 	}

@@ -1,6 +1,0 @@
-//go:build !race
-
-package module_test
-
-// raced: see raced_test.go.
-const raced = false
