@@ -133,7 +133,7 @@ func TestBackup_ARestoredHouseGoesOn(t *testing.T) {
 // waitForTitle waits until the house holds a title that it asked for by itself.
 func (d *demo) waitForTitle(t *testing.T, id ident.Content) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); len(d.heldAtHome(t, id)) == 0; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(startGrace); len(d.heldAtHome(t, id)) == 0; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("the restored house does not get %v again", id)
 		}

@@ -210,6 +210,7 @@ func TestCA_BulkRefusesBadKeys(t *testing.T) {
 // TestCA_BulkTenThousand certifies a factory's day; LARES_BULK=1000000 is done by
 // hand, and stands in docs/performance.md.
 func TestCA_BulkTenThousand(t *testing.T) {
+	t.Parallel() // it computes while others wait
 	needs.Long(t)
 	n := 10_000
 	if s := os.Getenv("LARES_BULK"); s != "" {

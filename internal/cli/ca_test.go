@@ -362,7 +362,7 @@ func TestCA_ServeSeesWhatCommandsDo(t *testing.T) {
 		if code != statusDone {
 			t.Errorf("status %d", code)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(startGrace):
 		t.Error("the server does not stop")
 	}
 }

@@ -20,13 +20,18 @@ import (
 	"github.com/lares-drm/lares/internal/needs"
 )
 
-// programs builds lares and lares-trem once, as they are shipped.
+// scratch is the folder of what the tests of this binary share. TestMain removes it.
+var scratch = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "lares-cli-") })
+
+// programs builds lares and lares-trem once, as they are shipped: with the flags of
+// `make build`, so that nothing is compiled for the tests alone.
 var programs = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "lares-programs-")
+	dir, err := scratch()
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "build", "-o", dir+"/", "../../cmd/lares", "../../cmd/lares-trem")
+	dir = filepath.Join(dir, "programs")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "../../cmd/lares", "../../cmd/lares-trem")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
@@ -42,7 +47,7 @@ func TestMain(m *testing.M) {
 		os.Exit(scripted(name))
 	}
 	code := m.Run()
-	if dir, err := programs(); err == nil {
+	if dir, err := scratch(); err == nil {
 		_ = os.RemoveAll(dir)
 	}
 	os.Exit(code)
@@ -60,6 +65,7 @@ func program(t *testing.T) string {
 
 // TestDemo_Check runs the story that `make demo-check` runs, as a program sees it.
 func TestDemo_Check(t *testing.T) {
+	t.Parallel() // it waits for a loan to end
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), program(t), "demo", "--check", "--json")
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -76,16 +82,18 @@ func TestDemo_Check(t *testing.T) {
 	}
 }
 
-// serving is a running `lares demo`.
+// serving is a running `lares demo`, in a process group and a temporary folder of its own.
 type serving struct {
-	url, dir string
+	url, tmp string
 	cmd      *exec.Cmd
 }
 
 func startDemo(t *testing.T) *serving {
 	t.Helper()
-	s := &serving{dir: filepath.Join(t.TempDir(), "house")}
-	s.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), program(t), "demo", "--dir", s.dir)
+	s := &serving{tmp: t.TempDir()}
+	s.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), program(t), "demo")
+	s.cmd.Env = append(os.Environ(), "TMPDIR="+s.tmp)
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	s.cmd.Stderr = os.Stderr
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -95,8 +103,10 @@ func startDemo(t *testing.T) *serving {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = s.cmd.Process.Signal(os.Interrupt)
-		_ = s.cmd.Wait()
+		if s.cmd.ProcessState == nil {
+			_ = s.cmd.Process.Signal(os.Interrupt)
+			_ = s.cmd.Wait()
+		}
 	})
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
@@ -106,10 +116,17 @@ func startDemo(t *testing.T) *serving {
 	return s
 }
 
-// TestStory_8_Browser opens the printed URL in real headless Chromium: the film
-// plays, the picture is there, and stopping the session at the house stops it.
+// TestStory_8_Browser opens the URL that a demo prints in real headless Chromium: the
+// film plays, the picture is there, and stopping the session at the house stops it. Then
+// the demo is stopped as Ctrl-C does, and leaves nothing behind.
 func TestStory_8_Browser(t *testing.T) {
+	t.Parallel() // it waits for the picture
 	s := startDemo(t)
+	t.Run("Plays", s.plays)
+	t.Run("LeavesNothing", s.leavesNothing)
+}
+
+func (s *serving) plays(t *testing.T) {
 	for _, title := range []string{string(bought), string(boughtCBCS)} {
 		got := browsertest.Play(t, s.url, browsertest.Options{Title: title})
 		if got.To-got.From < 2.5 || !got.Encrypted || got.Width == 0 {
@@ -137,41 +154,38 @@ func TestStory_8_Browser(t *testing.T) {
 	}
 }
 
-// TestDemo_LeavesNothing stops a demo as Ctrl-C does: its processes end, its
-// address answers no more, and its temporary folder is gone.
-func TestDemo_LeavesNothing(t *testing.T) {
-	tmp := t.TempDir()
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program(t), "demo")
-	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
+// leavesNothing: its processes end, its address answers no more, and its temporary
+// folder is gone.
+func (s *serving) leavesNothing(t *testing.T) {
+	if err := syscall.Kill(-s.cmd.Process.Pid, syscall.SIGINT); err != nil { // the whole group, as a terminal does
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGINT); err != nil { // the whole group, as a terminal does
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err != nil {
+	if err := s.cmd.Wait(); err != nil {
 		t.Errorf("Ctrl-C: %v", err)
 	}
-	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+	if left, err := os.ReadDir(s.tmp); err != nil || len(left) > 0 {
 		t.Errorf("left in the temporary folder: %v, %v", left, err)
 	}
-	if res, err := request(t.Context(), http.MethodGet, strings.TrimSpace(line), nil); err == nil {
+	if res, err := request(t.Context(), http.MethodGet, s.url, nil); err == nil {
 		t.Errorf("the house still answers: HTTP %d", res.status)
 	}
 	if ps, err := os.ReadDir("/proc"); err == nil {
 		for _, p := range ps {
-			if args, err := os.ReadFile(filepath.Join("/proc", p.Name(), "cmdline")); err == nil && bytes.Contains(args, []byte(tmp)) {
+			if args, err := os.ReadFile(filepath.Join("/proc", p.Name(), "cmdline")); err == nil && bytes.Contains(args, []byte(s.tmp)) {
 				t.Errorf("still running: %q", args)
 			}
 		}
+	}
+}
+
+// A folder that is named is the owner's, and stays.
+func TestDemo_KeepsAFolderThatIsNamed(t *testing.T) {
+	want := filepath.Join(t.TempDir(), "house")
+	dir, clean, err := demoDir(want)
+	if err != nil || dir != want || clean() != nil {
+		t.Errorf("%s, want %s (%v)", dir, want, err)
+	}
+	if _, err := os.Stat(want); err != nil {
+		t.Error(err)
 	}
 }

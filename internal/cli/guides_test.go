@@ -152,7 +152,7 @@ func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + 
 // follow runs a guide to its end and gives what was on the screen.
 func (g *guide) follow(page string) string {
 	g.t.Helper()
-	ctx, cancel := context.WithTimeout(g.t.Context(), 6*startGrace)
+	ctx, cancel := context.WithTimeout(g.t.Context(), 2*startGrace)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", g.script(page))
 	cmd.Dir = g.path("user")

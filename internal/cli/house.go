@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,8 +40,9 @@ type proc struct {
 // stopGrace is how long a child may take to end by itself after SIGTERM.
 const stopGrace = 5 * time.Second
 
-// startGrace is how long a child may take to say that it serves.
-const startGrace = 20 * time.Second
+// startGrace is how long a child may take to say that it serves: seconds on a busy
+// machine, and longer only when it never will.
+const startGrace = time.Minute
 
 func newHouse(dir string) (*house, error) {
 	self, err := os.Executable()
@@ -147,18 +149,22 @@ func (h *house) again(name string) error {
 	h.mu.Lock()
 	p := h.procs[name]
 	h.mu.Unlock()
-	args := make([]string, 0, len(p.args))
-	for i, a := range p.args {
-		if i > 0 && p.args[i-1] == "--listen" {
-			a, _, _ = strings.Cut(strings.TrimPrefix(p.url, "http://"), "#")
-		}
-		args = append(args, a)
-	}
-	url, err := h.serve(name, args...)
+	url, err := h.serve(name, p.back()...)
 	if err == nil && url != p.url {
 		err = fmt.Errorf("%s came back at %s instead of %s", name, url, p.url)
 	}
 	return err
+}
+
+// back are the arguments that bring a child back to the address it had.
+func (p *proc) back() []string {
+	args := slices.Clone(p.args)
+	for i := 1; i < len(args); i++ {
+		if args[i-1] == "--listen" {
+			args[i], _, _ = strings.Cut(strings.TrimPrefix(p.url, "http://"), "#")
+		}
+	}
+	return args
 }
 
 // kill ends a child as a crash would.

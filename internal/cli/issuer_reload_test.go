@@ -112,7 +112,7 @@ func TestIssuer_HangupDropsNoRequest(t *testing.T) {
 		p := s.procs["shop"]
 		s.mu.Unlock()
 		s.ok(p.cmd.Process.Signal(syscall.SIGHUP))
-		for from := time.Now(); time.Since(from) < 20*time.Second; time.Sleep(10 * time.Millisecond) {
+		for from := time.Now(); time.Since(from) < startGrace; time.Sleep(10 * time.Millisecond) {
 			if until() {
 				return true
 			}
@@ -155,11 +155,17 @@ func drains(t *testing.T, s *shopTest, url string) {
 	c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://")) //nolint:noctx // a short test
 	s.ok(err)
 	defer c.Close()
-	fmt.Fprintf(c, "POST /lrp/v1/frames HTTP/1.1\r\nHost: shop\r\nContent-Type: application/lares-lrp-frame+cbor\r\nContent-Length: 6\r\n\r\nabc")
-	time.Sleep(100 * time.Millisecond) // the request has begun
+	fmt.Fprintf(c, "POST /lrp/v1/frames HTTP/1.1\r\nHost: shop\r\nContent-Type: application/lares-lrp-frame+cbor\r\nExpect: 100-continue\r\nContent-Length: 6\r\n\r\n")
+	in := bufio.NewReader(c)
+	for _, want := range []string{"HTTP/1.1 100 Continue\r\n", "\r\n"} { // the request has begun
+		if got, err := in.ReadString('\n'); got != want {
+			t.Fatalf("%q, want %q (%v)", got, want, err)
+		}
+	}
+	fmt.Fprint(c, "abc")
 	ended := make(chan error, 1)
 	go func() { ended <- s.stop("shop") }()
-	for from := time.Now(); time.Since(from) < 10*time.Second; time.Sleep(10 * time.Millisecond) {
+	for from := time.Now(); time.Since(from) < startGrace; time.Sleep(10 * time.Millisecond) {
 		n, err := net.Dial("tcp", strings.TrimPrefix(url, "http://")) //nolint:noctx // as above
 		if err != nil {
 			break // nobody else is let in
@@ -167,7 +173,7 @@ func drains(t *testing.T, s *shopTest, url string) {
 		n.Close()
 	}
 	fmt.Fprint(c, "def")
-	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	res, err := http.ReadResponse(in, nil)
 	if err != nil || res.StatusCode != http.StatusBadRequest {
 		t.Fatalf("a request that had begun: %v, %v", res, err)
 	}

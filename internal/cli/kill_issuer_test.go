@@ -240,7 +240,7 @@ func (b *besieged) diskFails() error {
 	}
 	select {
 	case <-p.done:
-	case <-time.After(stopGrace):
+	case <-time.After(startGrace):
 		return errors.New("its disk fails, and it goes on")
 	}
 	if code := p.cmd.ProcessState.ExitCode(); code != statusError {

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -13,39 +12,6 @@ import (
 
 	"github.com/lares-drm/lares/license/ident"
 )
-
-// emptyHouse is a house of processes in which nothing runs yet.
-func emptyHouse(t *testing.T) *demo {
-	t.Helper()
-	h, err := newHouse(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.program = program(t)
-	d := &demo{house: h, listen: "127.0.0.1:0"}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(h.tail(30))
-		}
-		if err := h.close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return d
-}
-
-// killHouse is a house with a shop, a home server and two devices, for being
-// killed. Nothing is sold yet.
-func killHouse(t *testing.T) *demo {
-	t.Helper()
-	d := emptyHouse(t)
-	for _, step := range []func(context.Context) error{d.makeCA, d.makeShop, d.packFilm, d.stockShop, d.makeHome, d.makeDevices} {
-		if err := step(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return d
-}
 
 // children lists the processes that a process has started and that still run.
 func children(t *testing.T, pid int) []int {
@@ -61,7 +27,7 @@ func children(t *testing.T, pid int) []int {
 func gone(t *testing.T, pids ...int) {
 	t.Helper()
 	for _, pid := range pids {
-		for end := time.Now().Add(stopGrace); ; time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(startGrace); ; time.Sleep(5 * time.Millisecond) {
 			if _, _, runs := readStat(fmt.Sprintf("/proc/%d/stat", pid)); !runs {
 				break
 			}
@@ -106,7 +72,7 @@ func (d *demo) crashModule(t *testing.T, name string) {
 	kill9(t, modules[0])
 	select {
 	case <-p.done:
-	case <-time.After(2 * stopGrace):
+	case <-time.After(startGrace):
 		t.Fatalf("%s goes on without its module", name)
 	}
 	if err := d.again(name); err != nil {

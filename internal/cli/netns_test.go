@@ -378,6 +378,7 @@ func (n *network) on(name string) (out uint64, licenses int) {
 // the car behind the house only. Cables are pulled out in the middle of what they do
 // and put in again: each transaction comes to its end, and no play is lost or doubled.
 func TestLRP_RealHosts(t *testing.T) {
+	t.Parallel() // it waits for networks
 	needs.Long(t)
 	n := newNetwork(t)
 	shopURL := n.found()

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -61,6 +62,7 @@ func scripted(name string) int {
 		return statusError
 	}
 	if filepath.Base(os.Args[0]) == "lares-trem" {
+		runtime.LockOSThread() // what it syncs is one thread's: see killing
 		read := func() (module.Reading, error) {
 			r, err := module.System()
 			r.RTC += clockAt(clocks, atOffset)
@@ -155,12 +157,12 @@ func (m *machine) refuses(code int, word string, args ...string) {
 }
 
 // killing is the machine with a module that is killed when it is about to make its
-// nth system call of some kinds.
-func (m *machine) killing(calls string, n int) *machine {
+// nth system call of a kind. strace counts the calls of each thread and each kind apart.
+func (m *machine) killing(call string, n int) *machine {
 	m.t.Helper()
 	dir := m.t.TempDir()
 	trem := filepath.Join(filepath.Dir(m.program), "lares-trem")
-	wrapped := fmt.Sprintf("#!/bin/sh\nexec strace -f -qq -o /dev/null -e trace=%[1]s -e inject=%[1]s:signal=SIGKILL:when=%[2]d '%[3]s' \"$@\"\n", calls, n, trem)
+	wrapped := fmt.Sprintf("#!/bin/sh\nexec strace -f -qq -o /dev/null -e trace=%[1]s -e inject=%[1]s:signal=SIGKILL:when=%[2]d '%[3]s' \"$@\"\n", call, n, trem)
 	script := strings.Replace(m.script, "LARES_TREM='"+trem+"'", "LARES_TREM='"+filepath.Join(dir, "lares-trem")+"'", 1)
 	k := &machine{t: m.t, clocks: m.clocks, house: &house{dir: m.dir, program: filepath.Join(dir, "lares"), log: m.log, procs: map[string]*proc{}}}
 	for name, text := range map[string]string{"lares-trem": wrapped, "lares": script} {

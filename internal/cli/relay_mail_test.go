@@ -430,7 +430,7 @@ func TestRelayMail_LettersBetweenThoseWhoNeverMeet(t *testing.T) {
 	rehouse(t, d.path("tablet", "device.json"), d.homeURL, nowhere)
 	run("device", "move", string(shared), "--to", "tablet", "--dir", d.path("phone"))
 	run("home", "move", string(boughtCBCS), "--to", "tablet", "--dir", d.path("home"))
-	for end := time.Now().Add(30 * time.Second); d.waiting(t, relay) < 2; time.Sleep(100 * time.Millisecond) { // the house has been there
+	for end := time.Now().Add(startGrace); d.waiting(t, relay) < 2; time.Sleep(100 * time.Millisecond) { // the house has been there
 		if time.Now().After(end) {
 			t.Fatalf("%d letters are in the relay's mailbox, want 2", d.waiting(t, relay))
 		}
@@ -469,12 +469,12 @@ func TestRelayMail_LettersBetweenThoseWhoNeverMeet(t *testing.T) {
 	if err := d.again("home"); err != nil { // the tablet's word about what the house gave waits for it
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(30 * time.Second); len(d.heldAtHome(t, boughtCBCS)) > 0; time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(startGrace); len(d.heldAtHome(t, boughtCBCS)) > 0; time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("the house still has %v", d.heldAtHome(t, boughtCBCS))
 		}
 	}
-	for end := time.Now().Add(30 * time.Second); d.open(t, "tablet") > 0; time.Sleep(500 * time.Millisecond) {
+	for end := time.Now().Add(startGrace); d.open(t, "tablet") > 0; time.Sleep(500 * time.Millisecond) {
 		run("device", "carry", "--relay", relay, "--dir", d.path("tablet"))
 		if time.Now().After(end) {
 			t.Fatalf("%d transfers are open at the tablet", d.open(t, "tablet"))

@@ -184,7 +184,7 @@ func TestRelay_HangupDropsNoRequest(t *testing.T) {
 		certify()
 		want := serialIn(t, cert)
 		hangUp()
-		for end := time.Now().Add(20 * time.Second); served.Load() != want; time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(startGrace); served.Load() != want; time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatal("the relay does not take its new certificate")
 			}

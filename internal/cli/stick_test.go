@@ -78,7 +78,7 @@ func TestProfile_CarByStick(t *testing.T) {
 		t.Errorf("the phone still has it: %v", got)
 	}
 	run(carry...)
-	for end := time.Now().Add(30 * time.Second); d.open(t, "tablet") > 0; time.Sleep(time.Second) { // DONE, on the stick
+	for end := time.Now().Add(startGrace); d.open(t, "tablet") > 0; time.Sleep(time.Second) { // DONE, on the stick
 		if run(carry...); time.Now().After(end) {
 			t.Fatal("the transfer is not closed in the car")
 		}
@@ -156,7 +156,7 @@ func (d *demo) open(t *testing.T, name string) int {
 // waitFor waits until a file is there.
 func waitFor(t *testing.T, pattern string) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(startGrace); ; time.Sleep(100 * time.Millisecond) {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -221,6 +221,7 @@ func TestBrowsers_PlayOverTheNetwork(t *testing.T) {
 	srv.TLSConfig = secret.Config()
 	go func() { _ = srv.ServeTLS(l, "", "") }() // ends with Close
 	t.Cleanup(func() { _ = srv.Close() })
+	entered := 0 // not those that are not installed
 	for _, b := range browsertest.Browsers {
 		t.Run(b.Name, func(t *testing.T) {
 			owner := filepath.Join(t.TempDir(), "owner")
@@ -234,13 +235,14 @@ func TestBrowsers_PlayOverTheNetwork(t *testing.T) {
 				}
 			}()
 			got := browsertest.Enter(t, b.Name, "https://"+l.Addr().String()+"/", owner)
+			entered++
 			if got.First != "/enter" || !got.Secure || got.Played < 1 || len(got.Console) > 0 {
 				t.Errorf("%+v", got)
 			}
 			browsertest.Plays{Player: b.Title, Path: "page, network", Result: browsertest.Works}.Check(t)
 		})
 	}
-	if got := h.Browsers(); len(got) != 2 || !strings.HasPrefix(got[0].Name, "Chrome on Linux") && !strings.HasPrefix(got[0].Name, "Firefox on Linux") {
+	if got := h.Browsers(); len(got) != entered || entered > 0 && !strings.HasPrefix(got[0].Name, "Chrome on Linux") && !strings.HasPrefix(got[0].Name, "Firefox on Linux") {
 		t.Errorf("known: %+v", got)
 	}
 }

@@ -321,6 +321,7 @@ func TestConsole_SignInAtAProvider(t *testing.T) {
 // phone. LARES_PICTURES is a folder for pictures of every page.
 func TestConsole_InTheBrowser(t *testing.T) {
 	needs.Long(t)
+	t.Parallel() // see TestLose_InABrowser
 	c := newCounter(t)
 	pages := os.Getenv("LARES_PICTURES") // a folder, to look at them
 	got := browsertest.Console(t, c.URL, c.key("Ada", operator.Security), c.key("Bert", operator.Security), customer.String(), pages)

@@ -98,6 +98,7 @@ func playProgram(t *testing.T) fs.FS {
 // breaks boxes that are built wrong: one by hand, each by surprise.
 func TestLose_InABrowser(t *testing.T) {
 	needs.Long(t)
+	t.Parallel() // this and the other browsers wait for their pages
 	_, h, _ := house(t, cenc.SchemeCENC)
 	srv := serveWith(t, h, playProgram(t))
 	pages := os.Getenv("LARES_PICTURES") // a folder, to look at them

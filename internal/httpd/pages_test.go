@@ -56,6 +56,7 @@ func TestTour_PicturesAreSmallAndShown(t *testing.T) {
 // keyboard alone; a device that asks appears by itself. Firefox shows every page, too.
 func TestPages_InBothBrowsers(t *testing.T) {
 	needs.Long(t)
+	t.Parallel() // see TestLose_InABrowser
 	l := livedHouse(t)
 	for _, b := range browsertest.Browsers {
 		t.Run(b.Name, func(t *testing.T) {

@@ -173,6 +173,7 @@ func firefoxHole(scheme cenc.Scheme, name string) bool {
 // make interop all.
 func TestPlayers_FoldersInBothBrowsers(t *testing.T) {
 	needs.Long(t)
+	t.Parallel() // see TestLose_InABrowser
 	for _, scheme := range []cenc.Scheme{cenc.SchemeCENC, cenc.SchemeCBCS} {
 		one, m, keys := hometest.Pack(t, scheme, func(c *packager.Config) { withText(t, c); c.AES128, c.LicenseURL = true, "/packed/license" })
 		turned, tm, tkeys := hometest.Pack(t, scheme, func(c *packager.Config) {

@@ -236,6 +236,7 @@ func TestSimulator_SpeaksToPeople(t *testing.T) {
 // keyboard leads through it.
 func TestSimulator_InABrowser(t *testing.T) {
 	needs.Long(t)
+	t.Parallel() // see TestLose_InABrowser
 	srv, _, _ := house(t, cenc.SchemeCENC)
 	pages := os.Getenv("LARES_PICTURES") // a folder, to look at them
 	if pages == "" {

@@ -1,6 +1,8 @@
 // Package needs implements the rule that a test which lacks a tool is seen:
 // it is listed as NOT RUN with its reason, and under CI=true it fails.
 //
+// It also says how much of a long test a slow binary runs.
+//
 // It is for tests only and installs nothing; `make setup` does. The promise:
 // no test of this project is skipped in any other way.
 package needs

@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/issuer"
@@ -231,6 +232,7 @@ func TestCopies_Spec2_ManyHousesAtOnce(t *testing.T) {
 // Never do more houses hold a license that plays now, or may fetch one, or have a
 // copy kept for them, than there are copies; and nobody overtakes in the queue.
 func TestCopies_Spec2_NoTwoHoldersOfOneCopy(t *testing.T) {
+	needs.Checks(t, 1)
 	rapid.Check(t, func(rt *rapid.T) {
 		s := library(t, 1)
 		defer s.store.Close()

@@ -2,7 +2,6 @@ package module_test
 
 import (
 	"errors"
-	"flag"
 	"slices"
 	"testing"
 	"time"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
 )
@@ -256,7 +256,7 @@ func (b *balance) closes(d *box) {
 // TestTransfer_GiveBackConservesTheSum: whatever is lost, repeated and killed, nobody
 // plays more than was sold. In the end, when all is said, nothing is lost either.
 func TestTransfer_GiveBackConservesTheSum(t *testing.T) {
-	few(t, "25")
+	needs.Checks(t, 4) // each is a house of real modules
 	rapid.Check(t, func(rt *rapid.T) {
 		b := &balance{house: sharing(t, "PLAY; PLAY_COUNT=9"), n: 9, asked: map[*box][]trem.LicenseRequest{}}
 		for range rapid.IntRange(10, 40).Draw(rt, "steps") {
@@ -283,14 +283,4 @@ func TestTransfer_GiveBackConservesTheSum(t *testing.T) {
 			rt.Fatalf("%d plays are left at the house and %d were used, of %d", left, b.used, b.n)
 		}
 	})
-}
-
-// few bounds a property's runs: each is a house of real modules.
-func few(t *testing.T, checks string) {
-	t.Helper()
-	old := flag.Lookup("rapid.checks").Value.String()
-	if err := flag.Set("rapid.checks", checks); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = flag.Set("rapid.checks", old) })
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
@@ -431,7 +432,9 @@ func TestLicense_4_BindMeetsEveryFault(t *testing.T) {
 	commands := run(never, -1)
 	for at := range commands / 2 { // the second half is the other device's
 		for f := before; f <= late; f++ {
-			run(f, at)
+			if needs.Part(at + int(f)) {
+				run(f, at)
+			}
 		}
 	}
 }
