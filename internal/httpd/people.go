@@ -31,6 +31,7 @@ var watching = map[string]bool{
 	hls.PlaylistPattern: true, hls.FilePattern: true,
 	"GET /api/v1/library": true, "GET /api/v1/library/{id}": true, "GET /api/v1/events": true,
 	"POST /api/v1/sessions": true, "GET /api/v1/sessions/{id}": true, "DELETE /api/v1/sessions/{id}": true,
+	"PUT /api/v1/sessions/{id}/position": true,
 	"GET " + whoPath: true, "POST " + whoPath: true, "POST " + whoPath + "/leave": true,
 }
 

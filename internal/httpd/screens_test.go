@@ -2,6 +2,7 @@ package httpd_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -219,5 +220,30 @@ func TestScreens_TwoWindows(t *testing.T) {
 	}
 	if got.From < 20 || got.At < got.From {
 		t.Errorf("the second window began at %.1f s and is at %.1f s; the first was at 21 s or more", got.From, got.At)
+	}
+}
+
+// A child takes no screen from somebody else, whatever the license offers; its own it
+// continues elsewhere.
+func TestScreens_AChildEndsOnlyItsOwn(t *testing.T) {
+	s := crowdedHouse(t, "PLAY; PLAY_COUNT=2; EXPORT=clearkey")
+	child := home.As(t.Context(), &home.Watcher{Person: home.Person{ID: "b", Kind: home.Child, Age: 9}})
+	grown := home.As(t.Context(), &home.Watcher{Person: home.Person{ID: "a", Kind: home.Adult}})
+	film := home.PlayRequest{Content: filmPath, Takeover: true}
+	first, err := s.h.Play(grown, film)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.h.Play(child, film)
+	if full, ok := errors.AsType[*home.InUseError](err); !ok || full.Ask || len(full.Open) != 1 || len(s.h.Sessions()) != 1 {
+		t.Fatalf("a child takes an adult's screen: %v", err)
+	}
+	if err := s.h.Stop(t.Context(), first.ID, home.StopPlayer); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := s.h.Play(child, film); err != nil || len(s.h.Sessions()) != 1 {
+			t.Fatalf("its own: %v", err)
+		}
 	}
 }

@@ -67,10 +67,19 @@ func (h *Home) rivals(ctx context.Context, r PlayRequest, ask trem.Ask) ([]*Play
 	switch {
 	case !d.Allow:
 		return nil, &InUseError{Open: open, Ends: ends, Ask: rule.OnFull != license.BlockNew, Decision: d}
+	case !mayEnd(ctx, open[:ends]):
+		return nil, &InUseError{Open: open, Ends: ends}
 	case r.Takeover || rule != nil && rule.OnFull == license.TakeoverOldest:
 		return open[:ends], nil
 	}
 	return nil, &InUseError{Open: open, Ends: ends, Ask: true}
+}
+
+// mayEnd reports whether who asks may end others' sessions: who only watches ends
+// nobody's but their own.
+func mayEnd(ctx context.Context, open []*Playback) bool {
+	w := WatcherIn(ctx)
+	return w.Administers() || !slices.ContainsFunc(open, func(p *Playback) bool { return p.Person != w.ID })
 }
 
 // onlyFull reports whether a place is all that a use lacks.
