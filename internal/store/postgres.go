@@ -31,6 +31,9 @@ const (
 	// pgPlans has each statement planned once for a connection, as look-ups by key
 	// whatever the tables' sizes are at that time: each one is.
 	pgPlans = `SET plan_cache_mode = force_generic_plan; SET jit = off; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off`
+	// pgPlansCitus has Citus plan by itself: a plan for all values is refused where the
+	// rows of a statement are on several nodes.
+	pgPlansCitus = `RESET plan_cache_mode; SET jit = off; RESET enable_seqscan; RESET enable_hashjoin; RESET enable_mergejoin`
 	// sqlIsCitus says whether the tables may be spread over several machines.
 	sqlIsCitus = `SELECT COUNT(*) > 0 FROM pg_extension WHERE extname = 'citus'`
 )
@@ -42,8 +45,8 @@ func OpenPostgres(ctx context.Context, dsn string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error { return c.Exec(ctx, pgPlans).Close() }
-	e := &pgEngine{cfg: cfg, free: make(chan *pgx.Conn, pgConns), patience: pgPatience}
+	e := &pgEngine{cfg: cfg, free: make(chan *pgx.Conn, pgConns), patience: pgPatience, plans: pgPlans}
+	cfg.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error { return c.Exec(ctx, e.plans).Close() }
 	e.looks = newGatherer(pgGroups, e.aheadTogether)
 	e.issues = newGatherer(pgGroups, e.issueTogether)
 	for range pgConns {
@@ -74,6 +77,7 @@ type pgEngine struct {
 	cfg      *pgx.ConnConfig
 	free     chan *pgx.Conn // nil: not open yet
 	patience time.Duration
+	plans    string // said on each new connection
 	looks    *gatherer[*issuer.Asked, issuer.Ahead]
 	issues   *gatherer[*issuer.Issue, bool]
 	alone    bool // no groups: ungroup was called, or the database is distributed, so that a group would be on several nodes
@@ -83,6 +87,12 @@ func (e *pgEngine) start(ctx context.Context) error {
 	return e.with(ctx, func(c *pgx.Conn) error {
 		if err := c.QueryRow(ctx, sqlIsCitus).Scan(&e.alone); err != nil {
 			return pgClassify(ctx, err)
+		}
+		if e.alone {
+			e.plans = pgPlansCitus
+			if err := c.PgConn().Exec(ctx, pgPlansCitus).Close(); err != nil {
+				return pgClassify(ctx, err)
+			}
 		}
 		for setting, lossy := range map[string]string{"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"} {
 			var v string
