@@ -225,8 +225,12 @@ func TestAttack_AChildGetsPastThePIN(t *testing.T) {
 	v := visit(t, f.URL)
 	f.sit(t, v, f.ben, "", "")
 	for _, fields := range []url.Values{
-		{"person": {f.ada.ID}}, {"person": {f.ada.ID}, "pin": {""}}, {"person": {f.ada.Name}, "pin": {"0000"}},
-		{"person": {f.guest.ID}}, {"person": {f.guest.ID}, "by": {f.ben.ID}}, {"person": {f.guest.ID}, "pin": {"1112"}, "by": {f.ada.ID}},
+		{"person": {f.ada.ID}},
+		{"person": {f.ada.ID}, "pin": {""}},
+		{"person": {f.ada.Name}, "pin": {"0000"}},
+		{"person": {f.guest.ID}},
+		{"person": {f.guest.ID}, "by": {f.ben.ID}},
+		{"person": {f.guest.ID}, "pin": {"1112"}, "by": {f.ada.ID}},
 	} {
 		if status, body := v.send("/who", "/who", fields); status != http.StatusForbidden || !strings.Contains(body, "That is not the PIN.") {
 			t.Errorf("%v: %d %s", fields, status, pageText([]byte(body)))
