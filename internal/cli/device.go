@@ -199,7 +199,11 @@ func newDeviceWhyCmd(env *Env, dir *string) *cobra.Command {
 				return err
 			}
 			return withDevice(env, *dir, func(d *device) error {
-				got, err := d.trem.Evaluate(cmd.Context(), trem.Ask{Content: id, Action: permission.Play, Output: trem.OutputInternal})
+				who, err := d.asking(cmd.Context(), env, id, func() *uint8 { return d.ratedOf(cmd.Context(), id) }, "")
+				if err != nil {
+					return err
+				}
+				got, err := d.trem.Evaluate(cmd.Context(), trem.Ask{Content: id, Action: permission.Play, Output: trem.OutputInternal, Person: who})
 				if err != nil {
 					return err
 				}

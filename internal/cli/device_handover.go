@@ -142,6 +142,9 @@ func runHandOver(cmd *cobra.Command, env *Env, dir string, op trem.Op, title str
 		return err
 	}
 	return withDevice(env, dir, func(d *device) error {
+		if err := d.mayHandle(cmd.Context(), id, op); err != nil {
+			return env.decided(cmd, notNow(err))
+		}
 		if f.here && f.files {
 			if _, err := d.download(cmd.Context(), env, id, ""); err != nil {
 				return err

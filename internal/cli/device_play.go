@@ -36,6 +36,7 @@ type playFlags struct {
 	fromMS         int64
 	confirm, again bool
 	consent        bool
+	by             string
 }
 
 func newDevicePlayCmd(env *Env, dir *string) *cobra.Command {
@@ -60,7 +61,8 @@ One of your own films (lares device films) comes from the house as it lies there
   lares device play lares-film --tier HD --out - | mpv -
   lares device play lares-film --tier SD --out film.mp4 --content /media/lares-film
   lares device play urn:lares:own:0f9c2f4e2b8d4f3b9d2c6a7e1f5b8c3d --player mpv   # your own film
-  lares device play rental --tier HD --out film.mp4 --yes   # starts the 48 hours`,
+  lares device play rental --tier HD --out film.mp4 --yes   # starts the 48 hours
+  lares device play lares-film --player mpv --by Ada         # an adult lets it be once on a child's device`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := contentArg(args[0])
@@ -87,6 +89,7 @@ One of your own films (lares device films) comes from the house as it lies there
 	cmd.Flags().Int64Var(&f.fromMS, "from", 0, "start at this position, in ms")
 	cmd.Flags().BoolVar(&f.confirm, "yes", false, "start a period that begins with the first play")
 	cmd.Flags().BoolVar(&f.consent, "consent", false, "let the shop be told what your copy asks to tell; 'lares device why TITLE' says what")
+	cmd.Flags().StringVar(&f.by, "by", "", "on a child's or a guest's device: an adult of the house, whose PIN lets it be once; it asks for the PIN")
 	cmd.Flags().BoolVar(&f.again, "again", false, "watch again from the start, even if the last play could be resumed")
 	return cmd
 }
@@ -125,9 +128,13 @@ func (d *device) play(cmd *cobra.Command, env *Env, id ident.Content, f playFlag
 			return err
 		}
 	}
+	who, err := d.asking(ctx, env, id, func() *uint8 { return m.Rated }, f.by)
+	if err != nil {
+		return err
+	}
 	d.look(ctx, env, looksFor)
 	s, err := d.trem.Begin(ctx, trem.Ask{
-		Content: id, Action: permission.Play, Tier: uint64(tier), Output: trem.OutputInternal, Confirm: f.confirm, Consent: f.consent, FromMS: f.fromMS, Again: f.again,
+		Content: id, Action: permission.Play, Tier: uint64(tier), Output: trem.OutputInternal, Confirm: f.confirm, Consent: f.consent, FromMS: f.fromMS, Again: f.again, Person: who,
 	})
 	if err != nil {
 		return env.decided(cmd, err)

@@ -159,9 +159,13 @@ func (d *device) render(cmd *cobra.Command, env *Env, id ident.Content, r *upnp.
 	if err != nil {
 		return err
 	}
+	who, err := d.asking(ctx, env, id, func() *uint8 { return m.Rated }, "")
+	if err != nil {
+		return err
+	}
 	d.look(ctx, env, looksFor)
 	s, err := d.trem.Begin(ctx, trem.Ask{
-		Content: id, Action: permission.Render, Tier: uint64(tier), Output: trem.OutputNetwork, Renderer: r.ID, Confirm: f.confirm, Consent: f.consent,
+		Content: id, Action: permission.Render, Tier: uint64(tier), Output: trem.OutputNetwork, Renderer: r.ID, Confirm: f.confirm, Consent: f.consent, Person: who,
 	})
 	if err != nil {
 		return env.decided(cmd, err)

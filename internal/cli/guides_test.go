@@ -193,7 +193,7 @@ func TestGuide_Household(t *testing.T) {
 		"7KQ2-M4XD", "$(code)", "backup --out house.backup", `backup --out house.backup 2>paper; grep -oE '[0-9]+ [a-z]+' paper | grep -v words | sed 's/.* //' >words.txt`)
 	g.ok(os.WriteFile(g.path("user", "pin.txt"), []byte("2468\n"), 0o600))
 	said := g.follow("household.md")
-	for _, want := range []string{"Your house is founded", "In the library: Metropolis", "tablet belongs to your house now", "metropolis is on this device", "It plays here", "Ben: child, 9 years old, 07:00-19:30, no PIN.", "Metropolis is from 6.", "tablet is Ben's", "The house of "} {
+	for _, want := range []string{"Your house is founded", "In the library: Metropolis", "tablet belongs to your house now", "metropolis is on this device", "It plays here", "Ben: child, 9 years old, 07:00-19:30, no PIN.", "Metropolis is from 12.", "tablet is Ben's", "It is for people from 12, and you are 9.", "Only an adult of the house may do that.", "tablet is everybody's", "The house of "} {
 		if !strings.Contains(said, want) {
 			t.Errorf("nothing said %q:\n%s", want, said)
 		}

@@ -103,7 +103,7 @@ func (f *personFlags) change(env *Env, cmd *cobra.Command) (c home.PersonChange,
 		if f.age < 0 || f.age > 120 {
 			return c, usage("--age %d: want 0 to 120 years", f.age)
 		}
-		years := uint8(f.age) //nolint:gosec // at most 120
+		years := uint8(f.age)
 		c.Age = &years
 	}
 	if cmd.Flags().Changed("hours") {

@@ -189,7 +189,7 @@ func (f *packFlags) rating() (*uint8, error) {
 	if f.rated < 0 {
 		return nil, nil
 	}
-	years := uint8(f.rated) //nolint:gosec // at most MaxRated
+	years := uint8(f.rated)
 	return &years, nil
 }
 

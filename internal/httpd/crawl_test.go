@@ -34,6 +34,8 @@ var strangers = map[string]string{
 	"GET /pair/v1/ca":                        "a certificate is public",
 	"GET /house/v1/recipients/{name}":        "who knows the name of a device may send it sealed letters",
 	"GET /house/v1/letters/{device}":         "letters are handed to who has proven itself on the link",
+	"GET /house/v1/people/{device}":          "a device that has proven itself learns whose it is",
+	"POST /house/v1/people/{device}/once":    "as above, and an adult's PIN",
 	"GET /house/v1/time":                     "the time is no secret",
 	"GET /house/v1/logs":                     "IDs of devices; the logs are sealed",
 	"GET /house/v1/logs/{device}":            "lengths and hashes of sealed logs",

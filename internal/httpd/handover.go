@@ -22,15 +22,10 @@ func (s *server) recipient(w http.ResponseWriter, r *http.Request) {
 }
 
 // letters are what waits for a device, for itself only.
-func (s *server) letters(w http.ResponseWriter, r *http.Request) {
-	var id ident.Device
+func (s *server) letters(w http.ResponseWriter, r *http.Request, id ident.Device) {
 	after, err := strconv.ParseUint(r.URL.Query().Get("after"), 10, 64)
-	if err != nil || id.UnmarshalText([]byte(r.PathValue("device"))) != nil {
+	if err != nil {
 		s.answer(w, r, home.ErrUnknown)
-		return
-	}
-	if err := s.Home.ProvenAs(r.Context(), linkOf(r), id); err != nil {
-		s.answer(w, r, err)
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"letters": s.Home.LettersFor(id, after)})

@@ -53,6 +53,39 @@ func (s *server) apiPerson(status int, do func(*http.Request, home.PersonChange)
 	}
 }
 
+// proven serves a device that has proven itself about itself.
+func (s *server) proven(next func(http.ResponseWriter, *http.Request, ident.Device)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var id ident.Device
+		if id.UnmarshalText([]byte(r.PathValue("device"))) != nil {
+			s.answer(w, r, home.ErrUnknown)
+			return
+		}
+		if err := s.Home.ProvenAs(r.Context(), linkOf(r), id); err != nil {
+			s.answer(w, r, err)
+			return
+		}
+		next(w, r, id)
+	}
+}
+
+func (s *server) whose(w http.ResponseWriter, _ *http.Request, id ident.Device) {
+	writeJSON(w, http.StatusOK, s.Home.WhoseDevice(id))
+}
+
+// OnceRequest is the body of POST /house/v1/people/{device}/once.
+type OnceRequest struct {
+	By  string `json:"by"` // name or ID of an adult
+	PIN string `json:"pin"`
+}
+
+func (s *server) letOnce(w http.ResponseWriter, r *http.Request, id ident.Device) {
+	var in OnceRequest
+	if readJSON(w, r, maxPairBody, &in) {
+		s.done(w, r, s.Home.LetDeviceOnce(r.Context(), id, in.By, in.PIN))
+	}
+}
+
 // RateRequest is the body of PUT /api/v1/library/{content}/rated.
 type RateRequest struct {
 	Years *uint8 `json:"years,omitempty"` // none: what the title's folder says

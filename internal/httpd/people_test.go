@@ -13,10 +13,12 @@ import (
 
 	"github.com/lares-drm/lares/content/cenc"
 	"github.com/lares-drm/lares/content/packager"
+	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
 	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/internal/httpd/browsertest"
 	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/home"
 	"github.com/lares-drm/lares/service/home/hometest"
@@ -223,8 +225,12 @@ func TestAttack_AChildGetsPastThePIN(t *testing.T) {
 	v := visit(t, f.URL)
 	f.sit(t, v, f.ben, "", "")
 	for _, fields := range []url.Values{
-		{"person": {f.ada.ID}}, {"person": {f.ada.ID}, "pin": {""}}, {"person": {f.ada.Name}, "pin": {"0000"}},
-		{"person": {f.guest.ID}}, {"person": {f.guest.ID}, "by": {f.ben.ID}}, {"person": {f.guest.ID}, "pin": {"1112"}, "by": {f.ada.ID}},
+		{"person": {f.ada.ID}},
+		{"person": {f.ada.ID}, "pin": {""}},
+		{"person": {f.ada.Name}, "pin": {"0000"}},
+		{"person": {f.guest.ID}},
+		{"person": {f.guest.ID}, "by": {f.ben.ID}},
+		{"person": {f.guest.ID}, "pin": {"1112"}, "by": {f.ada.ID}},
 	} {
 		if status, body := v.send("/who", "/who", fields); status != http.StatusForbidden || !strings.Contains(body, "That is not the PIN.") {
 			t.Errorf("%v: %d %s", fields, status, pageText([]byte(body)))
@@ -351,5 +357,61 @@ func TestPeople_WhoInABrowser(t *testing.T) {
 	got := browsertest.Pages{Browser: "chromium", URL: f.URL, Places: []string{"/who"}, Axe: true}.Run(t)
 	if len(got.Violations) > 0 || len(got.Wide) > 0 || len(got.Console) > 0 || got.Checked != 2 {
 		t.Errorf("axe-core, %d times: %s\nwide: %q\nconsole: %q", got.Checked, strings.Join(got.Violations, "\n"), got.Wide, got.Console)
+	}
+}
+
+// A device learns whose it is, without a name, and has an adult's PIN read; nobody else
+// asks about it.
+func TestPeople_6_ADeviceLearnsWhoseItIs(t *testing.T) {
+	module := hometest.New(t, nil)
+	h, err := home.New(home.Config{Dir: t.TempDir(), Module: module, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	say := func(name string, kind home.PersonKind, age uint8, pin string) {
+		t.Helper()
+		if _, err := h.AddPerson(home.PersonChange{Name: &name, Kind: &kind, Age: &age, PIN: &pin}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say("Ada", home.Adult, 0, "1111")
+	say("Ben", home.Child, 9, "")
+	say("Eve", home.Guest, 0, "")
+	srv := network(t, h, func() string { return "192.168.1.20" })
+	leaf, key := hometest.Keyed(t, "Tablet")
+	tablet := admitted(t, h, "Tablet", []byte("delivery"), leaf)
+	client := &lrphttp.Client{URL: srv.URL, Who: hometest.Who(leaf, key, tablet, module.State.Device), Now: h.Now}
+	link, err := client.Link(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := srv.URL + home.PathPeople + "/" + tablet.String()
+	for _, tc := range []struct{ person, want string }{{"", `{"person":null}`}, {"Ben", `{"person":{"age":9}}`}, {"Eve", `{"person":{"age":120}}`}, {"", `{"person":null}`}} {
+		if err := h.BindDevice(tablet, tc.person); err != nil {
+			t.Fatal(err)
+		}
+		if res, body := get(t, "GET", at, nil, on(link)); res.StatusCode != http.StatusOK || strings.TrimSpace(string(body)) != tc.want {
+			t.Errorf("%q's: %d %s, want %s", tc.person, res.StatusCode, body, tc.want)
+		}
+	}
+	for _, tc := range []struct {
+		by, pin string
+		status  int
+	}{{"Ada", "0000", 403}, {"Ben", "1111", 403}, {"Ada", "1111", 204}} {
+		if res, body := get(t, "POST", at+"/once", httpd.OnceRequest{By: tc.by, PIN: tc.pin}, on(link)); res.StatusCode != tc.status {
+			t.Errorf("%s lets it: %d %s, want %d", tc.by, res.StatusCode, body, tc.status)
+		}
+	}
+	other := srv.URL + home.PathPeople + "/" + ident.Device{9}.String()
+	for _, ask := range []func() (*http.Response, []byte){
+		func() (*http.Response, []byte) { return get(t, "GET", at, nil) },
+		func() (*http.Response, []byte) { return get(t, "GET", other, nil, on(link)) },
+		func() (*http.Response, []byte) {
+			return get(t, "POST", other+"/once", httpd.OnceRequest{By: "Ada", PIN: "1111"}, on(link))
+		},
+	} {
+		if res, body := ask(); res.StatusCode != http.StatusForbidden || code(t, body) != "unproven" {
+			t.Errorf("somebody else: %d %s", res.StatusCode, body)
+		}
 	}
 }

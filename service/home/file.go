@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -26,12 +27,17 @@ func load(dir, name string, v any) error {
 	if err != nil || info.Size() > maxFile {
 		return fmt.Errorf("read %s: %w", name, errors.Join(err, errTooLarge))
 	}
-	dec := json.NewDecoder(f)
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil {
+	if err := decode(f, v); err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
 	return nil
+}
+
+// decode reads the JSON of a state file, of which every key is known.
+func decode(r io.Reader, v any) error {
+	dec := json.NewDecoder(r)
+	dec.DisallowUnknownFields()
+	return dec.Decode(v)
 }
 
 var errTooLarge = errors.New("home: the file is too large")

@@ -3,7 +3,6 @@ package home_test
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -649,46 +648,6 @@ func FuzzHours(f *testing.F) {
 		now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 		if from, until := h.Window(now); s != "" && (!now.Before(until) || !from.Before(until) || until.Sub(from) > 24*time.Hour || from.Sub(now) > 24*time.Hour) {
 			t.Errorf("%q at noon is from %v to %v", s, from, until)
-		}
-	})
-}
-
-// FuzzPeople: a people.json that is taken is written the same, has an adult, and never
-// asks for another cost than the program's.
-func FuzzPeople(f *testing.F) {
-	page, err := os.ReadFile(peopleSpec)
-	if err != nil {
-		f.Fatal(err)
-	}
-	example := regexp.MustCompile("(?s)```json people\n(.*?)```").FindSubmatch(page)[1]
-	f.Add(example)
-	f.Add([]byte(`{"people": []}`))
-	f.Add([]byte(strings.Replace(string(example), "m=19456", "m=4294967295", 1)))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, "people.json"), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		h, err := home.New(home.Config{Dir: dir, Module: &hometest.Module{}, Now: time.Now})
-		if err != nil {
-			return
-		}
-		list, adults := h.People(), 0
-		for _, p := range list {
-			if p.Kind == home.Adult {
-				adults++
-			}
-			if p.PIN != "" && !strings.HasPrefix(p.PIN, "$argon2id$v=19$m=19456,t=2,p=1$") {
-				t.Errorf("a PIN of other costs: %s", p.PIN)
-			}
-		}
-		if len(list) > 0 && adults == 0 {
-			t.Error("nobody is an adult")
-		}
-		text, err := json.Marshal(list)
-		var back []home.Person
-		if err != nil || json.Unmarshal(text, &back) != nil || cmp.Diff(list, back) != "" {
-			t.Errorf("%s is not read again (%v)", text, err)
 		}
 	})
 }

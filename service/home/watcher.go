@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -254,20 +253,7 @@ func (h *Home) judged(ctx context.Context, id ident.Content, action permission.P
 	if !known {
 		years = unrated
 	}
-	return w.Person.asked(years, h.cfg.Now())
-}
-
-// asked is key 15 of Ask (docs/spec/trem.md) for a title of a rating.
-func (p *Person) asked(years uint8, now time.Time) *license.Person {
-	out := &license.Person{Age: p.Age, Rated: years}
-	if p.Kind == Guest && p.Age == 0 {
-		out.Age = anyAge
-	}
-	if p.Hours != (Hours{}) {
-		from, until := p.Hours.Window(now)
-		out.From, out.Until = from.UnixMilli(), until.UnixMilli()
-	}
-	return out
+	return w.Person.bounds().asked(years, h.cfg.Now())
 }
 
 // mayHandle has the module judge whether who asks may hand a title on. It is asked
@@ -287,60 +273,4 @@ func (h *Home) mayHandle(ctx context.Context, id ident.Content, op trem.Op) erro
 		err = &trem.RefusalError{Decision: d}
 	}
 	return err
-}
-
-// narrow finds a child or a guest: a browser or a device is one's of those, because it
-// bounds them. "" is nobody.
-func (h *Home) narrow(id string) (Person, error) {
-	if id == "" {
-		return Person{}, nil
-	}
-	p, err := h.PersonCalled(id)
-	if err == nil && p.Kind == Adult {
-		err = fmt.Errorf("%w: what is an adult's is everybody's", ErrPersonKind)
-	}
-	return p, err
-}
-
-// BindBrowser makes a browser of the house a child's or a guest's, durably; "": nobody's.
-func (h *Home) BindBrowser(id, person string) error {
-	p, err := h.narrow(person)
-	if err != nil {
-		return err
-	}
-	b := h.browsers
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	known := slices.Clone(b.known)
-	i := slices.IndexFunc(known, func(k Browser) bool { return k.ID == id })
-	if i < 0 {
-		return fmt.Errorf("browser: %w", ErrUnknown)
-	}
-	known[i].Person = p.ID
-	if err := save(b.dir, browsersFile, browsersState{known}); err != nil {
-		return err
-	}
-	b.known = known
-	return nil
-}
-
-// BrowserOf is whose the browser with a token is, "" nobody's.
-func (h *Home) BrowserOf(token string) string {
-	hash := hashOf(token)
-	for _, k := range h.Browsers() {
-		if k.Hash == hash {
-			return k.Person
-		}
-	}
-	return ""
-}
-
-// BindDevice makes a device of the house a child's or a guest's, durably; "": nobody's.
-// It is told when it next meets the house.
-func (h *Home) BindDevice(id ident.Device, person string) error {
-	p, err := h.narrow(person)
-	if err != nil {
-		return err
-	}
-	return h.members.change(id, func(d *Device) { d.Person = p.ID })
 }
