@@ -69,7 +69,7 @@ func TestPlay_OtherPlayers(t *testing.T) {
 	}
 	t.Setenv("SDL_VIDEODRIVER", "dummy")
 	t.Setenv("SDL_AUDIODRIVER", "dummy")
-	d := playingHouse(t, 6)
+	d := playingHouse(t, 5)
 	got := d.path("hashes")
 	play := func(args ...string) played {
 		t.Helper()
@@ -107,7 +107,7 @@ func TestPlay_OtherPlayers(t *testing.T) {
 		t.Errorf("mpv: %+v", p)
 	}
 	browsertest.Plays{Player: "mpv", Path: byDevice, Result: browsertest.Works}.Check(t)
-	words, picture := browsertest.VLCWords(t, 0)
+	words, picture := browsertest.VLCWords(t, 0) // it goes on with the play of mpv
 	if p = play("--player", strings.Join(words, " ")+" {} vlc://quit"); p.Segments < 2 || picture() == nil {
 		t.Errorf("VLC: %+v", p)
 	}
