@@ -54,7 +54,7 @@ func newFilmView(views []*clearView) (*filmView, error) {
 	first := map[filmPart]uint32{}
 	for i, p := range f.parts {
 		at += p.view.files.Segments[p.n].Bytes
-		f.ends, first[p] = append(f.ends, at), uint32(i)*maxFragments+1 //nolint:gosec // a manifest has fewer segments
+		f.ends, first[p] = append(f.ends, at), uint32(i)*maxFragments+1 // a manifest has fewer segments
 	}
 	for i, v := range views {
 		v.finish = func(n int, data []byte) error { return j.InPlace(i, data, first[filmPart{v, n}]) }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/lares-drm/lares/content/film"
 	"github.com/lares-drm/lares/interconnect/lrp/dnssd"
+	"github.com/lares-drm/lares/interconnect/upnp"
 	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
@@ -340,6 +342,27 @@ func (n *network) found() (shopURL string) {
 	return shopURL
 }
 
+// television is found by a device of the same network, by SSDP.
+func (n *network) television() {
+	n.t.Helper()
+	tv := n.in(n.hosts["home"].pid, needs.Tool(n.t, "python3"), filepath.Join("testdata", "television.py"), houseAddr)
+	out, err := tv.StdoutPipe()
+	if err = errors.Join(err, tv.Start()); err != nil {
+		n.t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
+		n.t.Fatalf("the television says %q, %v", line, err)
+	}
+	var found []upnp.Renderer
+	n.query(&found, "phone", "device", "renderers")
+	if len(found) != 1 || found[0].ID != "uuid:tv" || found[0].Address.String() != houseAddr {
+		n.t.Errorf("the phone found %+v", found)
+	}
+	if err := tv.Wait(); err != nil {
+		n.t.Errorf("the television: %v", err)
+	}
+}
+
 // atHome are the plays of a title that the house has.
 func (n *network) atHome(id ident.Content) (out uint64) {
 	n.t.Helper()
@@ -382,6 +405,7 @@ func TestLRP_RealHosts(t *testing.T) {
 	needs.Long(t)
 	n := newNetwork(t)
 	shopURL := n.found()
+	n.television()
 	var about struct {
 		Issuer ident.Issuer `json:"issuer"`
 	}

@@ -56,8 +56,10 @@ func TestMessages_HouseInAnotherLanguage(t *testing.T) {
 
 // TestMessages_ClaimPagesInAnotherLanguage: likewise a shop's.
 func TestMessages_ClaimPagesInAnotherLanguage(t *testing.T) {
-	i, h := claimShop(t, issuer.Offer{ID: "x", Name: "Metropolis", Words: "Film", Kind: issuer.Purchase, Licenses: 2,
-		Terms: "PLAY; START_TIME=2026-01-01T00:00:00Z; END_TIME=2030-01-01T00:00:00Z; PLAY_COUNT=2; INTERVAL=48h; RESOLUTION<=2073600; OUTPUT_PROTECTION=HDCP_1; COPY=COUNTED; COPY_COUNT=2; MOVE=DOMAIN; TRANSFER=1; LEND; EXPORT=clearkey"})
+	i, h := claimShop(t, issuer.Offer{
+		ID: "x", Name: "Metropolis", Words: "Film", Kind: issuer.Purchase, Licenses: 2,
+		Terms: "PLAY; START_TIME=2026-01-01T00:00:00Z; END_TIME=2030-01-01T00:00:00Z; PLAY_COUNT=2; INTERVAL=48h; RESOLUTION<=2073600; OUTPUT_PROTECTION=HDCP_1; COPY=COUNTED; COPY_COUNT=2; MOVE=DOMAIN; TRANSFER=1; LEND; EXPORT=clearkey",
+	})
 	_, codes, err := i.NewCodes(t.Context(), issuer.NewCodes{Offer: "x", Codes: 1, Expires: time.Now().Add(time.Hour).UnixMilli()})
 	if err != nil {
 		t.Fatal(err)
