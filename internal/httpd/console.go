@@ -58,7 +58,7 @@ func NewConsole(cfg ConsoleConfig) (http.Handler, error) {
 	}
 	c := &console{ConsoleConfig: cfg, pages: map[string]*template.Template{}, wrong: newThrottle(signTries, signEvery)}
 	for _, name := range []string{"home", "titles", "offers", "households", "household", "codes", "licenses", "revocations", "log", "figures", "keys", "signin", "problem"} {
-		t, err := template.New("console.html").Funcs(template.FuncMap{"say": say, "state": stateWords, "stamp": stampMS, "number": figureText, "short": shortID}).
+		t, err := template.New("console.html").Funcs(template.FuncMap{"say": say, "state": stateWords, "stamp": stampMS, "number": figureText, "short": shortID, "deed": logWords, "means": means}).
 			ParseFS(templateFiles, "templates/console.html", "templates/console-"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parse pages: %w", err)
@@ -141,7 +141,7 @@ func (c *console) routes(m *http.ServeMux) {
 	m.HandleFunc("GET /console/households/{domain}", c.signed(c.household))
 	m.HandleFunc("GET /console/licenses", c.signed(c.license))
 	m.HandleFunc("GET /console/codes", c.signed(c.codes))
-	m.HandleFunc("GET /console/revocations", c.signed(c.list("revocations", "/api/v1/proposals")))
+	m.HandleFunc("GET /console/revocations", c.signed(c.revocations))
 	m.HandleFunc("GET /console/log", c.signed(c.log))
 	m.HandleFunc("GET /console/log/export", c.signed(c.export))
 	m.HandleFunc("GET /console/keys", c.signed(c.list("keys", "/api/v1/keys")))

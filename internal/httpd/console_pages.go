@@ -66,6 +66,8 @@ func (c *console) page(w http.ResponseWriter, r *http.Request, who *operator.Ope
 		c.fail(w, r, who, err)
 		return
 	}
+	nameActors(d, "list", "entries", "actor")
+	nameActors(d, "list", "proposals", "by", "decided_by")
 	p := consolePage{Name: name, Title: title, Who: who, Data: d, Said: said(r)}
 	if first, ok := d["list"].(asked); ok {
 		p.Next = next(r, first)
@@ -74,7 +76,7 @@ func (c *console) page(w http.ResponseWriter, r *http.Request, who *operator.Ope
 }
 
 func (c *console) home(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
-	d, err := c.many(r, map[string]string{"proposals": "/api/v1/proposals", "audit": "/api/v1/audit", "about": "/api/v1/about", "contents": "/api/v1/contents", "offers": "/api/v1/offers"})
+	d, err := c.many(r, map[string]string{"proposals": "/api/v1/proposals", "audit": "/api/v1/audit", "about": "/api/v1/about", "contents": "/api/v1/contents", "offers": "/api/v1/offers", "keys": pathKeys})
 	if err != nil {
 		c.fail(w, r, who, err)
 		return
@@ -86,6 +88,7 @@ func (c *console) home(w http.ResponseWriter, r *http.Request, who *operator.Ope
 		}
 	}
 	d["waiting"] = waiting
+	nameActors(d, "audit", "entries", "actor")
 	entries := rowsOf(d, "audit", "entries")
 	d["newest"] = entries[:min(8, len(entries))]
 	d["events"] = c.events()
@@ -149,6 +152,10 @@ func (c *console) codes(w http.ResponseWriter, r *http.Request, who *operator.Op
 	c.page(w, r, who, "codes", titleOf("codes"), map[string]string{"list": paged(r, "/api/v1/claims"), "offers": "/api/v1/offers"})
 }
 
+func (c *console) revocations(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
+	c.page(w, r, who, "revocations", titleOf("revocations"), map[string]string{"list": paged(r, "/api/v1/proposals"), "keys": pathKeys})
+}
+
 func (c *console) household(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
 	c.page(w, r, who, "household", say("console.title.household", shortID(r.PathValue("domain"))), map[string]string{
 		"house": "/api/v1/households/" + url.PathEscape(r.PathValue("domain")), "offers": "/api/v1/offers",
@@ -176,7 +183,7 @@ func (c *console) license(w http.ResponseWriter, r *http.Request, who *operator.
 }
 
 func (c *console) log(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
-	paths := map[string]string{"list": paged(r, "/api/v1/audit")}
+	paths := map[string]string{"list": paged(r, "/api/v1/audit"), "keys": pathKeys}
 	if r.URL.Query().Has("verify") {
 		paths["report"] = "/api/v1/audit/verify"
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -14,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -314,6 +316,65 @@ func TestConsole_SignInAtAProvider(t *testing.T) {
 		return
 	}
 	t.Error("nobody is signed in")
+}
+
+// Who is new here reads words: who did what by their names, what terms allow, what two
+// operators are for, and where to begin.
+func TestConsole_SaysItInWords(t *testing.T) {
+	c := newCounter(t)
+	ada := c.browser(c.key("Ada", operator.Security))
+	_, house := c.get(ada, "households/"+customer.String())
+	_, rest, _ := strings.Cut(house, `name="grant" value="`)
+	grant, _, _ := strings.Cut(rest, `"`)
+	c.post(ada, "do/revoke-grant", url.Values{"domain": {customer.String()}, "grant": {grant}, "reason": {"stolen"}})
+	for path, want := range map[string][]string{
+		"":            {"Ada", "Signed in", "Proposed a revocation"},
+		"log":         {"Ada", "Made an API key", "key.new", "Download the log"},
+		"revocations": {"<strong>End a grant</strong>", "Ada", "somebody else has to approve it"},
+		"offers":      {"48 hours from the first start, 2 times", "PLAY; INTERVAL=48h"},
+		"codes":       {"the first house that shows it"},
+		"keys":        {"does not sell"},
+	} {
+		_, text := c.get(ada, path)
+		for _, w := range want {
+			if !strings.Contains(text, w) {
+				t.Errorf("%q does not say %q", path, w)
+			}
+		}
+	}
+	if _, text := c.get(ada, ""); strings.Contains(text, "To begin") {
+		t.Error("a shop that has offers is told how to begin")
+	}
+}
+
+// Each act that the API and the desk log has words.
+func TestConsole_EachActHasWords(t *testing.T) {
+	named := regexp.MustCompile(`"((?:key|session|proposal|content|offer|claim|grant|household|license|device|domain|copies|hold)\.[a-z]+)"`)
+	words, err := os.ReadFile("messages/en-console.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, pattern := range []string{"../issuerapi/*.go", "../operator/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			text, err := os.ReadFile(f)
+			if err != nil || strings.HasSuffix(f, "_test.go") {
+				continue
+			}
+			for _, m := range named.FindAllSubmatch(text, -1) {
+				if seen++; !bytes.Contains(words, fmt.Appendf(nil, "\nconsole.did.%s = ", m[1])) {
+					t.Errorf("%s: %s has no words", f, m[0])
+				}
+			}
+		}
+	}
+	if seen < 25 {
+		t.Errorf("%d acts were found", seen)
+	}
 }
 
 // Two operators revoke in a real browser, with the keyboard alone; axe-core finds
