@@ -1,6 +1,7 @@
 package license_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -226,6 +227,38 @@ func TestEvaluator_E17_V8_ClockSetBackChangesNothing(t *testing.T) {
 	in.Clock.Lo = day0 + 48*hour
 	if d := v.lic.Evaluate(in); d.Allow {
 		t.Error("after 48 h: allowed by setting the clock back")
+	}
+}
+
+// TestEvaluator_E1_AClockThatIsAhead: what only the system's clock says to be over is
+// refused with both times and what settles it, once, for a use and for what goes on.
+func TestEvaluator_E1_AClockThatIsAhead(t *testing.T) {
+	v := newViewer(t, rental(t), day0)
+	v.must(v.begin(0))
+	v.must(v.play(0, 60*second))
+	v.end()
+	in := v.in
+	in.State = v.durable
+	in.Clock.Q, in.Clock.Lo, in.Clock.Est = license.Anchored, day0+47*hour, day0+52*hour
+	d := v.lic.Evaluate(in)
+	i := slices.IndexFunc(d.Reasons, func(r license.Reason) bool { return r.Code == license.ClockAhead })
+	if d.Allow || i < 0 || !d.Has(license.IntervalOver) {
+		t.Fatalf("four hours after the end by the clock alone: %+v", d)
+	}
+	const have = "the system's clock says 2026-01-03T04:00:00Z, the last proven time is 2026-01-02T23:00:00Z"
+	if r := d.Reasons[i]; r.Closed || r.Have != have || r.Remedy != license.SyncTime {
+		t.Errorf("%+v, want %q", r, have)
+	}
+	for name, c := range map[string]license.Clock{
+		"proven":            {Q: license.Anchored, Lo: day0 + 48*hour, Est: day0 + 52*hour},
+		"by its issuer":     {Q: license.Anchored, Lo: day0 + 47*hour, LoIss: day0 + 48*hour, Est: day0 + 52*hour},
+		"synced":            {Q: license.Secure, Lo: day0 + 47*hour, Est: day0 + 52*hour},
+		"without its clock": {Q: license.Free, Lo: day0 + 47*hour, Est: day0 + 52*hour},
+	} {
+		in.Clock = c
+		if d := v.lic.Evaluate(in); d.Allow || d.Has(license.ClockAhead) {
+			t.Errorf("%s: %+v", name, d)
+		}
 	}
 }
 

@@ -236,7 +236,11 @@ func (c *Core) bookMarks(in trem.Book) (trem.Booked, error) {
 	if err := c.rollsPutBack(renewed); err != nil {
 		return trem.Booked{}, err
 	}
-	if err := c.commit(kindBooked, rec); err != nil {
+	data, err := newRecord(kindBooked, rec)
+	if err != nil {
+		return trem.Booked{}, err
+	}
+	if err := c.write(in.Have != in.Next, data); err != nil { // an older log that lacks the second showing only takes one mark more
 		return trem.Booked{}, err
 	}
 	c.returns.booked = &rec
