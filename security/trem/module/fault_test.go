@@ -355,24 +355,26 @@ func (x *flow) only(b *box) {
 // the other in one house.
 func everyFault(t *testing.T, h *house, check func(*flow), run func(*flow)) {
 	t.Helper()
-	commands := one(t, h, never, -1, check, run)
+	commands, cases := one(t, h, never, -1, check, run), 1
 	for at := range commands {
-		faultsAt(t, h, at, check, run)
+		cases += faultsAt(t, h, at, check, run)
 	}
-	t.Logf("%d commands, %d cases", commands, 1+commands*int(late))
+	t.Logf("%d commands, %d cases", commands, cases)
 	if commands < 3 {
 		t.Errorf("a flow of %d commands tests nothing", commands)
 	}
 }
 
-// faultsAt runs a flow with each fault at one of its commands.
-func faultsAt(t *testing.T, h *house, at int, check func(*flow), run func(*flow)) {
+// faultsAt runs a flow with each fault at one of its commands, and says how many it ran.
+func faultsAt(t *testing.T, h *house, at int, check func(*flow), run func(*flow)) (cases int) {
 	t.Helper()
 	for f := before; f <= late; f++ {
 		if needs.Part(at + int(f)) {
 			one(t, h, f, at, check, run)
+			cases++
 		}
 	}
+	return cases
 }
 
 // one runs a flow with a fault and returns how many commands it had.
