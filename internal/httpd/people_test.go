@@ -217,6 +217,35 @@ func TestPeople_5_AChildWatches(t *testing.T) {
 	}
 }
 
+// The household's own films have no rating: adults see and play them, others do not.
+func TestPeople_5_OwnFilmsAreForAdults(t *testing.T) {
+	f := newFamily(t)
+	if _, err := f.h.Watch(t.Context(), hometest.OwnFilm(t, "Grandmother.mp4")); err != nil {
+		t.Fatal(err)
+	}
+	own := f.h.Films()[0]
+	f.moveIn(t)
+	for _, tc := range []struct {
+		who    home.Person
+		pin    string
+		sees   bool
+		status int
+	}{{f.ada, "1111", true, http.StatusOK}, {f.ben, "", false, http.StatusForbidden}, {f.guest, "", false, http.StatusForbidden}} {
+		v := visit(t, f.URL)
+		f.sit(t, v, tc.who, tc.pin, "")
+		for _, list := range []string{"/", "/api/v1/library"} {
+			if _, body := v.open(list); strings.Contains(body, "Grandmother") != tc.sees {
+				t.Errorf("%s at %s: sees the film: %v", tc.who.Name, list, !tc.sees)
+			}
+		}
+		for _, path := range []string{"/film/" + string(own.ID), home.PathFilms + "/" + string(own.ID)} {
+			if status, _ := v.open(path); status != tc.status {
+				t.Errorf("%s at %s: %d", tc.who.Name, path, status)
+			}
+		}
+	}
+}
+
 // TestAttack_AChildGetsPastThePIN: from its own sitting, without any, and with a made-up
 // one, a child reaches no adult's place but by the PIN, whose guesses have to wait.
 func TestAttack_AChildGetsPastThePIN(t *testing.T) {
