@@ -63,7 +63,7 @@ func (s *server) views(r *http.Request, titles []*home.Title) ([]TitleView, erro
 	out := make([]TitleView, 0, len(titles))
 	for i, t := range titles {
 		v := viewTitle(t, &rights[i], s.Home.Now())
-		if full := s.Home.InUse(t.Content, &v.Browser); full != nil {
+		if full := s.Home.InUse(r.Context(), t.Content, &v.Browser); full != nil {
 			v.Words.Why = nil
 			for _, words := range s.inUseWords(full) {
 				v.Words.Why = append(v.Words.Why, Why{Sentence: words})

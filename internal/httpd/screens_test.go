@@ -246,4 +246,13 @@ func TestScreens_AChildEndsOnlyItsOwn(t *testing.T) {
 			t.Fatalf("its own: %v", err)
 		}
 	}
+	one := crowdedHouse(t, "PLAY; EXPORT=clearkey", func(i *license.Info) { i.Policy.Concurrency = &license.ConcurrencyRule{Max: 1} })
+	if _, err := one.h.Play(grown, film); err != nil {
+		t.Fatal(err)
+	}
+	film.Takeover = false
+	_, err = one.h.Play(child, film)
+	if full, ok := errors.AsType[*home.InUseError](err); !ok || full.Ask || one.h.InUse(child, filmPath, &full.Decision).Ask || !one.h.InUse(grown, filmPath, &full.Decision).Ask {
+		t.Errorf("a child is offered an adult's screen: %v", err)
+	}
 }

@@ -66,7 +66,7 @@ func (h *Home) rivals(ctx context.Context, r PlayRequest, ask trem.Ask) ([]*Play
 	rule := lic.Info().Policy.Concurrency
 	switch {
 	case !d.Allow:
-		return nil, &InUseError{Open: open, Ends: ends, Ask: rule.OnFull != license.BlockNew, Decision: d}
+		return nil, &InUseError{Open: open, Ends: ends, Ask: rule.OnFull != license.BlockNew && mayEnd(ctx, open[:ends]), Decision: d}
 	case !mayEnd(ctx, open[:ends]):
 		return nil, &InUseError{Open: open, Ends: ends}
 	case r.Takeover || rule != nil && rule.OnFull == license.TakeoverOldest:
@@ -94,7 +94,7 @@ func onlyFull(d *license.Decision) bool {
 
 // InUse says who holds the places of a title that was refused for want of one; nil
 // where that is not so.
-func (h *Home) InUse(c ident.Content, d *license.Decision) *InUseError {
+func (h *Home) InUse(ctx context.Context, c ident.Content, d *license.Decision) *InUseError {
 	if !onlyFull(d) {
 		return nil
 	}
@@ -104,7 +104,7 @@ func (h *Home) InUse(c ident.Content, d *license.Decision) *InUseError {
 			e.Open = append(e.Open, p)
 		}
 	}
-	e.Ask = slices.ContainsFunc(d.Reasons, func(r license.Reason) bool { return r.Code == license.SlotFull && r.Remedy == license.Takeover })
+	e.Ask = mayEnd(ctx, e.Open[:min(e.Ends, len(e.Open))]) && slices.ContainsFunc(d.Reasons, func(r license.Reason) bool { return r.Code == license.SlotFull && r.Remedy == license.Takeover })
 	return e
 }
 

@@ -43,7 +43,7 @@ func VLC(tb testing.TB, url string, from int) image.Image {
 // the picture then. VLC does not run as root: there it runs as nobody.
 func VLCWords(tb testing.TB, from int) (words []string, picture func() image.Image) {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", "lares-vlc-*") // not below tb.TempDir, which others may not enter
+	dir, err := os.MkdirTemp("", "lares-vlc-*") //nolint:usetesting // others may not enter what is below tb.TempDir
 	if err == nil {
 		err = os.Chmod(dir, 0o777) //nolint:gosec // for nobody
 	}
