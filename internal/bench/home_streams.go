@@ -85,7 +85,7 @@ func (h *benchHouse) watchMemory() (most func() float64, stop func()) {
 			select {
 			case <-ended:
 				return
-			case <-time.After(looksEvery): //nolint:forbidigo // it looks at a process that works by the clock on the wall
+			case <-time.After(looksEvery):
 			}
 		}
 	}()
