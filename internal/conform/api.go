@@ -20,7 +20,7 @@ func (s *subject) readAPI(ctx context.Context) {
 		return
 	}
 	if a, err := s.ask(ctx, http.MethodGet, pathDescription, "", nil); err == nil && a.status == http.StatusOK {
-		s.api, _ = parseDocument(a.body) //nolint:errcheck // a clause of its own reads it again
+		s.api, _ = parseDocument(a.body) // a clause of its own reads it again
 	}
 	var who whoami
 	if s.cfg.Key == "" {

@@ -57,9 +57,7 @@ func held(r *http.Request, next http.Handler) *httptest.ResponseRecorder {
 }
 
 func pass(w http.ResponseWriter, rec *httptest.ResponseRecorder, body string) {
-	for name, v := range rec.Header() {
-		w.Header()[name] = v
-	}
+	maps.Copy(w.Header(), rec.Header())
 	w.Header().Del("Content-Length")
 	w.WriteHeader(rec.Code)
 	_, _ = w.Write([]byte(body))
