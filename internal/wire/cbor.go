@@ -102,7 +102,7 @@ func bound(v reflect.Value) int {
 		n += boundFields(v)
 	default: // a number
 	}
-	if _, own := v.Interface().(cbor.Marshaler); own {
+	if _, own := reflect.TypeAssert[cbor.Marshaler](v); own {
 		n += ownCoding
 	}
 	return n

@@ -86,8 +86,13 @@ type (
 func TestWire_BufferIsAsLongAsItGets(t *testing.T) {
 	inner := bounded{A: make([]byte, 100<<10), C: []uint64{0, 1 << 63}, G: "text"}
 	for _, v := range []any{
-		nil, true, -1, uint64(1 << 63), 1.5, "text", make([]byte, 1<<20), []string{"a", "b"}, [][]byte{nil, make([]byte, 70<<10)}, map[int]any{1: nil, 2: []any{1, "x"}},
-		inner, &inner, bounded{E: &inner, F: []bounded{inner, inner}, D: map[string]any{"k": inner}}, boundedMap{Name: "n", Other: 1, Raw: RawMessage{0x80}},
+		nil, true, -1, uint64(1 << 63), 1.5, "text", make([]byte, 1<<20),
+		[]string{"a", "b"},
+		[][]byte{nil, make([]byte, 70<<10)},
+		map[int]any{1: nil, 2: []any{1, "x"}},
+		inner, &inner,
+		bounded{E: &inner, F: []bounded{inner, inner}, D: map[string]any{"k": inner}},
+		boundedMap{Name: "n", Other: 1, Raw: RawMessage{0x80}},
 	} {
 		b := new(bytes.Buffer)
 		before, after := 0, 0
