@@ -415,3 +415,34 @@ func TestPeople_6_ADeviceLearnsWhoseItIs(t *testing.T) {
 		}
 	}
 }
+
+// An own film is rated by nobody: adults and the owner's programs have it, and nobody
+// else has its name.
+func TestPeople_5_OwnFilmsAreForAdults(t *testing.T) {
+	f := newFamily(t)
+	f.moveIn(t)
+	f.now = time.Now()
+	if _, err := f.h.Watch(t.Context(), hometest.OwnFilm(t, "Holidays.mp4")); err != nil || len(f.h.Films()) != 1 {
+		t.Fatal(err, f.h.Films())
+	}
+	child, adult, guest := visit(t, f.URL), visit(t, f.URL), visit(t, f.URL)
+	f.sit(t, child, f.ben, "", "")
+	f.sit(t, adult, f.ada, "1111", "")
+	id := f.h.Films()[0].ID.String()
+	places := []string{"/", "/film/" + id, "/api/v1/library", home.PathFilms, home.PathFilms + "/" + id}
+	for _, tc := range []struct {
+		who   string
+		v     *visitor
+		shown bool
+	}{{"Ada", adult, true}, {"Ben", child, false}, {"nobody", guest, false}} {
+		for _, place := range places {
+			status, body := tc.v.open(place)
+			if got := strings.Contains(body, "Holidays") || strings.Contains(body, "ftyp"); got != tc.shown || !tc.shown && place != "/" && place != "/api/v1/library" && !strings.Contains(body, "Who is watching?") && status != http.StatusForbidden {
+				t.Errorf("%s: %s: %d, shown %v", tc.who, place, status, got)
+			}
+		}
+	}
+	if res, _ := get(t, "GET", f.URL+home.PathFilms+"/"+id, nil, func(r *http.Request) { r.Header.Set(httpd.OwnerHeader, ownerSecret) }); res.StatusCode != http.StatusOK {
+		t.Errorf("a program of the owner: %d", res.StatusCode)
+	}
+}
