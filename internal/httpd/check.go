@@ -49,7 +49,7 @@ func FaultWords(s home.Suspect) (found, do string) {
 		}
 	}
 	if s.Further > 0 {
-		said = append(said, many("fault.further", uint64(s.Further))) //nolint:gosec // a count
+		said = append(said, many("fault.further", uint64(s.Further)))
 	}
 	return strings.Join(said, " "), strings.Join(help, " ")
 }

@@ -9,13 +9,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lares-drm/lares/interconnect/lrp"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/service/home"
 )
 
 // The household's own films: nobody protected them, so nobody is asked. What is in the
 // house is for the household all the same: the owner's browsers, and devices of the house
-// that have proven themselves. Source: local, docs/spec/library.md.
+// that have proven themselves; of a house with people, adults only. Source: local, docs/spec/library.md.
 
 // FilmView is one of the household's own films, as the API and devices see it.
 type FilmView struct {
@@ -32,21 +33,20 @@ func viewFilm(f *home.Film) FilmView {
 	return FilmView{ID: f.ID, Title: f.Title, DurationMS: f.DurationMS, Bytes: f.Bytes, Width: f.Width, Height: f.Height, File: home.PathFilms + "/" + url.PathEscape(f.ID.String())}
 }
 
-// filmsFor are the own films that who asks may see: nobody rated them, so they are for
-// adults.
-func (s *server) filmsFor(r *http.Request) []*home.Film {
+// filmViews are the own films that who asks may see.
+func (s *server) filmViews(r *http.Request) []FilmView {
+	out := []FilmView{}
+	for _, f := range s.films(r) {
+		out = append(out, viewFilm(f))
+	}
+	return out
+}
+
+func (s *server) films(r *http.Request) []*home.Film {
 	if !home.WatcherIn(r.Context()).Administers() {
 		return nil
 	}
 	return s.Home.Films()
-}
-
-func (s *server) filmViews(r *http.Request) []FilmView {
-	out := []FilmView{}
-	for _, f := range s.filmsFor(r) {
-		out = append(out, viewFilm(f))
-	}
-	return out
 }
 
 // card is how an own film stands on the library's page, among titles.
@@ -54,6 +54,29 @@ func card(f *home.Film) TitleView {
 	return TitleView{
 		Content: f.ID, Title: f.Title, DurationMS: f.DurationMS, Own: "/film/" + url.PathEscape(f.ID.String()),
 		Words: TitleWords{Kind: say("film.kind"), Length: length(f.DurationMS)},
+	}
+}
+
+// grown serves the household as household does, but for its children and guests: nobody
+// rated an own film.
+func (s *server) grown(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var err error
+		switch browser := fromHere(r) && s.knownHost(r.Host) || s.letIn(r); {
+		case !browser || linkOf(r) != lrp.LinkID{}:
+			err = s.Home.ProvenAdult(r.Context(), linkOf(r))
+		case len(s.Home.People()) > 0 && !s.ofOwner(r):
+			if who, known := s.Home.Sitter(sittingOf(r), s.boundTo(r)); !known {
+				err = home.ErrWho
+			} else if !who.Administers() {
+				err = home.ErrForAdults
+			}
+		}
+		if err != nil {
+			s.answer(w, r, err)
+			return
+		}
+		next(w, r)
 	}
 }
 

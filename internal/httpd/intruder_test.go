@@ -71,6 +71,16 @@ func TestIntruder_ARemovedDeviceLosesAccessAtItsNextContact(t *testing.T) {
 			t.Errorf("a stranger: %s: %d %s", a.path, res.StatusCode, body)
 		}
 	}
+	child := childOf(t, h)
+	if err := h.BindDevice(tablet, child.ID); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range asks[:3] { // own films are for adults
+		res, body := get(t, a.method, srv.URL+a.path, a.body, on(link))
+		if own := strings.HasPrefix(a.path, home.PathFilms); own && (res.StatusCode != http.StatusForbidden || code(t, body) != "adults") || !own && res.StatusCode != a.member {
+			t.Errorf("a child's device: %s: %d %s", a.path, res.StatusCode, body)
+		}
+	}
 	if err := h.RemoveDevice(t.Context(), tablet); err != nil {
 		t.Fatal(err)
 	}
@@ -87,6 +97,20 @@ func TestIntruder_ARemovedDeviceLosesAccessAtItsNextContact(t *testing.T) {
 			}
 		}
 	}
+}
+
+// childOf has an adult and a child live in a house.
+func childOf(t *testing.T, h *home.Home) home.Person {
+	t.Helper()
+	name, pin, kind, young, called, age := "Ada", "1111", home.Adult, home.Child, "Ben", uint8(9)
+	if _, err := h.AddPerson(home.PersonChange{Name: &name, Kind: &kind, PIN: &pin}); err != nil {
+		t.Fatal(err)
+	}
+	p, err := h.AddPerson(home.PersonChange{Name: &called, Kind: &young, Age: &age})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 // TestIntruder_PathsLeadNowhereElse writes paths as no browser would, as the owner, who

@@ -70,7 +70,7 @@ func (s *server) entries(r *http.Request) []entry {
 	for _, t := range s.Home.TitlesSoFar() {
 		out = append(out, entry{name: strings.ToLower(t.Title), title: t})
 	}
-	for _, f := range s.filmsFor(r) {
+	for _, f := range s.films(r) {
 		out = append(out, entry{name: strings.ToLower(f.Title), film: f})
 	}
 	slices.SortStableFunc(out, func(a, b entry) int { return cmp.Compare(a.name, b.name) })

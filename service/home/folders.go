@@ -277,6 +277,9 @@ func (h *Home) Look(ctx context.Context) (waits, changing bool) {
 	f := h.folders
 	f.looking.Lock()
 	defer f.looking.Unlock()
+	if h.library.look(ctx) != nil {
+		return false, false
+	}
 	l := &lookout{h: h, f: f, sights: map[string]sight{}, found: map[string]Found{}, still: map[string]bool{}}
 	var places []string
 	for _, r := range f.watched() {

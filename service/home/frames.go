@@ -133,6 +133,23 @@ func (h *Home) ProvenMember(ctx context.Context, link lrp.LinkID) error {
 	return nil
 }
 
+// ProvenAdult is ProvenMember of a device that is no child's or guest's.
+func (h *Home) ProvenAdult(ctx context.Context, link lrp.LinkID) error {
+	if err := h.ProvenMember(ctx, link); err != nil {
+		return err
+	}
+	e, err := h.endpoint(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range h.Devices() {
+		if d.Person == "" && slices.Contains(e.Sources(link, h.cfg.Now()), lrp.Addr(d.ID)) {
+			return nil
+		}
+	}
+	return ErrForAdults
+}
+
 // Wait returns frames that wait for who has proven itself on the link, with numbers
 // above after: at once where there are some, else when the first comes or ctx ends.
 func (h *Home) Wait(ctx context.Context, link lrp.LinkID, after uint64) ([]lrp.Kept, error) {

@@ -119,7 +119,10 @@ func TestLibrary_3_FaultsAreNamed(t *testing.T) {
 	c.flip(c.own)
 	c.wants("lengths", c.check(false), home.Fault{File: gone, Kind: home.FaultMissing}, home.Fault{File: cut, Kind: home.FaultMissing}, home.Fault{File: long, Kind: home.FaultMissing})
 	found := []home.Fault{
-		{File: gone, Kind: home.FaultMissing}, {File: cut, Kind: home.FaultMissing}, {File: damaged, Kind: home.FaultDamaged}, {File: long, Kind: home.FaultDamaged},
+		{File: gone, Kind: home.FaultMissing},
+		{File: cut, Kind: home.FaultMissing},
+		{File: damaged, Kind: home.FaultDamaged},
+		{File: long, Kind: home.FaultDamaged},
 		{File: c.own, Kind: home.FaultDamaged},
 	}
 	c.wants("bytes", c.check(true), found...)

@@ -263,6 +263,7 @@ func (l *library) loaded() map[string]*Title {
 // change puts titles in, takes folders out that are gone, and hides those that may
 // come back, in one durable step.
 func (l *library) change(add []*Title, gone, hide map[string]bool) error {
+	l.whole()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	paths := slices.DeleteFunc(slices.Clone(l.paths), func(p string) bool { return gone[p] })

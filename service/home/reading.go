@@ -209,7 +209,7 @@ func (h *Home) readOwn(ctx context.Context, film *Film, p pace) error {
 	}
 	defer f.Close() //nolint:errcheck // read only
 	sum := sha256.New()
-	if r.Next > 0 && (r.At != at || sum.(encoding.BinaryUnmarshaler).UnmarshalBinary(r.Hash) != nil) { //nolint:forcetypeassert // of crypto/sha256
+	if state, ok := sum.(encoding.BinaryUnmarshaler); r.Next > 0 && (r.At != at || !ok || state.UnmarshalBinary(r.Hash) != nil) {
 		r.Next = 0
 		sum = sha256.New()
 	}
@@ -222,11 +222,15 @@ func (h *Home) readOwn(ctx context.Context, film *Film, p pace) error {
 	}
 	begun := r.Next
 	mark := func(done int64) error {
-		state, err := sum.(encoding.BinaryMarshaler).MarshalBinary() //nolint:forcetypeassert // of crypto/sha256
+		state, ok := sum.(encoding.BinaryMarshaler)
+		if !ok {
+			return nil // then a reading that is cut off begins anew
+		}
+		data, err := state.MarshalBinary()
 		if err != nil {
 			return fmt.Errorf("keep a hash: %w", err)
 		}
-		r.Next, r.Hash = begun+done, state
+		r.Next, r.Hash = begun+done, data
 		return h.integrity.note(film.ID, r, h.cfg.Now())
 	}
 	n, err := p.sum(ctx, sum, f, mark)

@@ -70,10 +70,10 @@ func demoFilm(t *testing.T) []byte {
 func TestLibrary_1_WhatWaitsIsLookedAtLessAndLess(t *testing.T) {
 	h := &Home{cfg: Config{Settle: 3 * time.Second, Rescan: time.Minute}}
 	patience := h.cfg.Settle
-	for i, want := range []time.Duration{3, 6, 12, 24, 48, 60, 60} {
+	for i, want := range []int{3, 6, 12, 24, 48, 60, 60} {
 		var due time.Duration
-		if due, patience = h.nextLook(true, true, false, patience); due != want*time.Second {
-			t.Errorf("look %d after %v, want %v s", i, due, int(want))
+		if due, patience = h.nextLook(true, true, false, patience); due != time.Duration(want)*time.Second {
+			t.Errorf("look %d after %v, want %d s", i, due, want)
 		}
 	}
 	for _, tc := range []struct {
