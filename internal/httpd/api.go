@@ -119,7 +119,7 @@ func (s *server) apiLibrary(w http.ResponseWriter, r *http.Request) {
 		s.answer(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, LibraryView{Titles: views, Films: s.filmViews(), Waiting: append([]home.Wanted{}, s.Home.Waiting()...)})
+	writeJSON(w, http.StatusOK, LibraryView{Titles: views, Films: s.filmViews(r), Waiting: append([]home.Wanted{}, s.Home.Waiting()...)})
 }
 
 // title finds the title that the path names.

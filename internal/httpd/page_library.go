@@ -29,7 +29,7 @@ type libraryPage struct {
 }
 
 func (s *server) pageLibrary(w http.ResponseWriter, r *http.Request) {
-	all := s.entries()
+	all := s.entries(r)
 	q := r.URL.Query()
 	v := libraryPage{Total: len(all), Search: strings.TrimSpace(q.Get("q"))}
 	if found, folders, looking := s.Home.Looking(); looking {
@@ -64,13 +64,13 @@ type entry struct {
 	film  *home.Film
 }
 
-// entries are titles and own films side by side, by name.
-func (s *server) entries() []entry {
+// entries are titles and own films for who asks, side by side, by name.
+func (s *server) entries(r *http.Request) []entry {
 	var out []entry
 	for _, t := range s.Home.TitlesSoFar() {
 		out = append(out, entry{name: strings.ToLower(t.Title), title: t})
 	}
-	for _, f := range s.Home.Films() {
+	for _, f := range s.filmsFor(r) {
 		out = append(out, entry{name: strings.ToLower(f.Title), film: f})
 	}
 	slices.SortStableFunc(out, func(a, b entry) int { return cmp.Compare(a.name, b.name) })

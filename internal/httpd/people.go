@@ -32,7 +32,7 @@ var watching = map[string]bool{
 	"GET /api/v1/library": true, "GET /api/v1/library/{id}": true, "GET /api/v1/events": true,
 	"POST /api/v1/sessions": true, "GET /api/v1/sessions/{id}": true, "DELETE /api/v1/sessions/{id}": true,
 	"PUT /api/v1/sessions/{id}/position": true,
-	"GET " + whoPath: true, "POST " + whoPath: true, "POST " + whoPath + "/leave": true,
+	"GET " + whoPath:                     true, "POST " + whoPath: true, "POST " + whoPath + "/leave": true,
 }
 
 // asked lets those in whom the house knows: in a house with people nobody asks who did
@@ -76,6 +76,15 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	s.answer(w, r, err)
+}
+
+// adult reports whether an adult asks, or somebody of a house without people.
+func (s *server) adult(r *http.Request) bool {
+	if len(s.Home.People()) == 0 || s.ofOwner(r) {
+		return true
+	}
+	who, known := s.Home.Sitter(sittingOf(r), s.boundTo(r))
+	return known && who.Administers()
 }
 
 // ofOwner reports whether a program asks that can read the server's folder.

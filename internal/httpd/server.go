@@ -185,8 +185,8 @@ func (s *server) deviceRoutes(m *http.ServeMux) {
 	m.HandleFunc("POST "+home.PathLogs+"/{device}", s.members(s.offerLog))
 	m.HandleFunc("POST "+home.PathLogs+"/{device}/segments", s.members(s.putLogSegment))
 	m.HandleFunc("GET /content/{id}/{file...}", s.household(s.file))
-	m.HandleFunc("GET "+home.PathFilms, s.household(s.ownFilms))
-	m.HandleFunc("GET "+home.PathFilms+"/{id}", s.household(s.ownFilm))
+	m.HandleFunc("GET "+home.PathFilms, s.grown(s.ownFilms))
+	m.HandleFunc("GET "+home.PathFilms+"/{id}", s.grown(s.ownFilm))
 	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	m.HandleFunc("GET /readyz", s.ready)
 	if s.Relay != nil {
@@ -228,9 +228,17 @@ func fromHere(r *http.Request) bool {
 // household serves the owner's side, and devices of the house that have proven
 // themselves: nobody else.
 func (s *server) household(next http.HandlerFunc) http.HandlerFunc {
+	return s.householdOf(next, func(*http.Request) bool { return true })
+}
+
+// grown is household for what nobody judges: browsers of its adults, and devices, which
+// judge themselves.
+func (s *server) grown(next http.HandlerFunc) http.HandlerFunc { return s.householdOf(next, s.adult) }
+
+func (s *server) householdOf(next http.HandlerFunc, may func(*http.Request) bool) http.HandlerFunc {
 	proven := s.members(next)
 	return func(w http.ResponseWriter, r *http.Request) {
-		if fromHere(r) && s.knownHost(r.Host) || s.letIn(r) {
+		if (fromHere(r) && s.knownHost(r.Host) || s.letIn(r)) && may(r) {
 			next(w, r)
 			return
 		}
