@@ -32,7 +32,7 @@ var watching = map[string]bool{
 	"GET /api/v1/library": true, "GET /api/v1/library/{id}": true, "GET /api/v1/events": true,
 	"POST /api/v1/sessions": true, "GET /api/v1/sessions/{id}": true, "DELETE /api/v1/sessions/{id}": true,
 	"PUT /api/v1/sessions/{id}/position": true,
-	"GET " + whoPath: true, "POST " + whoPath: true, "POST " + whoPath + "/leave": true,
+	"GET " + whoPath:                     true, "POST " + whoPath: true, "POST " + whoPath + "/leave": true,
 }
 
 // asked lets those in whom the house knows: in a house with people nobody asks who did
