@@ -135,6 +135,11 @@ func TestEvaluator_E7_OutputClasses(t *testing.T) {
 		{"unknown, denied", license.OutputRules{Unknown: &deny}, license.Output{Class: "TELEPATHY"}, false},
 		{"unknown, allowed", license.OutputRules{Digital: 2, Unknown: &allow}, license.Output{}, true},
 		{"unknown, small enough", license.OutputRules{Digital: 2, MaxPixels: 520_000}, license.Output{}, true},
+		{"network free", license.OutputRules{}, license.Output{Class: license.OutputNetwork}, true},
+		{"network for a protected key", hdcp, license.Output{Class: license.OutputNetwork, Protection: 4}, false},
+		{"network, wireless protected", license.OutputRules{Wireless: license.RuleProtected}, license.Output{Class: license.OutputNetwork}, false},
+		{"network, analog SD only", license.OutputRules{Analog: license.RuleSDOnly}, license.Output{Class: license.OutputNetwork}, false},
+		{"network, unknown denied", license.OutputRules{Unknown: &deny}, license.Output{Class: license.OutputNetwork}, false},
 		{"level", license.OutputRules{MinLevel: 2}, license.Output{Class: license.OutputInternal}, false},
 		{"fps is not evaluated", license.OutputRules{MaxFPS: 60}, license.Output{Class: license.OutputInternal}, false},
 	} {

@@ -113,7 +113,7 @@ func TestPlay_OtherPlayers(t *testing.T) {
 	}
 	browsertest.Plays{Player: "VLC", Path: byDevice, Result: browsertest.Works}.Check(t)
 	// ffplay leaves the pipe before the end of the film, and that is no error.
-	if p = play("--pipe", "ffplay -v error -nodisp -autoexit -t 1 -i pipe:0"); p.Segments == 0 {
+	if p = play("--pipe", "env SDL_VIDEODRIVER=dummy ffplay -v error -autoexit -t 1 -i pipe:0"); p.Segments == 0 {
 		t.Errorf("ffplay: %+v", p)
 	}
 	t.Run("serve", func(t *testing.T) { d.serves(t, hd) })

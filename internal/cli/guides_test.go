@@ -191,6 +191,9 @@ func TestGuide_Household(t *testing.T) {
 	g.with("home serve --ca", "home serve --listen "+at+" --ca", "http://127.0.0.1:7710", "http://"+at, "http://shop.example/c/7KQ2M4XD9T3V", claim,
 		"3F9K-22QX", g.newVoucher("--role", "home-server"), "8WQ4-71ZK", g.newVoucher("--role", "device"), "5T1N-90RC", g.newVoucher("--role", "home-server"),
 		"7KQ2-M4XD", "$(code)", "backup --out house.backup", `backup --out house.backup 2>paper; grep -oE '[0-9]+ [a-z]+' paper | grep -v words | sed 's/.* //' >words.txt`)
+	for _, line := range []string{"device renderers", `device render metropolis --to "Living room TV"`} { // no television is here
+		g.with(line, line+" || test $? -eq 4")
+	}
 	g.ok(os.WriteFile(g.path("user", "pin.txt"), []byte("2468\n"), 0o600))
 	said := g.follow("household.md")
 	for _, want := range []string{"Your house is founded", "In the library: Metropolis", "tablet belongs to your house now", "metropolis is on this device", "It plays here", "Ben: child, 9 years old, 07:00-19:30, no PIN.", "Metropolis is from 12.", "tablet is Ben's", "It is for people from 12, and you are 9.", "Only an adult of the house may do that.", "tablet is everybody's", "The house of "} {
