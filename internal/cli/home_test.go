@@ -55,7 +55,8 @@ func TestHomeCommands_SpeakWithTheRunningServer(t *testing.T) {
 		want string
 	}{
 		{[]string{"add", film}, statusDone, "In the library: Lares demo film (urn:lares:film:demo)"},
-		{[]string{"add", t.TempDir()}, statusError, "holds no packed film"},
+		{[]string{"add", t.TempDir()}, statusDone, "nothing in it yet: what you put there appears by itself"},
+		{[]string{"add", t.TempDir() + "/none"}, statusError, "This is no folder of films"},
 		{[]string{"show"}, statusDone, "Titles         1"},
 		{[]string{"show", "--issuer", "shop.example", "--json"}, statusDone, `"pairwise": "73686f702e6578616d706c6500000000"`},
 		{[]string{"sessions"}, statusDone, "Nothing is playing."},
