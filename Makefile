@@ -17,11 +17,11 @@ PKCS11 := ./security/keystore/pkcs11 ./security/trem/module ./internal/cli
 # What is shipped without C, for each of these.
 PLATFORMS := linux/amd64 linux/arm64 linux/arm android/arm64
 
-# Packages with goroutines run under the race detector, the others without it. Some run
-# whole without it, and in part under it. What takes longest comes first, here and below,
-# so that nothing runs alone at the end.
+# What serves several at once runs under the race detector, the others without it. Some
+# run whole without it, and in part or once more under it. What takes longest comes first,
+# here and below, so that nothing runs alone at the end.
 RACE := ./internal/httpd/... ./service/authority/... ./service/home/... ./interconnect/lrp/... ./internal/store/...
-TWICE := ./security/trem/module/... ./service/issuer/...
+TWICE := ./security/trem/module/... ./service/issuer/... ./internal/conform/... ./interconnect/upnp/...
 
 .PHONY: help setup build build-pkcs11 release release-check cross demo demo-check test check format vet lint floors coverage fuzz faults interop distributed models bench pictures vuln clean
 
