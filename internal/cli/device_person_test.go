@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,6 +19,7 @@ import (
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
 	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/home"
 	"github.com/lares-drm/lares/service/home/hometest"
@@ -173,6 +176,34 @@ func TestPeople_6_AWrongPINCountsOnce(t *testing.T) {
 	h.start(t)
 	if err := d.once(t.Context(), typed("1111"), "Ada"); err != nil || h.asked.Load() != 3 || h.People()[0].Wrong != 0 {
 		t.Errorf("the right PIN on a link that has lapsed: %v; %d requests, %d wrong", err, h.asked.Load(), h.People()[0].Wrong)
+	}
+}
+
+// Whose a device was in one house it is in no other: it forgets that when it leaves, and a
+// file that was left there by an earlier build bounds nobody.
+func TestPeople_6_ADeviceWithoutThatHouseIsEverybodys(t *testing.T) {
+	h, d := withPerson(t)
+	if w, err := d.whose(t.Context()); err != nil || w.Person == nil || w.Person.Age != 9 {
+		t.Fatalf("in the house: %+v, %v", w.Person, err)
+	}
+	file := filepath.Join(d.dir, personFile)
+	kept, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.unhoused(); err != nil || d.cfg.Server != (ident.Device{}) {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("after it left: %v", err)
+	}
+	for name, cfg := range map[string]deviceConfig{"no house": {}, "a house without a server": {Home: h.url, Server: h.module.State.Device, Authority: h.url}} {
+		if d.cfg = cfg; os.WriteFile(file, kept, 0o600) != nil {
+			t.Fatal("it cannot be written")
+		}
+		if w, err := d.whose(t.Context()); err != nil || w.Person != nil {
+			t.Errorf("%s: %+v, %v", name, w.Person, err)
+		}
 	}
 }
 
