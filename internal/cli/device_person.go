@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -110,8 +111,12 @@ func (d *device) askWhose(ctx context.Context) ([]byte, error) {
 	return data, err
 }
 
-// once has the house read an adult's PIN, for one play.
+// once has the house read an adult's PIN, for one play. A PIN does not go through the
+// network where others can read it.
 func (d *device) once(ctx context.Context, env *Env, adult string) error {
+	if u, err := url.Parse(d.cfg.Home); err != nil || u.Scheme != "https" && !isLoopback(u.Hostname()) {
+		return refused("this device was paired without TLS, and anybody in the network could read the PIN. Pair it again, when the house has TLS (lares device pair --home https://...)")
+	}
 	pin, err := readPIN(env, "")
 	if err != nil {
 		return err

@@ -179,6 +179,21 @@ func TestPeople_6_AWrongPINCountsOnce(t *testing.T) {
 	}
 }
 
+// A PIN does not leave a device that was paired without TLS, but for a house on the same
+// machine; it is not even asked for.
+func TestPeople_6_APINGoesByTLS(t *testing.T) {
+	h, d := withPerson(t)
+	d.cfg.Home = strings.Replace(h.url, "127.0.0.1", "0.0.0.0", 1) // this machine, by an address that is not a loopback one
+	env := typed("1111")
+	err := d.once(t.Context(), env, "Ada")
+	if e, ok := errors.AsType[*exitError](err); !ok || e.code != statusRefused || !strings.Contains(err.Error(), "lares device pair") {
+		t.Errorf("without TLS: %v", err)
+	}
+	if left, _ := io.ReadAll(env.Stdin); h.asked.Load() != 0 || len(left) == 0 {
+		t.Errorf("the house was asked %d times, %d bytes of the PIN were not read", h.asked.Load(), len(left))
+	}
+}
+
 // Whose a device was in one house it is in no other: it forgets that when it leaves, and a
 // file that was left there by an earlier build bounds nobody.
 func TestPeople_6_ADeviceWithoutThatHouseIsEverybodys(t *testing.T) {
