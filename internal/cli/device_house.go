@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/home"
@@ -65,13 +66,13 @@ func newDevicePairCmd(env *Env, dir *string) *cobra.Command {
 compares and approves it at the house. The code holds for ten minutes and is
 bound to both sides' keys. From then on the device speaks to the house by HTTPS, under
 the CA that the house's secure player signs for; on this machine only when the
-address says https.`,
+address says https. An address that says so is not done without: where nothing answers
+by HTTPS, it is refused.`,
 		Example: `  lares device pair --home http://home.local:7710
   lares device pair --home http://127.0.0.1:7710 --name "Living room" --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withDevice(env, *dir, func(d *device) error {
-				d.cfg.Home = url
-				if err := d.pair(cmd.Context(), env, name); err != nil {
+				if err := d.pair(cmd.Context(), env, url, name); err != nil {
 					return err
 				}
 				return env.print(cmd, d.cfg, func(w io.Writer) error {
@@ -87,29 +88,57 @@ address says https.`,
 	return cmd
 }
 
-func (d *device) pair(ctx context.Context, env *Env, name string) error {
-	asked := strings.HasPrefix(d.cfg.Home, "https://")
+// pair has a house at an address admit this device. Until that is decided, and how the
+// device speaks to it, its configuration stays as it was: what fails on the way takes no
+// house and no CA from it.
+func (d *device) pair(ctx context.Context, env *Env, url, name string) error {
 	if d.remote() {
 		return refused("this device belongs to a house without a server: lares device leave")
 	}
-	seen := d.cfg.CA != nil
-	d.cfg.Home, d.cfg.CA, d.client, d.link = d.plain(), nil, nil, nil // whose CA it is, is known when the device is paired
-	if err := d.renew(ctx); err != nil {
+	to := &device{dir: d.dir, now: d.now, trem: d.trem, cfg: d.cfg}
+	to.cfg.Home = url
+	to.cfg.Home, to.cfg.CA = to.plain(), nil // whose CA it is, is known when the device is paired
+	if err := to.renew(ctx); err != nil {
 		return err
 	}
-	st, err := d.trem.Status(ctx)
+	server, same, err := to.admitted(ctx, env, name)
 	if err != nil {
 		return err
 	}
+	moved := d.cfg.Server != server
+	if moved { // what another server was asked for, this one does not owe
+		to.cfg.Server, to.cfg.Asked, to.cfg.Read, to.cfg.Sent, to.cfg.Asks = server, nil, 0, nil, nil
+	}
+	bare, err := to.secure(ctx, strings.HasPrefix(url, "https://"), d.cfg.CA != nil && (same || !moved))
+	if err != nil {
+		return err
+	}
+	if bare {
+		fmt.Fprintln(env.Stderr, "This device speaks to the house without TLS, which does not answer: who is in the network sees which titles it asks for. Pair it again when the house has TLS.")
+	}
+	d.cfg, d.client, d.link = to.cfg, nil, nil
+	if err := d.save(); err != nil || !moved {
+		return err
+	}
+	return d.forgetWhose()
+}
+
+// admitted shows the code, waits for the owner, and joins the house with its server. same
+// is whether the device was of that house before, of which a restore makes another server.
+func (d *device) admitted(ctx context.Context, env *Env, name string) (server ident.Device, same bool, err error) {
+	st, err := d.trem.Status(ctx)
+	if err != nil {
+		return server, false, err
+	}
 	if len(st.Chain) == 0 {
-		return errors.New("this device has no certificate yet: lares device init")
+		return server, false, errors.New("this device has no certificate yet: lares device init")
 	}
 	if name == "" {
 		name, _ = os.Hostname()
 	}
 	mark, err := machineMark(d.dir)
 	if err != nil {
-		return err
+		return server, false, err
 	}
 	got, err := home.Join(ctx, home.Joining{
 		URL: d.cfg.Home, Chain: st.Chain, Delivery: st.Delivery, Hardware: mark, Name: name,
@@ -118,26 +147,17 @@ func (d *device) pair(ctx context.Context, env *Env, name string) error {
 		},
 	})
 	if err != nil {
-		return err
+		return server, false, err
 	}
 	if err := d.trem.Join(ctx, got); err != nil {
-		return err
+		return server, false, err
 	}
-	server, err := deviceOf(got.Manager)
+	now, err := d.trem.Status(ctx)
 	if err != nil {
-		return err
+		return server, false, err
 	}
-	if seen = seen && d.cfg.Server == server; d.cfg.Server != server { // what another house was asked for, this one does not owe
-		d.cfg.Server, d.cfg.Asked, d.cfg.Read, d.cfg.Sent, d.cfg.Asks = server, nil, 0, nil, nil
-	}
-	bare, err := d.secure(ctx, asked, seen)
-	if err != nil {
-		return err
-	}
-	if bare {
-		fmt.Fprintln(env.Stderr, "This device speaks to the house without TLS, which does not answer: who is in the network sees which titles it asks for. Pair it again when the house has TLS.")
-	}
-	return d.save()
+	server, err = deviceOf(got.Manager)
+	return server, st.Domain != (ident.Domain{}) && st.Domain == now.Domain, err
 }
 
 // machineMark names this machine to its house: the operating system's machine

@@ -101,11 +101,15 @@ func (d *device) join(ctx context.Context, shop, ca, name string, code issuer.Cl
 	if err := d.trem.Join(ctx, trem.Admission{Membership: got.Membership, Manager: got.Manager}); err != nil {
 		return notNow(err)
 	}
-	if d.cfg.Server != about.Device {
+	moved := d.cfg.Server != about.Device
+	if moved {
 		d.cfg = deviceConfig{Server: about.Device}
 	}
 	d.cfg.Home, d.cfg.Authority = shop, ca
-	return d.save()
+	if err := d.save(); err != nil || !moved {
+		return err
+	}
+	return d.forgetWhose()
 }
 
 // remote reports whether an issuer manages this device's house: Home is the issuer then.

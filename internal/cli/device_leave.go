@@ -63,9 +63,14 @@ func (d *device) leave(ctx context.Context, env *Env) (out departure, err error)
 	if _, err := p.all(ctx, h.Letters); err != nil {
 		return out, err
 	}
-	d.cfg = deviceConfig{}
 	out.Left = true
-	return out, d.save()
+	return out, d.unhoused()
+}
+
+// unhoused forgets the house that this device has left, and whose it was there.
+func (d *device) unhoused() error {
+	d.cfg = deviceConfig{}
+	return errors.Join(d.save(), d.forgetWhose())
 }
 
 // giveBackAll returns to the house, and to lenders, what is theirs, and hears that

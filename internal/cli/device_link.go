@@ -1,11 +1,16 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
 
 	"github.com/lares-drm/lares/interconnect/lrp"
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
+	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
 )
@@ -38,7 +43,8 @@ func prover(ctx context.Context, module *trem.Client) lrp.Prover {
 }
 
 // linked does a request on the link on which this device has proven itself, and
-// once more when that has lapsed. make makes the request anew.
+// once more when that has lapsed, and for no other refusal: what was read once, such as
+// a wrong PIN, is not said twice. make makes the request anew.
 func (d *device) linked(ctx context.Context, self ident.Device, make func() (*http.Request, error)) (*http.Response, error) {
 	for again := false; ; again = true {
 		link, err := d.house(self).Link(ctx)
@@ -57,7 +63,26 @@ func (d *device) linked(ctx context.Context, self ident.Device, make func() (*ht
 		if res.StatusCode != http.StatusForbidden || again {
 			return res, nil
 		}
-		_ = res.Body.Close() // it says that the proof is not known any more
+		lapsed, err := d.lapsed(res)
+		if err != nil {
+			return nil, err
+		}
+		if !lapsed {
+			return res, nil
+		}
 		d.house(self).Unproven(link)
 	}
+}
+
+// lapsed reports whether a refusal says that the proof of a link is not known any more. It
+// hands the body of another one back to be read. An issuer does not refuse devices for
+// anything else, and has no words for it.
+func (d *device) lapsed(res *http.Response) (bool, error) {
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err = errors.Join(err, res.Body.Close()); err != nil {
+		return false, later("the house does not answer: %w", err)
+	}
+	res.Body = io.NopCloser(bytes.NewReader(data))
+	var p httpd.Problem
+	return d.remote() || json.Unmarshal(data, &p) == nil && p.Code == "unproven", nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,15 +22,19 @@ import (
 )
 
 // personFile keeps on a device whose it is, as its house last said; it is not there
-// where the device is everybody's.
+// where the device is everybody's, and goes when the device goes to another house.
 const personFile = "person.json"
 
 // maxPersonFile bounds it, and the house's answer, in bytes. Source: local.
 const maxPersonFile = 1 << 20
 
 // whose asks the house whose this device is, for a second, and goes by what it said last
-// where it does not answer.
+// where it does not answer. Without a house, or in one that has no server and no people,
+// it is everybody's.
 func (d *device) whose(ctx context.Context) (home.Whose, error) {
+	if d.cfg.Home == "" || d.remote() {
+		return home.Whose{}, nil
+	}
 	file := filepath.Join(d.dir, personFile)
 	data, err := d.askWhose(ctx)
 	if err != nil { // the house is away
@@ -49,10 +54,15 @@ func (d *device) whose(ctx context.Context) (home.Whose, error) {
 	case w.Person != nil:
 		return w, writeDurably(file, data)
 	}
-	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return w, err
+	return w, d.forgetWhose()
+}
+
+// forgetWhose has this device be everybody's.
+func (d *device) forgetWhose() error {
+	if err := os.Remove(filepath.Join(d.dir, personFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("forget whose this device is: %w", err)
 	}
-	return w, nil
+	return nil
 }
 
 func parseWhose(data []byte) (w home.Whose, err error) {
@@ -101,8 +111,12 @@ func (d *device) askWhose(ctx context.Context) ([]byte, error) {
 	return data, err
 }
 
-// once has the house read an adult's PIN, for one play.
+// once has the house read an adult's PIN, for one play. A PIN does not go through the
+// network where others can read it.
 func (d *device) once(ctx context.Context, env *Env, adult string) error {
+	if u, err := url.Parse(d.cfg.Home); err != nil || u.Scheme != "https" && !isLoopback(u.Hostname()) {
+		return refused("this device was paired without TLS, and anybody in the network could read the PIN. Pair it again, when the house has TLS (lares device pair --home https://...)")
+	}
 	pin, err := readPIN(env, "")
 	if err != nil {
 		return err

@@ -146,7 +146,9 @@ func (p *renderServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	p.asked.Store(true)
+	if r.Method == http.MethodGet { // who only looks whether it is there shows nothing
+		p.asked.Store(true)
+	}
 	h := w.Header()
 	h.Set("Content-Type", "video/mp4")
 	h.Set("Cache-Control", "no-store")

@@ -155,6 +155,13 @@ func TestRender_StrangersGetNothing(t *testing.T) {
 	if p.asked.Load() {
 		t.Error("a stranger counts as the renderer")
 	}
+	head, err := http.Head(at) //nolint:gosec,noctx // a test
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _ = head.Body.Close(); head.StatusCode != http.StatusOK || p.asked.Load() {
+		t.Errorf("a probe: %d, counts as a fetch: %v", head.StatusCode, p.asked.Load())
+	}
 	fetchFilm(t.Context(), t, at, "bytes=4-7", "")
 	if !p.asked.Load() {
 		t.Error("the renderer is not seen")

@@ -44,12 +44,15 @@ func (d *device) plain() string {
 // errStripped is where HTTPS was the way to a house, and is none any more.
 var errStripped = errors.New("this device has spoken to this house by HTTPS, and now nothing answers by that: somebody may be in between, or a relay without TLS. Give the relay a certificate of the house (lares home certify); or let the device leave the house (lares device leave) and pair it anew")
 
+// errNoTLS is where the owner wrote https, and that is no way to the house.
+var errNoTLS = errors.New("nothing answers there by HTTPS under the CA of this house: the house, or a relay before it, has no TLS, or somebody is in between. Give the relay a certificate of the house (lares home certify); or pair by an address with http, where who is in the network sees which titles this device asks for")
+
 // secure has the device speak to its house by HTTPS from now on, where the house's
 // module says by which CA. On this machine it does so only when the owner wrote
 // https: nobody listens there. At a first contact a house, or a relay before it, without
-// TLS is no error: bare is true then, and who pairs is told so. One that has seen the
-// house by TLS does without it no more, or whoever is in between would only have to
-// keep the two from it.
+// TLS is no error, unless the owner wrote https: bare is true then, and who pairs is told
+// so. One that has seen the house by TLS does without it no more, or whoever is in
+// between would only have to keep the two from it.
 func (d *device) secure(ctx context.Context, asked, seen bool) (bare bool, err error) {
 	u, err := url.Parse(d.cfg.Home)
 	if err != nil {
@@ -64,8 +67,11 @@ func (d *device) secure(ctx context.Context, asked, seen bool) (bare bool, err e
 	}
 	u.Scheme = "https"
 	if ca == nil || !answersTLS(ctx, ca, u.JoinPath(home.PathTLS).String()) {
-		if seen {
+		switch {
+		case seen:
 			return false, refused("%w", errStripped)
+		case asked:
+			return false, refused("%w", errNoTLS)
 		}
 		return true, nil // what is carried is protected without
 	}

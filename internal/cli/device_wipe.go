@@ -74,7 +74,7 @@ func wipeDevice(ctx context.Context, env *Env, dir string, giveUp bool) (out wip
 	if err != nil {
 		return out, err
 	}
-	for _, name := range []string{"device.json", "machine-id", inquiryFile, "content", "logs"} {
+	for _, name := range []string{"device.json", "machine-id", inquiryFile, personFile, "content", "logs"} {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			return out, fmt.Errorf("remove what is left: %w", err)
 		}
@@ -146,8 +146,7 @@ func (d *device) goForGood(ctx context.Context, env *Env, st trem.Status, giveUp
 			return err
 		}
 	}
-	d.cfg = deviceConfig{}
-	return d.save()
+	return d.unhoused()
 }
 
 func lostOf(held []trem.Held) []lostTitle {

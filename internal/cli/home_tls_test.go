@@ -110,7 +110,7 @@ func TestHomeTLS_DevicesPinTheHouse(t *testing.T) {
 
 // neverStripped puts somebody between a house and its devices who lets no TLS pass. One
 // that has seen the house by TLS does not do without, and keeps what it knows; one that
-// comes for the first time does, and says so.
+// comes for the first time does, and says so, unless it was told https.
 func (d *demo) neverStripped(t *testing.T, address string) {
 	t.Helper()
 	ctx, before := t.Context(), d.paired(t, "tablet")
@@ -124,10 +124,18 @@ func (d *demo) neverStripped(t *testing.T, address string) {
 	if now := d.paired(t, "tablet"); now.Home != before.Home || !bytes.Equal(now.CA, before.CA) {
 		t.Errorf("it speaks to %s now", now.Home)
 	}
-	if err := d.pairAt(ctx, "phone", "https://"+between.addr); err != nil {
+	was := d.paired(t, "phone")
+	if err := d.pairAt(ctx, "phone", "https://"+between.addr); err == nil || !strings.Contains(err.Error(), errNoTLS.Error()) {
+		t.Errorf("a phone that is told https: %v", err)
+	}
+	if now := d.paired(t, "phone"); now.Home != was.Home || now.CA != nil {
+		t.Errorf("and then it speaks to %s", now.Home)
+	}
+	network := strings.Replace(between.addr, "127.0.0.1", "0.0.0.0", 1) // this machine, by an address that is not a loopback one
+	if err := d.pairAt(ctx, "phone", "http://"+network); err != nil {
 		t.Fatal(err)
 	}
-	if now := d.paired(t, "phone"); now.Home != "http://"+between.addr || now.CA != nil {
+	if now := d.paired(t, "phone"); now.Home != "http://"+network || now.CA != nil {
 		t.Errorf("a first contact without TLS: %s", now.Home)
 	}
 	between.shut.Store(false)

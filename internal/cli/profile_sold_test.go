@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -36,6 +37,9 @@ func soldProfile(t *testing.T, d *world) {
 	net.away.Store(false)
 	car.do(in("why", string(bought))...)
 	old := copied(t, d.path("tablet"))
+	if err := os.WriteFile(d.path("tablet", personFile), []byte(`{"person":{"age":9}}`), 0o600); err != nil { // it was a child's
+		t.Fatal(err)
+	}
 	var said wipedSaid
 	if err := car.query(t.Context(), &said, in("wipe")...); err != nil {
 		t.Fatal(err)

@@ -79,7 +79,13 @@ type OnceRequest struct {
 	PIN string `json:"pin"`
 }
 
+// letOnce reads an adult's PIN that came by TLS or from this machine: another one was for
+// all the network to read, and is not taken.
 func (s *server) letOnce(w http.ResponseWriter, r *http.Request, id ident.Device) {
+	if r.TLS == nil && !fromHere(r) {
+		problem(w, http.StatusForbidden, "not_local", say("problem.pin-plain"))
+		return
+	}
 	var in OnceRequest
 	if readJSON(w, r, maxPairBody, &in) {
 		s.done(w, r, s.Home.LetDeviceOnce(r.Context(), id, in.By, in.PIN))

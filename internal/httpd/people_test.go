@@ -376,7 +376,8 @@ func TestPeople_6_ADeviceLearnsWhoseItIs(t *testing.T) {
 	say("Ada", home.Adult, 0, "1111")
 	say("Ben", home.Child, 9, "")
 	say("Eve", home.Guest, 0, "")
-	srv := network(t, h, func() string { return "192.168.1.20" })
+	from := "192.168.1.20"
+	srv := network(t, h, func() string { return from })
 	leaf, key := hometest.Keyed(t, "Tablet")
 	tablet := admitted(t, h, "Tablet", []byte("delivery"), leaf)
 	client := &lrphttp.Client{URL: srv.URL, Who: hometest.Who(leaf, key, tablet, module.State.Device), Now: h.Now}
@@ -394,12 +395,34 @@ func TestPeople_6_ADeviceLearnsWhoseItIs(t *testing.T) {
 		}
 	}
 	for _, tc := range []struct {
-		by, pin string
-		status  int
-	}{{"Ada", "0000", 403}, {"Ben", "1111", 403}, {"Ada", "1111", 204}} {
-		if res, body := get(t, "POST", at+"/once", httpd.OnceRequest{By: tc.by, PIN: tc.pin}, on(link)); res.StatusCode != tc.status {
-			t.Errorf("%s lets it: %d %s, want %d", tc.by, res.StatusCode, body, tc.status)
+		from, by, pin string
+		edit          func(*http.Request)
+		status        int
+		code          string
+	}{
+		{"192.168.1.20", "Ada", "1111", on(link), 403, "not_local"}, // all the network could read it
+		{"192.168.1.20", "Ada", "0000", on(link), 403, "not_local"}, // nor is it said whether it is one
+		{"127.0.0.1", "Ada", "1111", func(r *http.Request) { on(link)(r); r.Header.Set("Lares-Hops", "1") }, 403, "not_local"},
+		{"127.0.0.1", "Ada", "0000", on(link), 403, "wrong_pin"},
+		{"127.0.0.1", "Ben", "1111", on(link), 403, "wrong_pin"},
+		{"127.0.0.1", "Ada", "1111", on(link), 204, ""},
+	} {
+		from = tc.from
+		if res, body := get(t, "POST", at+"/once", httpd.OnceRequest{By: tc.by, PIN: tc.pin}, tc.edit); res.StatusCode != tc.status || tc.code != "" && code(t, body) != tc.code {
+			t.Errorf("%s from %s lets it: %d %s, want %d %s", tc.by, from, res.StatusCode, body, tc.status, tc.code)
 		}
+	}
+	handler, err := httpd.New(httpd.Config{Home: h, Frames: &lrphttp.Server{Frames: h.FrameBy, Wait: h.Wait}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequestWithContext(t.Context(), "POST", "https://lares.home.arpa"+home.PathPeople+"/"+tablet.String()+"/once", strings.NewReader(`{"by":"Ada","pin":"1111"}`)) // with TLS
+	r.RemoteAddr = "192.168.1.20:40000"
+	r.Header.Set("Content-Type", "application/json")
+	on(link)(r)
+	w := httptest.NewRecorder()
+	if handler.ServeHTTP(w, r); w.Code != http.StatusNoContent {
+		t.Errorf("from another machine by TLS: %d %s", w.Code, w.Body)
 	}
 	other := srv.URL + home.PathPeople + "/" + ident.Device{9}.String()
 	for _, ask := range []func() (*http.Response, []byte){
