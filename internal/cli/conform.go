@@ -63,7 +63,7 @@ turns it away, for about a second. Exit status 5 when a clause fails.`,
 	cmd.Flags().StringSliceVar(&f.members, "member", nil, "folder of a device that is a member of the house; twice, to judge its mailbox")
 	cmd.MarkFlagsRequiredTogether("ca", "voucher")
 	cmd.MarkFlagsMutuallyExclusive("key", "token")
-	_ = cmd.Flags().MarkDeprecated("token", "use --key") // it is there
+	_ = cmd.Flags().MarkHidden("token") // it is there; deprecated, it would write a line before the JSON
 	return cmd
 }
 

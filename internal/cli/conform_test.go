@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -214,6 +215,28 @@ func TestConform_About(t *testing.T) {
 	})
 	if !seen || !errors.Is(err, context.Canceled) {
 		t.Errorf("seen %v, %v", seen, err)
+	}
+}
+
+// TestConform_Token: the key's older name goes on, and what is written is JSON alone.
+func TestConform_Token(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/rsl/v1/head" { // all that an authority is known by
+			http.NotFound(w, r)
+		}
+	}))
+	defer srv.Close()
+	key := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(key, []byte("lares_key_1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr, code := run(t, "conform", srv.URL, "--token", key, "--json")
+	var out struct{ Clauses []conform.Result }
+	if err := json.Unmarshal([]byte(stdout), &out); err != nil || len(out.Clauses) < 60 || code != statusCheck || strings.Contains(stderr, "deprecated") {
+		t.Errorf("status %d, %d clauses, %v: %.120s %s", code, len(out.Clauses), err, stdout, stderr)
+	}
+	if _, _, code := run(t, "conform", srv.URL, "--token", key+"s"); code == statusCheck {
+		t.Error("the key is not read")
 	}
 }
 

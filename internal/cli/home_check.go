@@ -24,7 +24,8 @@ func newHomeCheckCmd(env *Env, dir *string) *cobra.Command {
 		Long: `Look at the files of all films, or of one: what is missing or cut off is found at once.
 The house reads all bytes by itself, slowly, and again after 30 days; what it found is
 said, too. --read reads them now, as fast as it goes. A reading that is cut off goes on
-where it was. Exit status 5 when something is not as it should be.
+where it was. Exit status 5 when something is not as it should be, or a folder of the
+library is away; with TITLE, when something of that film is not.
 
 What a packed film should be says its content.json; what one of your own should be, the
 first reading of it. Nothing is changed.`,
@@ -49,7 +50,7 @@ first reading of it. Nothing is changed.`,
 			if err := env.print(cmd, got, func(w io.Writer) error { return showCheck(w, &got) }); err != nil {
 				return err
 			}
-			if len(got.Suspects)+len(got.Unpacked) > 0 {
+			if len(got.Suspects)+len(got.Unpacked)+len(got.Away) > 0 {
 				return &exitError{code: statusCheck}
 			}
 			return nil

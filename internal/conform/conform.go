@@ -217,8 +217,12 @@ type answer struct {
 // maxAnswer is the longest answer that is read, in bytes.
 const maxAnswer = 32 << 20
 
-// ask sends one request.
+// ask sends one request. The path may be the server's word: what does not begin with /
+// would go on with the host's name, and the judge, with its key, to another host.
 func (s *subject) ask(ctx context.Context, method, path, typ string, body []byte, header ...string) (answer, error) {
+	if !strings.HasPrefix(path, "/") {
+		return answer{}, fmt.Errorf("expected a path that begins with /, seen %.80q", path)
+	}
 	req, err := http.NewRequestWithContext(ctx, method, s.base+path, strings.NewReader(string(body)))
 	if err != nil {
 		return answer{}, err

@@ -44,6 +44,9 @@ func parseDocument(data []byte) (*document, error) {
 		return nil, fmt.Errorf("expected an OpenAPI 3.1 document with paths, seen version %.16q", d.OpenAPI)
 	}
 	for _, path := range slices.Sorted(maps.Keys(d.Paths)) {
+		if !strings.HasPrefix(path, "/") {
+			return nil, fmt.Errorf("expected paths that begin with /, seen %.80q", path)
+		}
 		for _, method := range []string{"get", "put", "post", "delete", "patch"} {
 			raw, ok := d.Paths[path][method]
 			if !ok {

@@ -162,9 +162,10 @@ type Suspect struct {
 	Further int           `json:"further,omitempty"` // faults beside these
 }
 
-// CheckReport is how the films' files are.
+// CheckReport is how the films' files are: of the whole library, or of one film that was
+// asked about, and then of no folders.
 type CheckReport struct {
-	Films    int       `json:"films"`    // titles and own films in the library
+	Films    int       `json:"films"`    // titles and own films
 	Read     int       `json:"read"`     // of these, read whole within Config.CheckEvery
 	Oldest   time.Time `json:"oldest"`   // when the one was read that was read the longest ago; zero: one was never
 	Away     []string  `json:"away"`     // folders of the library that are not there
@@ -192,25 +193,9 @@ func (h *Home) subjects() []subject {
 	return out
 }
 
-// Checked says what is known of the films' files.
+// Checked says what is known of the files of all films, and of the library's folders.
 func (h *Home) Checked() CheckReport {
-	now := h.cfg.Now()
-	out := CheckReport{Away: []string{}, Unpacked: []string{}, Suspects: []Suspect{}}
-	oldest := now.UnixMilli()
-	for _, s := range h.subjects() {
-		r := h.integrity.of(s.id)
-		out.Films++
-		oldest = min(oldest, r.ReadMS)
-		if now.Sub(time.UnixMilli(r.ReadMS)) < h.cfg.CheckEvery {
-			out.Read++
-		}
-		if len(r.Faults) > 0 {
-			out.Suspects = append(out.Suspects, Suspect{s.id, s.name, s.film != nil, r.Faults, r.Further})
-		}
-	}
-	if out.Films > 0 && oldest > 0 {
-		out.Oldest = time.UnixMilli(oldest).UTC()
-	}
+	out := h.checked(h.subjects())
 	loaded := h.library.loaded()
 	for _, path := range h.library.known() {
 		switch {
@@ -229,20 +214,45 @@ func (h *Home) Checked() CheckReport {
 	return out
 }
 
+// checked says what is known of some films' files.
+func (h *Home) checked(of []subject) CheckReport {
+	now := h.cfg.Now()
+	out := CheckReport{Away: []string{}, Unpacked: []string{}, Suspects: []Suspect{}}
+	oldest := now.UnixMilli()
+	for _, s := range of {
+		r := h.integrity.of(s.id)
+		out.Films++
+		oldest = min(oldest, r.ReadMS)
+		if now.Sub(time.UnixMilli(r.ReadMS)) < h.cfg.CheckEvery {
+			out.Read++
+		}
+		if len(r.Faults) > 0 {
+			out.Suspects = append(out.Suspects, Suspect{s.id, s.name, s.film != nil, r.Faults, r.Further})
+		}
+	}
+	if out.Films > 0 && oldest > 0 {
+		out.Oldest = time.UnixMilli(oldest).UTC()
+	}
+	return out
+}
+
 // CheckOrder says what is checked now.
 type CheckOrder struct {
 	Content ident.Content `json:"content,omitempty"` // empty: everything
 	Read    bool          `json:"read"`              // the bytes of all files, and not only their lengths
 }
 
-// Check checks now, as fast as it goes. Cut off, it has noted how far it came.
+// Check checks now, as fast as it goes, and says what is known then of what it was
+// asked about. Cut off, it has noted how far it came.
 func (h *Home) Check(ctx context.Context, o CheckOrder) (CheckReport, error) {
-	found := false
-	for _, s := range h.subjects() {
-		if o.Content != "" && s.id != o.Content {
-			continue
+	all := h.subjects()
+	if o.Content != "" {
+		all = slices.DeleteFunc(all, func(s subject) bool { return s.id != o.Content })
+		if len(all) == 0 {
+			return CheckReport{}, ErrUnknown
 		}
-		found = true
+	}
+	for _, s := range all {
 		var err error
 		if o.Read {
 			err = h.readSubject(ctx, s, pace{})
@@ -256,8 +266,8 @@ func (h *Home) Check(ctx context.Context, o CheckOrder) (CheckReport, error) {
 			return CheckReport{}, errors.Join(err, h.integrity.flush(h.cfg.Now()))
 		}
 	}
-	if o.Content != "" && !found {
-		return CheckReport{}, ErrUnknown
+	if o.Content != "" {
+		return h.checked(all), h.integrity.flush(h.cfg.Now())
 	}
 	return h.Checked(), h.integrity.flush(h.cfg.Now())
 }

@@ -179,8 +179,20 @@ func isState(err error) bool {
 // anew makes a domain anew whose list in this database is older than what the module
 // remembers, so that nobody knows who was put out since: nobody is in it then, who
 // belongs to it joins again, and it keeps what was granted to it. The module refuses
-// that where the list is no such one.
-func (i *Issuer) anew(ctx context.Context, r DomainRoll) error {
+// that where the list is no such one, but makes it anew as often as it is shown an old
+// one, and puts out who joined since: so one at a time, and whom another one was before
+// has nothing to do.
+func (i *Issuer) anew(ctx context.Context, old DomainRoll) error {
+	i.renewing.Lock()
+	defer i.renewing.Unlock()
+	var r DomainRoll
+	err := i.cfg.Store.View(ctx, func(ctx context.Context, rd Reader) (err error) {
+		r, err = rd.Roll(ctx, old.Domain)
+		return err
+	})
+	if err != nil || r.Version != old.Version {
+		return err
+	}
 	got, err := i.cfg.TREM.Roll(ctx, trem.RollOrder{Op: trem.RollCreate, Roll: r.Roll, Devices: r.Devices, NewAYear: r.NewAYear})
 	if err != nil {
 		return err

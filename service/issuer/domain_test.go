@@ -42,11 +42,18 @@ func (f *fakeTREM) Roll(_ context.Context, o trem.RollOrder) (trem.Rolled, error
 		if err := json.Unmarshal(o.Roll, &r); err != nil {
 			return out, &trem.Error{Code: trem.CodeRejected, Text: "roll"}
 		}
-		switch old := r.Generation < f.rolls; {
-		case old != (o.Op == trem.RollCreate):
-			return out, &trem.Error{Code: trem.CodeState, Text: "roll"}
-		case old:
+		f.mu.Lock()
+		old := r.Generation < f.rolls
+		if old && o.Op == trem.RollCreate {
+			f.rolls++
 			r.Generation, r.Members = f.rolls, nil
+		}
+		f.mu.Unlock()
+		if old != (o.Op == trem.RollCreate) {
+			if f.stale != nil {
+				f.stale()
+			}
+			return out, &trem.Error{Code: trem.CodeState, Text: "roll"}
 		}
 	}
 	at := func(id ident.Device) int {
@@ -402,7 +409,7 @@ func TestDomain_Spec12_AnOldListIsMadeAnew(t *testing.T) {
 	if _, err := s.Grant(ctx, issuer.Grant{Domain: d.Domain, Content: film, Terms: rental, Remaining: 2}); err != nil {
 		t.Fatal(err)
 	}
-	s.trem.rolls = 7
+	s.trem.rolls = 6
 	ask := request(1)
 	ask.Member, ask.Domain, ask.Peer = true, d.Domain, tablet.id
 	s.trem.dst = tablet.id
@@ -420,6 +427,28 @@ func TestDomain_Spec12_AnOldListIsMadeAnew(t *testing.T) {
 	ask.Request = ident.Request{2}
 	if got := s.send(ask); got[:7] != "license" {
 		t.Errorf("what was granted: %q", got)
+	}
+}
+
+// Whoever finds an old list at once, the domain is made anew once: a second time would
+// put out who has joined since.
+func TestDomain_Spec12_AnOldListIsMadeAnewOnce(t *testing.T) {
+	s, d, _ := club(t, 8)
+	const asking = 3
+	var found, all sync.WaitGroup
+	found.Add(asking)
+	s.trem.rolls = 7
+	s.trem.stale = func() { found.Done(); found.Wait() } // each has seen the old list
+	for range asking {
+		all.Go(func() {
+			if _, err := s.Domain(context.WithoutCancel(t.Context()), d.Domain); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if got, err := s.Domain(t.Context(), d.Domain); err != nil || got.Generation != 8 {
+		t.Errorf("generation %d, %v: want 8, made anew once", got.Generation, err)
 	}
 }
 

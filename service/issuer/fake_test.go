@@ -49,6 +49,7 @@ type fakeTREM struct {
 	failPrep   error
 	failRel    error
 	before     func()       // a license is made; nil = nothing
+	stale      func()       // a roll was too old; nil = nothing
 	dst        ident.Device // of licenses that count; zeros: home
 }
 
