@@ -123,7 +123,8 @@ func TestEvaluator_E4_ATakeOverIsTheSamePlay(t *testing.T) {
 	}
 }
 
-// A device is not in reach of a keeper: what wants one there too does not play on it.
+// A device reaches no keeper. It plays what was bought all the same: of a license that
+// counts offline it keeps the places of its own sessions, of another one the oldest goes.
 func TestEvaluator_E5_ADeviceHasNoKeeper(t *testing.T) {
 	ctx := context.Background()
 	for _, offline := range []bool{false, true} {
@@ -134,12 +135,23 @@ func TestEvaluator_E5_ADeviceHasNoKeeper(t *testing.T) {
 		h.wantKinds(h.get(h.tablet, filmID, 0), trem.EventInstalled)
 		ask := screen(false)
 		ask.Output = trem.OutputInternal
-		_, err := h.tablet.Begin(ctx, ask)
-		if offline {
-			h.full(err, license.Contact)
-		} else if err != nil {
-			t.Error(err)
+		one, err := h.tablet.Begin(ctx, ask)
+		h.must(err)
+		_, err = h.tablet.Begin(ctx, ask)
+		if !offline {
+			h.must(err)
+			h.gone(h.tablet, one.Handle, true)
+			continue
 		}
+		h.full(err, license.Takeover)
+		ask.Takeover = true
+		two, err := h.tablet.Begin(ctx, ask)
+		h.must(err)
+		h.gone(h.tablet, one.Handle, true)
+		h.must(h.tablet.End(ctx, two.Handle))
+		ask.Takeover = false
+		_, err = h.tablet.Begin(ctx, ask)
+		h.must(err)
 	}
 }
 
