@@ -79,6 +79,30 @@ func TestEvaluator_E5_RunningSessionAndItsSlot(t *testing.T) {
 	}
 }
 
+// A film that is seen and begun again inside its session needs no second slot: not beside
+// its own, as a module that keeps slots names it, nor in reach of no keeper.
+func TestEvaluator_E5_BegunAgainInItsSlot(t *testing.T) {
+	for name, change := range map[string]func(e *license.Env){
+		"its own": func(e *license.Env) {
+			e.Slots = []license.Slot{{Device: ident.Device{7}, Since: day0, Seen: day0 + 10*day}}
+		},
+		"offline": func(e *license.Env) { e.Offline = true },
+	} {
+		for full := license.OnFull(0); full <= license.TakeoverOldest; full++ {
+			v := newViewer(t, counted(t, "PLAY; PLAY_COUNT=2", hour, func(p *license.Policy) {
+				p.Concurrency = &license.ConcurrencyRule{Max: 1, OnFull: full, Offline: true}
+			}), day0)
+			v.must(v.begin(0))
+			change(&v.in.Env)
+			v.must(v.play(0, 55*minute))
+			v.must(v.play(0, 2*minute))
+			if p := v.in.State.OpenPlay; p == nil || p.ID != 2 {
+				t.Errorf("%s, on_full %d: open is %+v, want play 2", name, full, p)
+			}
+		}
+	}
+}
+
 // A signed refusal stops what is new at once and what runs within a minute.
 func TestEvaluator_E5_SignedRefusal(t *testing.T) {
 	lic := newLicense(t, "PLAY; END_TIME=2026-01-01T01:00:00Z; MOVE=ANY; CHARGE=SUBSCRIPTION", policy(func(p *license.Policy) {
