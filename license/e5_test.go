@@ -53,6 +53,14 @@ func TestEvaluator_E5_Concurrency(t *testing.T) {
 			t.Errorf("%+v: %+v, want %d", tc, d, want)
 		}
 	}
+	// Sessions of the keeper itself do not lapse, whatever the time is: when one ends nobody knows.
+	own := ask{text: "PLAY", edit: rule(license.ConcurrencyRule{Max: 1, OnFull: license.BlockNew}), in: func(in *license.Input) {
+		in.Clock.LoIss = at10 + 365*day
+		in.Env.Slots = []license.Slot{{Device: ident.Device{1}, Since: at10, Seen: license.Open}, {Device: ident.Device{2}, Since: at10, Seen: license.Open}}
+	}}
+	if d := own.decide(t); d.Allow || !d.Has(license.SlotFull) || d.Reasons[0].Earliest != 0 || len(d.Next) != 0 {
+		t.Errorf("slots of the keeper itself: %+v", d)
+	}
 	early := ask{text: "PLAY", edit: rule(one), in: func(in *license.Input) {
 		in.Clock = license.Clock{Q: license.Secure}
 		in.Env.Slots = []license.Slot{{Device: phone, Seen: -5}}
