@@ -53,6 +53,14 @@ func TestEvaluator_E5_Concurrency(t *testing.T) {
 			t.Errorf("%+v: %+v, want %d", tc, d, want)
 		}
 	}
+	// Sessions of the keeper itself do not lapse, whatever the time is: when one ends nobody knows.
+	own := ask{text: "PLAY", edit: rule(license.ConcurrencyRule{Max: 1, OnFull: license.BlockNew}), in: func(in *license.Input) {
+		in.Clock.LoIss = at10 + 365*day
+		in.Env.Slots = []license.Slot{{Device: ident.Device{1}, Since: at10, Seen: license.Open}, {Device: ident.Device{2}, Since: at10, Seen: license.Open}}
+	}}
+	if d := own.decide(t); d.Allow || !d.Has(license.SlotFull) || d.Reasons[0].Earliest != 0 || len(d.Next) != 0 {
+		t.Errorf("slots of the keeper itself: %+v", d)
+	}
 	early := ask{text: "PLAY", edit: rule(one), in: func(in *license.Input) {
 		in.Clock = license.Clock{Q: license.Secure}
 		in.Env.Slots = []license.Slot{{Device: phone, Seen: -5}}
@@ -76,6 +84,30 @@ func TestEvaluator_E5_RunningSessionAndItsSlot(t *testing.T) {
 	d := v.fragment(sdKID, 1, 0, second)
 	if diff := cmp.Diff([]string{"SLOT_FULL/CONCURRENCY TAKEOVER"}, spoken(d)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A film that is seen and begun again inside its session needs no second slot: not beside
+// its own, as a module that keeps slots names it, nor in reach of no keeper.
+func TestEvaluator_E5_BegunAgainInItsSlot(t *testing.T) {
+	for name, change := range map[string]func(e *license.Env){
+		"its own": func(e *license.Env) {
+			e.Slots = []license.Slot{{Device: ident.Device{7}, Since: day0, Seen: day0 + 10*day}}
+		},
+		"offline": func(e *license.Env) { e.Offline = true },
+	} {
+		for full := license.OnFull(0); full <= license.TakeoverOldest; full++ {
+			v := newViewer(t, counted(t, "PLAY; PLAY_COUNT=2", hour, func(p *license.Policy) {
+				p.Concurrency = &license.ConcurrencyRule{Max: 1, OnFull: full, Offline: true}
+			}), day0)
+			v.must(v.begin(0))
+			change(&v.in.Env)
+			v.must(v.play(0, 55*minute))
+			v.must(v.play(0, 2*minute))
+			if p := v.in.State.OpenPlay; p == nil || p.ID != 2 {
+				t.Errorf("%s, on_full %d: open is %+v, want play 2", name, full, p)
+			}
+		}
 	}
 }
 

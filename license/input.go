@@ -76,12 +76,16 @@ type RegionEvidence struct {
 	At      int64        // Unix ms of the assertion
 }
 
+// Open is the heartbeat of a session that the keeper itself runs: it is there until it
+// ends, whatever the time is.
+const Open int64 = maxTime
+
 // Slot is a session of the license on some device, as the keeper of the slots
 // knows it (evaluator E5).
 type Slot struct {
 	Device ident.Device
 	Since  int64 // Unix ms of its begin
-	Seen   int64 // Unix ms of its last heartbeat
+	Seen   int64 // Unix ms of its last heartbeat; Open: a session of the keeper itself
 	Taken  bool  // another device took it over
 }
 

@@ -252,6 +252,7 @@ func (x *extension) again(st *State) bool {
 	x.settle(st)
 	probe := *x.in
 	probe.State, probe.Request.Again = *st, true
+	probe.Env.Slots, probe.Env.Offline = nil, false // the session goes on in the place that it has
 	e := evaluation{l: x.l, in: &probe, out: &x.step.Decision}
 	if e.run(); !x.step.Decision.Allow {
 		return false

@@ -187,6 +187,9 @@ func (e *evaluation) concurrency() {
 	}
 	free := e.frees(busy - int(r.Max) + 1) //nolint:gosec // at most 65,536
 	e.out.change(e.est, free, "SLOT_FREE")
+	if free >= maxTime { // sessions of the keeper itself: they do not lapse
+		free = 0
+	}
 	if r.OnFull == TakeoverOldest || r.OnFull != BlockNew && e.in.Request.Takeover {
 		e.out.Notes = append(e.out.Notes, "TAKES_OVER_OLDEST")
 		return

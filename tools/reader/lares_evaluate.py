@@ -4,7 +4,7 @@ import lares_time
 from lares_counts import check_counts, counters, left, resumes
 from lares_decision import Decision, Findings, add
 from lares_handling import CHECKS, min_anchor
-from lares_license import DEVICE, DOMAIN
+from lares_license import DEVICE, DOMAIN, NEVER
 from lares_outputs import check_outputs
 from lares_permission import ACTOR, CLASSIFICATION, LEND, MANAGEMENT, EXPORT, PLAY, RENDER, Unit
 from lares_region import check_region
@@ -181,6 +181,8 @@ def check_concurrency(found):
     full = policy.inner("concurrency", "on_full", ASK_TAKEOVER)
     free = add(seen[len(seen) - most], SLOT_LAPSE)
     found.flips("SLOT_FREE", free)
+    if free >= NEVER:  # sessions of the keeper itself do not lapse
+        free = 0
     if full == TAKEOVER_OLDEST or (full == ASK_TAKEOVER and inp.request["takeover"]):
         found.note("TAKES_OVER_OLDEST")
         return

@@ -180,7 +180,8 @@ def extend(inp, fragment, wall):
     durable = begins_again(lic, session, fragment)
     if durable:
         settle(state, session)
-        decision = evaluate(Input(lic, state, inp.clock, inp.env, dict(request, again=True), None))
+        env = dict(inp.env, slots=[], offline=False)
+        decision = evaluate(Input(lic, state, inp.clock, env, dict(request, again=True), None))
         if not decision.allow:
             return decision, None, old, False
         next_play(state, session, fragment, running.est)

@@ -27,11 +27,11 @@ func screen(takeover bool) trem.Ask {
 	return trem.Ask{Content: filmID, Action: permission.Play, Output: trem.OutputLink, Confirm: true, Takeover: takeover}
 }
 
-// full checks that a Begin was refused because every place is in use.
+// full checks that a Begin was refused because every place is in use, until nobody knows when.
 func (h *house) full(err error, help license.Remedy) {
 	h.t.Helper()
 	var no *trem.RefusalError
-	if !errors.As(err, &no) || !no.Decision.Has(license.SlotFull) || no.Decision.Reasons[0].Remedy != help {
+	if !errors.As(err, &no) || !no.Decision.Has(license.SlotFull) || no.Decision.Reasons[0].Remedy != help || no.Decision.Reasons[0].Earliest != 0 {
 		h.t.Errorf("%v: want SLOT_FULL and %s", err, help)
 	}
 }
@@ -91,6 +91,23 @@ func TestEvaluator_E5_ABlockedScreenWaits(t *testing.T) {
 	h.must(err)
 }
 
+// A place does not lapse because the issuer's time is ahead of the house's.
+func TestEvaluator_E5_AnIssuerAheadFreesNoPlace(t *testing.T) {
+	ctx := context.Background()
+	h := newHouse(t)
+	h.stock(cenc.SchemeCENC, filmID)
+	sells := limited(h.sell(purchase, filmID), license.ConcurrencyRule{Max: 1})
+	h.wantKinds(h.buy(filmID, func(e trem.Event) trem.Terms {
+		terms := sells(e)
+		terms.Info.IssuedAt += 4 * 60_000
+		return terms
+	}), trem.EventInstalled)
+	_, err := h.home.Begin(ctx, screen(false))
+	h.must(err)
+	_, err = h.home.Begin(ctx, screen(false))
+	h.full(err, license.Takeover)
+}
+
 // A play that goes on on another screen is the same play: nothing more is counted.
 func TestEvaluator_E4_ATakeOverIsTheSamePlay(t *testing.T) {
 	ctx := context.Background()
@@ -123,7 +140,8 @@ func TestEvaluator_E4_ATakeOverIsTheSamePlay(t *testing.T) {
 	}
 }
 
-// A device is not in reach of a keeper: what wants one there too does not play on it.
+// A device reaches no keeper. It plays what was bought all the same: of a license that
+// counts offline it keeps the places of its own sessions, of another one the oldest goes.
 func TestEvaluator_E5_ADeviceHasNoKeeper(t *testing.T) {
 	ctx := context.Background()
 	for _, offline := range []bool{false, true} {
@@ -134,12 +152,23 @@ func TestEvaluator_E5_ADeviceHasNoKeeper(t *testing.T) {
 		h.wantKinds(h.get(h.tablet, filmID, 0), trem.EventInstalled)
 		ask := screen(false)
 		ask.Output = trem.OutputInternal
-		_, err := h.tablet.Begin(ctx, ask)
-		if offline {
-			h.full(err, license.Contact)
-		} else if err != nil {
-			t.Error(err)
+		one, err := h.tablet.Begin(ctx, ask)
+		h.must(err)
+		_, err = h.tablet.Begin(ctx, ask)
+		if !offline {
+			h.must(err)
+			h.gone(h.tablet, one.Handle, true)
+			continue
 		}
+		h.full(err, license.Takeover)
+		ask.Takeover = true
+		two, err := h.tablet.Begin(ctx, ask)
+		h.must(err)
+		h.gone(h.tablet, one.Handle, true)
+		h.must(h.tablet.End(ctx, two.Handle))
+		ask.Takeover = false
+		_, err = h.tablet.Begin(ctx, ask)
+		h.must(err)
 	}
 }
 

@@ -36,7 +36,7 @@ func (c *Core) input(inst *instance, in trem.Ask, r Reading) license.Input {
 			Accepted: true, AcceptedEpoch: inst.epoch, CompromisedEpoch: c.compromised(inst), Device: c.self, Domains: domains, Keys: inst.kids(),
 			RevEpoch: c.epoch(), StatusAge: c.statusAge(r), Level: c.level(), Anchor: uint8(c.peer.Anchor()), Outputs: others,
 			SunsetAt: c.sunsetAt(inst, now.Est),
-			Slots:    c.slots(inst, now.Est), Offline: c.peer.Role() != pki.HomeServer,
+			Slots:    c.slots(inst), Offline: !c.keeps(inst),
 		},
 		Request: license.Request{
 			Action: in.Action, Tier: license.Tier(in.Tier), Output: watched,
@@ -45,16 +45,25 @@ func (c *Core) input(inst *instance, in trem.Ask, r Reading) license.Input {
 	}
 }
 
-// slots are the sessions of an instance that are open here: a home server's module is
-// the keeper of those of its house's browsers, and sees one for as long as it is open.
+// keeps reports whether this module is the keeper of an instance's slots. A home server's
+// is that for its house's browsers. Another one's reaches no keeper, since there is no
+// protocol with one: of a license that may not be used without, it keeps those of its own
+// sessions, so that what was bought is not lost.
+func (c *Core) keeps(inst *instance) bool {
+	r := inst.leaf().Info().Policy.Concurrency
+	return c.peer.Role() == pki.HomeServer || r != nil && r.Offline
+}
+
+// slots are the sessions of an instance that are open here: they do not lapse, whatever
+// the time of the license's issuer is.
 // In the place of a device stands the session's handle.
-func (c *Core) slots(inst *instance, now int64) []license.Slot {
+func (c *Core) slots(inst *instance) []license.Slot {
 	if inst.leaf().Info().Policy.Concurrency == nil {
 		return nil
 	}
 	var out []license.Slot
 	for _, handle := range c.openOf(inst) {
-		s := license.Slot{Since: c.sessions[handle].since, Seen: now}
+		s := license.Slot{Since: c.sessions[handle].since, Seen: license.Open}
 		binary.BigEndian.PutUint64(s.Device[len(s.Device)-8:], handle)
 		out = append(out, s)
 	}
