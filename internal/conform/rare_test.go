@@ -1,0 +1,90 @@
+package conform_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/lares-drm/lares/internal/conform"
+)
+
+const (
+	described = "the issuer's API is described where it is served: each operation with its answers and its problems"
+	layouts   = "lists and documents have the layout that the description gives them"
+	roles     = "an operator may do what the role says, and nobody both sells and revokes but the owner"
+	chain     = "the operators' log is a chain from its first entry to its closing head, and the issuer finds none broken"
+	pressure  = "who finds no place is told so with 503 busy and a Retry-After, and is served afterwards"
+	nobody    = "the status of a license that nobody has is a problem 404"
+)
+
+// TestConform_StaysAtItsHost: a server whose paths go on with its host's name does not
+// send the judge, or its key, elsewhere.
+func TestConform_StaysAtItsHost(t *testing.T) {
+	var elsewhere atomic.Int64
+	there := newShop(t)
+	there.fault = func(http.ResponseWriter, *http.Request, http.Handler) { elsewhere.Add(1) }
+	away := "@" + strings.TrimPrefix(there.url, "http://") + "/"
+	s := newShop(t)
+	for name, f := range map[string]fault{
+		described: at("GET", "/api/v1/openapi.json", says(`"/api/v1/offers"`, `"`+away+`"`)),
+		nobody:    at("GET", "/api/v1/about", changed(func(v map[string]any) { v["status"] = away + "{domain}/{license}" })),
+	} {
+		s.fault = f
+		all := s.judged(t, conform.Config{Key: owner, Title: film})
+		if r := all[name]; r.Verdict != conform.Failed || !strings.Contains(r.Reason, "begin") {
+			t.Errorf("%s: %s %s", name, r.Verdict, r.Reason)
+		}
+		if n := elsewhere.Swap(0); n != 0 {
+			t.Errorf("%s: %d requests went to another host", name, n)
+		}
+	}
+}
+
+// TestConform_FindsWhatIsRare: faults of one role, of what is for everyone, and of how
+// somebody is turned away; and what looks like one.
+func TestConform_FindsWhatIsRare(t *testing.T) {
+	busy := func(status int, code, after string) fault {
+		return at("GET", "/api/v1/about", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			rec := held(r, next)
+			if rec.Code == http.StatusServiceUnavailable {
+				rec.Code = status
+				rec.Header().Set("Retry-After", after)
+			}
+			pass(w, rec, strings.Replace(rec.Body.String(), `"status":503,"code":"busy"`, `"status":429,"code":"`+code+`"`, 1))
+		})
+	}
+	for what, c := range map[string]struct {
+		clause string
+		fault  fault
+		want   conform.Verdict
+	}{
+		"support may revoke, too": {roles, at("GET", "/api/v1/whoami", changed(func(v map[string]any) {
+			if scopes, _ := v["scopes"].([]any); v["role"] == "support" {
+				v["scopes"] = append(scopes, "revoke")
+			}
+		})), conform.Failed},
+		"security may not take the log out": {roles, at("GET", "/api/v1/whoami", changed(func(v map[string]any) {
+			if scopes, _ := v["scopes"].([]any); v["role"] == "security" {
+				v["scopes"] = slices.DeleteFunc(scopes, func(s any) bool { return s == "audit" })
+			}
+		})), conform.Failed},
+		"about has a member more": {layouts, at("GET", "/api/v1/about", changed(func(v map[string]any) { v["conform"] = 1 })), conform.Failed},
+		"an export of years":      {chain, at("GET", "/api/v1/audit/export", answers(200, "application/jsonl", strings.Repeat("{}\n", 11<<20))), conform.NotRun},
+		"429 without a time":      {pressure, busy(429, "busy", ""), conform.Failed},
+		"429 for another reason":  {pressure, busy(429, "code_guessing", "2"), conform.Failed},
+		"429 busy":                {pressure, busy(429, "busy", "2"), conform.Passed},
+		"408 for a body that does not come": {pressure, at("POST", "/api/v1/claims/redeem", func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.Header().Set("Connection", "close") // else it waits for the body
+			w.WriteHeader(http.StatusRequestTimeout)
+		}), conform.Inapplicable},
+	} {
+		s := newShop(t)
+		s.fault = c.fault
+		all := s.judged(t, conform.Config{Key: owner, Title: film, Only: c.clause})
+		if r := all[c.clause]; r.Verdict != c.want {
+			t.Errorf("%s: %s %s, want %s", what, r.Verdict, r.Reason, c.want)
+		}
+	}
+}
