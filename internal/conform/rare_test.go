@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/lares-drm/lares/internal/conform"
 )
@@ -16,6 +17,7 @@ const (
 	roles     = "an operator may do what the role says, and nobody both sells and revokes but the owner"
 	chain     = "the operators' log is a chain from its first entry to its closing head, and the issuer finds none broken"
 	pressure  = "who finds no place is told so with 503 busy and a Retry-After, and is served afterwards"
+	expired   = "a code whose end has come is code_expired, and gives nothing"
 	nobody    = "the status of a license that nobody has is a problem 404"
 )
 
@@ -85,6 +87,21 @@ func TestConform_FindsWhatIsRare(t *testing.T) {
 		all := s.judged(t, conform.Config{Key: owner, Title: film, Only: c.clause})
 		if r := all[c.clause]; r.Verdict != c.want {
 			t.Errorf("%s: %s %s, want %s", what, r.Verdict, r.Reason, c.want)
+		}
+	}
+}
+
+// TestConform_ASlowIssuer: it is not failed for a code whose end has come before it was
+// asked for.
+func TestConform_ASlowIssuer(t *testing.T) {
+	s := newShop(t)
+	s.fault = at("POST", "/api/v1/claims", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		time.Sleep(500 * time.Millisecond)
+		next.ServeHTTP(w, r)
+	})
+	for name, r := range s.judged(t, conform.Config{Key: owner, Title: film, Only: expired}) {
+		if r.Verdict != conform.Passed {
+			t.Errorf("%s: %s %s", name, r.Verdict, r.Reason)
 		}
 	}
 }
