@@ -113,6 +113,8 @@ func (s *subject) codes(ctx context.Context, n int, expires int64, key string) (
 
 // withdraw ends what is left of a batch.
 func (s *subject) withdraw(ctx context.Context, b batch) {
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
 	_ = s.post(ctx, "/api/v1/claims/"+b.ID+"/void", struct{}{}, &struct{}{}) // of the judge's own
 }
 

@@ -111,8 +111,17 @@ func lacking(format string, args ...any) error {
 	return &unjudged{NotRun, fmt.Sprintf(format, args...)}
 }
 
-// patience bounds one check. Source: local.
-const patience = 60 * time.Second
+// patience bounds one check, and tidying what the judge clears away behind it, also
+// when the check, or the whole judging, was given up. Source: local.
+const (
+	patience = 60 * time.Second
+	tidying  = 5 * time.Second
+)
+
+// afterwards is the time to clear something away.
+func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), tidying)
+}
 
 // checks are all of them. What makes an issuer turn others away comes last.
 func checks() []stated {

@@ -120,7 +120,12 @@ func (s *subject) newKey(ctx context.Context, role string) (id, token string, en
 	if err == nil && (made.ID == "" || made.Token == "") {
 		err = errors.New("a new API key: expected its ID and its token, seen none")
 	}
-	return made.ID, made.Token, func() error { return s.post(ctx, "/api/v1/keys/"+made.ID+"/revoke", nil, &struct{}{}) }, err
+	end = func() error {
+		ctx, cancel := afterwards(ctx)
+		defer cancel()
+		return s.post(ctx, "/api/v1/keys/"+made.ID+"/revoke", nil, &struct{}{})
+	}
+	return made.ID, made.Token, end, err
 }
 
 func operatorChecks() []check {
@@ -150,7 +155,7 @@ func operatorChecks() []check {
 				return err
 			}
 			if err := s.want(ctx, token, http.MethodGet, "/api/v1/whoami", nil, &whoami{}); err != nil {
-				return fmt.Errorf("a new API key: %w", err)
+				return errors.Join(fmt.Errorf("a new API key: %w", err), end())
 			}
 			if err := end(); err != nil {
 				return err

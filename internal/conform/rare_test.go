@@ -1,7 +1,10 @@
 package conform_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -103,5 +106,48 @@ func TestConform_ASlowIssuer(t *testing.T) {
 		if r.Verdict != conform.Passed {
 			t.Errorf("%s: %s %s", name, r.Verdict, r.Reason)
 		}
+	}
+}
+
+// TestConform_TidiesWhenGivenUp: a judge that is stopped while a copy is lent, codes are
+// out, and a key is in force, leaves none of them.
+func TestConform_TidiesWhenGivenUp(t *testing.T) {
+	s := newShop(t)
+	for clause, f := range map[string]func(stop fault) fault{
+		"there cannot be fewer copies than are out":                    func(stop fault) fault { return at("POST", "/api/v1/copies/lend", stop) },
+		"an API key that was revoked is over at once":                  func(stop fault) fault { return at("GET", "/api/v1/whoami", stop) },
+		"the page of a code shows what it is for, and redeems nothing": func(stop fault) fault { return at("GET", "/c/*", stop) },
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		first := clause != "an API key that was revoked is over at once" // its own key is asked about before
+		s.fault = f(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			rec := held(r, next)
+			if first {
+				cancel()
+			}
+			first = true
+			pass(w, rec, rec.Body.String())
+		})
+		if _, err := s.judge(ctx, conform.Config{Key: owner, Title: film, Only: clause}); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v, want that it is given up", clause, err)
+		}
+		cancel()
+	}
+	s.fault = nil
+	see := func(path string) string {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
+		r.Header.Set("Authorization", "Bearer "+owner)
+		return held(r, s.doors).Body.String()
+	}
+	if got := see("/api/v1/copies"); !strings.Contains(got, `"copies":0`) {
+		t.Errorf("copies afterwards: %s", got)
+	}
+	if got := see("/api/v1/keys"); !strings.Contains(got, `"revoked_at":`) || strings.Contains(got, `"revoked_at":0`) {
+		t.Errorf("keys afterwards: %s", got)
+	}
+	_, rest, _ := strings.Cut(see("/api/v1/claims"), `"batch":"`)
+	made, _, _ := strings.Cut(rest, `"`)
+	if got := see("/api/v1/claims/" + made); !strings.Contains(got, `"state":"void"`) {
+		t.Errorf("codes afterwards: %s", got)
 	}
 }
