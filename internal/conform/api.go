@@ -174,7 +174,10 @@ func checkLayouts(ctx context.Context, s *subject) error {
 	var errs []error
 	for _, o := range s.api.operations {
 		layout := o.answer("200", typeJSON)
-		if o.method != http.MethodGet || strings.Contains(o.path, "{") || layout == nil || s.allowed(o.scope()) != nil {
+		if o.method != http.MethodGet || strings.Contains(o.path, "{") || layout == nil {
+			continue
+		}
+		if scope := o.scope(); scope != "" && s.allowed(scope) != nil {
 			continue
 		}
 		a, err := s.operate(ctx, o.method, o.path, nil)

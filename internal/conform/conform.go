@@ -111,8 +111,17 @@ func lacking(format string, args ...any) error {
 	return &unjudged{NotRun, fmt.Sprintf(format, args...)}
 }
 
-// patience bounds one check. Source: local.
-const patience = 60 * time.Second
+// patience bounds one check, and tidying what the judge clears away behind it, also
+// when the check, or the whole judging, was given up. Source: local.
+const (
+	patience = 60 * time.Second
+	tidying  = 5 * time.Second
+)
+
+// afterwards is the time to clear something away.
+func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), tidying)
+}
 
 // checks are all of them. What makes an issuer turn others away comes last.
 func checks() []stated {
@@ -217,6 +226,9 @@ type answer struct {
 // maxAnswer is the longest answer that is read, in bytes.
 const maxAnswer = 32 << 20
 
+// errLong: nobody's answer is so long, but what has grown with the years.
+var errLong = fmt.Errorf("expected at most %d MiB, seen more", maxAnswer>>20)
+
 // ask sends one request. The path may be the server's word: what does not begin with /
 // would go on with the host's name, and the judge, with its key, to another host.
 func (s *subject) ask(ctx context.Context, method, path, typ string, body []byte, header ...string) (answer, error) {
@@ -238,9 +250,12 @@ func (s *subject) ask(ctx context.Context, method, path, typ string, body []byte
 		return answer{}, fmt.Errorf("%s %s: no answer: %w", method, path, err)
 	}
 	defer res.Body.Close() //nolint:errcheck // read only
-	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	if err != nil {
 		return answer{}, fmt.Errorf("%s %s: the answer breaks off: %w", method, path, err)
+	}
+	if len(data) > maxAnswer {
+		return answer{}, fmt.Errorf("%s %s: %w", method, path, errLong)
 	}
 	return answer{status: res.StatusCode, typ: mediaType(res), header: res.Header, body: data}, nil
 }

@@ -124,8 +124,11 @@ func (lib *library) empty(ctx context.Context, have shelf) (out int) {
 	return out
 }
 
-// close leaves a title without copies to lend.
+// close leaves a title with the copies that are out, which are those that were fetched;
+// there cannot be fewer. Without one it has none to lend.
 func (lib *library) close(ctx context.Context) {
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
 	have, _, err := lib.view(ctx)
 	if err == nil {
 		_ = lib.post(ctx, "/api/v1/copies", lib.stock(lib.empty(ctx, have)), &struct{}{}) // of the judge's own

@@ -46,7 +46,7 @@ func checkPressure(ctx context.Context, s *subject) error {
 			default:
 			}
 		}
-		return without("the issuer serves %d requests of one network at once", maxHeld)
+		return without("the issuer serves %d requests of one network at once, or gives those up whose bodies do not come", maxHeld)
 	}()
 	stop()
 	wg.Wait()
@@ -80,6 +80,10 @@ func (s *subject) holdOn(ctx context.Context, early chan<- answer) {
 		return // it was given up, or the connection was refused
 	}
 	defer res.Body.Close() //nolint:errcheck // read only
+	switch res.StatusCode {
+	case http.StatusRequestTimeout, http.StatusLengthRequired: // it waits for nobody's body: no word about room
+		return
+	}
 	data, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
 	early <- answer{status: res.StatusCode, typ: mediaType(res), header: res.Header, body: data}
 }
@@ -92,12 +96,14 @@ func (n never) Read([]byte) (int, error) {
 	return 0, n.ctx.Err()
 }
 
-// turnedAway wants that an answer says to come again, and when.
+// turnedAway wants that an answer says to come again, and when: 503, or 429 of an
+// issuer that bounds each network.
 func turnedAway(what string, a answer) error {
+	status := http.StatusServiceUnavailable
 	if a.status == http.StatusTooManyRequests {
-		return nil
+		status = a.status
 	}
-	if err := wantProblem(what, a, http.StatusServiceUnavailable, "busy"); err != nil {
+	if err := wantProblem(what, a, status, "busy"); err != nil {
 		return err
 	}
 	n, err := strconv.Atoi(a.header.Get("Retry-After"))
