@@ -91,6 +91,52 @@ func TestEvaluator_E5_ABlockedScreenWaits(t *testing.T) {
 	h.must(err)
 }
 
+// Nothing that runs ends for a session that does not begin.
+func TestEvaluator_E5_ARefusedScreenEndsNothing(t *testing.T) {
+	ctx := context.Background()
+	h := newHouse(t)
+	h.stock(cenc.SchemeCENC, filmID)
+	h.wantKinds(h.buy(filmID, limited(h.sell(rental, filmID), license.ConcurrencyRule{Max: 1, OnFull: license.TakeoverOldest})), trem.EventInstalled, trem.EventClosed)
+	one, err := h.home.Begin(ctx, screen(false))
+	h.must(err)
+	ask := screen(true)
+	ask.Confirm = false
+	_, err = h.home.Begin(ctx, ask)
+	var no *trem.RefusalError
+	if !errors.As(err, &no) || !no.Decision.Has(license.NeedsConfirm) {
+		t.Errorf("%v: want NEEDS_CONFIRM", err)
+	}
+	h.gone(h.home, one.Handle, false)
+}
+
+// A module that is full takes a session in the place of one that ends for it, and no other.
+func TestEvaluator_E5_TakesOverInAFullModule(t *testing.T) {
+	ctx := context.Background()
+	const most = 64
+	for _, places := range []uint64{most, most + 1} {
+		h := newHouse(t)
+		h.stock(cenc.SchemeCENC, filmID)
+		h.wantKinds(h.buy(filmID, limited(h.sell(purchase, filmID), license.ConcurrencyRule{Max: places})), trem.EventInstalled)
+		var open []uint64
+		for range most {
+			s, err := h.home.Begin(ctx, screen(false))
+			h.must(err)
+			open = append(open, s.Handle)
+		}
+		_, err := h.home.Begin(ctx, screen(true))
+		if places > most {
+			var e *trem.Error
+			if !errors.As(err, &e) || e.Code != trem.CodeState {
+				t.Errorf("one more than the module has room for: %v", err)
+			}
+		} else if err != nil {
+			t.Errorf("a take-over in a full module: %v", err)
+		}
+		h.gone(h.home, open[0], places == most)
+		h.gone(h.home, open[1], false)
+	}
+}
+
 // A place does not lapse because the issuer's time is ahead of the house's.
 func TestEvaluator_E5_AnIssuerAheadFreesNoPlace(t *testing.T) {
 	ctx := context.Background()

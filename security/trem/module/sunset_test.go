@@ -36,7 +36,7 @@ type closing struct {
 const dayLong = 24 * time.Hour
 
 // newClosing is a house that bought a film with a sunset.
-func newClosing(t *testing.T, terms string, mode uint64, free time.Duration) *closing {
+func newClosing(t *testing.T, terms string, mode uint64, free time.Duration, also ...func(*license.Info)) *closing {
 	t.Helper()
 	h := newHouse(t)
 	h.must(h.pair(h.tablet))
@@ -53,6 +53,9 @@ func newClosing(t *testing.T, terms string, mode uint64, free time.Duration) *cl
 		x.Info.Sunset = &license.Sunset{Mode: mode, SilenceMS: (365 * dayLong).Milliseconds(), NoticeKey: c.point}
 		if free > 0 {
 			x.Info.Sunset.FreeAfter = h.now.Add(free).UnixMilli()
+		}
+		for _, change := range also {
+			change(&x.Info)
 		}
 		return x
 	})
@@ -154,6 +157,27 @@ func TestLicense_4_SunsetByDate(t *testing.T) {
 	c.wantReleased("on the day")
 	c.home.restart()
 	c.wantReleased("after a restart")
+}
+
+// A release is no play: it takes no place, and no play ends it.
+func TestEvaluator_E5_AReleaseTakesNoPlace(t *testing.T) {
+	ctx := context.Background()
+	c := newClosing(t, purchase, license.SunsetRelease, 50*dayLong, func(i *license.Info) {
+		i.Policy.Concurrency = &license.ConcurrencyRule{Max: 1, OnFull: license.BlockNew}
+	})
+	c.pass(50 * dayLong)
+	c.hear(c.home)
+	released, err := c.home.Begin(ctx, trem.Ask{Content: filmID, Action: permission.Play, Output: trem.OutputInternal, Release: true})
+	c.must(err)
+	shown, err := c.home.Begin(ctx, screen(false))
+	c.must(err)
+	_, err = c.home.Begin(ctx, screen(false))
+	var no *trem.RefusalError
+	if !errors.As(err, &no) || !no.Decision.Has(license.SlotFull) {
+		t.Errorf("a second screen: %v, want SLOT_FULL", err)
+	}
+	c.must(c.home.End(ctx, shown.Handle))
+	c.must(c.home.End(ctx, released.Handle)) // it is still there
 }
 
 // TestLicense_4_SunsetByNotice: it stands, takes effect, and stays.

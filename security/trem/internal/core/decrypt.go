@@ -36,9 +36,6 @@ func (c *Core) begin(in trem.Ask, r Reading) (trem.Session, error) {
 	if c.peer == nil {
 		return trem.Session{}, stateError("this module is not enrolled yet")
 	}
-	if len(c.sessions) >= maxSessions {
-		return trem.Session{}, stateError("too many sessions are open in this module")
-	}
 	if in.Release {
 		return c.releaseTitle(in)
 	}
@@ -46,12 +43,19 @@ func (c *Core) begin(in trem.Ask, r Reading) (trem.Session, error) {
 	if !d.Allow {
 		return trem.Session{}, &trem.RefusalError{Decision: d}
 	}
-	if err := c.vacate(inst, r); err != nil {
-		return trem.Session{}, err
-	}
 	step := inst.leaf().Begin(c.input(inst, in, r))
 	if !step.Decision.Allow {
 		return trem.Session{}, &trem.RefusalError{Decision: step.Decision}
+	}
+	ends := c.surplus(inst)
+	err := c.room(len(ends))
+	if err != nil {
+		return trem.Session{}, err
+	}
+	if len(ends) > 0 {
+		if step, err = c.instead(ends, inst, in, r); err != nil {
+			return trem.Session{}, err
+		}
 	}
 	if err := c.keep(inst, step, r); err != nil {
 		return trem.Session{}, err
@@ -69,16 +73,35 @@ func (c *Core) begin(in trem.Ask, r Reading) (trem.Session, error) {
 	return trem.Session{Handle: c.last, License: inst.leaf().Info().ID, KIDs: step.Decision.KIDs, Decision: step.Decision}, nil
 }
 
-// vacate makes room for a session of an instance that has only so many at a time: the
-// oldest ones end. Where its license wants to be asked for that, it was evaluated.
-func (c *Core) vacate(inst *instance, r Reading) error {
-	places := inst.leaf().Info().Places()
-	open := c.openOf(inst)
-	for places > 0 && uint64(len(open)) >= places {
-		if err := c.end(open[0], r); err != nil {
-			return err
+// surplus are the sessions of an instance that end for one more, because it has only so
+// many at a time: the oldest ones. Where its license wants to be asked for that, it was
+// evaluated.
+func (c *Core) surplus(inst *instance) []uint64 {
+	places, open := inst.leaf().Info().Places(), c.openOf(inst)
+	if places == 0 || uint64(len(open)) < places {
+		return nil
+	}
+	return open[:uint64(len(open))-places+1]
+}
+
+// instead ends sessions, and begins one on what they leave.
+func (c *Core) instead(ends []uint64, inst *instance, in trem.Ask, r Reading) (license.Step, error) {
+	for _, handle := range ends {
+		if err := c.end(handle, r); err != nil {
+			return license.Step{}, err
 		}
-		open = open[1:]
+	}
+	step := inst.leaf().Begin(c.input(inst, in, r))
+	if !step.Decision.Allow {
+		return step, &trem.RefusalError{Decision: step.Decision}
+	}
+	return step, nil
+}
+
+// room fails where this module has no room for one more session, once so many end.
+func (c *Core) room(ends int) error {
+	if len(c.sessions)-ends >= maxSessions {
+		return stateError("too many sessions are open in this module")
 	}
 	return nil
 }

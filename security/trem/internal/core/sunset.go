@@ -207,6 +207,9 @@ func (c *Core) releaseTitle(in trem.Ask) (trem.Session, error) {
 			Code: license.NoGrant, Constraint: "SUNSET", Have: "no sunset of mode 2 that has come", Need: "the end of the shop, proven", Closed: true, Earliest: at, Remedy: license.WaitUntil,
 		}}}}
 	}
+	if err := c.room(0); err != nil {
+		return trem.Session{}, err
+	}
 	d := license.Decision{Allow: true, Action: in.Action, License: inst.leaf().Info().ID, KIDs: inst.kids()}
 	c.last++
 	c.sessions[c.last] = &session{inst: inst, ask: in, release: true, use: license.Session{KIDs: d.KIDs}}

@@ -70,11 +70,12 @@ func (c *Core) slots(inst *instance) []license.Slot {
 	return out
 }
 
-// openOf lists the sessions of an instance, oldest first.
+// openOf lists the sessions of an instance that take a place, oldest first: a release by a
+// sunset is no use, and takes none.
 func (c *Core) openOf(inst *instance) []uint64 {
 	var out []uint64
 	for handle, s := range c.sessions {
-		if s.inst == inst {
+		if s.inst == inst && !s.release {
 			out = append(out, handle)
 		}
 	}
