@@ -77,14 +77,16 @@ type Found struct {
 	Away   bool   `json:"away"`   // the folder is not there: its disk is off
 }
 
+// openFolders reads what is watched. When that cannot be read the house watches nothing,
+// and the error is for its log: what was found stays in the library.
 func openFolders(dir string) (*folders, error) {
 	f := &folders{
 		dir: dir, poke: make(chan struct{}, 1), seen: map[string]stamp{}, twins: map[string]ident.Content{}, waits: map[string]waiting{}, bad: map[string]stamp{},
 		films: map[string]*Film{}, found: map[string]Found{},
 	}
 	var st filmsState
-	if err := load(dir, filmsFile, &st); err != nil {
-		return nil, err
+	if err := loadAdvisory(dir, filmsFile, &st); err != nil {
+		return f, err
 	}
 	f.roots = st.Roots
 	for _, r := range f.roots {
