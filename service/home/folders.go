@@ -226,18 +226,44 @@ type sight struct {
 	packed map[string]stamp // folders, with the stamp of content.json
 	files  map[string]stamp // that may be films
 	places []string         // that were looked into
+	dark   map[string]bool  // folders that are there and show nothing: empty, or not to be read
+}
+
+// hides reports whether what is known to lie at a path may be there unseen: the disk of
+// an empty folder on the way to it may be off, and a mount point stays. Nobody who has
+// taken out the last film of a folder misses it, so an empty folder is held to be a disk
+// that is off.
+func (s *sight) hides(root, path string) bool {
+	for dir := path; ; dir = filepath.Dir(dir) {
+		switch {
+		case s.away, s.dark[dir]:
+			return true
+		case dir == root:
+			return false
+		}
+	}
+}
+
+// depth is how many folders a path lies below a watched one.
+func depth(root, path string) int {
+	rel, err := filepath.Rel(root, path)
+	if err != nil || rel == "." {
+		return 0
+	}
+	return strings.Count(rel, string(filepath.Separator)) + 1
 }
 
 // walk looks into a folder. Links are not followed, and what begins with a dot is
 // somebody's who is not done.
 func walk(root string) sight {
-	s := sight{packed: map[string]stamp{}, files: map[string]stamp{}}
+	s := sight{packed: map[string]stamp{}, files: map[string]stamp{}, dark: map[string]bool{}}
 	level := []string{root}
 	for depth := 0; depth < levels && len(level) > 0; depth++ {
 		var next []string
 		for _, dir := range level {
 			if len(s.places) == maxPlaces {
-				return s
+				s.dark[dir] = true
+				continue
 			}
 			if info, err := os.Lstat(filepath.Join(dir, content.ManifestName)); err == nil && info.Mode().IsRegular() {
 				s.packed[dir] = stampOf(info)
@@ -245,9 +271,10 @@ func walk(root string) sight {
 			}
 			entries, err := os.ReadDir(dir)
 			if err != nil {
-				s.away = s.away || dir == root
+				s.away, s.dark[dir] = s.away || dir == root, !errors.Is(err, fs.ErrNotExist)
 				continue
 			}
+			s.dark[dir] = !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !strings.HasPrefix(e.Name(), ".") })
 			s.places = append(s.places, dir)
 			next = append(next, s.take(dir, entries)...)
 		}
@@ -286,6 +313,7 @@ func (h *Home) Look(ctx context.Context) (waits, changing bool) {
 	var places []string
 	for _, r := range f.watched() {
 		s := walk(r)
+		s.away = s.away || s.dark[r] && h.knowsIn(r)
 		l.sights[r], l.found[r] = s, Found{Folder: r, Away: s.away}
 		places = append(places, s.places...)
 	}
@@ -305,6 +333,15 @@ func (h *Home) Look(ctx context.Context) (waits, changing bool) {
 		h.publish(Event{Kind: EventLibrary})
 	}
 	return len(f.waits) > 0, l.changing
+}
+
+// knowsIn reports whether something is known to lie in a watched folder.
+func (h *Home) knowsIn(root string) bool {
+	paths := h.library.known()
+	h.folders.mu.Lock()
+	paths = slices.AppendSeq(paths, maps.Keys(h.folders.films))
+	h.folders.mu.Unlock()
+	return slices.ContainsFunc(paths, func(path string) bool { return below(root, path) })
 }
 
 func (f *folders) watched() []string {

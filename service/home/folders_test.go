@@ -367,3 +367,93 @@ func TestLibrary_2_IDOfAnOwnFilm(t *testing.T) {
 		}
 	}
 }
+
+// TestLibrary_1_MountPointsThatStay: a disk that is off leaves an empty folder behind, or
+// one that cannot be read; what was found on it is not forgotten.
+func TestLibrary_1_MountPointsThatStay(t *testing.T) {
+	for _, sub := range []string{"", "disk"} {
+		root := t.TempDir()
+		mount, off := filepath.Join(root, sub), filepath.Join(t.TempDir(), "off")
+		folder, _, _ := hometest.Pack(t, cenc.SchemeCENC)
+		copyTo(t, folder, filepath.Join(mount, "packed"), "")
+		for _, path := range []string{filepath.Join(mount, "own.mp4"), filepath.Join(root, "beside.txt")} {
+			if sub == "" && filepath.Base(path) == "beside.txt" {
+				continue // then the folder would not be empty
+			}
+			if err := os.WriteFile(path, demo(t, film.SD), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		dir, c, module := t.TempDir(), newClock(), hometest.New(t, nil)
+		c.now = time.Now().Add(time.Hour)
+		h := open(t, dir, module, c)
+		if got, err := h.Watch(t.Context(), root); err != nil || got.Titles != 1 || got.Films != 1 {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		state := func() string {
+			library, err := os.ReadFile(filepath.Join(dir, "library.json"))
+			films, e2 := os.ReadFile(filepath.Join(dir, "films.json"))
+			if err != nil || e2 != nil {
+				t.Fatal(err, e2)
+			}
+			return string(library) + string(films)
+		}
+		was := state()
+		for _, restarted := range []bool{false, true} {
+			if err := os.Rename(mount, off); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Mkdir(mount, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if restarted {
+				h = open(t, dir, module, c)
+			}
+			h.Look(t.Context())
+			if len(h.Titles())+len(h.Films()) != 0 || h.Folders()[0].Away != (sub == "") {
+				t.Errorf("%q is off: %d titles, %d films, %+v", sub, len(h.Titles()), len(h.Films()), h.Folders())
+			}
+			if state() != was {
+				t.Errorf("%q is off, and the house forgets: %s", sub, state())
+			}
+			if err := os.Remove(mount); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(off, mount); err != nil {
+				t.Fatal(err)
+			}
+			if h.Look(t.Context()); len(h.Titles()) != 1 || len(h.Films()) != 1 || h.Folders()[0].Away {
+				t.Errorf("%q is back: %d titles, %d films, %+v", sub, len(h.Titles()), len(h.Films()), h.Folders())
+			}
+		}
+	}
+}
+
+// TestLibrary_1_WhatIsTooDeepIsNotCalledGone: nobody looked there.
+func TestLibrary_1_WhatIsTooDeepIsNotCalledGone(t *testing.T) {
+	root := t.TempDir()
+	deep, off := filepath.Join(root, "a", "b", "c", "packed"), filepath.Join(t.TempDir(), "off")
+	folder, _, _ := hometest.Pack(t, cenc.SchemeCENC)
+	copyTo(t, folder, deep, "")
+	if err := os.WriteFile(filepath.Join(filepath.Dir(deep), "beside.txt"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := open(t, t.TempDir(), hometest.New(t, nil), newClock())
+	if _, err := h.Watch(t.Context(), root); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Add(deep); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		from, to string
+		titles   int
+	}{{deep, off, 0}, {off, deep, 1}} {
+		if err := os.Rename(step.from, step.to); err != nil {
+			t.Fatal(err)
+		}
+		if h.Look(t.Context()); len(h.Titles()) != step.titles {
+			t.Errorf("%d titles, want %d", len(h.Titles()), step.titles)
+		}
+	}
+}

@@ -100,10 +100,10 @@ func (l *lookout) titles() (changed bool, err error) {
 }
 
 // packed says whether a packed folder of the library is there, and whether it has left:
-// its place is there without it. Of one in no watched folder nobody knows whether it is
-// gone or its disk is off.
+// its place is there without it. Of one in no watched folder, or deeper in one than is
+// looked, nobody knows whether it is gone or its disk is off.
 func (l *lookout) packed(path string) (at stamp, there, left bool) {
-	s, _, watched := l.sightOf(path)
+	s, root, watched := l.sightOf(path)
 	if at, there = s.packed[path]; there {
 		return at, true, false
 	}
@@ -111,7 +111,8 @@ func (l *lookout) packed(path string) (at stamp, there, left bool) {
 	if err == nil {
 		return stampOf(info), true, false
 	}
-	return stamp{}, false, watched && !s.away && errors.Is(err, fs.ErrNotExist)
+	seen := watched && depth(root, path) < levels && !s.hides(root, path)
+	return stamp{}, false, seen && errors.Is(err, fs.ErrNotExist)
 }
 
 // changed reads a folder of the library that came back, or was packed anew: then it is
@@ -178,8 +179,8 @@ func (l *lookout) films(ctx context.Context) (changed bool, err error) {
 	l.f.mu.Unlock()
 	before := len(known)
 	maps.DeleteFunc(known, func(path string, f *Film) bool {
-		s, _, ok := l.sightOf(path)
-		return !ok || !s.away && s.files[path] != f.stamp()
+		s, root, ok := l.sightOf(path)
+		return !ok || s.files[path] != f.stamp() && !s.hides(root, path)
 	})
 	noted := len(known) != before
 	maps.DeleteFunc(l.f.bad, func(path string, at stamp) bool {
@@ -226,7 +227,8 @@ func (l *lookout) show(known map[string]*Film, noted bool) (changed bool, err er
 	once := map[ident.Content]bool{}
 	for _, path := range slices.Sorted(maps.Keys(known)) {
 		f := known[path]
-		if s, root, _ := l.sightOf(path); !s.away && !once[f.ID] {
+		s, root, _ := l.sightOf(path)
+		if _, there := s.files[path]; there && !once[f.ID] {
 			once[f.ID] = true
 			shown = append(shown, f)
 			l.tell(root, func(x *Found) { x.Films++ })
