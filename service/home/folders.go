@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"log/slog"
 	"maps"
 	"os"
@@ -114,16 +115,25 @@ func below(folder, path string) bool {
 	return path == folder || strings.HasPrefix(path, strings.TrimSuffix(folder, string(filepath.Separator))+string(filepath.Separator))
 }
 
+// covers reports whether a folder is looked into when another one is watched.
+func covers(root, folder string) bool { return below(root, folder) && depth(root, folder) < levels }
+
+// innermost is the one of some watched folders that a path lies in: one may lie in
+// another so deep that the outer one does not cover it.
+func innermost(roots iter.Seq[string], path string) (root string, ok bool) {
+	for r := range roots {
+		if below(r, path) && len(r) >= len(root) {
+			root, ok = r, true
+		}
+	}
+	return root, ok
+}
+
 // rootOf is the watched folder that a path lies in.
 func (f *folders) rootOf(path string) (string, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, r := range f.roots {
-		if below(r, path) {
-			return r, true
-		}
-	}
-	return "", false
+	return innermost(slices.Values(f.roots), path)
 }
 
 // Watch has a folder watched from now on, durably: packed films and the household's own
@@ -137,10 +147,10 @@ func (h *Home) Watch(ctx context.Context, folder string) (Found, error) {
 	folder = filepath.Clean(folder)
 	f := h.folders
 	root, ok := f.rootOf(folder) // it may lie in one that is watched
-	if !ok {
+	if !ok || !covers(root, folder) {
 		root = folder
 		if err := f.change(func(roots []string) []string {
-			return append(slices.DeleteFunc(roots, func(r string) bool { return below(folder, r) }), folder)
+			return append(slices.DeleteFunc(roots, func(r string) bool { return covers(folder, r) }), folder)
 		}); err != nil {
 			return Found{}, err
 		}
@@ -166,7 +176,7 @@ func (h *Home) Unwatch(ctx context.Context, folder string) error {
 	}
 	gone := map[string]bool{}
 	for _, p := range h.library.known() {
-		if below(folder, p) {
+		if _, watched := f.rootOf(p); below(folder, p) && !watched {
 			gone[p] = true
 		}
 	}

@@ -457,3 +457,34 @@ func TestLibrary_1_WhatIsTooDeepIsNotCalledGone(t *testing.T) {
 		}
 	}
 }
+
+// TestLibrary_1_AFolderTooDeepInAnotherIsWatchedForItself, whichever of the two came first.
+func TestLibrary_1_AFolderTooDeepInAnotherIsWatchedForItself(t *testing.T) {
+	outer := t.TempDir()
+	inner := filepath.Join(outer, "a", "b", "c")
+	folder, _, _ := hometest.Pack(t, cenc.SchemeCENC)
+	copyTo(t, folder, filepath.Join(inner, "packed"), "")
+	c := newClock()
+	c.now = time.Now().Add(time.Hour)
+	if err := os.WriteFile(filepath.Join(inner, "own.mp4"), demo(t, film.SD), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, order := range [][]string{{outer, inner}, {inner, outer}} {
+		h := open(t, t.TempDir(), hometest.New(t, nil), c)
+		for _, dir := range order {
+			if _, err := h.Watch(t.Context(), dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := []home.Found{{Folder: outer}, {Folder: inner, Titles: 1, Films: 1}}
+		for range 10 { // no order of a map decides
+			h.Look(t.Context())
+			if d := cmp.Diff(want, h.Folders()); d != "" {
+				t.Error(d)
+			}
+		}
+		if err := h.Unwatch(t.Context(), outer); err != nil || len(h.Titles()) != 1 || len(h.Films()) != 1 {
+			t.Errorf("the outer one is not watched any more: %d titles, %d films, %v", len(h.Titles()), len(h.Films()), err)
+		}
+	}
+}

@@ -27,12 +27,8 @@ type lookout struct {
 
 // sightOf is what was seen of the watched folder that a path lies in.
 func (l *lookout) sightOf(path string) (s sight, root string, ok bool) {
-	for root, s := range l.sights {
-		if below(root, path) {
-			return s, root, true
-		}
-	}
-	return sight{}, "", false
+	root, ok = innermost(maps.Keys(l.sights), path)
+	return l.sights[root], root, ok
 }
 
 // settled waits for a file, and reports whether it has stayed as it is for a while: it
