@@ -165,7 +165,21 @@ func (h *Home) Watch(ctx context.Context, folder string) (Found, error) {
 // Unwatch ends it: what lies in the folder is not in the library any more. The files
 // stay where they are.
 func (h *Home) Unwatch(ctx context.Context, folder string) error {
+	if err := h.unwatch(folder); err != nil {
+		return err
+	}
+	h.Look(ctx)
+	h.folders.again()
+	h.publish(Event{Kind: EventLibrary})
+	return nil
+}
+
+// unwatch is Unwatch without the look after it. A look that runs ends before, so that it
+// does not put in what is taken out.
+func (h *Home) unwatch(folder string) error {
 	f := h.folders
+	f.looking.Lock()
+	defer f.looking.Unlock()
 	if !slices.Contains(f.watched(), folder) {
 		return fmt.Errorf("watched folder: %w", ErrUnknown)
 	}
@@ -180,13 +194,7 @@ func (h *Home) Unwatch(ctx context.Context, folder string) error {
 			gone[p] = true
 		}
 	}
-	if err := h.library.change(nil, gone, nil); err != nil {
-		return err
-	}
-	h.Look(ctx)
-	f.again()
-	h.publish(Event{Kind: EventLibrary})
-	return nil
+	return h.library.change(nil, gone, nil)
 }
 
 // change changes the list of watched folders.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -486,5 +487,40 @@ func TestLibrary_1_AFolderTooDeepInAnotherIsWatchedForItself(t *testing.T) {
 		if err := h.Unwatch(t.Context(), outer); err != nil || len(h.Titles()) != 1 || len(h.Films()) != 1 {
 			t.Errorf("the outer one is not watched any more: %d titles, %d films, %v", len(h.Titles()), len(h.Films()), err)
 		}
+	}
+}
+
+// TestLibrary_1_EndingAWatchWhileItIsLooked: the look does not put back what is taken out.
+func TestLibrary_1_EndingAWatchWhileItIsLooked(t *testing.T) {
+	root := t.TempDir()
+	folder, m, _ := hometest.Pack(t, cenc.SchemeCENC)
+	copyTo(t, folder, filepath.Join(root, "half"), m.Tracks[0].Segments[0].Name) // the clock is read for it
+	var h *home.Home
+	var once sync.Once
+	ended := make(chan error, 1)
+	looking := false
+	h, err := home.New(home.Config{Dir: t.TempDir(), Module: hometest.New(t, nil), Now: func() time.Time {
+		if looking {
+			once.Do(func() {
+				go func() { ended <- h.Unwatch(t.Context(), root) }()
+				time.Sleep(100 * time.Millisecond) // it comes as far as it may
+			})
+		}
+		return time.Now()
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Watch(t.Context(), root); err != nil {
+		t.Fatal(err)
+	}
+	copyTo(t, folder, filepath.Join(root, "whole"), "")
+	looking = true
+	h.Look(t.Context())
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if len(h.Titles())+len(h.Folders()) != 0 {
+		t.Errorf("%d titles, %+v", len(h.Titles()), h.Folders())
 	}
 }
