@@ -524,3 +524,55 @@ func TestLibrary_1_EndingAWatchWhileItIsLooked(t *testing.T) {
 		t.Errorf("%d titles, %+v", len(h.Titles()), h.Folders())
 	}
 }
+
+// TestLibrary_1_ATitleThatIsThereTwiceIsShownOnce: while a disk is off, another copy is
+// found; the disk comes back.
+func TestLibrary_1_ATitleThatIsThereTwiceIsShownOnce(t *testing.T) {
+	root := t.TempDir()
+	packed, other, off := filepath.Join(root, "one", "packed"), filepath.Join(root, "other"), filepath.Join(root, "off", "packed")
+	folder, m, _ := hometest.Pack(t, cenc.SchemeCENC)
+	for _, to := range []string{packed, other} {
+		copyTo(t, folder, to, "")
+	}
+	dir, module := t.TempDir(), hometest.New(t, nil)
+	h := open(t, dir, module, newClock())
+	move := func(from, to string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+		h.Look(t.Context())
+	}
+	if _, err := h.Watch(t.Context(), filepath.Dir(packed)); err != nil {
+		t.Fatal(err)
+	}
+	move(packed, off)
+	if got, err := h.Watch(t.Context(), other); err != nil || got.Titles != 1 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	move(off, packed)
+	for range 2 { // the second time after a restart
+		for range 2 {
+			if h.Look(t.Context()); len(h.Titles()) != 1 || h.Titles()[0].Content != m.Content {
+				t.Errorf("%d titles", len(h.Titles()))
+			}
+		}
+		if got := h.Checked(); len(got.Unpacked)+len(got.Away) != 0 {
+			t.Errorf("%+v", got)
+		}
+		h = open(t, dir, module, newClock())
+	}
+	h.Look(t.Context())
+	move(packed, off)
+	if got := h.Titles(); len(got) != 1 {
+		t.Errorf("one copy is away: %d titles", len(got))
+	}
+	move(off, packed)
+	move(other, filepath.Join(root, "other off"))
+	if got := h.Titles(); len(got) != 1 {
+		t.Errorf("the other one is: %d titles", len(got))
+	}
+}

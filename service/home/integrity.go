@@ -254,7 +254,9 @@ func (h *Home) Checked() CheckReport {
 		switch {
 		case loaded[path] != nil:
 		case IsPacked(path):
-			out.Unpacked = append(out.Unpacked, path)
+			if t, err := readTitle(path); err != nil || h.library.title(t.Content) == nil { // else it is a second copy
+				out.Unpacked = append(out.Unpacked, path)
+			}
 		default:
 			out.Away = append(out.Away, path)
 		}

@@ -1,6 +1,7 @@
 package home
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -59,7 +60,7 @@ func (l *lookout) titles() (changed bool, err error) {
 	loaded, known := library.loaded(), library.known()
 	at := map[ident.Content]string{} // where the titles are that stay
 	gone, hide := map[string]bool{}, map[string]bool{}
-	var add []*Title
+	var back []string // what came back, or was packed anew
 	for _, path := range known {
 		now, there, left := l.packed(path)
 		was := loaded[path]
@@ -71,18 +72,13 @@ func (l *lookout) titles() (changed bool, err error) {
 		case there && was != nil && (l.f.seen[path] == now || l.f.seen[path] == stamp{}):
 			l.f.seen[path], at[was.Content] = now, path
 		case there:
-			if t := l.changed(path, now, was); t != nil {
-				add = append(add, t)
-				was = t
-			}
-			if was != nil {
-				at[was.Content] = path
-			}
+			back = append(back, path)
 		}
 		if !there {
 			delete(l.f.seen, path)
 		}
 	}
+	add := l.back(back, loaded, at, hide)
 	add = append(add, l.newTitles(known, at)...)
 	if changed = len(add)+len(gone)+len(hide) > 0; changed {
 		err = library.change(add, gone, hide)
@@ -123,6 +119,40 @@ func (l *lookout) changed(path string, now stamp, was *Title) *Title {
 	return t
 }
 
+// back reads folders of the library that came back, or were packed anew, when it is
+// known what stayed: of a title that is there from elsewhere none is taken.
+func (l *lookout) back(paths []string, loaded map[string]*Title, at map[ident.Content]string, hide map[string]bool) (add []*Title) {
+	for _, path := range paths {
+		now, there, _ := l.packed(path)
+		if !there || l.twin(path, now, at) {
+			continue
+		}
+		delete(l.f.twins, path)
+		was := loaded[path]
+		t := cmp.Or(l.changed(path, now, was), was)
+		switch {
+		case t == nil:
+		case at[t.Content] != "":
+			l.f.twins[path] = t.Content
+			if was != nil {
+				hide[path] = true
+			}
+		default:
+			if at[t.Content] = path; t != was {
+				add = append(add, t)
+			}
+		}
+	}
+	return add
+}
+
+// twin reports whether a packed folder is known to be of a title that another one stays
+// for.
+func (l *lookout) twin(path string, now stamp, at map[ident.Content]string) bool {
+	id, twin := l.f.twins[path]
+	return twin && l.f.seen[path] == now && at[id] != ""
+}
+
 // newTitles are the packed folders that are not in the library yet, whole. Of two
 // folders with one title the first is taken.
 func (l *lookout) newTitles(known []string, at map[ident.Content]string) (add []*Title) {
@@ -134,7 +164,7 @@ func (l *lookout) newTitles(known []string, at map[ident.Content]string) (add []
 		s := l.sights[root]
 		for _, path := range slices.Sorted(maps.Keys(s.packed)) {
 			now := s.packed[path]
-			if id, twin := l.f.twins[path]; have[path] || twin && l.f.seen[path] == now && at[id] != "" {
+			if have[path] || l.twin(path, now, at) {
 				continue
 			}
 			delete(l.f.twins, path)
