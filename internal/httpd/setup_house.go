@@ -63,14 +63,17 @@ func (s *server) addFilms(ctx context.Context, folder string) error {
 	if folder == "" {
 		return nil
 	}
+	before := s.Home.Folders()
 	found, err := s.Home.Watch(ctx, folder)
 	switch {
 	case errors.Is(err, home.ErrFolder):
 		return errors.Join(errNoFilms, err)
 	case err != nil:
 		return err
-	case found.Titles+found.Films+found.Waits == 0: // the path was mistaken for another
+	case found.Titles+found.Films+found.Waits > 0:
+		return nil
+	case len(s.Home.Folders()) == len(before)+1: // the path was mistaken for another
 		return errors.Join(errNoFilms, s.Home.Unwatch(ctx, found.Folder))
 	}
-	return nil
+	return errNoFilms // it was watched, or took the place of some that were: that stays
 }

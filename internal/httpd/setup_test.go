@@ -8,6 +8,8 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -231,5 +233,36 @@ func TestSetup_FilmsOfAFolder(t *testing.T) {
 	root := strings.TrimSuffix(folder, "/packed")
 	if status, body := v.send("/setup/films", "/setup/films", url.Values{"folder": {root}}); status != http.StatusOK || !strings.Contains(body, "Your first device") || len(h.Titles()) != 1 || len(h.Folders()) != 1 {
 		t.Errorf("a folder of films: %d, %d titles", status, len(h.Titles()))
+	}
+}
+
+// TestSetup_AMistakeUnwatchesNothingElse: what the household watched before stays.
+func TestSetup_AMistakeUnwatchesNothingElse(t *testing.T) {
+	_, srv, h := trusted(t, "")
+	v := visit(t, srv.URL)
+	outer := t.TempDir()
+	inner := filepath.Join(outer, "empty")
+	if err := os.Mkdir(inner, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ watched, asked, stays string }{
+		{outer, outer, outer}, // it has no films yet
+		{outer, inner, outer}, // the outer one is watched for it
+		{inner, outer, outer}, // it takes the place of the inner one
+	} {
+		if _, err := h.Watch(t.Context(), tc.watched); err != nil {
+			t.Fatal(err)
+		}
+		if status, _ := v.send("/setup/films", "/setup/films", url.Values{"folder": {tc.asked}}); status != http.StatusUnprocessableEntity {
+			t.Errorf("%+v: %d", tc, status)
+		}
+		if got := h.Folders(); len(got) != 1 || got[0].Folder != tc.stays {
+			t.Errorf("%+v: watched %+v", tc, got)
+		}
+		for _, f := range h.Folders() {
+			if err := h.Unwatch(t.Context(), f.Folder); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }

@@ -10,7 +10,8 @@ import (
 	"path/filepath"
 )
 
-// maxFile is the largest state file that is read, in bytes. Source: local.
+// maxFile is the largest state file that is read, and so that is written, in bytes.
+// Source: local.
 const maxFile = 16 << 20
 
 // load reads a state file into v; a file that is not there leaves v alone.
@@ -33,6 +34,18 @@ func load(dir, name string, v any) error {
 	return nil
 }
 
+// loadAdvisory is load for a file that the house can do without. One that cannot be read
+// is put aside under another name, where somebody may look at it, and reported as the
+// error; v is to be thrown away then.
+func loadAdvisory(dir, name string, v any) error {
+	err := load(dir, name, v)
+	if err == nil {
+		return nil
+	}
+	path := filepath.Join(dir, name)
+	return errors.Join(err, os.Rename(path, path+".unread"))
+}
+
 // decode reads the JSON of a state file, of which every key is known.
 func decode(r io.Reader, v any) error {
 	dec := json.NewDecoder(r)
@@ -49,7 +62,10 @@ func save(dir, name string, v any) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", name, err)
 	}
-	return writeAtomic(dir, name, append(data, '\n'))
+	if data = append(data, '\n'); len(data) > maxFile { // the next start could not read it
+		return fmt.Errorf("write %s: %w", name, errTooLarge)
+	}
+	return writeAtomic(dir, name, data)
 }
 
 func writeAtomic(dir, name string, data []byte) error {

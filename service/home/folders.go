@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"log/slog"
 	"maps"
 	"os"
@@ -77,14 +78,16 @@ type Found struct {
 	Away   bool   `json:"away"`   // the folder is not there: its disk is off
 }
 
+// openFolders reads what is watched. When that cannot be read the house watches nothing,
+// and the error is for its log: what was found stays in the library.
 func openFolders(dir string) (*folders, error) {
 	f := &folders{
 		dir: dir, poke: make(chan struct{}, 1), seen: map[string]stamp{}, twins: map[string]ident.Content{}, waits: map[string]waiting{}, bad: map[string]stamp{},
 		films: map[string]*Film{}, found: map[string]Found{},
 	}
 	var st filmsState
-	if err := load(dir, filmsFile, &st); err != nil {
-		return nil, err
+	if err := loadAdvisory(dir, filmsFile, &st); err != nil {
+		return f, err
 	}
 	f.roots = st.Roots
 	for _, r := range f.roots {
@@ -112,16 +115,25 @@ func below(folder, path string) bool {
 	return path == folder || strings.HasPrefix(path, strings.TrimSuffix(folder, string(filepath.Separator))+string(filepath.Separator))
 }
 
+// covers reports whether a folder is looked into when another one is watched.
+func covers(root, folder string) bool { return below(root, folder) && depth(root, folder) < levels }
+
+// innermost is the one of some watched folders that a path lies in: one may lie in
+// another so deep that the outer one does not cover it.
+func innermost(roots iter.Seq[string], path string) (root string, ok bool) {
+	for r := range roots {
+		if below(r, path) && len(r) >= len(root) {
+			root, ok = r, true
+		}
+	}
+	return root, ok
+}
+
 // rootOf is the watched folder that a path lies in.
 func (f *folders) rootOf(path string) (string, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, r := range f.roots {
-		if below(r, path) {
-			return r, true
-		}
-	}
-	return "", false
+	return innermost(slices.Values(f.roots), path)
 }
 
 // Watch has a folder watched from now on, durably: packed films and the household's own
@@ -135,10 +147,10 @@ func (h *Home) Watch(ctx context.Context, folder string) (Found, error) {
 	folder = filepath.Clean(folder)
 	f := h.folders
 	root, ok := f.rootOf(folder) // it may lie in one that is watched
-	if !ok {
+	if !ok || !covers(root, folder) {
 		root = folder
 		if err := f.change(func(roots []string) []string {
-			return append(slices.DeleteFunc(roots, func(r string) bool { return below(folder, r) }), folder)
+			return append(slices.DeleteFunc(roots, func(r string) bool { return covers(folder, r) }), folder)
 		}); err != nil {
 			return Found{}, err
 		}
@@ -153,7 +165,21 @@ func (h *Home) Watch(ctx context.Context, folder string) (Found, error) {
 // Unwatch ends it: what lies in the folder is not in the library any more. The files
 // stay where they are.
 func (h *Home) Unwatch(ctx context.Context, folder string) error {
+	if err := h.unwatch(folder); err != nil {
+		return err
+	}
+	h.Look(ctx)
+	h.folders.again()
+	h.publish(Event{Kind: EventLibrary})
+	return nil
+}
+
+// unwatch is Unwatch without the look after it. A look that runs ends before, so that it
+// does not put in what is taken out.
+func (h *Home) unwatch(folder string) error {
 	f := h.folders
+	f.looking.Lock()
+	defer f.looking.Unlock()
 	if !slices.Contains(f.watched(), folder) {
 		return fmt.Errorf("watched folder: %w", ErrUnknown)
 	}
@@ -164,17 +190,11 @@ func (h *Home) Unwatch(ctx context.Context, folder string) error {
 	}
 	gone := map[string]bool{}
 	for _, p := range h.library.known() {
-		if below(folder, p) {
+		if _, watched := f.rootOf(p); below(folder, p) && !watched {
 			gone[p] = true
 		}
 	}
-	if err := h.library.change(nil, gone, nil); err != nil {
-		return err
-	}
-	h.Look(ctx)
-	f.again()
-	h.publish(Event{Kind: EventLibrary})
-	return nil
+	return h.library.change(nil, gone, nil)
 }
 
 // change changes the list of watched folders.
@@ -224,18 +244,44 @@ type sight struct {
 	packed map[string]stamp // folders, with the stamp of content.json
 	files  map[string]stamp // that may be films
 	places []string         // that were looked into
+	dark   map[string]bool  // folders that are there and show nothing: empty, or not to be read
+}
+
+// hides reports whether what is known to lie at a path may be there unseen: the disk of
+// an empty folder on the way to it may be off, and a mount point stays. Nobody who has
+// taken out the last film of a folder misses it, so an empty folder is held to be a disk
+// that is off.
+func (s *sight) hides(root, path string) bool {
+	for dir := path; ; dir = filepath.Dir(dir) {
+		switch {
+		case s.away, s.dark[dir]:
+			return true
+		case dir == root:
+			return false
+		}
+	}
+}
+
+// depth is how many folders a path lies below a watched one.
+func depth(root, path string) int {
+	rel, err := filepath.Rel(root, path)
+	if err != nil || rel == "." {
+		return 0
+	}
+	return strings.Count(rel, string(filepath.Separator)) + 1
 }
 
 // walk looks into a folder. Links are not followed, and what begins with a dot is
 // somebody's who is not done.
 func walk(root string) sight {
-	s := sight{packed: map[string]stamp{}, files: map[string]stamp{}}
+	s := sight{packed: map[string]stamp{}, files: map[string]stamp{}, dark: map[string]bool{}}
 	level := []string{root}
 	for depth := 0; depth < levels && len(level) > 0; depth++ {
 		var next []string
 		for _, dir := range level {
 			if len(s.places) == maxPlaces {
-				return s
+				s.dark[dir] = true
+				continue
 			}
 			if info, err := os.Lstat(filepath.Join(dir, content.ManifestName)); err == nil && info.Mode().IsRegular() {
 				s.packed[dir] = stampOf(info)
@@ -243,9 +289,10 @@ func walk(root string) sight {
 			}
 			entries, err := os.ReadDir(dir)
 			if err != nil {
-				s.away = s.away || dir == root
+				s.away, s.dark[dir] = s.away || dir == root, !errors.Is(err, fs.ErrNotExist)
 				continue
 			}
+			s.dark[dir] = !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !strings.HasPrefix(e.Name(), ".") })
 			s.places = append(s.places, dir)
 			next = append(next, s.take(dir, entries)...)
 		}
@@ -284,6 +331,7 @@ func (h *Home) Look(ctx context.Context) (waits, changing bool) {
 	var places []string
 	for _, r := range f.watched() {
 		s := walk(r)
+		s.away = s.away || s.dark[r] && h.knowsIn(r)
 		l.sights[r], l.found[r] = s, Found{Folder: r, Away: s.away}
 		places = append(places, s.places...)
 	}
@@ -303,6 +351,15 @@ func (h *Home) Look(ctx context.Context) (waits, changing bool) {
 		h.publish(Event{Kind: EventLibrary})
 	}
 	return len(f.waits) > 0, l.changing
+}
+
+// knowsIn reports whether something is known to lie in a watched folder.
+func (h *Home) knowsIn(root string) bool {
+	paths := h.library.known()
+	h.folders.mu.Lock()
+	paths = slices.AppendSeq(paths, maps.Keys(h.folders.films))
+	h.folders.mu.Unlock()
+	return slices.ContainsFunc(paths, func(path string) bool { return below(root, path) })
 }
 
 func (f *folders) watched() []string {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -365,5 +366,213 @@ func TestLibrary_2_IDOfAnOwnFilm(t *testing.T) {
 		if other, err := home.OwnID(bytes.NewReader(data), int64(n)); err != nil || other == id {
 			t.Errorf("another file: %v, %v", other, err)
 		}
+	}
+}
+
+// TestLibrary_1_MountPointsThatStay: a disk that is off leaves an empty folder behind, or
+// one that cannot be read; what was found on it is not forgotten.
+func TestLibrary_1_MountPointsThatStay(t *testing.T) {
+	for _, sub := range []string{"", "disk"} {
+		root := t.TempDir()
+		mount, off := filepath.Join(root, sub), filepath.Join(t.TempDir(), "off")
+		folder, _, _ := hometest.Pack(t, cenc.SchemeCENC)
+		copyTo(t, folder, filepath.Join(mount, "packed"), "")
+		for _, path := range []string{filepath.Join(mount, "own.mp4"), filepath.Join(root, "beside.txt")} {
+			if sub == "" && filepath.Base(path) == "beside.txt" {
+				continue // then the folder would not be empty
+			}
+			if err := os.WriteFile(path, demo(t, film.SD), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		dir, c, module := t.TempDir(), newClock(), hometest.New(t, nil)
+		c.now = time.Now().Add(time.Hour)
+		h := open(t, dir, module, c)
+		if got, err := h.Watch(t.Context(), root); err != nil || got.Titles != 1 || got.Films != 1 {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		state := func() string {
+			library, err := os.ReadFile(filepath.Join(dir, "library.json"))
+			films, e2 := os.ReadFile(filepath.Join(dir, "films.json"))
+			if err != nil || e2 != nil {
+				t.Fatal(err, e2)
+			}
+			return string(library) + string(films)
+		}
+		was := state()
+		for _, restarted := range []bool{false, true} {
+			if err := os.Rename(mount, off); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Mkdir(mount, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if restarted {
+				h = open(t, dir, module, c)
+			}
+			h.Look(t.Context())
+			if len(h.Titles())+len(h.Films()) != 0 || h.Folders()[0].Away != (sub == "") {
+				t.Errorf("%q is off: %d titles, %d films, %+v", sub, len(h.Titles()), len(h.Films()), h.Folders())
+			}
+			if state() != was {
+				t.Errorf("%q is off, and the house forgets: %s", sub, state())
+			}
+			if err := os.Remove(mount); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(off, mount); err != nil {
+				t.Fatal(err)
+			}
+			if h.Look(t.Context()); len(h.Titles()) != 1 || len(h.Films()) != 1 || h.Folders()[0].Away {
+				t.Errorf("%q is back: %d titles, %d films, %+v", sub, len(h.Titles()), len(h.Films()), h.Folders())
+			}
+		}
+	}
+}
+
+// TestLibrary_1_WhatIsTooDeepIsNotCalledGone: nobody looked there.
+func TestLibrary_1_WhatIsTooDeepIsNotCalledGone(t *testing.T) {
+	root := t.TempDir()
+	deep, off := filepath.Join(root, "a", "b", "c", "packed"), filepath.Join(t.TempDir(), "off")
+	folder, _, _ := hometest.Pack(t, cenc.SchemeCENC)
+	copyTo(t, folder, deep, "")
+	if err := os.WriteFile(filepath.Join(filepath.Dir(deep), "beside.txt"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := open(t, t.TempDir(), hometest.New(t, nil), newClock())
+	if _, err := h.Watch(t.Context(), root); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Add(deep); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		from, to string
+		titles   int
+	}{{deep, off, 0}, {off, deep, 1}} {
+		if err := os.Rename(step.from, step.to); err != nil {
+			t.Fatal(err)
+		}
+		if h.Look(t.Context()); len(h.Titles()) != step.titles {
+			t.Errorf("%d titles, want %d", len(h.Titles()), step.titles)
+		}
+	}
+}
+
+// TestLibrary_1_AFolderTooDeepInAnotherIsWatchedForItself, whichever of the two came first.
+func TestLibrary_1_AFolderTooDeepInAnotherIsWatchedForItself(t *testing.T) {
+	outer := t.TempDir()
+	inner := filepath.Join(outer, "a", "b", "c")
+	folder, _, _ := hometest.Pack(t, cenc.SchemeCENC)
+	copyTo(t, folder, filepath.Join(inner, "packed"), "")
+	c := newClock()
+	c.now = time.Now().Add(time.Hour)
+	if err := os.WriteFile(filepath.Join(inner, "own.mp4"), demo(t, film.SD), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, order := range [][]string{{outer, inner}, {inner, outer}} {
+		h := open(t, t.TempDir(), hometest.New(t, nil), c)
+		for _, dir := range order {
+			if _, err := h.Watch(t.Context(), dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := []home.Found{{Folder: outer}, {Folder: inner, Titles: 1, Films: 1}}
+		for range 10 { // no order of a map decides
+			h.Look(t.Context())
+			if d := cmp.Diff(want, h.Folders()); d != "" {
+				t.Error(d)
+			}
+		}
+		if err := h.Unwatch(t.Context(), outer); err != nil || len(h.Titles()) != 1 || len(h.Films()) != 1 {
+			t.Errorf("the outer one is not watched any more: %d titles, %d films, %v", len(h.Titles()), len(h.Films()), err)
+		}
+	}
+}
+
+// TestLibrary_1_EndingAWatchWhileItIsLooked: the look does not put back what is taken out.
+func TestLibrary_1_EndingAWatchWhileItIsLooked(t *testing.T) {
+	root := t.TempDir()
+	folder, m, _ := hometest.Pack(t, cenc.SchemeCENC)
+	copyTo(t, folder, filepath.Join(root, "half"), m.Tracks[0].Segments[0].Name) // the clock is read for it
+	var h *home.Home
+	var once sync.Once
+	ended := make(chan error, 1)
+	looking := false
+	h, err := home.New(home.Config{Dir: t.TempDir(), Module: hometest.New(t, nil), Now: func() time.Time {
+		if looking {
+			once.Do(func() {
+				go func() { ended <- h.Unwatch(t.Context(), root) }()
+				time.Sleep(100 * time.Millisecond) // it comes as far as it may
+			})
+		}
+		return time.Now()
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Watch(t.Context(), root); err != nil {
+		t.Fatal(err)
+	}
+	copyTo(t, folder, filepath.Join(root, "whole"), "")
+	looking = true
+	h.Look(t.Context())
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if len(h.Titles())+len(h.Folders()) != 0 {
+		t.Errorf("%d titles, %+v", len(h.Titles()), h.Folders())
+	}
+}
+
+// TestLibrary_1_ATitleThatIsThereTwiceIsShownOnce: while a disk is off, another copy is
+// found; the disk comes back.
+func TestLibrary_1_ATitleThatIsThereTwiceIsShownOnce(t *testing.T) {
+	root := t.TempDir()
+	packed, other, off := filepath.Join(root, "one", "packed"), filepath.Join(root, "other"), filepath.Join(root, "off", "packed")
+	folder, m, _ := hometest.Pack(t, cenc.SchemeCENC)
+	for _, to := range []string{packed, other} {
+		copyTo(t, folder, to, "")
+	}
+	dir, module := t.TempDir(), hometest.New(t, nil)
+	h := open(t, dir, module, newClock())
+	move := func(from, to string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+		h.Look(t.Context())
+	}
+	if _, err := h.Watch(t.Context(), filepath.Dir(packed)); err != nil {
+		t.Fatal(err)
+	}
+	move(packed, off)
+	if got, err := h.Watch(t.Context(), other); err != nil || got.Titles != 1 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	move(off, packed)
+	for range 2 { // the second time after a restart
+		for range 2 {
+			if h.Look(t.Context()); len(h.Titles()) != 1 || h.Titles()[0].Content != m.Content {
+				t.Errorf("%d titles", len(h.Titles()))
+			}
+		}
+		if got := h.Checked(); len(got.Unpacked)+len(got.Away) != 0 {
+			t.Errorf("%+v", got)
+		}
+		h = open(t, dir, module, newClock())
+	}
+	h.Look(t.Context())
+	move(packed, off)
+	if got := h.Titles(); len(got) != 1 {
+		t.Errorf("one copy is away: %d titles", len(got))
+	}
+	move(off, packed)
+	move(other, filepath.Join(root, "other off"))
+	if got := h.Titles(); len(got) != 1 {
+		t.Errorf("the other one is: %d titles", len(got))
 	}
 }

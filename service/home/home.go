@@ -176,12 +176,15 @@ func New(cfg Config) (*Home, error) {
 	if h.library, err = openLibrary(cfg.Dir); err != nil {
 		return nil, err
 	}
-	if h.folders, err = openFolders(cfg.Dir); err != nil {
-		return nil, err
+	unread := func(err error) {
+		if err != nil {
+			h.log.LogAttrs(context.Background(), slog.LevelWarn, "a state file cannot be read and was put aside: the house begins it anew", slog.Any("error", err))
+		}
 	}
-	if h.integrity, err = openIntegrity(cfg.Dir); err != nil {
-		return nil, err
-	}
+	h.folders, err = openFolders(cfg.Dir)
+	unread(err)
+	h.integrity, err = openIntegrity(cfg.Dir)
+	unread(err)
 	if h.members, err = openMembers(cfg.Dir); err != nil {
 		return nil, err
 	}

@@ -21,6 +21,7 @@ const integrityFile = "integrity.json"
 const (
 	maxRecords  = 40_000           // titles and films of which something is kept
 	maxFaults   = 16               // of one title that are kept by name
+	maxNamed    = 2 << 20          // bytes that the names of all faults take: with maxRecords the file stays below maxFile
 	noteEvery   = 30 * time.Second // how much of a reading a crash may cost
 	checkChunk  = 1 << 20          // bytes that are read at one time
 	idleBetween = time.Minute      // between two looks for something to read, when all was read
@@ -71,6 +72,18 @@ func (r *record) fault(file string, kind FaultKind) {
 	r.Faults = append(r.Faults, Fault{file, kind})
 }
 
+// faulty reports whether something is wrong.
+func (r record) faulty() bool { return len(r.Faults)+r.Further > 0 }
+
+// named is what the record's faults take in the state file, in bytes, about.
+func (r record) named() (n int) {
+	const around = 80 // the braces, keys and kind
+	for _, f := range r.Faults {
+		n += len(f.File) + around
+	}
+	return n
+}
+
 // errAway is returned when a film leaves, or is written, while it is read: it is seen
 // anew by the next look at the folders.
 var errAway = errors.New("home: the film is away now")
@@ -89,6 +102,7 @@ type integrity struct {
 
 	mu      sync.Mutex
 	records map[ident.Content]record // guarded by mu
+	named   int                      // guarded by mu: what the records' faults take, in bytes
 	saved   time.Time                // guarded by mu
 	dirty   bool                     // guarded by mu
 }
@@ -97,12 +111,30 @@ type integrityState struct {
 	Records map[ident.Content]record `json:"records"`
 }
 
+// openIntegrity reads what is known. When that cannot be read the house begins anew with
+// nothing, and the error is for its log: films play without it.
 func openIntegrity(dir string) (*integrity, error) {
-	st := integrityState{Records: map[ident.Content]record{}}
-	if err := load(dir, integrityFile, &st); err != nil {
-		return nil, err
+	i := &integrity{dir: dir, records: map[ident.Content]record{}}
+	var st integrityState
+	if err := loadAdvisory(dir, integrityFile, &st); err != nil {
+		return i, err
 	}
-	return &integrity{dir: dir, records: st.Records}, nil
+	for id, r := range st.Records {
+		i.put(id, r)
+	}
+	return i, nil
+}
+
+// put keeps a record, and as many of its faults by name as there is room for. The
+// caller holds mu, or is the only one.
+func (i *integrity) put(id ident.Content, r record) {
+	i.named -= i.records[id].named()
+	for len(r.Faults) > 0 && i.named+r.named() > maxNamed {
+		r.Faults = r.Faults[:len(r.Faults)-1]
+		r.Further++
+	}
+	i.named += r.named()
+	i.records[id] = r
 }
 
 // of is what is known of a title, for its reader to go on with.
@@ -118,7 +150,8 @@ func (i *integrity) of(id ident.Content) record {
 func (i *integrity) note(id ident.Content, r record, now time.Time) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.records[id], i.dirty = r, true
+	i.put(id, r)
+	i.dirty = true
 	if now.Sub(i.saved) < noteEvery && now.After(i.saved) {
 		return nil
 	}
@@ -149,7 +182,12 @@ func (i *integrity) keep(has map[ident.Content]bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if len(i.records) > maxRecords {
-		maps.DeleteFunc(i.records, func(id ident.Content, _ record) bool { return !has[id] })
+		maps.DeleteFunc(i.records, func(id ident.Content, r record) bool {
+			if !has[id] {
+				i.named -= r.named()
+			}
+			return !has[id]
+		})
 	}
 }
 
@@ -201,7 +239,9 @@ func (h *Home) Checked() CheckReport {
 		switch {
 		case loaded[path] != nil:
 		case IsPacked(path):
-			out.Unpacked = append(out.Unpacked, path)
+			if t, err := readTitle(path); err != nil || h.library.title(t.Content) == nil { // else it is a second copy
+				out.Unpacked = append(out.Unpacked, path)
+			}
 		default:
 			out.Away = append(out.Away, path)
 		}
@@ -226,8 +266,8 @@ func (h *Home) checked(of []subject) CheckReport {
 		if now.Sub(time.UnixMilli(r.ReadMS)) < h.cfg.CheckEvery {
 			out.Read++
 		}
-		if len(r.Faults) > 0 {
-			out.Suspects = append(out.Suspects, Suspect{s.id, s.name, s.film != nil, r.Faults, r.Further})
+		if r.faulty() {
+			out.Suspects = append(out.Suspects, Suspect{s.id, s.name, s.film != nil, append([]Fault{}, r.Faults...), r.Further})
 		}
 	}
 	if out.Films > 0 && oldest > 0 {
@@ -312,7 +352,7 @@ func (h *Home) due() (subject, bool) {
 		switch {
 		case r.Next > 0:
 			return -1
-		case r.ReadMS > 0 && len(r.Faults) > 0:
+		case r.ReadMS > 0 && r.faulty():
 			return r.ReadMS + min(faultyEvery, h.cfg.CheckEvery).Milliseconds()
 		case r.ReadMS > 0:
 			return r.ReadMS + h.cfg.CheckEvery.Milliseconds()

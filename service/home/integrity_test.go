@@ -186,3 +186,29 @@ func TestLibrary_3_UnreadableFiles(t *testing.T) {
 	}
 	c.wants("a folder in its place", c.check(true), home.Fault{File: name, Kind: home.FaultUnreadable})
 }
+
+// TestLibrary_3_LengthsOfATitleThatIsAway: a disk that is off lacks no file, and what is
+// counted beside the names is counted anew each time.
+func TestLibrary_3_LengthsOfATitleThatIsAway(t *testing.T) {
+	c := newChecked(t)
+	off := c.folder + " off"
+	if err := os.Rename(c.folder, off); err != nil { // and nobody has looked yet
+		t.Fatal(err)
+	}
+	c.wants("its disk is off", c.check(false))
+	if err := os.Rename(off, c.folder); err != nil {
+		t.Fatal(err)
+	}
+	missing := 0
+	for f := range c.m.Listed() {
+		if err := os.Remove(filepath.Join(c.folder, f.Name)); err != nil {
+			t.Fatal(err)
+		}
+		missing++
+	}
+	for range 3 {
+		if got := c.check(false); len(got) != 1 || len(got[0].Faults)+got[0].Further != missing {
+			t.Errorf("%+v, want %d missing files", got, missing)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package home
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -27,12 +28,8 @@ type lookout struct {
 
 // sightOf is what was seen of the watched folder that a path lies in.
 func (l *lookout) sightOf(path string) (s sight, root string, ok bool) {
-	for root, s := range l.sights {
-		if below(root, path) {
-			return s, root, true
-		}
-	}
-	return sight{}, "", false
+	root, ok = innermost(maps.Keys(l.sights), path)
+	return l.sights[root], root, ok
 }
 
 // settled waits for a file, and reports whether it has stayed as it is for a while: it
@@ -63,7 +60,7 @@ func (l *lookout) titles() (changed bool, err error) {
 	loaded, known := library.loaded(), library.known()
 	at := map[ident.Content]string{} // where the titles are that stay
 	gone, hide := map[string]bool{}, map[string]bool{}
-	var add []*Title
+	var back []string // what came back, or was packed anew
 	for _, path := range known {
 		now, there, left := l.packed(path)
 		was := loaded[path]
@@ -75,18 +72,13 @@ func (l *lookout) titles() (changed bool, err error) {
 		case there && was != nil && (l.f.seen[path] == now || l.f.seen[path] == stamp{}):
 			l.f.seen[path], at[was.Content] = now, path
 		case there:
-			if t := l.changed(path, now, was); t != nil {
-				add = append(add, t)
-				was = t
-			}
-			if was != nil {
-				at[was.Content] = path
-			}
+			back = append(back, path)
 		}
 		if !there {
 			delete(l.f.seen, path)
 		}
 	}
+	add := l.back(back, loaded, at, hide)
 	add = append(add, l.newTitles(known, at)...)
 	if changed = len(add)+len(gone)+len(hide) > 0; changed {
 		err = library.change(add, gone, hide)
@@ -100,10 +92,10 @@ func (l *lookout) titles() (changed bool, err error) {
 }
 
 // packed says whether a packed folder of the library is there, and whether it has left:
-// its place is there without it. Of one in no watched folder nobody knows whether it is
-// gone or its disk is off.
+// its place is there without it. Of one in no watched folder, or deeper in one than is
+// looked, nobody knows whether it is gone or its disk is off.
 func (l *lookout) packed(path string) (at stamp, there, left bool) {
-	s, _, watched := l.sightOf(path)
+	s, root, watched := l.sightOf(path)
 	if at, there = s.packed[path]; there {
 		return at, true, false
 	}
@@ -111,7 +103,8 @@ func (l *lookout) packed(path string) (at stamp, there, left bool) {
 	if err == nil {
 		return stampOf(info), true, false
 	}
-	return stamp{}, false, watched && !s.away && errors.Is(err, fs.ErrNotExist)
+	seen := watched && depth(root, path) < levels && !s.hides(root, path)
+	return stamp{}, false, seen && errors.Is(err, fs.ErrNotExist)
 }
 
 // changed reads a folder of the library that came back, or was packed anew: then it is
@@ -126,6 +119,40 @@ func (l *lookout) changed(path string, now stamp, was *Title) *Title {
 	return t
 }
 
+// back reads folders of the library that came back, or were packed anew, when it is
+// known what stayed: of a title that is there from elsewhere none is taken.
+func (l *lookout) back(paths []string, loaded map[string]*Title, at map[ident.Content]string, hide map[string]bool) (add []*Title) {
+	for _, path := range paths {
+		now, there, _ := l.packed(path)
+		if !there || l.twin(path, now, at) {
+			continue
+		}
+		delete(l.f.twins, path)
+		was := loaded[path]
+		t := cmp.Or(l.changed(path, now, was), was)
+		switch {
+		case t == nil:
+		case at[t.Content] != "":
+			l.f.twins[path] = t.Content
+			if was != nil {
+				hide[path] = true
+			}
+		default:
+			if at[t.Content] = path; t != was {
+				add = append(add, t)
+			}
+		}
+	}
+	return add
+}
+
+// twin reports whether a packed folder is known to be of a title that another one stays
+// for.
+func (l *lookout) twin(path string, now stamp, at map[ident.Content]string) bool {
+	id, twin := l.f.twins[path]
+	return twin && l.f.seen[path] == now && at[id] != ""
+}
+
 // newTitles are the packed folders that are not in the library yet, whole. Of two
 // folders with one title the first is taken.
 func (l *lookout) newTitles(known []string, at map[ident.Content]string) (add []*Title) {
@@ -137,7 +164,7 @@ func (l *lookout) newTitles(known []string, at map[ident.Content]string) (add []
 		s := l.sights[root]
 		for _, path := range slices.Sorted(maps.Keys(s.packed)) {
 			now := s.packed[path]
-			if id, twin := l.f.twins[path]; have[path] || twin && l.f.seen[path] == now && at[id] != "" {
+			if have[path] || l.twin(path, now, at) {
 				continue
 			}
 			delete(l.f.twins, path)
@@ -178,8 +205,8 @@ func (l *lookout) films(ctx context.Context) (changed bool, err error) {
 	l.f.mu.Unlock()
 	before := len(known)
 	maps.DeleteFunc(known, func(path string, f *Film) bool {
-		s, _, ok := l.sightOf(path)
-		return !ok || !s.away && s.files[path] != f.stamp()
+		s, root, ok := l.sightOf(path)
+		return !ok || s.files[path] != f.stamp() && !s.hides(root, path)
 	})
 	noted := len(known) != before
 	maps.DeleteFunc(l.f.bad, func(path string, at stamp) bool {
@@ -226,7 +253,8 @@ func (l *lookout) show(known map[string]*Film, noted bool) (changed bool, err er
 	once := map[ident.Content]bool{}
 	for _, path := range slices.Sorted(maps.Keys(known)) {
 		f := known[path]
-		if s, root, _ := l.sightOf(path); !s.away && !once[f.ID] {
+		s, root, _ := l.sightOf(path)
+		if _, there := s.files[path]; there && !once[f.ID] {
 			once[f.ID] = true
 			shown = append(shown, f)
 			l.tell(root, func(x *Found) { x.Films++ })

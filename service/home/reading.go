@@ -166,11 +166,16 @@ func (h *Home) measure(s subject) error {
 	if s.film != nil {
 		return nil // the house would not show it
 	}
+	if !IsPacked(s.title.folder) {
+		return errAway
+	}
 	r, err := h.begin(s.title)
 	if err != nil {
 		return err
 	}
-	there := map[string]bool{}
+	was, there := r.Faults, map[string]bool{}
+	r.Faults = slices.DeleteFunc(slices.Clone(was), func(f Fault) bool { return f.Kind == FaultMissing })
+	r.Further = 0 // counted anew
 	for file := range s.title.Listed() {
 		info, err := os.Stat(filepath.Join(s.title.folder, filepath.FromSlash(file.Name)))
 		switch {
@@ -182,9 +187,10 @@ func (h *Home) measure(s subject) error {
 			there[file.Name] = true
 		}
 	}
-	before := len(r.Faults)
-	r.Faults = slices.DeleteFunc(r.Faults, func(f Fault) bool { return f.Kind == FaultMissing && there[f.File] })
-	if len(r.Faults) < before {
+	if !IsPacked(s.title.folder) {
+		return errAway // it left meanwhile
+	}
+	if slices.ContainsFunc(was, func(f Fault) bool { return f.Kind == FaultMissing && there[f.File] }) {
 		r.ReadMS, r.Next = 0, 0
 	}
 	return h.noted(s, r)

@@ -2,6 +2,7 @@ package home
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -36,7 +37,9 @@ func (l *library) look(ctx context.Context) error {
 			continue
 		}
 		l.mu.Lock()
-		l.titles = append(l.titles, t)
+		if !slices.ContainsFunc(l.titles, func(o *Title) bool { return o.Content == t.Content }) {
+			l.titles = append(l.titles, t) // of two folders with one title the first
+		}
 		l.mu.Unlock()
 	}
 	l.scan.ended.Store(true)
