@@ -26,6 +26,7 @@ const (
 	checkChunk  = 1 << 20          // bytes that are read at one time
 	idleBetween = time.Minute      // between two looks for something to read, when all was read
 	faultyEvery = 24 * time.Hour   // after which what has faults is read again
+	awayEvery   = 10 * time.Minute // after which what was away is tried again
 )
 
 // FaultKind says what is wrong with a file.
@@ -105,6 +106,7 @@ type integrity struct {
 	named   int                      // guarded by mu: what the records' faults take, in bytes
 	saved   time.Time                // guarded by mu
 	dirty   bool                     // guarded by mu
+	later   map[ident.Content]int64  // guarded by mu: what was away when it was to be read, and is not tried before, Unix ms
 }
 
 type integrityState struct {
@@ -114,7 +116,7 @@ type integrityState struct {
 // openIntegrity reads what is known. When that cannot be read the house begins anew with
 // nothing, and the error is for its log: films play without it.
 func openIntegrity(dir string) (*integrity, error) {
-	i := &integrity{dir: dir, records: map[ident.Content]record{}}
+	i := &integrity{dir: dir, records: map[ident.Content]record{}, later: map[ident.Content]int64{}}
 	var st integrityState
 	if err := loadAdvisory(dir, integrityFile, &st); err != nil {
 		return i, err
@@ -144,6 +146,20 @@ func (i *integrity) of(id ident.Content) record {
 	r := i.records[id]
 	r.Faults = slices.Clone(r.Faults)
 	return r
+}
+
+// putOff has a title passed over for a while, so that others are read.
+func (i *integrity) putOff(id ident.Content, now time.Time) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.later[id] = now.Add(awayEvery).UnixMilli()
+}
+
+// notBefore is when a title is to be read at the earliest, Unix ms.
+func (i *integrity) notBefore(id ident.Content) int64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.later[id]
 }
 
 // note keeps a record, on disk at the latest with the next call of flush.
@@ -323,10 +339,14 @@ func (h *Home) checkFilms(ctx context.Context) error {
 		} else {
 			err = h.integrity.flush(h.cfg.Now())
 		}
+		if ok && errors.Is(err, errAway) {
+			h.integrity.putOff(s.id, h.cfg.Now())
+			continue
+		}
 		if ok && err == nil {
 			continue
 		}
-		if err != nil && ctx.Err() == nil && !errors.Is(err, errAway) {
+		if err != nil && ctx.Err() == nil {
 			h.log.LogAttrs(ctx, slog.LevelWarn, "what films were read is not noted", slog.Any("error", err))
 		}
 		if err := pause(ctx, idleBetween); err != nil {
@@ -344,9 +364,6 @@ func (h *Home) due() (subject, bool) {
 		has[s.id] = true
 	}
 	h.integrity.keep(has)
-	if len(all) == 0 {
-		return subject{}, false
-	}
 	at := func(s subject) int64 { // when it is read, Unix ms
 		r := h.integrity.of(s.id)
 		switch {
@@ -359,8 +376,13 @@ func (h *Home) due() (subject, bool) {
 		}
 		return 0
 	}
+	now := h.cfg.Now().UnixMilli()
+	all = slices.DeleteFunc(all, func(s subject) bool { return h.integrity.notBefore(s.id) > now })
+	if len(all) == 0 {
+		return subject{}, false
+	}
 	s := slices.MinFunc(all, func(a, b subject) int { return cmp.Compare(at(a), at(b)) })
-	return s, at(s) <= h.cfg.Now().UnixMilli()
+	return s, at(s) <= now
 }
 
 // pause waits, unless ctx ends.

@@ -1,6 +1,7 @@
 package home_test
 
 import (
+	"crypto/sha256"
 	"errors"
 	"os"
 	"path/filepath"
@@ -22,6 +23,7 @@ type checked struct {
 	m                *content.Manifest
 	module           *hometest.Module
 	now              time.Time
+	asked            func() // the time
 	h                *home.Home
 }
 
@@ -43,7 +45,12 @@ func newChecked(t *testing.T) *checked {
 
 func (c *checked) restart() {
 	c.Helper()
-	h, err := home.New(home.Config{Dir: c.dir, Module: c.module, Now: func() time.Time { return c.now }})
+	h, err := home.New(home.Config{Dir: c.dir, Module: c.module, Now: func() time.Time {
+		if c.asked != nil {
+			c.asked()
+		}
+		return c.now
+	}})
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -211,4 +218,47 @@ func TestLibrary_3_LengthsOfATitleThatIsAway(t *testing.T) {
 			t.Errorf("%+v, want %d missing files", got, missing)
 		}
 	}
+}
+
+// TestLibrary_3_WhatIsWrittenIsNotDamaged: the household writes its own film, and a film is
+// packed anew, before the house has looked and while it reads.
+func TestLibrary_3_WhatIsWrittenIsNotDamaged(t *testing.T) {
+	c := newChecked(t)
+	c.wants("a sound library", c.check(true))
+	data, err := os.ReadFile(c.own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	if err := os.WriteFile(c.own, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.wants("its owner wrote it", c.check(true))
+	last := &c.m.Tracks[0].Segments[len(c.m.Tracks[0].Segments)-1]
+	pack := func() {
+		segment := []byte("packed anew at " + c.now.String())
+		last.Bytes, last.SHA256 = int64(len(segment)), sha256.Sum256(segment)
+		text, err := c.m.Encode()
+		if err := errors.Join(err, os.WriteFile(filepath.Join(c.folder, last.Name), segment, 0o600), os.WriteFile(filepath.Join(c.folder, content.ManifestName), text, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pack()
+	c.wants("packed anew", c.check(true))
+	c.now = c.now.Add(time.Minute)
+	c.h.Look(t.Context())
+	c.wants("and looked at", c.check(true))
+	if r := c.h.Checked(); r.Read != 2 {
+		t.Errorf("read: %+v", r)
+	}
+	c.asked = func() { // after content.json was read, and before the last segment is
+		c.asked, c.now = nil, c.now.Add(time.Minute)
+		pack()
+	}
+	c.wants("packed anew while it is read", c.check(true))
+	if c.asked != nil {
+		t.Error("nothing was packed")
+	}
+	c.h.Look(t.Context())
+	c.wants("and looked at again", c.check(true))
 }

@@ -57,6 +57,7 @@ func (h *Home) readSubject(ctx context.Context, s subject, p pace) error {
 	if s.film != nil {
 		return h.readOwn(ctx, s.film, p)
 	}
+	begun, _ := s.title.stamp()
 	r, err := h.begin(s.title)
 	if err != nil {
 		return err
@@ -70,10 +71,10 @@ func (h *Home) readSubject(ctx context.Context, s subject, p pace) error {
 		if err != nil {
 			return errors.Join(err, h.integrity.note(s.id, r, h.cfg.Now()))
 		}
-		if kind == FaultMissing && !IsPacked(s.title.folder) {
-			return errAway
-		}
 		if kind != "" {
+			if now, err := s.title.stamp(); err != nil || now != begun {
+				return errAway // it left, or is packed anew
+			}
 			r.fault(file.Name, kind)
 		}
 		r.Next++
@@ -83,6 +84,15 @@ func (h *Home) readSubject(ctx context.Context, s subject, p pace) error {
 	}
 	r.Next, r.ReadMS = 0, h.cfg.Now().UnixMilli()
 	return h.noted(s, r)
+}
+
+// stamp is that of content.json now.
+func (t *Title) stamp() (stamp, error) {
+	info, err := os.Lstat(filepath.Join(t.folder, content.ManifestName))
+	if err != nil {
+		return stamp{}, fmt.Errorf("look at content.json: %w", err)
+	}
+	return stampOf(info), nil
 }
 
 // noted keeps what a check came to, and tells the pages when there is something new to
@@ -116,21 +126,25 @@ func (h *Home) begin(t *Title) (record, error) {
 	if err != nil {
 		return r, fmt.Errorf("look at content.json: %w", err)
 	}
-	sum := sha256.New()
-	if _, err := io.Copy(sum, io.LimitReader(f, content.MaxManifest+1)); err != nil {
+	hash := sha256.New()
+	if _, err := io.Copy(hash, io.LimitReader(f, content.MaxManifest+1)); err != nil {
 		r.fault(content.ManifestName, FaultUnreadable)
 		return r, nil
 	}
-	at, now := stampRecord{info.Size(), info.ModTime().UnixNano()}, content.Digest(sum.Sum(nil))
+	at, sum := stampRecord{info.Size(), info.ModTime().UnixNano()}, content.Digest(hash.Sum(nil))
 	switch {
-	case r.At == at && r.Sum != now:
+	case r.At == at && r.Sum != sum:
 		r.fault(content.ManifestName, FaultDamaged)
-	case r.At != at && r.Sum != now:
-		if _, err := readTitle(t.folder); err != nil {
+	case r.At != at && r.Sum != sum:
+		now, err := readTitle(t.folder)
+		if err != nil {
 			r.fault(content.ManifestName, FaultDamaged)
 			return r, nil
 		}
-		return record{At: at, Sum: now}, nil
+		if !now.lists(t) {
+			return r, errAway // the house has not looked yet: the files are not those of t any more
+		}
+		return record{At: at, Sum: sum}, nil
 	default:
 		r.At = at
 		r.Faults = slices.DeleteFunc(r.Faults, func(f Fault) bool { return f.File == content.ManifestName })
@@ -138,13 +152,23 @@ func (h *Home) begin(t *Title) (record, error) {
 	return r, nil
 }
 
-// check reads one file of a title. It fails only when ctx ends.
+// lists reports whether a title names the same files as another one, with the same bytes.
+func (t *Title) lists(o *Title) bool {
+	return slices.Equal(slices.Collect(t.Listed()), slices.Collect(o.Listed()))
+}
+
+// check reads one file of a title. It fails only when ctx ends, or with errAway when the
+// file is written while it is read.
 func (t *Title) check(ctx context.Context, file content.File, p pace) (FaultKind, error) {
 	f, err := t.Open(file.Name)
 	if err != nil {
 		return kindOf(err), nil
 	}
 	defer f.Close() //nolint:errcheck // read only
+	before, err := f.Stat()
+	if err != nil {
+		return FaultUnreadable, nil
+	}
 	h := sha256.New()
 	n, err := p.sum(ctx, h, io.LimitReader(f, file.Bytes+1), nothing)
 	switch {
@@ -152,12 +176,20 @@ func (t *Title) check(ctx context.Context, file content.File, p pace) (FaultKind
 		return "", ctx.Err()
 	case err != nil:
 		return FaultUnreadable, nil
+	case !stands(f, stampOf(before)):
+		return "", errAway
 	case n < file.Bytes:
 		return FaultMissing, nil
 	case n > file.Bytes || content.Digest(h.Sum(nil)) != file.SHA256:
 		return FaultDamaged, nil
 	}
 	return "", nil
+}
+
+// stands reports whether an open file is as it was.
+func stands(f *os.File, was stamp) bool {
+	info, err := f.Stat()
+	return err == nil && stampOf(info) == was
 }
 
 // measure looks at the lengths of a title's files: what is missing is found at once, and
@@ -214,6 +246,9 @@ func (h *Home) readOwn(ctx context.Context, film *Film, p pace) error {
 		return fail(FaultUnreadable)
 	}
 	defer f.Close() //nolint:errcheck // read only
+	if !stands(f, film.stamp()) {
+		return errAway
+	}
 	sum := sha256.New()
 	if state, ok := sum.(encoding.BinaryUnmarshaler); r.Next > 0 && (r.At != at || !ok || state.UnmarshalBinary(r.Hash) != nil) {
 		r.Next = 0
@@ -245,7 +280,7 @@ func (h *Home) readOwn(ctx context.Context, film *Film, p pace) error {
 		return ctx.Err()
 	case err != nil:
 		return fail(FaultUnreadable)
-	case begun+n != film.Bytes:
+	case begun+n != film.Bytes, !stands(f, film.stamp()):
 		return errAway
 	}
 	r.Next, r.Hash, r.ReadMS = 0, nil, h.cfg.Now().UnixMilli()

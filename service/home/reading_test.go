@@ -67,3 +67,36 @@ func TestLibrary_3_ReadingGoesOnWhereItWasCutOff(t *testing.T) {
 		t.Error("nothing is kept")
 	}
 }
+
+// TestLibrary_3_WhatIsAwayKeepsNobodyWaiting: others are read meanwhile.
+func TestLibrary_3_WhatIsAwayKeepsNobodyWaiting(t *testing.T) {
+	folder, _, _ := hometest.Pack(t, cenc.SchemeCENC)
+	root, old := hometest.OwnFilm(t, "own.mp4"), time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC) // before the bubble's clock begins
+	if err := os.Chtimes(filepath.Join(root, "own.mp4"), old, old); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		h, err := New(Config{Dir: t.TempDir(), Module: hometest.New(t, nil), Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Watch(t.Context(), root); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Add(folder); err != nil {
+			t.Fatal(err)
+		}
+		h.integrity.records[h.Titles()[0].Content] = record{Next: 1} // it is begun, and goes first
+		if err := os.Rename(folder, folder+" off"); err != nil {     // and nobody has looked
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		if err := h.checkFilms(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		if got := h.Checked(); got.Films != 2 || got.Read != 1 || len(got.Suspects) != 0 {
+			t.Errorf("%+v", got)
+		}
+	})
+}
