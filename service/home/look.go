@@ -236,15 +236,28 @@ func (l *lookout) film(root, path string, at stamp, known map[string]*Film) bool
 		l.tell(root, func(x *Found) { x.Waits++ })
 		return false
 	default:
-		l.taken(path)
-		if f, err := readFilm(root, path); err == nil && f.stamp() == at {
+		f, err := readFilm(root, path)
+		if err == nil && f.stamp() == at {
+			l.taken(path)
 			known[path] = f
 			return true
 		}
-		l.f.bad[path] = at
+		l.refused(path, at, err)
 	}
 	l.tell(root, func(x *Found) { x.Unread++ })
 	return false
+}
+
+// refused notes that a file is no film, unless it could not be read: a disk or the system
+// that fails now is tried again soon, and a file that the house may not read with the
+// next look, to which a change of its rights leads.
+func (l *lookout) refused(path string, at stamp, err error) {
+	if _, unread := errors.AsType[*fs.PathError](err); !unread {
+		l.f.bad[path] = at
+	} else if !errors.Is(err, fs.ErrPermission) {
+		return // it waits on
+	}
+	l.taken(path)
 }
 
 // show makes films the household's, and reports whether the pages are others now.

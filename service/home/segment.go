@@ -36,6 +36,13 @@ type Segment struct {
 // session: for players whose format is not made part by part. It fails as OpenSegment
 // does.
 func (h *Home) Segment(ctx context.Context, id, track string, n int) ([]byte, error) {
+	_, _, file, err := h.listed(id, track, n)
+	if err == nil && file.Bytes > trem.MaxPayload {
+		err = fmt.Errorf("read a file of the title: %w", errTooLarge) // memory is taken for all of it
+	}
+	if err != nil {
+		return nil, err
+	}
 	s, err := h.OpenSegment(ctx, id, track, n)
 	if err != nil {
 		return nil, err
@@ -50,18 +57,10 @@ func (h *Home) Segment(ctx context.Context, id, track string, n int) ([]byte, er
 // first part link-encrypted. When the license no longer allows it the session ends and
 // the error is a *Stopped. The caller closes what it gets.
 func (h *Home) OpenSegment(ctx context.Context, id, track string, n int) (*Segment, error) {
-	p, err := h.Playing(id)
+	p, t, listed, err := h.listed(id, track, n)
 	if err != nil {
 		return nil, err
 	}
-	t, err := p.track(track)
-	if err != nil {
-		return nil, err
-	}
-	if n < 0 || n >= len(t.Segments) {
-		return nil, fmt.Errorf("segment: %w", ErrUnknown)
-	}
-	listed := t.Segments[n].File
 	s := &Segment{Bytes: listed.Bytes, home: h, id: id, play: p, track: t}
 	if s.file, err = p.title.Open(listed.Name); err != nil {
 		return nil, err
@@ -74,7 +73,24 @@ func (h *Home) OpenSegment(ctx context.Context, id, track string, n int) (*Segme
 	return s, nil
 }
 
-// begin goes on to the end of the first part that the module is asked for.
+// listed is the file of a media segment of a session's track, as content.json lists it.
+func (h *Home) listed(id, track string, n int) (*Playback, *linkTrack, content.File, error) {
+	p, err := h.Playing(id)
+	if err != nil {
+		return nil, nil, content.File{}, err
+	}
+	t, err := p.track(track)
+	if err != nil {
+		return nil, nil, content.File{}, err
+	}
+	if n < 0 || n >= len(t.Segments) {
+		return nil, nil, content.File{}, fmt.Errorf("segment: %w", ErrUnknown)
+	}
+	return p, t, t.Segments[n].File, nil
+}
+
+// begin goes on to the end of the first part that the module is asked for, or that there
+// is enough to send: a segment may begin with film that is not protected.
 func (s *Segment) begin(ctx context.Context) error {
 	info, err := s.file.Stat()
 	if err == nil && info.Size() < s.Bytes {
@@ -86,7 +102,7 @@ func (s *Segment) begin(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read a file of the title: %w", err)
 	}
-	for asked := false; !asked; {
+	for asked := false; !asked && len(s.ready) < partBytes; {
 		asked, err = s.next(ctx)
 		if errors.Is(err, io.EOF) {
 			return nil

@@ -3,11 +3,13 @@ package home_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -218,5 +220,78 @@ func TestPlay_AFileThatIsCutShort(t *testing.T) {
 	cancel()
 	if _, err := l.OpenSegment(ctx, l.id, l.track.Name, 0); err == nil {
 		t.Error("a segment for a player that left")
+	}
+}
+
+// list has content.json list the segment at a length, and the house read it.
+func (l *longSegments) list(t *testing.T, n int64) string {
+	t.Helper()
+	title, err := l.Title("urn:lares:film:demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := title.Manifest
+	track, ok := m.Track(l.track.Name)
+	if !ok {
+		t.Fatal("no track")
+	}
+	track.Segments[0].Bytes = n
+	text, err := m.Encode()
+	if err == nil {
+		err = os.WriteFile(filepath.Join(l.folder, content.ManifestName), text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Add(l.folder); err != nil {
+		t.Fatal(err)
+	}
+	p, err := l.Play(t.Context(), home.PlayRequest{Content: m.Content})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.ID
+}
+
+// TestPlay_ASegmentThatIsTooLongForMemory is not asked for whole.
+func TestPlay_ASegmentThatIsTooLongForMemory(t *testing.T) {
+	l := openLong(t, cenc.SchemeCENC)
+	if err := os.Truncate(filepath.Join(l.folder, l.track.Segments[0].Name), trem.MaxPayload+1); err != nil {
+		t.Fatal(err)
+	}
+	id := l.list(t, trem.MaxPayload+1)
+	if _, err := l.Segment(t.Context(), id, l.track.Name, 0); err == nil || !strings.Contains(err.Error(), "too large") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestPlay_ASegmentThatBeginsInTheClear is not held in memory up to the first sample that
+// is protected.
+func TestPlay_ASegmentThatBeginsInTheClear(t *testing.T) {
+	const clear, most = 4 << 20, 768 << 10 // two parts, and the boxes of a fragment
+	l := openLong(t, cenc.SchemeCENC)
+	path := filepath.Join(l.folder, l.track.Segments[0].Name)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := binary.BigEndian.AppendUint32(nil, clear)
+	free = append(append(free, "free"...), make([]byte, clear-8)...)
+	if err := os.WriteFile(path, append(free, data...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	id := l.list(t, int64(clear+len(data)))
+	s, err := l.OpenSegment(t.Context(), id, l.track.Name, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	n, longest := 0, 0
+	err = s.Write(t.Context(), writer(func(p []byte) (int, error) {
+		n, longest = n+len(p), max(longest, len(p))
+		return len(p), nil
+	}))
+	if err != nil || int64(n) != s.Bytes || longest > most {
+		t.Errorf("%d of %d bytes, at most %d at a time, %v", n, s.Bytes, longest, err)
 	}
 }

@@ -3,6 +3,8 @@ package home
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/content/film"
 	"github.com/lares-drm/lares/service/home/hometest"
 )
@@ -83,5 +86,39 @@ func TestLibrary_1_WhatWaitsIsLookedAtLessAndLess(t *testing.T) {
 		if due, _ := h.nextLook(tc.waits, tc.all, tc.fresh, time.Second); due != tc.want {
 			t.Errorf("%+v: after %v", tc, due)
 		}
+	}
+}
+
+// TestLibrary_1_AFileThatCannotBeReadIsTriedAgain: a disk that fails, or too many open
+// files, say nothing of the file.
+func TestLibrary_1_AFileThatCannotBeReadIsTriedAgain(t *testing.T) {
+	h, err := New(Config{Dir: t.TempDir(), Module: hometest.New(t, nil), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "/films/x.mp4"
+	for _, tc := range []struct {
+		err        error
+		bad, waits bool
+	}{
+		{&fs.PathError{Op: "read", Path: path, Err: syscall.EIO}, false, true},
+		{fmt.Errorf("read a film: %w", &fs.PathError{Op: "open", Path: path, Err: syscall.EMFILE}), false, true},
+		{&fs.PathError{Op: "open", Path: path, Err: syscall.EACCES}, false, false},
+		{errNoFilm, true, false},
+		{fmt.Errorf("read a film: %w", content.ErrMalformed), true, false},
+	} {
+		l := &lookout{h: h, f: h.folders, found: map[string]Found{}, still: map[string]bool{path: true}}
+		clear(h.folders.bad)
+		l.refused(path, stamp{1, 1}, tc.err)
+		if _, bad := h.folders.bad[path]; bad != tc.bad || l.still[path] != tc.waits {
+			t.Errorf("%v: no film: %v, waits: %v", tc.err, bad, l.still[path])
+		}
+	}
+	l := &lookout{h: h, f: h.folders, found: map[string]Found{}, still: map[string]bool{}}
+	root := t.TempDir()
+	path = filepath.Join(root, "left.mp4")
+	took := l.film(root, path, stamp{1, 1}, map[string]*Film{})
+	if _, bad := h.folders.bad[path]; took || bad {
+		t.Errorf("a file that cannot be opened: taken %v, no film for ever %v", took, bad)
 	}
 }
