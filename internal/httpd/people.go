@@ -350,7 +350,12 @@ func (s *server) peopleRoutes(m *http.ServeMux) {
 		return "/people", "person-removed", s.Home.RemovePerson(r.PathValue("id"))
 	}))
 	m.HandleFunc("POST /browsers/{id}/person", s.form(func(r *http.Request) (string, string, error) {
-		return "/devices", "bound", s.Home.BindBrowser(r.PathValue("id"), field(r, "person"))
+		before := s.boundTo(r)
+		err := s.Home.BindBrowser(r.PathValue("id"), field(r, "person"))
+		if s.boundTo(r) != before { // this very browser: the adult does not sit at it any more
+			return "/", "bound", err
+		}
+		return "/devices", "bound", err
 	}))
 	m.HandleFunc("POST /devices/{id}/person", s.form(func(r *http.Request) (string, string, error) {
 		id, err := deviceID(r)

@@ -244,7 +244,7 @@ func TestPeople_4_SittingDown(t *testing.T) {
 			t.Errorf("%s: %v, want %v", tc.name, err, tc.want)
 		}
 	}
-	token, err := h.SitDown(home.Seat{Person: ada.ID, PIN: "1111"})
+	token, err := h.SitDown(home.Seat{Person: ada.ID, PIN: "1111", Bound: cid.ID})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -539,6 +539,42 @@ func TestPeople_8_WhoseItIs(t *testing.T) {
 	}
 	if err := h.BindDevice(ident.Device{9}, ben.ID); !errors.Is(err, home.ErrUnknown) {
 		t.Errorf("a device that is none: %v", err)
+	}
+}
+
+// A sitting ends with what the browser was when somebody sat down: an adult makes a tablet
+// Ben's, at which he sits as his elder sister, or the adult does.
+func TestPeople_4_ABindingEndsEarlierSittings(t *testing.T) {
+	h := open(t, t.TempDir(), hometest.New(t, nil), newClock())
+	ada := add(t, h, said("Ada", home.Adult, -1, "", "1111"))
+	ben := add(t, h, said("Ben", home.Child, 9, "", ""))
+	dora := add(t, h, said("Dora", home.Child, 15, "", ""))
+	for _, tc := range []struct {
+		name string
+		seat home.Seat
+		now  string // whose the browser is by then
+		want string
+	}{
+		{"Ben as Dora, made Ben's", home.Seat{Person: dora.ID}, ben.ID, ben.ID},
+		{"Ada, made Ben's", home.Seat{Person: ada.ID, PIN: "1111"}, ben.ID, ben.ID},
+		{"Dora's, made Ben's", home.Seat{Person: dora.ID, Bound: dora.ID}, ben.ID, ben.ID},
+		{"Ben's, made nobody's", home.Seat{Person: ben.ID, Bound: ben.ID}, "", ""},
+		{"Ada at Ben's", home.Seat{Person: ada.ID, PIN: "1111", Bound: ben.ID}, ben.ID, ada.ID},
+	} {
+		token, err := h.SitDown(tc.seat)
+		if err != nil {
+			t.Fatal(tc.name, err)
+		}
+		got := ""
+		if w, ok := h.Sitter(token, tc.now); ok {
+			got = w.ID
+		}
+		if got != tc.want {
+			t.Errorf("%s: it is %q, want %q", tc.name, got, tc.want)
+		}
+		if w, ok := h.Sitter(token, tc.seat.Bound); tc.now != tc.seat.Bound && ok && w.ID != tc.seat.Bound {
+			t.Errorf("%s: the sitting is there again", tc.name)
+		}
 	}
 }
 

@@ -32,6 +32,7 @@ const (
 // sitting is who uses a browser.
 type sitting struct {
 	person string
+	bound  string // whose the browser was when they sat down
 	used   time.Time
 	once   ident.Content // that an adult lets be played once
 	until  time.Time     // of once
@@ -98,7 +99,7 @@ func (h *Home) SitDown(s Seat) (token string, err error) {
 	var raw [browserTokenSize]byte
 	rand.Read(raw[:]) // never returns an error
 	token = hex.EncodeToString(raw[:])
-	return token, h.people.seat(s.Token, token, p.ID, h.cfg.Now())
+	return token, h.people.seat(s.Token, token, sitting{person: p.ID, bound: s.Bound, used: h.cfg.Now()})
 }
 
 // byAdult reads an adult's PIN.
@@ -112,17 +113,17 @@ func (h *Home) byAdult(id, pin string) error {
 
 // seat puts a new sitting in the place of an old one, under a new token: who knows the
 // old one has nothing by it.
-func (p *people) seat(old, token, person string, now time.Time) error {
+func (p *people) seat(old, token string, s sitting) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.sittings, hashOf(old))
 	for hash := range p.sittings {
-		p.alive(hash, now)
+		p.alive(hash, s.used)
 	}
 	if len(p.sittings) >= maxSittings {
 		return ErrTooMany
 	}
-	p.sittings[hashOf(token)] = &sitting{person: person, used: now}
+	p.sittings[hashOf(token)] = &s
 	return nil
 }
 
@@ -145,14 +146,18 @@ func (p *people) alive(hash string, now time.Time) (*sitting, Person) {
 }
 
 // Sitter is who uses the browser with a token, or whose it is; false: nobody said. That
-// it asks is noted.
+// it asks is noted. Who sat down before the browser was made somebody's, or somebody
+// else's, sits there no more: else what an adult says of a browser would not hold for who
+// is at it.
 func (h *Home) Sitter(token, bound string) (*Watcher, bool) {
 	now := h.cfg.Now()
 	p := h.people
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	hash := hashOf(token)
-	if s, who := p.alive(hash, now); s != nil {
+	if s, who := p.alive(hash, now); s != nil && s.bound != bound {
+		delete(p.sittings, hash)
+	} else if s != nil {
 		s.used = now
 		w := &Watcher{Person: who, hash: hash}
 		if now.Before(s.until) {
