@@ -223,13 +223,7 @@ func (s *server) whoRoutes(m *http.ServeMux) {
 		http.Redirect(w, r, whoPath, http.StatusSeeOther)
 		return nil
 	}))
-	m.HandleFunc("POST /title/{id}/once", s.form(func(r *http.Request) (string, string, error) {
-		t, err := s.title(r)
-		if err != nil {
-			return "", "", err
-		}
-		return "/title/" + url.PathEscape(t.Content.String()), "once", s.Home.LetOnce(r.Context(), t.Content, field(r, "by"), field(r, "pin"))
-	}))
+	m.HandleFunc("POST /title/{id}/once", s.once)
 	m.HandleFunc("POST /title/{id}/rate", s.form(func(r *http.Request) (string, string, error) {
 		t, err := s.title(r)
 		if err != nil {
@@ -241,6 +235,22 @@ func (s *server) whoRoutes(m *http.ServeMux) {
 		}
 		return "/title/" + url.PathEscape(t.Content.String()), "rated", s.Home.Rate(t.Content, years)
 	}))
+}
+
+// once has an adult let who asks play a title. Who did not sit down, because the browser
+// is theirs, does so by it.
+func (s *server) once(w http.ResponseWriter, r *http.Request) {
+	s.form(func(r *http.Request) (string, string, error) {
+		t, err := s.title(r)
+		if err != nil {
+			return "", "", err
+		}
+		token, err := s.Home.LetOnce(r.Context(), t.Content, field(r, "by"), field(r, "pin"))
+		if token != "" {
+			s.seated(w, r, token, int(personAge/time.Second))
+		}
+		return "/title/" + url.PathEscape(t.Content.String()), "once", err
+	})(w, r)
 }
 
 // yearsOf reads an age; nothing is none.

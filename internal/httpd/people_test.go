@@ -1,7 +1,9 @@
 package httpd_test
 
 import (
+	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -213,6 +215,64 @@ func TestPeople_5_AChildWatches(t *testing.T) {
 	}
 	if _, body := child.send("/who", "/who/leave", url.Values{}); !strings.Contains(body, "Who is watching?") || strings.Contains(body, "Now it is") {
 		t.Errorf("the child leaves: %s", pageText([]byte(body)))
+	}
+}
+
+// On a tablet that is Ben's an adult's PIN works too, once; made somebody else's by an
+// adult who sits at it, it is the adult's no more.
+func TestPeople_4_OnceOnABrowserThatIsAChilds(t *testing.T) {
+	f := newFamily(t)
+	f.moveIn(t)
+	token, waits, err := f.h.AskBrowser("tablet")
+	if err == nil {
+		err = f.h.LetBrowserIn(waits.ID)
+	}
+	if err == nil {
+		err = f.h.BindBrowser(waits.ID, f.ben.ID)
+	}
+	handler, tlsErr := httpd.New(httpd.Config{Home: f.h, Frames: http.NotFoundHandler(), TLS: &home.TLS{}})
+	if err = errors.Join(err, tlsErr); err != nil {
+		t.Fatal(err)
+	}
+	c := &caller{t, handler, map[string]*http.Cookie{"__Host-lares_browser": {Name: "__Host-lares_browser", Value: token}}}
+	send := func(from, action string, fields url.Values) *httptest.ResponseRecorder {
+		t.Helper()
+		m := tokenField.FindStringSubmatch(c.ask("GET", from, atHome, false, nil).Body.String())
+		if m == nil {
+			t.Fatalf("%s has no form", from)
+		}
+		fields.Set("token", m[1])
+		return c.ask("POST", action, atHome, false, fields)
+	}
+	play := func() int {
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/api/v1/sessions", strings.NewReader(`{"content":"`+filmPath+`"}`))
+		r.Host, r.TLS = atHome, &tls.ConnectionState{}
+		r.Header.Set("Content-Type", "application/json")
+		for _, k := range c.cookies {
+			r.AddCookie(k)
+		}
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		return w.Code
+	}
+	title := "/title/" + filmPath
+	if w := send(title, title+"/once", url.Values{"by": {f.ada.ID}, "pin": {"0000"}}); w.Code != http.StatusForbidden || play() != http.StatusForbidden {
+		t.Errorf("by a wrong PIN: %d", w.Code)
+	}
+	if w := send(title, title+"/once", url.Values{"by": {f.ada.ID}, "pin": {"1111"}}); w.Code != http.StatusSeeOther {
+		t.Errorf("once: %d %s", w.Code, pageText(w.Body.Bytes()))
+	}
+	if first, second := play(), play(); first != http.StatusCreated || second != http.StatusForbidden {
+		t.Errorf("once and twice: %d, %d", first, second)
+	}
+	if w := send("/who", "/who", url.Values{"person": {f.ada.ID}, "pin": {"1111"}}); w.Code != http.StatusSeeOther {
+		t.Fatalf("Ada sits down: %d", w.Code)
+	}
+	if w := send("/people", "/browsers/"+waits.ID+"/person", url.Values{"person": {f.guest.ID}}); w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/?said=bound" {
+		t.Errorf("made the guest's: %d to %s", w.Code, w.Header().Get("Location"))
+	}
+	if w := c.ask("GET", "/people", atHome, false, nil); w.Code != http.StatusForbidden {
+		t.Errorf("it is Ada's yet: %d", w.Code)
 	}
 }
 

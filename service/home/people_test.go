@@ -435,11 +435,11 @@ func TestPeople_6_OnceByAnAdultsPIN(t *testing.T) {
 		return err
 	}
 	for _, by := range []home.Seat{{Person: ada.ID, PIN: "1112"}, {Person: ben.ID, PIN: "4444"}, {PIN: "1111"}} {
-		if err := w.LetOnce(ctx, w.film, by.Person, by.PIN); !errors.Is(err, home.ErrWrongPIN) || play() == nil {
+		if _, err := w.LetOnce(ctx, w.film, by.Person, by.PIN); !errors.Is(err, home.ErrWrongPIN) || play() == nil {
 			t.Errorf("by %+v: %v", by, err)
 		}
 	}
-	if err := w.LetOnce(ctx, w.film, ada.ID, "1111"); err != nil {
+	if _, err := w.LetOnce(ctx, w.film, ada.ID, "1111"); err != nil {
 		t.Fatal(err)
 	}
 	other, _ := w.sits(t, ben, "4444")
@@ -456,7 +456,7 @@ func TestPeople_6_OnceByAnAdultsPIN(t *testing.T) {
 	if _, err := w.Play(both, home.PlayRequest{Content: w.film}); err == nil || play() == nil {
 		t.Error("it is played twice")
 	}
-	if err := w.LetOnce(ctx, w.film, ada.ID, "1111"); err != nil {
+	if _, err := w.LetOnce(ctx, w.film, ada.ID, "1111"); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.now = w.clock.now.Add(10 * time.Minute)

@@ -96,10 +96,7 @@ func (h *Home) SitDown(s Seat) (token string, err error) {
 	if err != nil {
 		return "", err
 	}
-	var raw [browserTokenSize]byte
-	rand.Read(raw[:]) // never returns an error
-	token = hex.EncodeToString(raw[:])
-	return token, h.people.seat(s.Token, token, sitting{person: p.ID, bound: s.Bound, used: h.cfg.Now()})
+	return h.people.seat(s.Token, sitting{person: p.ID, bound: s.Bound, used: h.cfg.Now()})
 }
 
 // byAdult reads an adult's PIN.
@@ -113,7 +110,10 @@ func (h *Home) byAdult(id, pin string) error {
 
 // seat puts a new sitting in the place of an old one, under a new token: who knows the
 // old one has nothing by it.
-func (p *people) seat(old, token string, s sitting) error {
+func (p *people) seat(old string, s sitting) (token string, err error) {
+	var raw [browserTokenSize]byte
+	rand.Read(raw[:]) // never returns an error
+	token = hex.EncodeToString(raw[:])
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.sittings, hashOf(old))
@@ -121,10 +121,10 @@ func (p *people) seat(old, token string, s sitting) error {
 		p.alive(hash, s.used)
 	}
 	if len(p.sittings) >= maxSittings {
-		return ErrTooMany
+		return "", ErrTooMany
 	}
 	p.sittings[hashOf(token)] = &s
-	return nil
+	return token, nil
 }
 
 // alive finds a sitting that is not over; the caller holds mu.
@@ -179,27 +179,32 @@ func (h *Home) StandUp(token string) {
 }
 
 // LetOnce lets the one who asks play a title once, whatever it is rated and whatever
-// time it is, on the word of an adult; within ten minutes.
-func (h *Home) LetOnce(ctx context.Context, id ident.Content, adult, pin string) error {
+// time it is, on the word of an adult; within ten minutes. Whose the browser is sits
+// nowhere: they sit down for it, under a token that is not "".
+func (h *Home) LetOnce(ctx context.Context, id ident.Content, adult, pin string) (token string, err error) {
 	w := WatcherIn(ctx)
-	if w == nil || w.hash == "" {
-		return ErrWho
+	if w == nil {
+		return "", ErrWho
 	}
 	if _, err := h.Title(id); err != nil {
-		return err
+		return "", err
 	}
 	if err := h.byAdult(adult, pin); err != nil {
-		return err
+		return "", err
 	}
 	h.log.LogAttrs(ctx, slog.LevelInfo, "an adult let a title be played once")
+	now := h.cfg.Now()
+	if w.hash == "" {
+		return h.people.seat("", sitting{person: w.ID, bound: w.ID, used: now, once: id, until: now.Add(onceLife)})
+	}
 	h.people.mu.Lock()
 	defer h.people.mu.Unlock()
 	s := h.people.sittings[w.hash]
 	if s == nil {
-		return ErrWho
+		return "", ErrWho
 	}
-	s.once, s.until = id, h.cfg.Now().Add(onceLife)
-	return nil
+	s.once, s.until = id, now.Add(onceLife)
+	return "", nil
 }
 
 // spend takes what LetOnce gave for a title that is about to begin, so that two do not
