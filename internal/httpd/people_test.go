@@ -454,6 +454,9 @@ func TestPeople_6_ADeviceLearnsWhoseItIs(t *testing.T) {
 			t.Errorf("%q's: %d %s, want %s", tc.person, res.StatusCode, body, tc.want)
 		}
 	}
+	if err := h.BindDevice(tablet, "Ben"); err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct {
 		from, by, pin string
 		edit          func(*http.Request)
@@ -484,6 +487,15 @@ func TestPeople_6_ADeviceLearnsWhoseItIs(t *testing.T) {
 	if handler.ServeHTTP(w, r); w.Code != http.StatusNoContent {
 		t.Errorf("from another machine by TLS: %d %s", w.Code, w.Body)
 	}
+	if err := h.BindDevice(tablet, ""); err != nil {
+		t.Fatal(err)
+	}
+	from = "127.0.0.1"
+	for _, pin := range []string{"0000", "1111"} {
+		if res, body := get(t, "POST", at+"/once", httpd.OnceRequest{By: "Ada", PIN: pin}, on(link)); res.StatusCode != http.StatusNotFound {
+			t.Errorf("everybody's: %d %s", res.StatusCode, body)
+		}
+	}
 	other := srv.URL + home.PathPeople + "/" + ident.Device{9}.String()
 	for _, ask := range []func() (*http.Response, []byte){
 		func() (*http.Response, []byte) { return get(t, "GET", at, nil) },
@@ -494,6 +506,61 @@ func TestPeople_6_ADeviceLearnsWhoseItIs(t *testing.T) {
 	} {
 		if res, body := ask(); res.StatusCode != http.StatusForbidden || code(t, body) != "unproven" {
 			t.Errorf("somebody else: %d %s", res.StatusCode, body)
+		}
+	}
+	if err := h.BindDevice(tablet, "Ben"); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.RemoveDevice(t.Context(), tablet); err != nil {
+		t.Fatal(err)
+	}
+	if res, body := get(t, "GET", at, nil, on(link)); res.StatusCode != http.StatusForbidden {
+		t.Errorf("put out, it is told that it is everybody's: %d %s", res.StatusCode, body)
+	}
+	if res, body := get(t, "POST", at+"/once", httpd.OnceRequest{By: "Ada", PIN: "1111"}, on(link)); res.StatusCode != http.StatusForbidden || code(t, body) != "unproven" {
+		t.Errorf("put out, it guesses: %d %s", res.StatusCode, body)
+	}
+}
+
+// A device is for adults again when the child whose it was has grown up, or is gone.
+func TestPeople_6_WhoseDeviceWasAChilds(t *testing.T) {
+	module := hometest.New(t, nil)
+	h, err := home.New(home.Config{Dir: t.TempDir(), Module: module, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	person := func(name string, kind home.PersonKind, pin string) {
+		t.Helper()
+		if _, err := h.AddPerson(home.PersonChange{Name: &name, Kind: &kind, PIN: &pin}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	person("Ada", home.Adult, "1111")
+	person("Ben", home.Child, "2222")
+	srv := network(t, h, func() string { return "192.168.1.20" })
+	leaf, key := hometest.Keyed(t, "Tablet")
+	tablet := admitted(t, h, "Tablet", []byte("delivery"), leaf)
+	client := &lrphttp.Client{URL: srv.URL, Who: hometest.Who(leaf, key, tablet, module.State.Device), Now: h.Now}
+	link, err := client.Link(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	grown, child := home.Adult, home.Child
+	for _, tc := range []struct {
+		name string
+		do   func() error
+		want int
+	}{
+		{"Ben's", func() error { return h.BindDevice(tablet, "Ben") }, 403},
+		{"Ben has grown up", func() error { _, err := h.SetPerson("Ben", home.PersonChange{Kind: &grown}); return err }, 200},
+		{"he has not", func() error { _, err := h.SetPerson("Ben", home.PersonChange{Kind: &child}); return err }, 403},
+		{"Ben is gone", func() error { return h.RemovePerson("Ben") }, 200},
+	} {
+		if err := tc.do(); err != nil {
+			t.Fatal(tc.name, err)
+		}
+		if res, body := get(t, "GET", srv.URL+home.PathFilms, nil, on(link)); res.StatusCode != tc.want {
+			t.Errorf("%s: own films are %d %s, want %d", tc.name, res.StatusCode, body, tc.want)
 		}
 	}
 }
