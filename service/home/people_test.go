@@ -275,13 +275,42 @@ func TestPeople_4_SittingDown(t *testing.T) {
 	if _, ok := h.Sitter(next, ""); ok {
 		t.Error("who was changed still sits")
 	}
-	for range 300 {
-		if _, err = h.SitDown(home.Seat{Person: cid.ID}); err != nil {
-			break
+}
+
+// Of more than 256 sittings that of a child or a guest that was not used for the longest
+// time goes, and no adult's: a child sits down as often as it likes, and keeps nobody out.
+func TestPeople_4_TooManySittings(t *testing.T) {
+	c := newClock()
+	h := open(t, t.TempDir(), hometest.New(t, nil), c)
+	ada := add(t, h, said("Ada", home.Adult, -1, "", "1111"))
+	ben := add(t, h, said("Ben", home.Child, 9, "", ""))
+	sit := func(p home.Person, pin string) string {
+		t.Helper()
+		token, err := h.SitDown(home.Seat{Person: p.ID, PIN: pin})
+		if err != nil {
+			t.Fatal(err)
 		}
+		c.now = c.now.Add(time.Second)
+		return token
 	}
-	if !errors.Is(err, home.ErrTooMany) {
-		t.Errorf("300 browsers: %v", err)
+	sits := func(token string) bool {
+		_, ok := h.Sitter(token, "")
+		return ok
+	}
+	early := sit(ada, "1111")
+	used, idle := sit(ben, ""), sit(ben, "")
+	for range 253 {
+		sit(ben, "")
+	}
+	if !sits(used) {
+		t.Fatal("256 are too many")
+	}
+	sit(ben, "")
+	if !sits(early) || !sits(used) || sits(idle) {
+		t.Errorf("the 257th: Ada sits %v, who used it %v, who did not %v", sits(early), sits(used), sits(idle))
+	}
+	if late := sit(ada, "1111"); !sits(late) || !sits(early) {
+		t.Error("an adult is kept out")
 	}
 }
 

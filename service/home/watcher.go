@@ -96,7 +96,7 @@ func (h *Home) SitDown(s Seat) (token string, err error) {
 	if err != nil {
 		return "", err
 	}
-	return h.people.seat(s.Token, sitting{person: p.ID, bound: s.Bound, used: h.cfg.Now()})
+	return h.people.seat(s.Token, sitting{person: p.ID, bound: s.Bound, used: h.cfg.Now()}), nil
 }
 
 // byAdult reads an adult's PIN.
@@ -110,7 +110,7 @@ func (h *Home) byAdult(id, pin string) error {
 
 // seat puts a new sitting in the place of an old one, under a new token: who knows the
 // old one has nothing by it.
-func (p *people) seat(old string, s sitting) (token string, err error) {
+func (p *people) seat(old string, s sitting) (token string) {
 	var raw [browserTokenSize]byte
 	rand.Read(raw[:]) // never returns an error
 	token = hex.EncodeToString(raw[:])
@@ -121,10 +121,26 @@ func (p *people) seat(old string, s sitting) (token string, err error) {
 		p.alive(hash, s.used)
 	}
 	if len(p.sittings) >= maxSittings {
-		return "", ErrTooMany
+		delete(p.sittings, p.idlest())
 	}
 	p.sittings[hashOf(token)] = &s
-	return token, nil
+	return token
+}
+
+// idlest is the sitting that gives way where there are too many: the longest unused of a
+// child or a guest, who may sit down without a PIN as often as they like, and only where
+// there is none of those an adult's. The caller holds mu.
+func (p *people) idlest() (hash string) {
+	adult := func(s *sitting) bool {
+		return slices.ContainsFunc(p.list, func(o Person) bool { return o.ID == s.person && o.Kind == Adult })
+	}
+	for other, s := range p.sittings {
+		now := p.sittings[hash]
+		if now == nil || adult(now) && !adult(s) || adult(now) == adult(s) && s.used.Before(now.used) {
+			hash = other
+		}
+	}
+	return hash
 }
 
 // alive finds a sitting that is not over; the caller holds mu.
@@ -195,7 +211,7 @@ func (h *Home) LetOnce(ctx context.Context, id ident.Content, adult, pin string)
 	h.log.LogAttrs(ctx, slog.LevelInfo, "an adult let a title be played once")
 	now := h.cfg.Now()
 	if w.hash == "" {
-		return h.people.seat("", sitting{person: w.ID, bound: w.ID, used: now, once: id, until: now.Add(onceLife)})
+		return h.people.seat("", sitting{person: w.ID, bound: w.ID, used: now, once: id, until: now.Add(onceLife)}), nil
 	}
 	h.people.mu.Lock()
 	defer h.people.mu.Unlock()
