@@ -100,6 +100,14 @@ func (s *server) boundTo(r *http.Request) string {
 	return s.Home.BrowserOf(tokenOf(r))
 }
 
+// placeOf is where somebody sits down, for who counts their PINs.
+func (s *server) placeOf(r *http.Request) string {
+	if fromHere(r) {
+		return home.PlaceHere
+	}
+	return s.Home.BrowserPlace(tokenOf(r))
+}
+
 // theirs reports whether the play that a path or query names, if any, is of who asks: an
 // address that was left in a browser is no way to another's film.
 func (s *server) theirs(r *http.Request, who *home.Watcher) bool {
@@ -193,7 +201,7 @@ func (s *server) pageWho(w http.ResponseWriter, r *http.Request) {
 func (s *server) sit(w http.ResponseWriter, r *http.Request) {
 	problem := say("form.stale")
 	if s.forms.fits(w, r) {
-		token, err := s.Home.SitDown(home.Seat{Token: sittingOf(r), Bound: s.boundTo(r), Person: field(r, "person"), PIN: field(r, "pin"), By: field(r, "by")})
+		token, err := s.Home.SitDown(home.Seat{Token: sittingOf(r), Bound: s.boundTo(r), Place: s.placeOf(r), Person: field(r, "person"), PIN: field(r, "pin"), By: field(r, "by")})
 		if err == nil {
 			s.seated(w, r, token, int(personAge/time.Second))
 			http.Redirect(w, r, "/", http.StatusSeeOther)

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/lares-drm/lares/license/ident"
 )
@@ -52,11 +51,11 @@ type Person struct {
 	ID    string     `json:"id"` // 16 hexadecimal digits
 	Name  string     `json:"name"`
 	Kind  PersonKind `json:"kind"`
-	Age   uint8      `json:"age,omitempty"`   // years; of a child, and of a guest where it is not 0
-	Hours Hours      `json:"hours,omitzero"`  // in which a child or a guest may watch; zero: at any time
-	PIN   string     `json:"pin,omitempty"`   // its hash (pin.go)
-	Wrong int        `json:"wrong,omitempty"` // PINs in a row
-	Wait  time.Time  `json:"wait,omitzero"`   // no PIN is read before
+	Age   uint8      `json:"age,omitempty"`  // years; of a child, and of a guest where it is not 0
+	Hours Hours      `json:"hours,omitzero"` // in which a child or a guest may watch; zero: at any time
+	PIN   string     `json:"pin,omitempty"`  // its hash (pin.go)
+	Tries
+	Known []KnownPlace `json:"known,omitempty"` // where they sat down by their PIN, the last one last
 }
 
 // people are those of the house, what it says titles are rated, and who sits where.
@@ -128,7 +127,7 @@ func checkPerson(p *Person, others []Person) error {
 	case Guest:
 		fits = p.Age <= maxAge
 	}
-	if !fits || p.Wrong < 0 {
+	if !fits || p.Wrong < 0 || !arePlaces(p.Known) {
 		return ErrPersonKind
 	}
 	if p.PIN == "" {
@@ -205,7 +204,7 @@ func (c *PersonChange) to(p Person) (Person, error) {
 		p.Hours = *c.Hours
 	}
 	if c.PIN != nil {
-		p.PIN, p.Wrong, p.Wait = "", 0, time.Time{}
+		p.PIN, p.Tries, p.Known = "", Tries{}, nil
 		if *c.PIN != "" {
 			var err error
 			if p.PIN, err = hashPIN(*c.PIN); err != nil {
@@ -263,7 +262,7 @@ func (h *Home) SetPerson(id string, c PersonChange) (Person, error) {
 		return old, fmt.Errorf("person: %w", ErrUnknown)
 	}
 	if c.PIN == nil { // tried meanwhile
-		p.Wrong, p.Wait = list[i].Wrong, list[i].Wait
+		p.Tries, p.Known = list[i].Tries, list[i].Known
 	}
 	list[i] = p
 	err = h.people.store(list, h.people.rated)

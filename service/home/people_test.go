@@ -208,6 +208,94 @@ func TestPeople_3_WrongPINsHaveToWait(t *testing.T) {
 	}
 }
 
+// Wrong PINs elsewhere keep an adult out of no browser at which they sat before, nor of
+// the server's own machine; there they have a count of their own, and in all there is an
+// end to guessing at them too.
+func TestPeople_3_AKnownPlaceHasItsOwnCount(t *testing.T) {
+	dir, c := t.TempDir(), newClock()
+	h := open(t, dir, hometest.New(t, nil), c)
+	ada := add(t, h, said("Ada", home.Adult, -1, "", "1234"))
+	ben := add(t, h, said("Ben", home.Child, 9, "", ""))
+	const phone, tablet, strange = "00000000000000aa", "00000000000000bb", "00000000000000cc"
+	sit := func(place, bound, pin string) error {
+		_, err := h.SitDown(home.Seat{Person: ada.ID, PIN: pin, Place: place, Bound: bound})
+		return err
+	}
+	waits := func(err error) bool {
+		_, ok := errors.AsType[home.PINLater](err)
+		return ok
+	}
+	lock := func(place, bound string) {
+		t.Helper()
+		for range 20 {
+			if err := sit(place, bound, "9999"); waits(err) {
+				return
+			}
+		}
+		t.Fatalf("%q: nothing has to wait", place)
+	}
+	if err := errors.Join(sit(phone, "", "1234"), sit(tablet, ben.ID, "1234")); err != nil {
+		t.Fatal(err)
+	}
+	lock(tablet, ben.ID) // Ben's, at which Ada once sat
+	if !waits(sit(strange, "", "1234")) {
+		t.Error("a strange browser does not wait")
+	}
+	h = open(t, dir, hometest.New(t, nil), c)
+	for _, place := range []string{phone, home.PlaceHere} {
+		lock(tablet, ben.ID)
+		if err := sit(place, "", "1234"); err != nil {
+			t.Errorf("%s: %v", place, err)
+		}
+		lock(place, "")
+		if !waits(sit(place, "", "1234")) {
+			t.Errorf("%s: it does not wait for its own wrong ones", place)
+		}
+		h = open(t, dir, hometest.New(t, nil), c)
+		if !waits(sit(place, "", "1234")) {
+			t.Errorf("%s: a restart forgives", place)
+		}
+		c.now = c.now.Add(time.Hour)
+		if err := sit(place, "", "1234"); err != nil {
+			t.Errorf("%s, an hour later: %v", place, err)
+		}
+	}
+	lock(tablet, ben.ID)
+	file := filepath.Join(dir, "people.json")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	many := strings.Replace(string(data), `"wrong": 5`, `"wrong": 99`, 1) // in all
+	if err := os.WriteFile(file, []byte(many), 0o600); err != nil || many == string(data) {
+		t.Fatalf("%v: %s", err, data)
+	}
+	h = open(t, dir, hometest.New(t, nil), c)
+	if err := sit(phone, "", "9999"); !errors.Is(err, home.ErrWrongPIN) {
+		t.Errorf("the hundredth: %v", err)
+	}
+	for _, place := range []string{phone, home.PlaceHere} {
+		if !waits(sit(place, "", "1234")) {
+			t.Errorf("%s: guessing has no end", place)
+		}
+	}
+	for n := range 5 {
+		c.now = c.now.Add(time.Hour)
+		if err := sit(fmt.Sprintf("%016x", n+1), "", "1234"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lock(tablet, ben.ID)
+	if err := sit("0000000000000005", "", "1234"); err != nil {
+		t.Errorf("the last place: %v", err)
+	}
+	lock(tablet, ben.ID)
+	if !waits(sit(phone, "", "1234")) {
+		t.Error("more than four places are known")
+	}
+	open(t, dir, hometest.New(t, nil), c)
+}
+
 // Who may sit down where, and with whose PIN.
 func TestPeople_4_SittingDown(t *testing.T) {
 	c := newClock()

@@ -33,6 +33,7 @@ const (
 type sitting struct {
 	person string
 	bound  string // whose the browser was when they sat down
+	place  string // where; "": at a browser that is a child's or a guest's, or not known
 	used   time.Time
 	once   ident.Content // that an adult lets be played once
 	until  time.Time     // of once
@@ -41,8 +42,9 @@ type sitting struct {
 // Watcher is who asks: somebody of the people, at a browser.
 type Watcher struct {
 	Person
-	hash string        // of the sitting; "": a browser or device that is somebody's
-	once ident.Content // that an adult let this sitting play once
+	hash  string        // of the sitting; "": a browser or device that is somebody's
+	place string        // of the sitting
+	once  ident.Content // that an adult let this sitting play once
 }
 
 // Administers reports whether somebody may do more than watch.
@@ -66,6 +68,7 @@ func WatcherIn(ctx context.Context) *Watcher {
 type Seat struct {
 	Token  string // of the browser's sitting so far
 	Bound  string // ID of the person whose the browser is
+	Place  string // PlaceHere, or the ID of a browser of the house; "": another
 	Person string // ID of who it is now
 	PIN    string
 	By     string // ID of the adult whose PIN it is; "": it is the person's own
@@ -83,29 +86,32 @@ func (h *Home) SitDown(s Seat) (token string, err error) {
 	bound, err := h.PersonCalled(s.Bound)
 	narrow := err == nil && bound.Kind != Adult
 	theirs := narrow && bound.ID == p.ID
+	if narrow { // who guesses is at it: it is no place of an adult's
+		s.Place = ""
+	}
 	switch {
-	case p.Kind == Adult:
-		err = h.tryPIN(p.ID, s.PIN)
-	case narrow && !theirs, p.Kind == Guest && !theirs:
-		err = h.byAdult(s.By, s.PIN)
-	case p.PIN != "" && !theirs:
-		err = h.tryPIN(p.ID, s.PIN)
+	case p.Kind != Adult && (narrow || p.Kind == Guest) && !theirs:
+		err = h.byAdult(s.By, s.PIN, s.Place)
+	case p.Kind == Adult, p.PIN != "" && !theirs:
+		if err = h.tryPIN(p.ID, s.PIN, s.Place); err == nil {
+			err = h.people.knows(p.ID, s.Place)
+		}
 	default:
 		err = nil
 	}
 	if err != nil {
 		return "", err
 	}
-	return h.people.seat(s.Token, sitting{person: p.ID, bound: s.Bound, used: h.cfg.Now()}), nil
+	return h.people.seat(s.Token, sitting{person: p.ID, bound: s.Bound, place: s.Place, used: h.cfg.Now()}), nil
 }
 
 // byAdult reads an adult's PIN.
-func (h *Home) byAdult(id, pin string) error {
+func (h *Home) byAdult(id, pin, place string) error {
 	p, err := h.PersonCalled(id)
 	if err != nil || p.Kind != Adult {
 		return ErrWrongPIN
 	}
-	return h.tryPIN(p.ID, pin)
+	return h.tryPIN(p.ID, pin, place)
 }
 
 // seat puts a new sitting in the place of an old one, under a new token: who knows the
@@ -175,7 +181,7 @@ func (h *Home) Sitter(token, bound string) (*Watcher, bool) {
 		delete(p.sittings, hash)
 	} else if s != nil {
 		s.used = now
-		w := &Watcher{Person: who, hash: hash}
+		w := &Watcher{Person: who, hash: hash, place: s.place}
 		if now.Before(s.until) {
 			w.once = s.once
 		}
@@ -205,7 +211,7 @@ func (h *Home) LetOnce(ctx context.Context, id ident.Content, adult, pin string)
 	if _, err := h.Title(id); err != nil {
 		return "", err
 	}
-	if err := h.byAdult(adult, pin); err != nil {
+	if err := h.byAdult(adult, pin, w.place); err != nil {
 		return "", err
 	}
 	h.log.LogAttrs(ctx, slog.LevelInfo, "an adult let a title be played once")

@@ -99,7 +99,7 @@ func (h *Home) LetDeviceOnce(ctx context.Context, id ident.Device, adult, pin st
 	if w.Person == nil {
 		return fmt.Errorf("whose the device is: %w", ErrUnknown)
 	}
-	if err := h.byAdult(adult, pin); err != nil {
+	if err := h.byAdult(adult, pin, ""); err != nil {
 		return err
 	}
 	h.log.LogAttrs(ctx, slog.LevelInfo, "an adult let a title be played once", slog.Any("device", id))
@@ -142,15 +142,10 @@ func (h *Home) BindBrowser(id, person string) error {
 }
 
 // BrowserOf is whose the browser with a token is, "" nobody's.
-func (h *Home) BrowserOf(token string) string {
-	hash := hashOf(token)
-	for _, k := range h.Browsers() {
-		if k.Hash == hash {
-			return k.Person
-		}
-	}
-	return ""
-}
+func (h *Home) BrowserOf(token string) string { return h.browserBy(token).Person }
+
+// BrowserPlace is the browser with a token as the place of a Seat; "": none of the house.
+func (h *Home) BrowserPlace(token string) string { return h.browserBy(token).ID }
 
 // BindDevice makes a device of the house a child's or a guest's, durably; "": nobody's.
 // It is told when it next meets the house.
