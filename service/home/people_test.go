@@ -130,6 +130,28 @@ func TestPeople_1_TheFileIsChecked(t *testing.T) {
 	}
 }
 
+// What is said of somebody while a PIN of theirs is hashed stays said.
+func TestPeople_1_ChangesAtTheSameTime(t *testing.T) {
+	h := open(t, t.TempDir(), hometest.New(t, nil), newClock())
+	add(t, h, said("Ada", home.Adult, -1, "", "1234"))
+	ben := add(t, h, said("Ben", home.Child, 0, "", ""))
+	for age := uint8(1); age <= 8; age++ {
+		pin, done := "2222", make(chan error)
+		go func() {
+			_, err := h.SetPerson(ben.ID, home.PersonChange{PIN: &pin})
+			done <- err
+		}()
+		time.Sleep(time.Millisecond) // the hash takes longer
+		_, err := h.SetPerson(ben.ID, home.PersonChange{Age: &age})
+		if err = errors.Join(err, <-done); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := h.PersonCalled(ben.ID); err != nil || got.Age != age || got.PIN == "" {
+			t.Errorf("Ben is %d with a PIN %v, want %d with one: %v", got.Age, got.PIN != "", age, err)
+		}
+	}
+}
+
 // peopleSpec is the page that says how people are kept.
 const peopleSpec = "../../docs/spec/people.md"
 
