@@ -1,10 +1,12 @@
 package httpd_test
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -273,6 +275,72 @@ func TestPeople_4_OnceOnABrowserThatIsAChilds(t *testing.T) {
 	}
 	if w := c.ask("GET", "/people", atHome, false, nil); w.Code != http.StatusForbidden {
 		t.Errorf("it is Ada's yet: %d", w.Code)
+	}
+}
+
+// Pages that show themselves anew keep no adult seated; a player does, for as long as a film.
+func TestPeople_4_WhatCountsAsUse(t *testing.T) {
+	f := newFamily(t)
+	f.moveIn(t)
+	v := visit(t, f.URL)
+	f.sit(t, v, f.ada, "1111", "")
+	_, answer := v.read(v.Post(f.URL+"/api/v1/sessions", "application/json", strings.NewReader(`{"content":"`+filmPath+`"}`))) //nolint:noctx // a test
+	var session httpd.SessionView
+	if err := json.Unmarshal([]byte(answer), &session); err != nil || session.ID == "" {
+		t.Fatalf("Ada plays: %s, %v", answer, err)
+	}
+	for minutes := 30; minutes <= 150; minutes += 30 {
+		f.now = f.now.Add(30 * time.Minute)
+		if status, body := v.open(session.Manifest); status != http.StatusOK {
+			t.Fatalf("after %d minutes of a film: %d %s", minutes, status, body)
+		}
+	}
+	refresh := func() string {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), "GET", f.URL+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Lares-Refresh", "1")
+		_, body := v.read(v.Do(r))
+		return body
+	}
+	for range 2 {
+		f.now = f.now.Add(30 * time.Minute)
+		if body := refresh(); strings.Contains(body, "Who is watching?") {
+			t.Fatal("within the hour it asks")
+		}
+	}
+	f.now = f.now.Add(time.Minute)
+	if body := refresh(); !strings.Contains(body, "Who is watching?") {
+		t.Error("a page that was left open keeps an adult seated")
+	}
+}
+
+// An event stream ends with the sitting it was opened in.
+func TestPeople_4_TheStreamEndsWithTheSitting(t *testing.T) {
+	f := newFamily(t)
+	f.moveIn(t)
+	v := visit(t, f.URL)
+	f.sit(t, v, f.ada, "1111", "")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, "GET", f.URL+"/api/v1/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := v.Do(r)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatal(res, err)
+	}
+	defer res.Body.Close() //nolint:errcheck // read only
+	v.send("/who", "/who/leave", url.Values{})
+	six := uint8(6)
+	if err := f.h.Rate(filmPath, &six); err != nil { // which is an event
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(res.Body); err != nil || strings.Contains(string(got), "event:") {
+		t.Errorf("it goes on: %v, %q", err, got)
 	}
 }
 

@@ -168,10 +168,16 @@ func (p *people) alive(hash string, now time.Time) (*sitting, Person) {
 }
 
 // Sitter is who uses the browser with a token, or whose it is; false: nobody said. That
-// it asks is noted. Who sat down before the browser was made somebody's, or somebody
+// it asks is noted.
+func (h *Home) Sitter(token, bound string) (*Watcher, bool) { return h.sitter(token, bound, true) }
+
+// Seated is Sitter of what a page asks by itself: it keeps nobody seated.
+func (h *Home) Seated(token, bound string) (*Watcher, bool) { return h.sitter(token, bound, false) }
+
+// sitter finds who sits. Who sat down before the browser was made somebody's, or somebody
 // else's, sits there no more: else what an adult says of a browser would not hold for who
 // is at it.
-func (h *Home) Sitter(token, bound string) (*Watcher, bool) {
+func (h *Home) sitter(token, bound string, uses bool) (*Watcher, bool) {
 	now := h.cfg.Now()
 	p := h.people
 	p.mu.Lock()
@@ -180,7 +186,9 @@ func (h *Home) Sitter(token, bound string) (*Watcher, bool) {
 	if s, who := p.alive(hash, now); s != nil && s.bound != bound {
 		delete(p.sittings, hash)
 	} else if s != nil {
-		s.used = now
+		if uses {
+			s.used = now
+		}
 		w := &Watcher{Person: who, hash: hash, place: s.place}
 		if now.Before(s.until) {
 			w.once = s.once
@@ -193,11 +201,12 @@ func (h *Home) Sitter(token, bound string) (*Watcher, bool) {
 	return nil, false
 }
 
-// StandUp forgets who uses the browser with a token.
+// StandUp forgets who uses the browser with a token, and has its open pages look again.
 func (h *Home) StandUp(token string) {
 	h.people.mu.Lock()
-	defer h.people.mu.Unlock()
 	delete(h.people.sittings, hashOf(token))
+	h.people.mu.Unlock()
+	h.publish(Event{Kind: EventLibrary})
 }
 
 // LetOnce lets the one who asks play a title once, whatever it is rated and whatever
