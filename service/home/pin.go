@@ -178,7 +178,7 @@ func (p *people) tried(id, place string, now time.Time) (Person, error) {
 	who := &list[i]
 	who.Known = slices.Clone(who.Known)
 	if place == PlaceHere && placeIn(who.Known, place) < 0 {
-		who.Known = append([]KnownPlace{{Place: place}}, who.Known...)
+		who.Known = slices.Insert(who.Known, 0, KnownPlace{Place: place})
 	}
 	k := placeIn(who.Known, place)
 	var err error
@@ -226,7 +226,7 @@ func (p *people) knows(id, place string) error {
 	if i < 0 || place == "" || place == PlaceHere {
 		return nil
 	}
-	here, others := []KnownPlace(nil), []KnownPlace(nil)
+	var here, others []KnownPlace
 	for _, k := range list[i].Known {
 		switch k.Place {
 		case PlaceHere:
@@ -237,7 +237,7 @@ func (p *people) knows(id, place string) error {
 		}
 	}
 	others = append(others, KnownPlace{Place: place})
-	list[i].Known = append(here, others[max(0, len(others)-maxKnown):]...)
+	list[i].Known = slices.Concat(here, others[max(0, len(others)-maxKnown):])
 	if slices.Equal(list[i].Known, p.list[i].Known) {
 		return nil
 	}
