@@ -20,6 +20,11 @@ const (
 
 	// OwnerHeader has what programs of the machine's owner show.
 	OwnerHeader = "Lares-Owner"
+
+	eventsPattern = "GET /api/v1/events"
+
+	// refreshHeader says that a page asks by itself, and nobody uses it (static/live.js).
+	refreshHeader = "Lares-Refresh"
 )
 
 // watching are the routes of those who only watch. What is not here is for adults: so a
@@ -29,7 +34,7 @@ var watching = map[string]bool{
 	"POST /title/{id}/{do}": true, "POST /title/{id}/once": true, // the module, or an adult's PIN, has the word
 	"GET /play/{session}/manifest.mpd": true, "GET /play/{session}/{track}/{segment}": true, "POST /play/{session}/license": true,
 	hls.PlaylistPattern: true, hls.FilePattern: true,
-	"GET /api/v1/library": true, "GET /api/v1/library/{id}": true, "GET /api/v1/events": true,
+	"GET /api/v1/library": true, "GET /api/v1/library/{id}": true, eventsPattern: true,
 	"POST /api/v1/sessions": true, "GET /api/v1/sessions/{id}": true, "DELETE /api/v1/sessions/{id}": true,
 	"PUT /api/v1/sessions/{id}/position": true,
 	"GET " + whoPath:                     true, "POST " + whoPath: true, "POST " + whoPath + "/leave": true,
@@ -44,7 +49,11 @@ func (s *server) asked(next *http.ServeMux) http.Handler {
 			return
 		}
 		_, pattern := next.Handler(r)
-		who, known := s.Home.Sitter(sittingOf(r), s.boundTo(r))
+		find := s.Home.Sitter
+		if r.Header.Get(refreshHeader) != "" || pattern == eventsPattern {
+			find = s.Home.Seated
+		}
+		who, known := find(sittingOf(r), s.boundTo(r))
 		switch {
 		case known:
 			r = r.WithContext(home.As(r.Context(), who))
@@ -62,6 +71,20 @@ func (s *server) asked(next *http.ServeMux) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// stays reports whether who opened an event stream may still have what happens: a browser
+// that is of the house yet, and the same person at it.
+func (s *server) stays(r *http.Request) bool {
+	if !fromHere(r) && !s.letIn(r) {
+		return false
+	}
+	if len(s.Home.People()) == 0 || s.ofOwner(r) {
+		return true
+	}
+	was := home.WatcherIn(r.Context())
+	now, known := s.Home.Seated(sittingOf(r), s.boundTo(r))
+	return known && was != nil && now.ID == was.ID
 }
 
 // isPage reports whether somebody looks at a page, and not a program at the API.
@@ -98,6 +121,14 @@ func (s *server) boundTo(r *http.Request) string {
 		return ""
 	}
 	return s.Home.BrowserOf(tokenOf(r))
+}
+
+// placeOf is where somebody sits down, for who counts their PINs.
+func (s *server) placeOf(r *http.Request) string {
+	if fromHere(r) {
+		return home.PlaceHere
+	}
+	return s.Home.BrowserPlace(tokenOf(r))
 }
 
 // theirs reports whether the play that a path or query names, if any, is of who asks: an
@@ -137,7 +168,7 @@ type whoView struct {
 func (s *server) who(w http.ResponseWriter, r *http.Request) whoPage {
 	v := whoPage{formed: s.formed(w, r)}
 	bound := s.boundTo(r)
-	if now, ok := s.Home.Sitter(sittingOf(r), bound); ok {
+	if now, ok := s.Home.Seated(sittingOf(r), bound); ok {
 		v.Now = now.Name
 	}
 	all := s.Home.People()
@@ -193,7 +224,7 @@ func (s *server) pageWho(w http.ResponseWriter, r *http.Request) {
 func (s *server) sit(w http.ResponseWriter, r *http.Request) {
 	problem := say("form.stale")
 	if s.forms.fits(w, r) {
-		token, err := s.Home.SitDown(home.Seat{Token: sittingOf(r), Bound: s.boundTo(r), Person: field(r, "person"), PIN: field(r, "pin"), By: field(r, "by")})
+		token, err := s.Home.SitDown(home.Seat{Token: sittingOf(r), Bound: s.boundTo(r), Place: s.placeOf(r), Person: field(r, "person"), PIN: field(r, "pin"), By: field(r, "by")})
 		if err == nil {
 			s.seated(w, r, token, int(personAge/time.Second))
 			http.Redirect(w, r, "/", http.StatusSeeOther)
@@ -223,13 +254,7 @@ func (s *server) whoRoutes(m *http.ServeMux) {
 		http.Redirect(w, r, whoPath, http.StatusSeeOther)
 		return nil
 	}))
-	m.HandleFunc("POST /title/{id}/once", s.form(func(r *http.Request) (string, string, error) {
-		t, err := s.title(r)
-		if err != nil {
-			return "", "", err
-		}
-		return "/title/" + url.PathEscape(t.Content.String()), "once", s.Home.LetOnce(r.Context(), t.Content, field(r, "by"), field(r, "pin"))
-	}))
+	m.HandleFunc("POST /title/{id}/once", s.once)
 	m.HandleFunc("POST /title/{id}/rate", s.form(func(r *http.Request) (string, string, error) {
 		t, err := s.title(r)
 		if err != nil {
@@ -243,6 +268,22 @@ func (s *server) whoRoutes(m *http.ServeMux) {
 	}))
 }
 
+// once has an adult let who asks play a title. Who did not sit down, because the browser
+// is theirs, does so by it.
+func (s *server) once(w http.ResponseWriter, r *http.Request) {
+	s.form(func(r *http.Request) (string, string, error) {
+		t, err := s.title(r)
+		if err != nil {
+			return "", "", err
+		}
+		token, err := s.Home.LetOnce(r.Context(), t.Content, field(r, "by"), field(r, "pin"))
+		if token != "" {
+			s.seated(w, r, token, int(personAge/time.Second))
+		}
+		return "/title/" + url.PathEscape(t.Content.String()), "once", err
+	})(w, r)
+}
+
 // yearsOf reads an age; nothing is none.
 func yearsOf(text string) (*uint8, error) {
 	if text == "" {
@@ -254,110 +295,4 @@ func yearsOf(text string) (*uint8, error) {
 	}
 	years := uint8(n)
 	return &years, nil
-}
-
-// spans are the ends of hours, as a form shows them; nil: none are said.
-func spans(h any) struct{ From, Until string } {
-	hours, _ := h.(home.Hours)
-	from, until, _ := strings.Cut(hours.String(), "-")
-	if until == "24:00" { // which no field for a time of day takes
-		until = "00:00"
-	}
-	return struct{ From, Until string }{from, until}
-}
-
-// peoplePage is where adults say who there is.
-type peoplePage struct {
-	formed
-	People []personView
-	Kinds  []home.PersonKind
-}
-
-// personView is a person as pages and the API show them: no hash.
-type personView struct {
-	PersonView
-	KindWords string
-}
-
-// PersonView is a person as the API gives them.
-type PersonView struct {
-	ID    string          `json:"id"`
-	Name  string          `json:"name"`
-	Kind  home.PersonKind `json:"kind"`
-	Age   uint8           `json:"age,omitempty"`
-	Hours home.Hours      `json:"hours,omitzero"`
-	PIN   bool            `json:"pin"` // there is one
-}
-
-func viewPerson(p home.Person) PersonView {
-	return PersonView{ID: p.ID, Name: p.Name, Kind: p.Kind, Age: p.Age, Hours: p.Hours, PIN: p.PIN != ""}
-}
-
-func (s *server) pagePeople(w http.ResponseWriter, r *http.Request) {
-	v := peoplePage{formed: s.formed(w, r), Kinds: []home.PersonKind{home.Adult}}
-	for _, p := range s.Home.People() {
-		v.People = append(v.People, personView{viewPerson(p), kindWords(p)})
-	}
-	if len(v.People) > 0 {
-		v.Kinds = []home.PersonKind{home.Child, home.Guest, home.Adult}
-	}
-	s.render(w, r, http.StatusOK, "people", say("people"), v)
-}
-
-// changeOf reads what a form says of somebody. A PIN that is left empty stays.
-func changeOf(r *http.Request) (c home.PersonChange, err error) {
-	name, kind := field(r, "name"), home.PersonKind(field(r, "kind"))
-	c.Name, c.Kind = &name, &kind
-	years, err := yearsOf(field(r, "age"))
-	if err != nil {
-		return c, err
-	}
-	if years == nil {
-		years = new(uint8)
-	}
-	until := field(r, "until")
-	if until == "00:00" {
-		until = "24:00"
-	}
-	hours, err := home.ParseHours(strings.TrimSuffix(field(r, "from")+"-"+until, "-"))
-	if err != nil {
-		return c, err
-	}
-	c.Age, c.Hours = years, &hours
-	if pin := field(r, "pin"); pin != "" || field(r, "nopin") != "" {
-		c.PIN = &pin
-	}
-	return c, nil
-}
-
-func (s *server) peopleRoutes(m *http.ServeMux) {
-	m.HandleFunc("GET /people", s.pagePeople)
-	m.HandleFunc("POST /people/add", s.form(func(r *http.Request) (string, string, error) {
-		c, err := changeOf(r)
-		if err == nil {
-			_, err = s.Home.AddPerson(c)
-		}
-		return "/people", "person", err
-	}))
-	m.HandleFunc("POST /people/{id}/set", s.form(func(r *http.Request) (string, string, error) {
-		c, err := changeOf(r)
-		if err == nil {
-			_, err = s.Home.SetPerson(r.PathValue("id"), c)
-		}
-		return "/people", "person-set", err
-	}))
-	m.HandleFunc("POST /people/{id}/remove", s.form(func(r *http.Request) (string, string, error) {
-		return "/people", "person-removed", s.Home.RemovePerson(r.PathValue("id"))
-	}))
-	m.HandleFunc("POST /browsers/{id}/person", s.form(func(r *http.Request) (string, string, error) {
-		return "/devices", "bound", s.Home.BindBrowser(r.PathValue("id"), field(r, "person"))
-	}))
-	m.HandleFunc("POST /devices/{id}/person", s.form(func(r *http.Request) (string, string, error) {
-		id, err := deviceID(r)
-		if err == nil {
-			err = s.Home.BindDevice(id, field(r, "person"))
-		}
-		return "/devices", "bound", err
-	}))
-	s.peopleAPI(m)
 }

@@ -69,8 +69,13 @@ func (s *server) proven(next func(http.ResponseWriter, *http.Request, ident.Devi
 	}
 }
 
-func (s *server) whose(w http.ResponseWriter, _ *http.Request, id ident.Device) {
-	writeJSON(w, http.StatusOK, s.Home.WhoseDevice(id))
+func (s *server) whose(w http.ResponseWriter, r *http.Request, id ident.Device) {
+	whose, err := s.Home.WhoseDevice(id)
+	if err != nil {
+		s.answer(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, whose)
 }
 
 // OnceRequest is the body of POST /house/v1/people/{device}/once.

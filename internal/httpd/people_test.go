@@ -1,8 +1,12 @@
 package httpd_test
 
 import (
+	"context"
+	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -216,6 +220,130 @@ func TestPeople_5_AChildWatches(t *testing.T) {
 	}
 }
 
+// On a tablet that is Ben's an adult's PIN works too, once; made somebody else's by an
+// adult who sits at it, it is the adult's no more.
+func TestPeople_4_OnceOnABrowserThatIsAChilds(t *testing.T) {
+	f := newFamily(t)
+	f.moveIn(t)
+	token, waits, err := f.h.AskBrowser("tablet")
+	if err == nil {
+		err = f.h.LetBrowserIn(waits.ID)
+	}
+	if err == nil {
+		err = f.h.BindBrowser(waits.ID, f.ben.ID)
+	}
+	handler, tlsErr := httpd.New(httpd.Config{Home: f.h, Frames: http.NotFoundHandler(), TLS: &home.TLS{}})
+	if err = errors.Join(err, tlsErr); err != nil {
+		t.Fatal(err)
+	}
+	c := &caller{t, handler, map[string]*http.Cookie{"__Host-lares_browser": {Name: "__Host-lares_browser", Value: token}}}
+	send := func(from, action string, fields url.Values) *httptest.ResponseRecorder {
+		t.Helper()
+		m := tokenField.FindStringSubmatch(c.ask("GET", from, atHome, false, nil).Body.String())
+		if m == nil {
+			t.Fatalf("%s has no form", from)
+		}
+		fields.Set("token", m[1])
+		return c.ask("POST", action, atHome, false, fields)
+	}
+	play := func() int {
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/api/v1/sessions", strings.NewReader(`{"content":"`+filmPath+`"}`))
+		r.Host, r.TLS = atHome, &tls.ConnectionState{}
+		r.Header.Set("Content-Type", "application/json")
+		for _, k := range c.cookies {
+			r.AddCookie(k)
+		}
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		return w.Code
+	}
+	title := "/title/" + filmPath
+	if w := send(title, title+"/once", url.Values{"by": {f.ada.ID}, "pin": {"0000"}}); w.Code != http.StatusForbidden || play() != http.StatusForbidden {
+		t.Errorf("by a wrong PIN: %d", w.Code)
+	}
+	if w := send(title, title+"/once", url.Values{"by": {f.ada.ID}, "pin": {"1111"}}); w.Code != http.StatusSeeOther {
+		t.Errorf("once: %d %s", w.Code, pageText(w.Body.Bytes()))
+	}
+	if first, second := play(), play(); first != http.StatusCreated || second != http.StatusForbidden {
+		t.Errorf("once and twice: %d, %d", first, second)
+	}
+	if w := send("/who", "/who", url.Values{"person": {f.ada.ID}, "pin": {"1111"}}); w.Code != http.StatusSeeOther {
+		t.Fatalf("Ada sits down: %d", w.Code)
+	}
+	if w := send("/people", "/browsers/"+waits.ID+"/person", url.Values{"person": {f.guest.ID}}); w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/?said=bound" {
+		t.Errorf("made the guest's: %d to %s", w.Code, w.Header().Get("Location"))
+	}
+	if w := c.ask("GET", "/people", atHome, false, nil); w.Code != http.StatusForbidden {
+		t.Errorf("it is Ada's yet: %d", w.Code)
+	}
+}
+
+// Pages that show themselves anew keep no adult seated; a player does, for as long as a film.
+func TestPeople_4_WhatCountsAsUse(t *testing.T) {
+	f := newFamily(t)
+	f.moveIn(t)
+	v := visit(t, f.URL)
+	f.sit(t, v, f.ada, "1111", "")
+	_, answer := v.read(v.Post(f.URL+"/api/v1/sessions", "application/json", strings.NewReader(`{"content":"`+filmPath+`"}`))) //nolint:noctx // a test
+	var session httpd.SessionView
+	if err := json.Unmarshal([]byte(answer), &session); err != nil || session.ID == "" {
+		t.Fatalf("Ada plays: %s, %v", answer, err)
+	}
+	for minutes := 30; minutes <= 150; minutes += 30 {
+		f.now = f.now.Add(30 * time.Minute)
+		if status, body := v.open(session.Manifest); status != http.StatusOK {
+			t.Fatalf("after %d minutes of a film: %d %s", minutes, status, body)
+		}
+	}
+	refresh := func() string {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), "GET", f.URL+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Lares-Refresh", "1")
+		_, body := v.read(v.Do(r))
+		return body
+	}
+	for range 2 {
+		f.now = f.now.Add(30 * time.Minute)
+		if body := refresh(); strings.Contains(body, "Who is watching?") {
+			t.Fatal("within the hour it asks")
+		}
+	}
+	f.now = f.now.Add(time.Minute)
+	if body := refresh(); !strings.Contains(body, "Who is watching?") {
+		t.Error("a page that was left open keeps an adult seated")
+	}
+}
+
+// An event stream ends with the sitting it was opened in.
+func TestPeople_4_TheStreamEndsWithTheSitting(t *testing.T) {
+	f := newFamily(t)
+	f.moveIn(t)
+	v := visit(t, f.URL)
+	f.sit(t, v, f.ada, "1111", "")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, "GET", f.URL+"/api/v1/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := v.Do(r)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatal(res, err)
+	}
+	defer res.Body.Close() //nolint:errcheck // read only
+	v.send("/who", "/who/leave", url.Values{})
+	six := uint8(6)
+	if err := f.h.Rate(filmPath, &six); err != nil { // which is an event
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(res.Body); err != nil || strings.Contains(string(got), "event:") {
+		t.Errorf("it goes on: %v, %q", err, got)
+	}
+}
+
 // TestAttack_AChildGetsPastThePIN: from its own sitting, without any, and with a made-up
 // one, a child reaches no adult's place but by the PIN, whose guesses have to wait.
 func TestAttack_AChildGetsPastThePIN(t *testing.T) {
@@ -394,6 +522,9 @@ func TestPeople_6_ADeviceLearnsWhoseItIs(t *testing.T) {
 			t.Errorf("%q's: %d %s, want %s", tc.person, res.StatusCode, body, tc.want)
 		}
 	}
+	if err := h.BindDevice(tablet, "Ben"); err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct {
 		from, by, pin string
 		edit          func(*http.Request)
@@ -424,6 +555,15 @@ func TestPeople_6_ADeviceLearnsWhoseItIs(t *testing.T) {
 	if handler.ServeHTTP(w, r); w.Code != http.StatusNoContent {
 		t.Errorf("from another machine by TLS: %d %s", w.Code, w.Body)
 	}
+	if err := h.BindDevice(tablet, ""); err != nil {
+		t.Fatal(err)
+	}
+	from = "127.0.0.1"
+	for _, pin := range []string{"0000", "1111"} {
+		if res, body := get(t, "POST", at+"/once", httpd.OnceRequest{By: "Ada", PIN: pin}, on(link)); res.StatusCode != http.StatusNotFound {
+			t.Errorf("everybody's: %d %s", res.StatusCode, body)
+		}
+	}
 	other := srv.URL + home.PathPeople + "/" + ident.Device{9}.String()
 	for _, ask := range []func() (*http.Response, []byte){
 		func() (*http.Response, []byte) { return get(t, "GET", at, nil) },
@@ -434,6 +574,61 @@ func TestPeople_6_ADeviceLearnsWhoseItIs(t *testing.T) {
 	} {
 		if res, body := ask(); res.StatusCode != http.StatusForbidden || code(t, body) != "unproven" {
 			t.Errorf("somebody else: %d %s", res.StatusCode, body)
+		}
+	}
+	if err := h.BindDevice(tablet, "Ben"); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.RemoveDevice(t.Context(), tablet); err != nil {
+		t.Fatal(err)
+	}
+	if res, body := get(t, "GET", at, nil, on(link)); res.StatusCode != http.StatusForbidden {
+		t.Errorf("put out, it is told that it is everybody's: %d %s", res.StatusCode, body)
+	}
+	if res, body := get(t, "POST", at+"/once", httpd.OnceRequest{By: "Ada", PIN: "1111"}, on(link)); res.StatusCode != http.StatusForbidden || code(t, body) != "unproven" {
+		t.Errorf("put out, it guesses: %d %s", res.StatusCode, body)
+	}
+}
+
+// A device is for adults again when the child whose it was has grown up, or is gone.
+func TestPeople_6_WhoseDeviceWasAChilds(t *testing.T) {
+	module := hometest.New(t, nil)
+	h, err := home.New(home.Config{Dir: t.TempDir(), Module: module, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	person := func(name string, kind home.PersonKind, pin string) {
+		t.Helper()
+		if _, err := h.AddPerson(home.PersonChange{Name: &name, Kind: &kind, PIN: &pin}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	person("Ada", home.Adult, "1111")
+	person("Ben", home.Child, "2222")
+	srv := network(t, h, func() string { return "192.168.1.20" })
+	leaf, key := hometest.Keyed(t, "Tablet")
+	tablet := admitted(t, h, "Tablet", []byte("delivery"), leaf)
+	client := &lrphttp.Client{URL: srv.URL, Who: hometest.Who(leaf, key, tablet, module.State.Device), Now: h.Now}
+	link, err := client.Link(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	grown, child := home.Adult, home.Child
+	for _, tc := range []struct {
+		name string
+		do   func() error
+		want int
+	}{
+		{"Ben's", func() error { return h.BindDevice(tablet, "Ben") }, 403},
+		{"Ben has grown up", func() error { _, err := h.SetPerson("Ben", home.PersonChange{Kind: &grown}); return err }, 200},
+		{"he has not", func() error { _, err := h.SetPerson("Ben", home.PersonChange{Kind: &child}); return err }, 403},
+		{"Ben is gone", func() error { return h.RemovePerson("Ben") }, 200},
+	} {
+		if err := tc.do(); err != nil {
+			t.Fatal(tc.name, err)
+		}
+		if res, body := get(t, "GET", srv.URL+home.PathFilms, nil, on(link)); res.StatusCode != tc.want {
+			t.Errorf("%s: own films are %d %s, want %d", tc.name, res.StatusCode, body, tc.want)
 		}
 	}
 }

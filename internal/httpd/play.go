@@ -156,7 +156,7 @@ func (s *server) stream(w io.Writer, r *http.Request, ctl *http.ResponseControll
 		case <-r.Context().Done():
 			return
 		case e := <-ch:
-			if !fromHere(r) && !s.letIn(r) { // a browser that was removed, which is an event
+			if !s.stays(r) { // that a browser is removed, or somebody stands up, is an event
 				return
 			}
 			m := message{Event: e}
@@ -165,6 +165,9 @@ func (s *server) stream(w io.Writer, r *http.Request, ctl *http.ResponseControll
 			}
 			err = send(m)
 		case <-beat.C:
+			if !s.stays(r) { // their time is over
+				return
+			}
 			if _, err = fmt.Fprint(w, ":\n\n"); err == nil {
 				err = ctl.Flush()
 			}

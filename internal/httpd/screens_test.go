@@ -7,7 +7,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/lares-drm/lares/content/cenc"
 	"github.com/lares-drm/lares/interconnect/adapt/adapttest"
@@ -254,5 +256,34 @@ func TestScreens_AChildEndsOnlyItsOwn(t *testing.T) {
 	_, err = one.h.Play(child, film)
 	if full, ok := errors.AsType[*home.InUseError](err); !ok || full.Ask || one.h.InUse(child, filmPath, &full.Decision).Ask || !one.h.InUse(grown, filmPath, &full.Decision).Ask {
 		t.Errorf("a child is offered an adult's screen: %v", err)
+	}
+}
+
+// A child that asks while an adult's play begins waits, and finds it open: it does not end
+// what it could not see.
+func TestScreens_AChildEndsNoPlayThatBegins(t *testing.T) {
+	_, h, module := house(t, cenc.SchemeCENC)
+	crowded(h, module, adapttest.License(t, "PLAY; PLAY_COUNT=2; EXPORT=clearkey"))
+	child := home.As(t.Context(), &home.Watcher{Person: home.Person{ID: "b", Kind: home.Child, Age: 9}})
+	grown := home.As(t.Context(), &home.Watcher{Person: home.Person{ID: "a", Kind: home.Adult}})
+	film := home.PlayRequest{Content: filmPath, Takeover: true}
+	asked := make(chan error, 1)
+	judged, decide := sync.OnceFunc(func() {
+		go func() {
+			_, err := h.Play(child, film)
+			asked <- err
+		}()
+		time.Sleep(50 * time.Millisecond) // enough for it to ask the module, if it may
+	}), module.Decide
+	module.Decide = func(a trem.Ask) license.Decision {
+		judged()
+		return decide(a)
+	}
+	if _, err := h.Play(grown, film); err != nil {
+		t.Fatal(err)
+	}
+	err := <-asked
+	if _, full := errors.AsType[*home.InUseError](err); !full || len(h.Sessions()) != 1 || h.Sessions()[0].Person != "a" {
+		t.Errorf("%v, and %d sessions", err, len(h.Sessions()))
 	}
 }

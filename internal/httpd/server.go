@@ -145,7 +145,7 @@ func (s *server) ownerRoutes(m *http.ServeMux) {
 	m.HandleFunc("GET /api/v1/status", s.apiStatus)
 	m.HandleFunc("POST /api/v1/learn", s.apiLearn)
 	m.HandleFunc("GET /api/v1/pairwise", s.apiPairwise)
-	m.HandleFunc("GET /api/v1/events", s.events)
+	m.HandleFunc(eventsPattern, s.events)
 	s.backupRoutes(m)
 	s.whoRoutes(m)
 	s.peopleRoutes(m)

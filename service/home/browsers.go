@@ -147,14 +147,17 @@ func (h *Home) KnowsBrowser(token string) bool {
 
 // BrowserName is what the browser with a token is called here; empty where none is
 // known by it.
-func (h *Home) BrowserName(token string) string {
+func (h *Home) BrowserName(token string) string { return h.browserBy(token).Name }
+
+// browserBy is the known browser with a token; the zero one where there is none.
+func (h *Home) browserBy(token string) Browser {
 	hash := hashOf(token)
 	for _, b := range h.Browsers() {
 		if b.Hash == hash {
-			return b.Name
+			return b
 		}
 	}
-	return ""
+	return Browser{}
 }
 
 // RenameBrowser gives a known browser the name by which people know its screen.

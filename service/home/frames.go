@@ -142,8 +142,8 @@ func (h *Home) ProvenAdult(ctx context.Context, link lrp.LinkID) error {
 	if err != nil {
 		return err
 	}
-	for _, d := range h.Devices() {
-		if d.Person == "" && slices.Contains(e.Sources(link, h.cfg.Now()), lrp.Addr(d.ID)) {
+	for _, src := range e.Sources(link, h.cfg.Now()) {
+		if w, err := h.WhoseDevice(ident.Device(src)); err == nil && w.Person == nil {
 			return nil
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/lares-drm/lares/license/ident"
 )
@@ -52,11 +51,11 @@ type Person struct {
 	ID    string     `json:"id"` // 16 hexadecimal digits
 	Name  string     `json:"name"`
 	Kind  PersonKind `json:"kind"`
-	Age   uint8      `json:"age,omitempty"`   // years; of a child, and of a guest where it is not 0
-	Hours Hours      `json:"hours,omitzero"`  // in which a child or a guest may watch; zero: at any time
-	PIN   string     `json:"pin,omitempty"`   // its hash (pin.go)
-	Wrong int        `json:"wrong,omitempty"` // PINs in a row
-	Wait  time.Time  `json:"wait,omitzero"`   // no PIN is read before
+	Age   uint8      `json:"age,omitempty"`  // years; of a child, and of a guest where it is not 0
+	Hours Hours      `json:"hours,omitzero"` // in which a child or a guest may watch; zero: at any time
+	PIN   string     `json:"pin,omitempty"`  // its hash (pin.go)
+	Tries
+	Known []KnownPlace `json:"known,omitempty"` // where they sat down by their PIN, the last one last
 }
 
 // people are those of the house, what it says titles are rated, and who sits where.
@@ -128,7 +127,7 @@ func checkPerson(p *Person, others []Person) error {
 	case Guest:
 		fits = p.Age <= maxAge
 	}
-	if !fits || p.Wrong < 0 {
+	if !fits || p.Wrong < 0 || !arePlaces(p.Known) {
 		return ErrPersonKind
 	}
 	if p.PIN == "" {
@@ -186,8 +185,9 @@ type PersonChange struct {
 	PIN   *string     `json:"pin,omitempty"` // "": none any more
 }
 
-// to makes the change. A new PIN ends what wrong ones have led to.
-func (c *PersonChange) to(p Person) (Person, error) {
+// to makes the change, with the hash of its PIN. A new PIN ends what wrong ones have led
+// to.
+func (c *PersonChange) to(p Person, hash string) (Person, error) {
 	if c.Name != nil {
 		if p.Name = strings.TrimSpace(*c.Name); p.Name == "" {
 			return p, ErrPersonName
@@ -205,13 +205,7 @@ func (c *PersonChange) to(p Person) (Person, error) {
 		p.Hours = *c.Hours
 	}
 	if c.PIN != nil {
-		p.PIN, p.Wrong, p.Wait = "", 0, time.Time{}
-		if *c.PIN != "" {
-			var err error
-			if p.PIN, err = hashPIN(*c.PIN); err != nil {
-				return p, err
-			}
-		}
+		p.PIN, p.Tries, p.Known = hash, Tries{}, nil
 	}
 	return p, nil
 }
@@ -221,7 +215,11 @@ func (c *PersonChange) to(p Person) (Person, error) {
 func (h *Home) AddPerson(c PersonChange) (Person, error) {
 	var id [8]byte
 	rand.Read(id[:]) // never returns an error
-	p, err := h.people.changed(&c, Person{ID: hex.EncodeToString(id[:])})
+	hash, err := h.people.hash(c.PIN)
+	if err != nil {
+		return Person{}, err
+	}
+	p, err := c.to(Person{ID: hex.EncodeToString(id[:])}, hash)
 	if err != nil {
 		return Person{}, err
 	}
@@ -237,11 +235,14 @@ func (h *Home) AddPerson(c PersonChange) (Person, error) {
 	return p, nil
 }
 
-// changed is c.to with one hash at a time.
-func (p *people) changed(c *PersonChange, of Person) (Person, error) {
+// hash is hashPIN, one at a time; "" of none.
+func (p *people) hash(pin *string) (string, error) {
+	if pin == nil || *pin == "" {
+		return "", nil
+	}
 	p.hashing.Lock()
 	defer p.hashing.Unlock()
-	return c.to(of)
+	return hashPIN(*pin)
 }
 
 // SetPerson changes what is said of somebody, durably. What they watch ends, and they
@@ -251,28 +252,34 @@ func (h *Home) SetPerson(id string, c PersonChange) (Person, error) {
 	if err != nil {
 		return old, err
 	}
-	p, err := h.people.changed(&c, old)
+	hash, err := h.people.hash(c.PIN)
 	if err != nil {
 		return old, err
 	}
-	h.people.mu.Lock()
-	list := slices.Clone(h.people.list)
-	i := slices.IndexFunc(list, func(o Person) bool { return o.ID == p.ID })
-	if i < 0 { // removed meanwhile
-		h.people.mu.Unlock()
-		return old, fmt.Errorf("person: %w", ErrUnknown)
-	}
-	if c.PIN == nil { // tried meanwhile
-		p.Wrong, p.Wait = list[i].Wrong, list[i].Wait
-	}
-	list[i] = p
-	err = h.people.store(list, h.people.rated)
-	h.people.mu.Unlock()
+	p, err := h.people.set(old.ID, c, hash)
 	if err != nil {
 		return old, err
 	}
 	h.leave(p.ID)
 	return p, nil
+}
+
+// set makes a change to what is said of somebody by now: hashing takes its time, in which
+// others may have changed it.
+func (p *people) set(id string, c PersonChange, hash string) (Person, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := slices.Clone(p.list)
+	i := slices.IndexFunc(list, func(o Person) bool { return o.ID == id })
+	if i < 0 { // removed meanwhile
+		return Person{}, fmt.Errorf("person: %w", ErrUnknown)
+	}
+	who, err := c.to(list[i], hash)
+	if err != nil {
+		return who, err
+	}
+	list[i] = who
+	return who, p.store(list, p.rated)
 }
 
 // RemovePerson takes somebody out of the house, durably. The last adult goes last.

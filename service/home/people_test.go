@@ -130,6 +130,28 @@ func TestPeople_1_TheFileIsChecked(t *testing.T) {
 	}
 }
 
+// What is said of somebody while a PIN of theirs is hashed stays said.
+func TestPeople_1_ChangesAtTheSameTime(t *testing.T) {
+	h := open(t, t.TempDir(), hometest.New(t, nil), newClock())
+	add(t, h, said("Ada", home.Adult, -1, "", "1234"))
+	ben := add(t, h, said("Ben", home.Child, 0, "", ""))
+	for age := uint8(1); age <= 8; age++ {
+		pin, done := "2222", make(chan error)
+		go func() {
+			_, err := h.SetPerson(ben.ID, home.PersonChange{PIN: &pin})
+			done <- err
+		}()
+		time.Sleep(time.Millisecond) // the hash takes longer
+		_, err := h.SetPerson(ben.ID, home.PersonChange{Age: &age})
+		if err = errors.Join(err, <-done); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := h.PersonCalled(ben.ID); err != nil || got.Age != age || got.PIN == "" {
+			t.Errorf("Ben is %d with a PIN %v, want %d with one: %v", got.Age, got.PIN != "", age, err)
+		}
+	}
+}
+
 // peopleSpec is the page that says how people are kept.
 const peopleSpec = "../../docs/spec/people.md"
 
@@ -208,6 +230,94 @@ func TestPeople_3_WrongPINsHaveToWait(t *testing.T) {
 	}
 }
 
+// Wrong PINs elsewhere keep an adult out of no browser at which they sat before, nor of
+// the server's own machine; there they have a count of their own, and in all there is an
+// end to guessing at them too.
+func TestPeople_3_AKnownPlaceHasItsOwnCount(t *testing.T) {
+	dir, c := t.TempDir(), newClock()
+	h := open(t, dir, hometest.New(t, nil), c)
+	ada := add(t, h, said("Ada", home.Adult, -1, "", "1234"))
+	ben := add(t, h, said("Ben", home.Child, 9, "", ""))
+	const phone, tablet, strange = "00000000000000aa", "00000000000000bb", "00000000000000cc"
+	sit := func(place, bound, pin string) error {
+		_, err := h.SitDown(home.Seat{Person: ada.ID, PIN: pin, Place: place, Bound: bound})
+		return err
+	}
+	waits := func(err error) bool {
+		_, ok := errors.AsType[home.PINLater](err)
+		return ok
+	}
+	lock := func(place, bound string) {
+		t.Helper()
+		for range 20 {
+			if err := sit(place, bound, "9999"); waits(err) {
+				return
+			}
+		}
+		t.Fatalf("%q: nothing has to wait", place)
+	}
+	if err := errors.Join(sit(phone, "", "1234"), sit(tablet, ben.ID, "1234")); err != nil {
+		t.Fatal(err)
+	}
+	lock(tablet, ben.ID) // Ben's, at which Ada once sat
+	if !waits(sit(strange, "", "1234")) {
+		t.Error("a strange browser does not wait")
+	}
+	h = open(t, dir, hometest.New(t, nil), c)
+	for _, place := range []string{phone, home.PlaceHere} {
+		lock(tablet, ben.ID)
+		if err := sit(place, "", "1234"); err != nil {
+			t.Errorf("%s: %v", place, err)
+		}
+		lock(place, "")
+		if !waits(sit(place, "", "1234")) {
+			t.Errorf("%s: it does not wait for its own wrong ones", place)
+		}
+		h = open(t, dir, hometest.New(t, nil), c)
+		if !waits(sit(place, "", "1234")) {
+			t.Errorf("%s: a restart forgives", place)
+		}
+		c.now = c.now.Add(time.Hour)
+		if err := sit(place, "", "1234"); err != nil {
+			t.Errorf("%s, an hour later: %v", place, err)
+		}
+	}
+	lock(tablet, ben.ID)
+	file := filepath.Join(dir, "people.json")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	many := strings.Replace(string(data), `"wrong": 5`, `"wrong": 99`, 1) // in all
+	if err := os.WriteFile(file, []byte(many), 0o600); err != nil || many == string(data) {
+		t.Fatalf("%v: %s", err, data)
+	}
+	h = open(t, dir, hometest.New(t, nil), c)
+	if err := sit(phone, "", "9999"); !errors.Is(err, home.ErrWrongPIN) {
+		t.Errorf("the hundredth: %v", err)
+	}
+	for _, place := range []string{phone, home.PlaceHere} {
+		if !waits(sit(place, "", "1234")) {
+			t.Errorf("%s: guessing has no end", place)
+		}
+	}
+	for n := range 5 {
+		c.now = c.now.Add(time.Hour)
+		if err := sit(fmt.Sprintf("%016x", n+1), "", "1234"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lock(tablet, ben.ID)
+	if err := sit("0000000000000005", "", "1234"); err != nil {
+		t.Errorf("the last place: %v", err)
+	}
+	lock(tablet, ben.ID)
+	if !waits(sit(phone, "", "1234")) {
+		t.Error("more than four places are known")
+	}
+	open(t, dir, hometest.New(t, nil), c)
+}
+
 // Who may sit down where, and with whose PIN.
 func TestPeople_4_SittingDown(t *testing.T) {
 	c := newClock()
@@ -244,7 +354,7 @@ func TestPeople_4_SittingDown(t *testing.T) {
 			t.Errorf("%s: %v, want %v", tc.name, err, tc.want)
 		}
 	}
-	token, err := h.SitDown(home.Seat{Person: ada.ID, PIN: "1111"})
+	token, err := h.SitDown(home.Seat{Person: ada.ID, PIN: "1111", Bound: cid.ID})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,13 +385,42 @@ func TestPeople_4_SittingDown(t *testing.T) {
 	if _, ok := h.Sitter(next, ""); ok {
 		t.Error("who was changed still sits")
 	}
-	for range 300 {
-		if _, err = h.SitDown(home.Seat{Person: cid.ID}); err != nil {
-			break
+}
+
+// Of more than 256 sittings that of a child or a guest that was not used for the longest
+// time goes, and no adult's: a child sits down as often as it likes, and keeps nobody out.
+func TestPeople_4_TooManySittings(t *testing.T) {
+	c := newClock()
+	h := open(t, t.TempDir(), hometest.New(t, nil), c)
+	ada := add(t, h, said("Ada", home.Adult, -1, "", "1111"))
+	ben := add(t, h, said("Ben", home.Child, 9, "", ""))
+	sit := func(p home.Person, pin string) string {
+		t.Helper()
+		token, err := h.SitDown(home.Seat{Person: p.ID, PIN: pin})
+		if err != nil {
+			t.Fatal(err)
 		}
+		c.now = c.now.Add(time.Second)
+		return token
 	}
-	if !errors.Is(err, home.ErrTooMany) {
-		t.Errorf("300 browsers: %v", err)
+	sits := func(token string) bool {
+		_, ok := h.Sitter(token, "")
+		return ok
+	}
+	early := sit(ada, "1111")
+	used, idle := sit(ben, ""), sit(ben, "")
+	for range 253 {
+		sit(ben, "")
+	}
+	if !sits(used) {
+		t.Fatal("256 are too many")
+	}
+	sit(ben, "")
+	if !sits(early) || !sits(used) || sits(idle) {
+		t.Errorf("the 257th: Ada sits %v, who used it %v, who did not %v", sits(early), sits(used), sits(idle))
+	}
+	if late := sit(ada, "1111"); !sits(late) || !sits(early) {
+		t.Error("an adult is kept out")
 	}
 }
 
@@ -435,11 +574,11 @@ func TestPeople_6_OnceByAnAdultsPIN(t *testing.T) {
 		return err
 	}
 	for _, by := range []home.Seat{{Person: ada.ID, PIN: "1112"}, {Person: ben.ID, PIN: "4444"}, {PIN: "1111"}} {
-		if err := w.LetOnce(ctx, w.film, by.Person, by.PIN); !errors.Is(err, home.ErrWrongPIN) || play() == nil {
+		if _, err := w.LetOnce(ctx, w.film, by.Person, by.PIN); !errors.Is(err, home.ErrWrongPIN) || play() == nil {
 			t.Errorf("by %+v: %v", by, err)
 		}
 	}
-	if err := w.LetOnce(ctx, w.film, ada.ID, "1111"); err != nil {
+	if _, err := w.LetOnce(ctx, w.film, ada.ID, "1111"); err != nil {
 		t.Fatal(err)
 	}
 	other, _ := w.sits(t, ben, "4444")
@@ -456,7 +595,7 @@ func TestPeople_6_OnceByAnAdultsPIN(t *testing.T) {
 	if _, err := w.Play(both, home.PlayRequest{Content: w.film}); err == nil || play() == nil {
 		t.Error("it is played twice")
 	}
-	if err := w.LetOnce(ctx, w.film, ada.ID, "1111"); err != nil {
+	if _, err := w.LetOnce(ctx, w.film, ada.ID, "1111"); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.now = w.clock.now.Add(10 * time.Minute)
@@ -539,6 +678,42 @@ func TestPeople_8_WhoseItIs(t *testing.T) {
 	}
 	if err := h.BindDevice(ident.Device{9}, ben.ID); !errors.Is(err, home.ErrUnknown) {
 		t.Errorf("a device that is none: %v", err)
+	}
+}
+
+// A sitting ends with what the browser was when somebody sat down: an adult makes a tablet
+// Ben's, at which he sits as his elder sister, or the adult does.
+func TestPeople_4_ABindingEndsEarlierSittings(t *testing.T) {
+	h := open(t, t.TempDir(), hometest.New(t, nil), newClock())
+	ada := add(t, h, said("Ada", home.Adult, -1, "", "1111"))
+	ben := add(t, h, said("Ben", home.Child, 9, "", ""))
+	dora := add(t, h, said("Dora", home.Child, 15, "", ""))
+	for _, tc := range []struct {
+		name string
+		seat home.Seat
+		now  string // whose the browser is by then
+		want string
+	}{
+		{"Ben as Dora, made Ben's", home.Seat{Person: dora.ID}, ben.ID, ben.ID},
+		{"Ada, made Ben's", home.Seat{Person: ada.ID, PIN: "1111"}, ben.ID, ben.ID},
+		{"Dora's, made Ben's", home.Seat{Person: dora.ID, Bound: dora.ID}, ben.ID, ben.ID},
+		{"Ben's, made nobody's", home.Seat{Person: ben.ID, Bound: ben.ID}, "", ""},
+		{"Ada at Ben's", home.Seat{Person: ada.ID, PIN: "1111", Bound: ben.ID}, ben.ID, ada.ID},
+	} {
+		token, err := h.SitDown(tc.seat)
+		if err != nil {
+			t.Fatal(tc.name, err)
+		}
+		got := ""
+		if w, ok := h.Sitter(token, tc.now); ok {
+			got = w.ID
+		}
+		if got != tc.want {
+			t.Errorf("%s: it is %q, want %q", tc.name, got, tc.want)
+		}
+		if w, ok := h.Sitter(token, tc.seat.Bound); tc.now != tc.seat.Bound && ok && w.ID != tc.seat.Bound {
+			t.Errorf("%s: the sitting is there again", tc.name)
+		}
 	}
 }
 

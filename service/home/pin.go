@@ -94,12 +94,64 @@ func parsePINHash(s string) (p pinHashed, err error) {
 	return p, nil
 }
 
-// tryPIN reads a PIN of somebody. That it is tried is on disk before it is compared, so
-// that who pulls the plug has not tried less.
-func (h *Home) tryPIN(id, pin string) error {
+// PlaceHere is the machine of the house's server, as the place of a Seat.
+const PlaceHere = "here"
+
+// Limits of places that are known. Source: local, docs/spec/people.md.
+const (
+	maxKnown   = 4   // of a person, besides PlaceHere
+	knownTries = 100 // wrong PINs in a row, in all: then a known place waits as every other
+	maxPlace   = 16  // bytes of a browser's ID
+)
+
+// Tries are wrong PINs, in a row.
+type Tries struct {
+	Wrong int       `json:"wrong,omitempty"`
+	Wait  time.Time `json:"wait,omitzero"` // no PIN is read before
+}
+
+// KnownPlace is a browser of the house at which somebody sat down, or PlaceHere. It has a
+// count of its own: wrong PINs elsewhere keep nobody out there.
+type KnownPlace struct {
+	Place string `json:"place"`
+	Tries
+}
+
+// arePlaces holds places to what people.json may have.
+func arePlaces(list []KnownPlace) bool {
+	for i, k := range list {
+		if k.Place == "" || len(k.Place) > maxPlace || k.Wrong < 0 || placeIn(list[:i], k.Place) >= 0 {
+			return false
+		}
+	}
+	return len(list) <= maxKnown+1
+}
+
+func placeIn(list []KnownPlace, place string) int {
+	return slices.IndexFunc(list, func(k KnownPlace) bool { return k.Place == place })
+}
+
+// early is how long no PIN is read yet.
+func (t *Tries) early(now time.Time) error {
+	if wait := t.Wait.Sub(now); wait > 0 && wait <= pinMost { // longer: the clock was set back, which keeps nobody out
+		return PINLater{wait.Milliseconds()}
+	}
+	return nil
+}
+
+// again notes a try.
+func (t *Tries) again(now time.Time) {
+	if t.Wrong++; t.Wrong >= pinTries {
+		t.Wait = now.Add(min(pinMost, pinPause<<min(t.Wrong-pinTries, 10))).UTC()
+	}
+}
+
+// tryPIN reads a PIN of somebody at a place; "": one that is nobody's. That it is tried is
+// on disk before it is compared, so that who pulls the plug has not tried less.
+func (h *Home) tryPIN(id, pin, place string) error {
 	h.people.hashing.Lock()
 	defer h.people.hashing.Unlock()
-	p, err := h.people.tried(id, h.cfg.Now())
+	p, err := h.people.tried(id, place, h.cfg.Now())
 	if err != nil {
 		return err
 	}
@@ -110,11 +162,12 @@ func (h *Home) tryPIN(id, pin string) error {
 	if !isPIN(pin) || subtle.ConstantTimeCompare(hashed.sum, pinSum(pin, hashed.salt)) != 1 {
 		return ErrWrongPIN
 	}
-	return h.people.forgive(id, p.PIN)
+	return h.people.forgive(id, p.PIN, place)
 }
 
-// tried notes a try, and says when it comes too early.
-func (p *people) tried(id string, now time.Time) (Person, error) {
+// tried notes a try, and says when it comes too early: by the count of the place, where
+// that is known, and else, and after many, by that of all.
+func (p *people) tried(id, place string, now time.Time) (Person, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	list := slices.Clone(p.list)
@@ -123,17 +176,31 @@ func (p *people) tried(id string, now time.Time) (Person, error) {
 		return Person{}, ErrWrongPIN
 	}
 	who := &list[i]
-	if wait := who.Wait.Sub(now); wait > 0 && wait <= pinMost { // longer: the clock was set back, which keeps nobody out
-		return *who, PINLater{wait.Milliseconds()}
+	who.Known = slices.Clone(who.Known)
+	if place == PlaceHere && placeIn(who.Known, place) < 0 {
+		who.Known = slices.Insert(who.Known, 0, KnownPlace{Place: place})
 	}
-	if who.Wrong++; who.Wrong >= pinTries {
-		who.Wait = now.Add(min(pinMost, pinPause<<min(who.Wrong-pinTries, 10))).UTC()
+	k := placeIn(who.Known, place)
+	var err error
+	if k >= 0 {
+		err = who.Known[k].early(now)
+	}
+	if err == nil && (k < 0 || who.Wrong >= knownTries) {
+		err = who.early(now)
+	}
+	if err != nil {
+		return *who, err
+	}
+	who.again(now)
+	if k >= 0 {
+		who.Known[k].again(now)
 	}
 	return *who, p.store(list, p.rated)
 }
 
-// forgive ends the count after the right PIN, where it still is that.
-func (p *people) forgive(id, hash string) error {
+// forgive ends the counts of all and of the place after the right PIN, where it still is
+// that.
+func (p *people) forgive(id, hash, place string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	list := slices.Clone(p.list)
@@ -141,6 +208,38 @@ func (p *people) forgive(id, hash string) error {
 	if i < 0 {
 		return ErrWrongPIN
 	}
-	list[i].Wrong, list[i].Wait = 0, time.Time{}
+	list[i].Tries = Tries{}
+	list[i].Known = slices.Clone(list[i].Known)
+	if k := placeIn(list[i].Known, place); k >= 0 {
+		list[i].Known[k].Tries = Tries{}
+	}
+	return p.store(list, p.rated)
+}
+
+// knows notes that somebody sat down at a place by their own PIN, durably. The place of
+// longest ago goes where there are too many.
+func (p *people) knows(id, place string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := slices.Clone(p.list)
+	i := slices.IndexFunc(list, func(o Person) bool { return o.ID == id })
+	if i < 0 || place == "" || place == PlaceHere {
+		return nil
+	}
+	var here, others []KnownPlace
+	for _, k := range list[i].Known {
+		switch k.Place {
+		case PlaceHere:
+			here = append(here, k)
+		case place:
+		default:
+			others = append(others, k)
+		}
+	}
+	others = append(others, KnownPlace{Place: place})
+	list[i].Known = slices.Concat(here, others[max(0, len(others)-maxKnown):])
+	if slices.Equal(list[i].Known, p.list[i].Known) {
+		return nil
+	}
 	return p.store(list, p.rated)
 }

@@ -102,10 +102,45 @@ type plays struct {
 	open    map[string]*Playback // guarded by mu
 	stopped map[string]*Stopped  // guarded by mu
 	order   []string             // guarded by mu; of stopped, oldest first
+
+	begins map[ident.Content]*turns // guarded by mu; of which a session begins
+}
+
+// turns are those that begin a session of one title: who, and who waits.
+type turns struct {
+	one chan struct{} // has room for one
+	n   int           // guarded by plays.mu
 }
 
 func newPlays() *plays {
-	return &plays{open: map[string]*Playback{}, stopped: map[string]*Stopped{}}
+	return &plays{open: map[string]*Playback{}, stopped: map[string]*Stopped{}, begins: map[ident.Content]*turns{}}
+}
+
+// turn waits until nobody else begins a session of a title: one that has begun in the
+// module and is not open yet would be nobody's, so that anybody might end it.
+func (s *plays) turn(ctx context.Context, c ident.Content) (done func(), err error) {
+	s.mu.Lock()
+	t := s.begins[c]
+	if t == nil {
+		t = &turns{one: make(chan struct{}, 1)}
+		s.begins[c] = t
+	}
+	t.n++
+	s.mu.Unlock()
+	leave := func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if t.n--; t.n == 0 {
+			delete(s.begins, c)
+		}
+	}
+	select {
+	case t.one <- struct{}{}:
+		return func() { <-t.one; leave() }, nil
+	case <-ctx.Done():
+		leave()
+		return nil, ctx.Err()
+	}
 }
 
 // Play opens a session for who asks (As), or fails with a *trem.RefusalError that has every
@@ -121,6 +156,11 @@ func (h *Home) Play(ctx context.Context, r PlayRequest) (*Playback, error) {
 	if full {
 		return nil, ErrBusy
 	}
+	done, err := h.plays.turn(ctx, r.Content)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	ctx, back := h.people.spend(ctx, r.Content)
 	ask := trem.Ask{
 		Content: r.Content, Action: permission.Play, Output: trem.OutputLink,

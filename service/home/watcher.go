@@ -32,6 +32,8 @@ const (
 // sitting is who uses a browser.
 type sitting struct {
 	person string
+	bound  string // whose the browser was when they sat down
+	place  string // where; "": at a browser that is a child's or a guest's, or not known
 	used   time.Time
 	once   ident.Content // that an adult lets be played once
 	until  time.Time     // of once
@@ -40,8 +42,9 @@ type sitting struct {
 // Watcher is who asks: somebody of the people, at a browser.
 type Watcher struct {
 	Person
-	hash string        // of the sitting; "": a browser or device that is somebody's
-	once ident.Content // that an adult let this sitting play once
+	hash  string        // of the sitting; "": a browser or device that is somebody's
+	place string        // of the sitting
+	once  ident.Content // that an adult let this sitting play once
 }
 
 // Administers reports whether somebody may do more than watch.
@@ -65,6 +68,7 @@ func WatcherIn(ctx context.Context) *Watcher {
 type Seat struct {
 	Token  string // of the browser's sitting so far
 	Bound  string // ID of the person whose the browser is
+	Place  string // PlaceHere, or the ID of a browser of the house; "": another
 	Person string // ID of who it is now
 	PIN    string
 	By     string // ID of the adult whose PIN it is; "": it is the person's own
@@ -82,48 +86,67 @@ func (h *Home) SitDown(s Seat) (token string, err error) {
 	bound, err := h.PersonCalled(s.Bound)
 	narrow := err == nil && bound.Kind != Adult
 	theirs := narrow && bound.ID == p.ID
+	if narrow { // who guesses is at it: it is no place of an adult's
+		s.Place = ""
+	}
 	switch {
-	case p.Kind == Adult:
-		err = h.tryPIN(p.ID, s.PIN)
-	case narrow && !theirs, p.Kind == Guest && !theirs:
-		err = h.byAdult(s.By, s.PIN)
-	case p.PIN != "" && !theirs:
-		err = h.tryPIN(p.ID, s.PIN)
+	case p.Kind != Adult && (narrow || p.Kind == Guest) && !theirs:
+		err = h.byAdult(s.By, s.PIN, s.Place)
+	case p.Kind == Adult, p.PIN != "" && !theirs:
+		if err = h.tryPIN(p.ID, s.PIN, s.Place); err == nil {
+			err = h.people.knows(p.ID, s.Place)
+		}
 	default:
 		err = nil
 	}
 	if err != nil {
 		return "", err
 	}
-	var raw [browserTokenSize]byte
-	rand.Read(raw[:]) // never returns an error
-	token = hex.EncodeToString(raw[:])
-	return token, h.people.seat(s.Token, token, p.ID, h.cfg.Now())
+	return h.people.seat(s.Token, sitting{person: p.ID, bound: s.Bound, place: s.Place, used: h.cfg.Now()}), nil
 }
 
 // byAdult reads an adult's PIN.
-func (h *Home) byAdult(id, pin string) error {
+func (h *Home) byAdult(id, pin, place string) error {
 	p, err := h.PersonCalled(id)
 	if err != nil || p.Kind != Adult {
 		return ErrWrongPIN
 	}
-	return h.tryPIN(p.ID, pin)
+	return h.tryPIN(p.ID, pin, place)
 }
 
 // seat puts a new sitting in the place of an old one, under a new token: who knows the
 // old one has nothing by it.
-func (p *people) seat(old, token, person string, now time.Time) error {
+func (p *people) seat(old string, s sitting) (token string) {
+	var raw [browserTokenSize]byte
+	rand.Read(raw[:]) // never returns an error
+	token = hex.EncodeToString(raw[:])
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.sittings, hashOf(old))
 	for hash := range p.sittings {
-		p.alive(hash, now)
+		p.alive(hash, s.used)
 	}
 	if len(p.sittings) >= maxSittings {
-		return ErrTooMany
+		delete(p.sittings, p.idlest())
 	}
-	p.sittings[hashOf(token)] = &sitting{person: person, used: now}
-	return nil
+	p.sittings[hashOf(token)] = &s
+	return token
+}
+
+// idlest is the sitting that gives way where there are too many: the longest unused of a
+// child or a guest, who may sit down without a PIN as often as they like, and only where
+// there is none of those an adult's. The caller holds mu.
+func (p *people) idlest() (hash string) {
+	adult := func(s *sitting) bool {
+		return slices.ContainsFunc(p.list, func(o Person) bool { return o.ID == s.person && o.Kind == Adult })
+	}
+	for other, s := range p.sittings {
+		now := p.sittings[hash]
+		if now == nil || adult(now) && !adult(s) || adult(now) == adult(s) && s.used.Before(now.used) {
+			hash = other
+		}
+	}
+	return hash
 }
 
 // alive finds a sitting that is not over; the caller holds mu.
@@ -146,15 +169,27 @@ func (p *people) alive(hash string, now time.Time) (*sitting, Person) {
 
 // Sitter is who uses the browser with a token, or whose it is; false: nobody said. That
 // it asks is noted.
-func (h *Home) Sitter(token, bound string) (*Watcher, bool) {
+func (h *Home) Sitter(token, bound string) (*Watcher, bool) { return h.sitter(token, bound, true) }
+
+// Seated is Sitter of what a page asks by itself: it keeps nobody seated.
+func (h *Home) Seated(token, bound string) (*Watcher, bool) { return h.sitter(token, bound, false) }
+
+// sitter finds who sits. Who sat down before the browser was made somebody's, or somebody
+// else's, sits there no more: else what an adult says of a browser would not hold for who
+// is at it.
+func (h *Home) sitter(token, bound string, uses bool) (*Watcher, bool) {
 	now := h.cfg.Now()
 	p := h.people
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	hash := hashOf(token)
-	if s, who := p.alive(hash, now); s != nil {
-		s.used = now
-		w := &Watcher{Person: who, hash: hash}
+	if s, who := p.alive(hash, now); s != nil && s.bound != bound {
+		delete(p.sittings, hash)
+	} else if s != nil {
+		if uses {
+			s.used = now
+		}
+		w := &Watcher{Person: who, hash: hash, place: s.place}
 		if now.Before(s.until) {
 			w.once = s.once
 		}
@@ -166,35 +201,41 @@ func (h *Home) Sitter(token, bound string) (*Watcher, bool) {
 	return nil, false
 }
 
-// StandUp forgets who uses the browser with a token.
+// StandUp forgets who uses the browser with a token, and has its open pages look again.
 func (h *Home) StandUp(token string) {
 	h.people.mu.Lock()
-	defer h.people.mu.Unlock()
 	delete(h.people.sittings, hashOf(token))
+	h.people.mu.Unlock()
+	h.publish(Event{Kind: EventLibrary})
 }
 
 // LetOnce lets the one who asks play a title once, whatever it is rated and whatever
-// time it is, on the word of an adult; within ten minutes.
-func (h *Home) LetOnce(ctx context.Context, id ident.Content, adult, pin string) error {
+// time it is, on the word of an adult; within ten minutes. Whose the browser is sits
+// nowhere: they sit down for it, under a token that is not "".
+func (h *Home) LetOnce(ctx context.Context, id ident.Content, adult, pin string) (token string, err error) {
 	w := WatcherIn(ctx)
-	if w == nil || w.hash == "" {
-		return ErrWho
+	if w == nil {
+		return "", ErrWho
 	}
 	if _, err := h.Title(id); err != nil {
-		return err
+		return "", err
 	}
-	if err := h.byAdult(adult, pin); err != nil {
-		return err
+	if err := h.byAdult(adult, pin, w.place); err != nil {
+		return "", err
 	}
 	h.log.LogAttrs(ctx, slog.LevelInfo, "an adult let a title be played once")
+	now := h.cfg.Now()
+	if w.hash == "" {
+		return h.people.seat("", sitting{person: w.ID, bound: w.ID, used: now, once: id, until: now.Add(onceLife)}), nil
+	}
 	h.people.mu.Lock()
 	defer h.people.mu.Unlock()
 	s := h.people.sittings[w.hash]
 	if s == nil {
-		return ErrWho
+		return "", ErrWho
 	}
-	s.once, s.until = id, h.cfg.Now().Add(onceLife)
-	return nil
+	s.once, s.until = id, now.Add(onceLife)
+	return "", nil
 }
 
 // spend takes what LetOnce gave for a title that is about to begin, so that two do not

@@ -71,25 +71,35 @@ func (p *Person) bounds() *Bounds {
 	return &Bounds{Age: p.Age, Hours: p.Hours}
 }
 
-// WhoseDevice says whose a device of the house is.
-func (h *Home) WhoseDevice(id ident.Device) Whose {
+// WhoseDevice says whose a device of the house is. One that was put out is told nothing,
+// and keeps what it was told.
+func (h *Home) WhoseDevice(id ident.Device) (Whose, error) {
 	list := h.Devices()
 	i := slices.IndexFunc(list, func(d Device) bool { return d.ID == id })
-	if i < 0 || list[i].Person == "" {
-		return Whose{}
+	if i < 0 {
+		return Whose{}, ErrUnproven
 	}
 	p, err := h.PersonCalled(list[i].Person)
-	if err != nil || p.Kind == Adult { // since it was said
-		return Whose{}
+	if err != nil || p.Kind == Adult { // nobody's, or since it was said
+		return Whose{}, nil //nolint:nilerr // it is everybody's
 	}
 	h.people.mu.Lock()
 	defer h.people.mu.Unlock()
-	return Whose{Person: p.bounds(), Rated: slices.Clone(h.people.rated)}
+	return Whose{Person: p.bounds(), Rated: slices.Clone(h.people.rated)}, nil
 }
 
-// LetDeviceOnce reads the PIN of an adult, by name or ID, who lets a device play once.
+// LetDeviceOnce reads the PIN of an adult, by name or ID, who lets a device play once. Of
+// a device that is everybody's, or none of the house, it reads no PIN: that would only be
+// a place to guess at.
 func (h *Home) LetDeviceOnce(ctx context.Context, id ident.Device, adult, pin string) error {
-	if err := h.byAdult(adult, pin); err != nil {
+	w, err := h.WhoseDevice(id)
+	if err != nil {
+		return err
+	}
+	if w.Person == nil {
+		return fmt.Errorf("whose the device is: %w", ErrUnknown)
+	}
+	if err := h.byAdult(adult, pin, ""); err != nil {
 		return err
 	}
 	h.log.LogAttrs(ctx, slog.LevelInfo, "an adult let a title be played once", slog.Any("device", id))
@@ -132,15 +142,10 @@ func (h *Home) BindBrowser(id, person string) error {
 }
 
 // BrowserOf is whose the browser with a token is, "" nobody's.
-func (h *Home) BrowserOf(token string) string {
-	hash := hashOf(token)
-	for _, k := range h.Browsers() {
-		if k.Hash == hash {
-			return k.Person
-		}
-	}
-	return ""
-}
+func (h *Home) BrowserOf(token string) string { return h.browserBy(token).Person }
+
+// BrowserPlace is the browser with a token as the place of a Seat; "": none of the house.
+func (h *Home) BrowserPlace(token string) string { return h.browserBy(token).ID }
 
 // BindDevice makes a device of the house a child's or a guest's, durably; "": nobody's.
 // It is told when it next meets the house.

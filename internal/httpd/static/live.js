@@ -35,9 +35,12 @@ function keep(old, fresh) {
   }
 }
 
-// refresh replaces the page's content by the server's newest.
+// refresh replaces the page's content by the server's newest. It says that nobody asked for
+// it, so that a page which is left open keeps nobody seated. Where the page is not theirs
+// any more, who is watching is asked.
 export async function refresh() {
-  const res = await fetch(location.href);
+  const res = await fetch(location.href, { headers: { "Lares-Refresh": "1" } });
+  if (res.redirected) { location.assign(res.url); return; }
   if (!res.ok) return;
   const next = new DOMParser().parseFromString(await res.text(), "text/html");
   for (const part of ["main", ".top nav"]) {
@@ -66,5 +69,9 @@ if (!document.getElementById("player")) {
   for (const kind of ["pairings", "library", "waits", "stopped"]) events.addEventListener(kind, again);
   document.addEventListener("focusout", () => setTimeout(() => { if (waits) again(); }, 200));
   document.addEventListener("toggle", () => { if (waits) again(); }, true);
+  // Between two streams something may have happened, and who is not seated any more gets none.
+  let opened = false;
+  events.addEventListener("open", () => { if (opened) again(); opened = true; });
+  events.addEventListener("error", () => { if (events.readyState === EventSource.CLOSED) again(); });
   addEventListener("pagehide", () => events.close());
 }
