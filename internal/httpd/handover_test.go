@@ -283,7 +283,7 @@ func TestHTTP_RecipientsAndLetters(t *testing.T) {
 		t.Errorf("by the way back: %+v, %v", kept, err)
 	}
 	for _, bad := range []string{tablet.String(), tablet.String() + "?after=-1", tablet.String() + "?after=x", "tablet?after=0"} {
-		if res, body := get(t, "GET", srv.URL+home.PathLetters+"/"+bad, nil); res.StatusCode != http.StatusNotFound {
+		if res, body := get(t, "GET", srv.URL+home.PathLetters+"/"+bad, nil, on(link)); res.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %d %s", bad, res.StatusCode, body)
 		}
 	}
