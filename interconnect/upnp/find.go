@@ -23,6 +23,7 @@ const (
 
 	maxWait   = 5    // seconds that an answer may take (MX)
 	maxFound  = 64   // answers that are looked at
+	maxPlaces = 4    // of them, places at one address: one machine does not crowd out the others
 	maxPacket = 2048 // bytes
 	sends     = 2    // of the question: a packet may be lost
 )
@@ -31,7 +32,8 @@ const (
 var ErrNowhere = errors.New("upnp: no network here on which a renderer can be found")
 
 // Find asks on every network who shows films, waits so long, and returns those that say
-// what they are, by their names.
+// what they are, by their names. An ID is a machine's own word: two that say the same are
+// two, at two addresses.
 func Find(ctx context.Context, wait time.Duration) ([]*Renderer, error) {
 	from, err := addresses()
 	if err != nil {
@@ -78,24 +80,51 @@ func find(ctx context.Context, from []netip.Addr, to string, wait time.Duration)
 			got, err := ask(ctx, a, to, wait)
 			mu.Lock()
 			defer mu.Unlock()
-			places, failed = append(places, got...), errors.Join(failed, err)
+			failed = errors.Join(failed, err)
+			for _, place := range got {
+				places = with(places, place)
+			}
 		})
 	}
 	asked.Wait()
 	slices.SortFunc(places, func(a, b *url.URL) int { return cmp.Compare(a.String(), b.String()) })
-	places = slices.CompactFunc(places, func(a, b *url.URL) bool { return *a == *b })
 	found := make([]*Renderer, min(len(places), maxFound))
 	for n := range found {
 		asked.Go(func() { found[n], _ = Open(ctx, places[n].String()) }) // one that says nothing sensible is none
 	}
 	asked.Wait()
 	found = slices.DeleteFunc(found, func(r *Renderer) bool { return r == nil })
-	slices.SortStableFunc(found, func(a, b *Renderer) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
-	found = slices.CompactFunc(found, func(a, b *Renderer) bool { return a.ID == b.ID })
+	found = distinct(found)
 	if len(found) == 0 && failed != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNowhere, failed)
 	}
 	return found, nil
+}
+
+// distinct orders renderers by their names. One that was found twice counts once: of one
+// ID at one address.
+func distinct(found []*Renderer) []*Renderer {
+	slices.SortStableFunc(found, func(a, b *Renderer) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID), a.Address.Compare(b.Address))
+	})
+	return slices.CompactFunc(found, func(a, b *Renderer) bool { return a.ID == b.ID && a.Address == b.Address })
+}
+
+// with adds a place, unless it is there or maxPlaces of its address are.
+func with(list []*url.URL, place *url.URL) []*url.URL {
+	n := 0
+	for _, p := range list {
+		if *p == *place {
+			return list
+		}
+		if p.Hostname() == place.Hostname() {
+			n++
+		}
+	}
+	if n >= maxPlaces {
+		return list
+	}
+	return append(list, place)
 }
 
 // ask sends the question from one address and reads the answers until the wait is over.
@@ -120,13 +149,13 @@ func ask(ctx context.Context, from netip.Addr, to string, wait time.Duration) (o
 		}
 	}
 	packet := make([]byte, maxPacket)
-	for len(out) < maxFound*sends {
+	for len(out) < maxFound {
 		n, by, err := conn.ReadFromUDPAddrPort(packet)
 		if err != nil {
 			break // the wait is over
 		}
 		if place, ok := location(packet[:n], by.Addr().Unmap()); ok {
-			out = append(out, place)
+			out = with(out, place)
 		}
 	}
 	return out, nil

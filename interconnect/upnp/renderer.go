@@ -22,6 +22,7 @@ import (
 // Limits of what a renderer answers. Source: local.
 const (
 	maxAnswer = 256 << 10 // bytes
+	maxHeader = 64 << 10  // bytes
 	patience  = 5 * time.Second
 	maxName   = 64 // letters
 )
@@ -140,7 +141,8 @@ func pinned(addr netip.Addr) *http.Client {
 		Timeout:       patience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: bounded{&http.Transport{
-			DisableKeepAlives: true, // a renderer may be off the next time
+			MaxResponseHeaderBytes: maxHeader,
+			DisableKeepAlives:      true, // a renderer may be off the next time
 			DialContext: func(ctx context.Context, network, at string) (net.Conn, error) {
 				_, port, err := net.SplitHostPort(at)
 				if err != nil {

@@ -3,6 +3,7 @@ package upnp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/netip"
@@ -115,6 +116,41 @@ func TestUPnP_WhatIsNoRenderer(t *testing.T) {
 	}
 	if _, err := Open(t.Context(), tv.URL()); !errors.Is(err, ErrAway) {
 		t.Errorf("one that is off: %v", err)
+	}
+}
+
+// TestUPnP_OneMachineIsNotAll: a machine that answers from many places counts as a few, the
+// same place counts once, and two machines with one ID are two.
+func TestUPnP_OneMachineIsNotAll(t *testing.T) {
+	var list []*url.URL
+	for n := range 100 {
+		for _, host := range []string{"192.168.1.2", "192.168.1.3"} {
+			place, err := url.Parse(fmt.Sprintf("http://%s:%d/device.xml", host, 1000+n/2))
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = with(list, place)
+		}
+	}
+	if len(list) != 2*maxPlaces {
+		t.Errorf("%d places, want %d", len(list), 2*maxPlaces)
+	}
+	at := func(ip string) *Renderer {
+		return &Renderer{Name: "TV", ID: "uuid:1", Address: netip.MustParseAddr(ip)}
+	}
+	if got := distinct([]*Renderer{at("192.168.1.2"), at("192.168.1.3"), at("192.168.1.2")}); len(got) != 2 {
+		t.Errorf("%d renderers with one ID at two addresses", len(got))
+	}
+}
+
+// TestUPnP_LongHeader: an answer whose head is long is not read.
+func TestUPnP_LongHeader(t *testing.T) {
+	for long, want := range map[int]error{1 << 10: nil, 2 * maxHeader: ErrAway} {
+		tv := upnptest.New(t, nil)
+		tv.Head = strings.Repeat("x", long)
+		if _, err := Open(t.Context(), tv.URL()); !errors.Is(err, want) {
+			t.Errorf("a head of %d bytes: %v, want %v", long, err, want)
+		}
 	}
 }
 

@@ -83,7 +83,7 @@ func newDeviceRenderersCmd(env *Env) *cobra.Command {
 		Use:   "renderers",
 		Short: "Look for televisions and boxes in this network that show what they are told",
 		Long: `Ask the network who shows films (SSDP, AVTransport). A name is the machine's own word:
-two may have the same, then the ID tells them apart.`,
+two may have the same, then the ID tells them apart, or where they say the same ID the address.`,
 		Example: `  lares device renderers
   lares device renderers --json`,
 		Args: cobra.NoArgs,
@@ -127,14 +127,21 @@ func rendererOf(ctx context.Context, to string) (*upnp.Renderer, error) {
 
 // rendererNamed is the one of a name or an ID.
 func rendererNamed(found []*upnp.Renderer, to string) (*upnp.Renderer, error) {
-	var named []*upnp.Renderer
+	var named, same []*upnp.Renderer
 	for _, r := range found {
 		if r.ID == to {
-			return r, nil
+			same = append(same, r)
 		}
 		if strings.EqualFold(r.Name, to) {
 			named = append(named, r)
 		}
+	}
+	switch len(same) {
+	case 1:
+		return same[0], nil
+	case 0:
+	default:
+		return nil, usage("%d renderers say that they are %s; use the address: lares device renderers", len(same), to)
 	}
 	switch len(named) {
 	case 1:
@@ -142,7 +149,7 @@ func rendererNamed(found []*upnp.Renderer, to string) (*upnp.Renderer, error) {
 	case 0:
 		return nil, later("no renderer %q answers in this network: lares device renderers", to)
 	}
-	return nil, usage("%d renderers are called %q; use the ID: lares device renderers", len(named), to)
+	return nil, usage("%d renderers are called %q; use the ID or the address: lares device renderers", len(named), to)
 }
 
 func (d *device) render(cmd *cobra.Command, env *Env, id ident.Content, r *upnp.Renderer, f renderFlags) error {
@@ -235,8 +242,8 @@ const (
 func shows(ctx context.Context, p *renderServer, r *upnp.Renderer, shared *sharedPlay) error {
 	tick := time.NewTicker(renderEvery)
 	defer tick.Stop()
-	missed, stood, bytes := 0, 0, int64(0)
-	for n := 0; ; n++ {
+	w := looks{name: cmp.Or(r.Name, r.ID)}
+	for {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -246,25 +253,39 @@ func shows(ctx context.Context, p *renderServer, r *upnp.Renderer, shared *share
 		if ctx.Err() != nil {
 			return nil
 		}
-		if moved := shared.moved(); moved != bytes {
-			bytes, missed, stood = moved, 0, 0
-			continue
-		}
-		switch {
-		case errors.Is(err, upnp.ErrAway):
-			if missed++; missed == renderMissed {
-				return err
-			}
-		case err != nil:
+		if over, err := w.look(state, err, shared.moved(), p.asked.Load()); over {
 			return err
-		case state != upnp.Stopped:
-			missed, stood = 0, 0
-		case p.asked.Load():
-			if stood++; stood == renderStops {
-				return nil
-			}
-		case n >= renderStarts:
-			return later("%s does not fetch the film", cmp.Or(r.Name, r.ID))
 		}
 	}
+}
+
+// looks is what was seen of a renderer.
+type looks struct {
+	name                 string
+	count, missed, stood int
+	bytes                int64
+}
+
+// look takes what a renderer says, how much of the film was read, and whether it asked for
+// any. It reports whether the play is over.
+func (w *looks) look(state upnp.State, err error, bytes int64, asked bool) (bool, error) {
+	w.count++
+	if bytes != w.bytes {
+		w.bytes, w.missed, w.stood = bytes, 0, 0
+		return false, nil
+	}
+	switch {
+	case errors.Is(err, upnp.ErrAway):
+		w.missed++
+		return w.missed == renderMissed, err
+	case err != nil:
+		return true, err
+	case !asked && w.count > renderStarts: // whatever it says, such as that it gets ready
+		return true, later("%s does not fetch the film", w.name)
+	case state != upnp.Stopped:
+		w.missed, w.stood = 0, 0
+	case asked:
+		w.stood++
+	}
+	return w.stood == renderStops, nil
 }

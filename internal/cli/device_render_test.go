@@ -174,8 +174,8 @@ func TestRender_StrangersGetNothing(t *testing.T) {
 
 // TestRender_ByNameOrID: a name stands for one renderer or for none.
 func TestRender_ByNameOrID(t *testing.T) {
-	found := []*upnp.Renderer{{Name: "TV", ID: "uuid:1"}, {Name: "Kitchen", ID: "uuid:2"}, {Name: "kitchen", ID: "uuid:3"}}
-	for to, want := range map[string]string{"tv": "uuid:1", "uuid:3": "uuid:3", "Kitchen": "status 2", "Attic": "status 4"} {
+	found := []*upnp.Renderer{{Name: "TV", ID: "uuid:1"}, {Name: "Kitchen", ID: "uuid:2"}, {Name: "kitchen", ID: "uuid:3"}, {Name: "Hall", ID: "uuid:4"}, {Name: "Evil", ID: "uuid:4"}}
+	for to, want := range map[string]string{"tv": "uuid:1", "uuid:3": "uuid:3", "Kitchen": "status 2", "Attic": "status 4", "uuid:4": "status 2", "hall": "uuid:4"} {
 		got := ""
 		if r, err := rendererNamed(found, to); err == nil {
 			got = r.ID
@@ -184,6 +184,49 @@ func TestRender_ByNameOrID(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%s: %s, want %s", to, got, want)
+		}
+	}
+}
+
+// TestRender_WhenAPlayIsOver: one that says that it gets ready and fetches nothing is given
+// up on, as is one that says that it stands still; one that fetches is not.
+func TestRender_WhenAPlayIsOver(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		state upnp.State
+		err   error
+		asked bool
+		moves bool
+		want  int // looks; 0: it goes on
+		code  int // exit status
+	}{
+		{"gets ready for ever", upnp.Busy, nil, false, false, renderStarts + 1, statusLater},
+		{"stands still from the first", upnp.Stopped, nil, false, false, renderStarts + 1, statusLater},
+		{"shows", upnp.Busy, nil, true, false, 0, 0},
+		{"came to the end", upnp.Stopped, nil, true, false, renderStops, 0},
+		{"is away", upnp.Stopped, upnp.ErrAway, true, false, renderMissed, -1},
+		{"fetches, and says nothing", upnp.Stopped, upnp.ErrAway, true, true, 0, 0},
+		{"refuses", upnp.Stopped, upnp.ErrRefused, true, false, 1, -1},
+	} {
+		w, got, code := looks{name: "TV"}, 0, 0
+		for n := 1; n <= 3*renderStarts && got == 0; n++ {
+			bytes := int64(0)
+			if tc.moves {
+				bytes = int64(n)
+			}
+			over, err := w.look(tc.state, tc.err, bytes, tc.asked)
+			if !over {
+				continue
+			}
+			got = n
+			if e, ok := errors.AsType[*exitError](err); ok {
+				code = e.code
+			} else if errors.Is(err, tc.err) && err != nil {
+				code = -1
+			}
+		}
+		if got != tc.want || code != tc.code {
+			t.Errorf("%s: over after %d looks with status %d, want %d and %d", tc.name, got, code, tc.want, tc.code)
 		}
 	}
 }

@@ -205,7 +205,7 @@ func (e *Endpoint) replyInSession(s *session, r Reply, now time.Time) ([]Message
 	case err != nil:
 		v.reply = nil
 	case s.channel.used >= maxMessages:
-		e.end(s) // no message of it is taken any more, so what it remembers is of no use
+		e.end(s) // no message of it is taken any more: who lost this reply asks in a new exchange, with the same request ID
 	}
 	return out, err
 }

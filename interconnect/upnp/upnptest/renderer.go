@@ -19,6 +19,7 @@ type Renderer struct {
 	Control  string // path or address that the description says
 	Base     string // URLBase of the description
 	Refuse   int    // UPnP error that Play answers with
+	Head     string // header field beside the description
 	Mute     bool   // told to play, it does nothing
 
 	server *httptest.Server
@@ -36,7 +37,10 @@ func New(t *testing.T, show func(ctx context.Context, film string)) *Renderer {
 	t.Helper()
 	r := &Renderer{Name: "Television", ID: "uuid:00112233-4455-6677-8899-aabbccddeeff", Control: "/control", show: show}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /device.xml", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, r.Description()) })
+	mux.HandleFunc("GET /device.xml", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Head", r.Head)
+		_, _ = io.WriteString(w, r.Description())
+	})
 	mux.HandleFunc("POST /control", r.control)
 	r.server = httptest.NewServer(mux)
 	t.Cleanup(r.Close)
