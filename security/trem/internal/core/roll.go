@@ -26,6 +26,11 @@ const objectRoll = wire.Object("roll")
 // first ones are forgotten. Source: local, docs/spec/membership.md.
 const maxRollFormer = 64
 
+// indexStep is how many indices a domain that is made anew leaves for each generation: more
+// than were given before, since between two makings those are at most one for each place,
+// and one for each step of the generation. Source: local, docs/spec/membership.md.
+const indexStep = 2 * maxMembers
+
 var rollLimit = wire.Limit{Bytes: 32 << 10, Items: 1024, Depth: 4}
 
 // Roll is a domain that this issuer manages. Its host keeps it, and shows it with each
@@ -123,6 +128,9 @@ func (c *Core) createRoll(in trem.RollOrder, r Reading) (trem.Rolled, error) {
 	b := &rollBook{Roll: roll}
 	if f, ok := c.managed.floors[roll.Domain]; ok { // above all that was signed before, which nobody believes then
 		b.Generation, b.anew = f.Generation+1, true
+	}
+	if len(in.Roll) > 0 {
+		b.Next = max(b.Next, b.Generation*indexStep)
 	}
 	return c.closeRoll(b, trem.Rolled{}, r)
 }

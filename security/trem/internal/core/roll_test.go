@@ -318,8 +318,12 @@ func TestMembership_AListOfLongAgoIsMadeAnew(t *testing.T) {
 	stays, leaver := ident.Device{6}, ident.Device{7}
 	now := c.putTo(t, rolls[0].Roll, stays, true)
 	var lists [][]byte
+	given := uint64(0) // the highest index
 	for range maxOuts + 1 {
 		now = c.putTo(t, now.Roll, leaver, true)
+		for _, m := range now.Members {
+			given = max(given, m.Index)
+		}
 		lists = append(lists, now.Roll)
 		b, err := c.openRoll(now.Roll)
 		if err != nil {
@@ -357,16 +361,21 @@ func TestMembership_AListOfLongAgoIsMadeAnew(t *testing.T) {
 	}
 	back := c.putTo(t, anew.Roll, stays, true)
 	b, err := c.openRoll(back.Roll)
-	if err != nil || b.entry(stays) == nil || b.entry(stays).Index < now.Members[0].Index {
-		t.Errorf("who joins again: %+v, %v", b, err)
+	if err != nil || b.entry(stays) == nil || b.entry(stays).Index <= given {
+		t.Errorf("who joins again: %+v, %v; indices to %d were given", b, err, given)
 	}
+	given = b.entry(stays).Index
 	if _, err := again(back.Roll); err == nil {
 		t.Error("a domain that is there is made anew")
 	}
 	if anew, err = again(lists[0]); err != nil || anew.Generation != now.Generation+2 { // the host did not keep the first one
 		t.Errorf("anew once more: %+v, %v", anew, err)
 	}
-	if c.putTo(t, c.putTo(t, anew.Roll, stays, true).Roll, stays, false).Generation != now.Generation+3 {
+	third := c.putTo(t, anew.Roll, stays, true)
+	if i := third.Members[0].Index; i <= given {
+		t.Errorf("index %d is given twice: to %d were", i, given)
+	}
+	if c.putTo(t, third.Roll, stays, false).Generation != now.Generation+3 {
 		t.Error("its generation does not go on")
 	}
 }
