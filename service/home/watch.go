@@ -48,12 +48,50 @@ func (n notifier) watch(places []string) (all, fresh bool) {
 	return all, fresh
 }
 
-// changes are what the system tells; nothing where it does not.
-func (n notifier) changes() (<-chan fsnotify.Event, <-chan error) {
+// news is what the system told since it was asked for last.
+type news struct {
+	names, writes bool  // in folders, of files that were there
+	lost          error // some changes were not told
+}
+
+// changes are what the system tells, until ctx ends; nothing where it does not. They are
+// taken from the library apart from watch: it holds its lock while it says that a folder
+// that was moved away cannot be let go, and watch waits for that lock.
+func (n notifier) changes(ctx context.Context) <-chan news {
 	if n.w == nil {
-		return nil, nil
+		return nil
 	}
-	return n.w.Events, n.w.Errors
+	told := make(chan news)
+	go func() {
+		var now news
+		for {
+			var to chan news
+			if now.names || now.writes || now.lost != nil {
+				to = told
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case e, open := <-n.w.Events:
+				if !open {
+					return
+				}
+				if e.Op&^(fsnotify.Write|fsnotify.Chmod) == 0 {
+					now.writes = true
+				} else {
+					now.names = true
+				}
+			case err, open := <-n.w.Errors:
+				if !open {
+					return
+				}
+				now.lost = err
+			case to <- now:
+				now = news{}
+			}
+		}
+	}()
+	return told
 }
 
 // watchFolders looks at the watched folders when the system tells of a change there,
@@ -69,7 +107,7 @@ func (h *Home) watchFolders(ctx context.Context, open func() (*fsnotify.Watcher,
 	} else {
 		defer w.Close() //nolint:errcheck // nothing is written
 	}
-	events, failures := n.changes()
+	changes := n.changes(ctx)
 	told, patience := true, h.cfg.Settle
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -84,16 +122,16 @@ func (h *Home) watchFolders(ctx context.Context, open func() (*fsnotify.Watcher,
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case e := <-events:
-			if e.Op&^(fsnotify.Write|fsnotify.Chmod) == 0 {
+		case c := <-changes:
+			if c.lost != nil {
+				h.log.LogAttrs(ctx, slog.LevelWarn, "changes in watched folders were not told", slog.Any("error", c.lost))
+			}
+			if c.writes {
 				sooner(afterWrite * h.cfg.Settle)
-			} else {
+			}
+			if c.names || c.lost != nil {
 				sooner(afterChange)
 			}
-			continue
-		case err := <-failures: // some changes were lost
-			h.log.LogAttrs(ctx, slog.LevelWarn, "changes in watched folders were not told", slog.Any("error", err))
-			sooner(afterChange)
 			continue
 		case <-h.folders.poke:
 		case <-timer.C:
