@@ -113,12 +113,17 @@ func renumber(container []byte, header string, id uint32) error {
 	return nil
 }
 
+// boxesOf are the boxes of a media segment of a track that is in the file.
+func (j *Joined) boxesOf(track int, data []byte) ([]box, error) {
+	if track < 0 || track >= j.n {
+		return nil, fmt.Errorf("%w: track %d of %d", ErrMalformed, track, j.n)
+	}
+	return boxes(data, 0, len(data))
+}
+
 // Segment writes the fragments of a clear media segment of a track. data is used up.
 func (j *Joined) Segment(track int, data []byte) error {
-	if track < 0 || track >= j.n {
-		return fmt.Errorf("%w: track %d of %d", ErrMalformed, track, j.n)
-	}
-	top, err := boxes(data, 0, len(data))
+	top, err := j.boxesOf(track, data)
 	if err != nil {
 		return err
 	}
@@ -142,10 +147,7 @@ func (j *Joined) Segment(track int, data []byte) error {
 // its length, so that the file can be read at any place: what is of the segment and not of
 // the film becomes free space. Its fragments are numbered from first on. It writes nothing.
 func (j *Joined) InPlace(track int, data []byte, first uint32) error {
-	if track < 0 || track >= j.n {
-		return fmt.Errorf("%w: track %d of %d", ErrMalformed, track, j.n)
-	}
-	top, err := boxes(data, 0, len(data))
+	top, err := j.boxesOf(track, data)
 	if err != nil {
 		return err
 	}

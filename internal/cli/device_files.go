@@ -45,6 +45,20 @@ func (d *device) playFiles(id ident.Content, dir string) (*files, error) {
 	return d.files(id, dir)
 }
 
+// toShow are the tier, the files and the manifest of a title that is to be shown.
+func (d *device) toShow(ctx context.Context, id ident.Content, dir, tier string) (content.Tier, *files, *content.Manifest, error) {
+	t, err := content.ParseTier(tier)
+	if err != nil {
+		return 0, nil, nil, usage("%w", err)
+	}
+	src, err := d.playFiles(id, dir)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	m, err := src.manifest(ctx)
+	return t, src, m, err
+}
+
 func (f *files) manifest(ctx context.Context) (*content.Manifest, error) {
 	data, err := f.load(ctx, content.ManifestName)
 	if err != nil {

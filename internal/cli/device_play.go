@@ -110,15 +110,7 @@ func (f *playFlags) check() error {
 
 func (d *device) play(cmd *cobra.Command, env *Env, id ident.Content, f playFlags) error {
 	ctx := cmd.Context()
-	tier, err := content.ParseTier(f.tier)
-	if err != nil {
-		return usage("%w", err)
-	}
-	src, err := d.playFiles(id, f.dir)
-	if err != nil {
-		return err
-	}
-	m, err := src.manifest(ctx)
+	tier, src, m, err := d.toShow(ctx, id, f.dir, f.tier)
 	if err != nil {
 		return err
 	}

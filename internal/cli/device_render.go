@@ -154,15 +154,7 @@ func rendererNamed(found []*upnp.Renderer, to string) (*upnp.Renderer, error) {
 
 func (d *device) render(cmd *cobra.Command, env *Env, id ident.Content, r *upnp.Renderer, f renderFlags) error {
 	ctx := cmd.Context()
-	tier, err := content.ParseTier(f.tier)
-	if err != nil {
-		return usage("%w", err)
-	}
-	src, err := d.playFiles(id, f.dir)
-	if err != nil {
-		return err
-	}
-	m, err := src.manifest(ctx)
+	tier, src, m, err := d.toShow(ctx, id, f.dir, f.tier)
 	if err != nil {
 		return err
 	}

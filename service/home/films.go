@@ -113,14 +113,20 @@ func openBelow(root, path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a film: %w", err)
 	}
-	r, err := os.OpenRoot(root)
+	return openIn(root, rel)
+}
+
+// openIn opens a file of a folder by its name there, and nothing that a link leads to
+// outside of it.
+func openIn(folder, name string) (*os.File, error) {
+	root, err := os.OpenRoot(folder)
 	if err != nil {
 		return nil, fmt.Errorf("open a film's folder: %w", err)
 	}
-	defer r.Close() //nolint:errcheck // the file stays open
-	f, err := r.Open(rel)
+	defer root.Close() //nolint:errcheck // the file stays open
+	f, err := root.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("open a film: %w", err)
+		return nil, fmt.Errorf("open a film's file: %w", err)
 	}
 	return f, nil
 }

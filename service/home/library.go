@@ -167,16 +167,7 @@ func (t *Title) Open(name string) (*os.File, error) {
 			return nil, fmt.Errorf("file: %w", ErrUnknown)
 		}
 	}
-	root, err := os.OpenRoot(t.folder)
-	if err != nil {
-		return nil, fmt.Errorf("open the title's folder: %w", err)
-	}
-	defer root.Close() //nolint:errcheck // the file stays open
-	f, err := root.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("open a file of the title: %w", err)
-	}
-	return f, nil
+	return openIn(t.folder, name)
 }
 
 // read returns a listed file whole; its size must be as listed.
