@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/service/issuer"
 )
 
@@ -64,6 +65,19 @@ func LookTogether(s *Store, all []issuer.Asked) (out []issuer.Ahead, err error) 
 		out, err = append(out, a.answer), errors.Join(err, a.err)
 	}
 	return out, err
+}
+
+// ReadTogether has PostgreSQL read licenses of different households as one group.
+func ReadTogether(s *Store, all []issuer.License) (out []issuer.License, errs []error) {
+	var group []*asked[ident.License, issuer.License]
+	for i := range all {
+		group = append(group, &asked[ident.License, issuer.License]{domain: all[i].Domain, question: all[i].ID})
+	}
+	s.engine.(*pgEngine).licensesTogether(group)
+	for _, a := range group {
+		out, errs = append(out, a.answer), append(errs, a.err)
+	}
+	return out, errs
 }
 
 // ErrAlone is of a license that a group did not record.

@@ -69,6 +69,15 @@ func households(t testing.TB, s *store.Store, n int) (all []ident.Domain) {
 	return all
 }
 
+func licensesOf(t *testing.T, s *store.Store, d ident.Domain) (all []issuer.License, err error) {
+	t.Helper()
+	err = s.View(t.Context(), func(ctx context.Context, r issuer.Reader) (err error) {
+		all, err = r.Licenses(ctx, d)
+		return err
+	})
+	return all, err
+}
+
 // What 64 households ask is looked at with three statements in one round trip, and
 // what they get is one transaction: seven in two, one of which waits for the disk. One that is not as foreseen costs a round
 // trip more, and nobody else his license.
@@ -108,6 +117,27 @@ func TestPostgres_Spec1_AGroupIsTwoRoundTrips(t *testing.T) {
 		}
 		if trip > 0 && (seen.trips != want || seen.orders != 3) {
 			t.Errorf("64 looks: %d statements in %d round trips, want 3 in %d", seen.orders, seen.trips, want)
+		}
+	}
+	wanted := make([]issuer.License, len(homes))
+	for i, d := range homes {
+		wanted[i] = nextIssue(d, 0).License // not there, but for those that were given
+		if got, err := licensesOf(t, s, d); err != nil {
+			t.Fatal(err)
+		} else if i != 5 {
+			wanted[i].ID = got[1].ID
+		}
+	}
+	for trip, want := range []int{0, 1} {
+		*seen = sent{}
+		out, errs := store.ReadTogether(s, wanted)
+		for i := range homes {
+			if missing := i == 5; errors.Is(errs[i], issuer.ErrNotFound) != missing || !missing && (errs[i] != nil || out[i].ID != wanted[i].ID || out[i].Domain != homes[i]) {
+				t.Errorf("household %d reads %+v, %v", i, out[i], errs[i])
+			}
+		}
+		if trip > 0 && (seen.trips != want || seen.orders != 1) {
+			t.Errorf("64 reads: %d statements in %d round trips, want 1 in %d", seen.orders, seen.trips, want)
 		}
 	}
 	done, errs := group(4, func(all []issuer.Issue) {

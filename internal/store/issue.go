@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/service/issuer"
 )
 
@@ -107,6 +108,15 @@ func aheadAlone(ctx context.Context, e engine, a *issuer.Asked) (out issuer.Ahea
 		return err
 	})
 	return out, err
+}
+
+// licenseAlone reads one license for one caller.
+func licenseAlone(ctx context.Context, e engine, domain ident.Domain, id ident.License) (l issuer.License, err error) {
+	err = e.view(ctx, func(ctx context.Context, c conn) (err error) {
+		l, err = (&tx{conn: c}).License(ctx, domain, id)
+		return err
+	})
+	return l, err
 }
 
 // aheadOn reads what a license will be decided by, with statements that an engine

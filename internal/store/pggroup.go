@@ -48,6 +48,10 @@ WHERE domain_id = d AND content_id = c ORDER BY created_at, grant_id`
 WHERE domain_id = d AND peer = p AND incarnation = i`
 )
 
+// The statement of License for a group.
+const sqlLicensesOf = `SELECT ` + licenseColumns + ` FROM unnest($1::bytea[], $2::bytea[]) AS u(d, l), license
+WHERE domain_id = d AND license_id = l`
+
 // errAlone is of what a group did not do: nobody knows yet whether anybody did.
 var errAlone = errors.New("store: not done together with others")
 
@@ -120,6 +124,57 @@ func found(place map[ident.Domain]*issuer.Ahead, domain []byte, do func(*issuer.
 		do(a)
 	}
 	return f.err
+}
+
+// license reads one license together with what others read. It needs no transaction,
+// which would be two more round trips.
+func (e *pgEngine) license(ctx context.Context, domain ident.Domain, id ident.License) (l issuer.License, err error) {
+	inner, cancel := context.WithTimeout(ctx, e.patience)
+	defer cancel()
+	if e.alone {
+		err = e.with(inner, func(c *pgx.Conn) (err error) {
+			l, err = (&tx{conn: &pgConn{c: c, begun: true}}).License(inner, domain, id)
+			return err
+		})
+		if pgAgain(err) {
+			err = errAlone
+		}
+	} else {
+		l, err = e.reads.ask(inner, domain, id)
+	}
+	if errors.Is(err, errAlone) {
+		return licenseAlone(ctx, e, domain, id)
+	}
+	return l, e.busy(inner, ctx, err)
+}
+
+// licensesTogether serves a group, of one too.
+func (e *pgEngine) licensesTogether(group []*asked[ident.License, issuer.License]) {
+	ctx, cancel := context.WithTimeout(context.Background(), e.patience)
+	defer cancel()
+	var domain, license [][]byte
+	for _, a := range group {
+		domain, license = append(domain, a.domain[:]), append(license, a.question[:])
+	}
+	var all []issuer.License
+	err := e.with(ctx, func(c *pgx.Conn) error {
+		return (&pgConn{c: c, begun: true}).query(ctx, licenseInto(&all), sqlLicensesOf, domain, license)
+	})
+	of := make(map[ident.Domain]issuer.License, len(all))
+	for _, l := range all {
+		of[l.Domain] = l
+	}
+	for _, a := range group {
+		l, there := of[a.domain]
+		switch {
+		case err != nil:
+			a.err = e.apart(ctx, err)
+		case !there:
+			a.err = issuer.ErrNotFound
+		default:
+			a.answer = l
+		}
+	}
 }
 
 // apart is what an error of a group is to each of it. What may succeed by itself, or

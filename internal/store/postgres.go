@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/service/issuer"
 )
 
@@ -48,6 +49,7 @@ func OpenPostgres(ctx context.Context, dsn string) (*Store, error) {
 	e := &pgEngine{cfg: cfg, free: make(chan *pgx.Conn, pgConns), patience: pgPatience, plans: pgPlans}
 	cfg.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error { return c.Exec(ctx, e.plans).Close() }
 	e.looks = newGatherer(pgGroups, e.aheadTogether)
+	e.reads = newGatherer(pgGroups, e.licensesTogether)
 	e.issues = newGatherer(pgGroups, e.issueTogether)
 	for range pgConns {
 		e.free <- nil // opened when needed
@@ -79,6 +81,7 @@ type pgEngine struct {
 	patience time.Duration
 	plans    string // said on each new connection
 	looks    *gatherer[*issuer.Asked, issuer.Ahead]
+	reads    *gatherer[ident.License, issuer.License]
 	issues   *gatherer[*issuer.Issue, bool]
 	alone    bool // no groups: ungroup was called, or the database is distributed, so that a group would be on several nodes
 }
@@ -120,17 +123,6 @@ func (e *pgEngine) update(ctx context.Context, fn func(context.Context, conn) er
 
 func (e *pgEngine) view(ctx context.Context, fn func(context.Context, conn) error) error {
 	return e.retry(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, fn)
-}
-
-// peek needs no transaction, which would be two more round trips.
-func (e *pgEngine) peek(ctx context.Context, fn func(context.Context, conn) error) error {
-	inner, cancel := context.WithTimeout(ctx, e.patience)
-	defer cancel()
-	err := e.busy(inner, ctx, e.with(inner, func(c *pgx.Conn) error { return guard(inner, fn, &pgConn{c: c, begun: true}) }))
-	if pgAgain(err) {
-		return e.view(ctx, fn)
-	}
-	return err
 }
 
 // retry runs a transaction until it is done, with the same keys each time. A
@@ -211,6 +203,7 @@ func (e *pgEngine) ungroup() { e.alone = true }
 // close waits for the transactions that run.
 func (e *pgEngine) close() error {
 	e.looks.close()
+	e.reads.close()
 	e.issues.close()
 	var errs []error
 	for range pgConns {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/service/issuer"
 )
 
@@ -129,8 +130,8 @@ func (e *sqliteEngine) issue(ctx context.Context, is *issuer.Issue) (bool, error
 	return recorded(e.queue(ctx, j))
 }
 
-func (e *sqliteEngine) peek(ctx context.Context, fn func(context.Context, conn) error) error {
-	return e.view(ctx, fn)
+func (e *sqliteEngine) license(ctx context.Context, domain ident.Domain, id ident.License) (issuer.License, error) {
+	return licenseAlone(ctx, e, domain, id)
 }
 
 func (e *sqliteEngine) view(ctx context.Context, fn func(context.Context, conn) error) error {

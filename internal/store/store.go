@@ -37,8 +37,8 @@ type engine interface {
 	update(ctx context.Context, fn func(context.Context, conn) error) error
 	// view runs fn on one consistent state.
 	view(ctx context.Context, fn func(context.Context, conn) error) error
-	// peek runs fn, which reads by one statement.
-	peek(ctx context.Context, fn func(context.Context, conn) error) error
+	// license reads one license.
+	license(ctx context.Context, domain ident.Domain, id ident.License) (issuer.License, error)
 	// ahead reads what issue will decide by.
 	ahead(ctx context.Context, a *issuer.Asked) (issuer.Ahead, error)
 	// issue records a license in one transaction; false if something is not as
@@ -93,8 +93,8 @@ func (s *Store) View(ctx context.Context, fn func(ctx context.Context, r issuer.
 
 // License reads one license.
 func (s *Store) License(ctx context.Context, domain ident.Domain, id ident.License) (l issuer.License, err error) {
-	err = s.run(ctx, s.engine.peek, func(ctx context.Context, c conn) (err error) {
-		l, err = (&tx{conn: c}).License(ctx, domain, id)
+	err = s.judge(func() (err error) {
+		l, err = s.engine.license(ctx, domain, id)
 		return err
 	})
 	return l, err

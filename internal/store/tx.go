@@ -112,7 +112,13 @@ func (t *tx) Used(ctx context.Context, key issuer.GrantKey) (used bool, err erro
 
 func (t *tx) licenses(ctx context.Context, sql string, args ...any) ([]issuer.License, error) {
 	out := []issuer.License{}
-	err := t.conn.query(ctx, func(scan func(...any) error) error {
+	err := t.conn.query(ctx, licenseInto(&out), sql, args...)
+	return out, err
+}
+
+// licenseInto reads rows of licenses.
+func licenseInto(out *[]issuer.License) func(func(...any) error) error {
+	return func(scan func(...any) error) error {
 		var domain, id, device, grant, request, digest []byte
 		var state string
 		var version int64
@@ -128,10 +134,9 @@ func (t *tx) licenses(ctx context.Context, sql string, args ...any) ([]issuer.Li
 		f.copy(l.Request[:], request)
 		f.copy(l.Digest[:], digest)
 		l.State, l.Version = issuer.LicenseState(state), uint64(version) //nolint:gosec // number wrote it
-		out = append(out, l)
+		*out = append(*out, l)
 		return f.err
-	}, sql, args...)
-	return out, err
+	}
 }
 
 // RenewLicense replaces a license's version, time and digest.
