@@ -31,9 +31,9 @@ import (
 const (
 	// learnEvery is the pause between two visits to the authority.
 	learnEvery = time.Minute
-	// issuerGC lets the heap of an issuer, some MB, grow by one and a half between two
+	// issuerGC lets the heap of an issuer, some MB, grow fivefold between two
 	// collections, which else take a tenth of its time. Source: local, `lares bench issuer`.
-	issuerGC = 150
+	issuerGC = 400
 	// pingEvery is how often the issuer looks whether its module is alive.
 	pingEvery = 2 * time.Second
 )

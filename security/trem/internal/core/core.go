@@ -394,6 +394,9 @@ func (c *Core) commit(kind uint8, body any) error {
 	return c.write(true, rec)
 }
 
+// Issues reports whether this is an issuer's module.
+func (c *Core) Issues() bool { return c.peer != nil && c.peer.Role() == pki.LicenseIssuer }
+
 // need refuses a command that this module's certificate is not for.
 func (c *Core) need(roles ...pki.Role) error {
 	if c.peer == nil {
