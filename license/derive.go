@@ -200,6 +200,9 @@ func (l *License) loan(child *Info, d *Derivation) (*permission.Units, error) {
 	child.Subject = d.Subject
 	p := &child.Policy
 	p.HardEnd, p.ExpiryMode, p.FinishTail, p.ClockGrace, p.Copy, p.Transfer, p.Lend = until, ExpiryStop, nil, &grace, nil, nil, nil
+	if p.Backup == BackupHousehold {
+		p.Backup = BackupNone // of what is lent no household's code brings anything back
+	}
 	cu := bare(u)
 	var usage []permission.UsageUnit
 	for i := range u.Usage {

@@ -23,7 +23,7 @@ func newHouse(t *testing.T) *house {
 	d := pkitest.New(t, pkitest.Start())
 	h := &house{Domain: d}
 	h.issuer = d.Party(pki.LicenseIssuer, func(p *pki.Profile) { p.Issuer = "shop.example" })
-	h.home = d.Party(pki.HomeServer, func(p *pki.Profile) { p.Issuer = ident.Issuer(domain[:]) })
+	h.home = d.Party(pki.HomeServer)
 	h.device = d.Party(pki.Device)
 	h.dev = d.Peer(h.device).ID()
 	return h
@@ -44,7 +44,7 @@ func (h *house) sign(t *testing.T, by *pkitest.Party, info *license.Info) *licen
 
 func TestLicense_2_WhoMaySignARoot(t *testing.T) {
 	h := newHouse(t)
-	own := func(i *license.Info) { i.Issuer = ident.Issuer(domain[:]) }
+	own := func(i *license.Info) { i.Issuer, i.Content = ident.Issuer(domain[:]), license.OwnPrefix+"1" }
 	for _, tc := range []struct {
 		name string
 		by   *pkitest.Party
@@ -56,6 +56,8 @@ func TestLicense_2_WhoMaySignARoot(t *testing.T) {
 		{"home server for its household", h.home, own, true},
 		{"home server for a shop", h.home, func(*license.Info) {}, false},
 		{"home server for another domain", h.home, func(i *license.Info) { own(i); i.Subject.ID[5] = 1 }, false},
+		{"home server for a title that is not its own", h.home, func(i *license.Info) { own(i); i.Content = "film-1" }, false},
+		{"home server that lets it be given away", h.home, func(i *license.Info) { own(i); i.Code = code(t, "PLAY; TRANSFER=1") }, false},
 		{"home server for a device", h.home, func(i *license.Info) { own(i); i.Subject = license.DeviceSubject(h.dev) }, false},
 		{"device", h.device, func(*license.Info) {}, false},
 	} {
@@ -97,7 +99,7 @@ func TestLicense_2_AllowanceChain(t *testing.T) {
 	}
 	child := h.sign(t, h.home, info)
 	chain, peers := []*license.License{child, root}, []*pki.Peer{h.Peer(h.home), h.Peer(h.issuer)}
-	if err := license.VerifyChain(chain, peers); err != nil {
+	if err := license.VerifyChain(chain, peers, license.Houses{}); err != nil {
 		t.Fatal(err)
 	}
 	x := child.Units().UsageFor(permission.Play)[0]
@@ -131,7 +133,7 @@ func TestLicense_2_AllowanceChain(t *testing.T) {
 		"wider":             {[]*license.License{h.sign(t, h.home, &wide), root}, peers},
 		"too long":          {[]*license.License{child, child, child, child, root}, []*pki.Peer{peers[0], peers[0], peers[0], peers[0], peers[1]}},
 	} {
-		if err := license.VerifyChain(bad.chain, bad.peers); err == nil {
+		if err := license.VerifyChain(bad.chain, bad.peers, license.Houses{}); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}

@@ -3,17 +3,17 @@ package license
 import (
 	"fmt"
 
-	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki"
 )
 
 // Verify checks that the license stands under the peer's certificate: the
 // signature, the role and, for a root license, the issuer ID. A root license is
 // a license issuer's whose certificate asserts the issuer ID, or a home
-// server's for its own household (issuer ID = domain ID = subject). A derived
-// license is a home server's or a device's. Every failure wraps ErrSigner.
+// server's for an own film of its household (issuer ID = domain ID = subject). A
+// derived license is a home server's or a device's. Every failure wraps ErrSigner.
 //
-// It does not judge a derived license against its parent: VerifyChain does.
+// It does not judge a derived license against its parent, and not whether a home
+// server manages the domain that it names: VerifyChain does.
 func (l *License) Verify(peer *pki.Peer) error {
 	if !peer.Verified() {
 		return fmt.Errorf("%w: not verified", ErrSigner)
@@ -31,22 +31,22 @@ func (l *License) Verify(peer *pki.Peer) error {
 		}
 		return nil
 	}
-	if role != pki.LicenseIssuer && role != pki.HomeServer {
+	switch {
+	case role == pki.HomeServer:
+		return l.ownForm()
+	case role != pki.LicenseIssuer:
 		return fmt.Errorf("%w: a %v may not issue a license", ErrSigner, role)
-	}
-	if peer.Issuer() != l.info.Issuer {
+	case peer.Issuer() != l.info.Issuer:
 		return fmt.Errorf("%w: the certificate does not assert the issuer ID of license %v", ErrSigner, l.info.ID)
-	}
-	if role == pki.HomeServer && (l.info.Subject.Kind != SubjectDomain || ident.Issuer(l.info.Subject.ID[:]) != l.info.Issuer) {
-		return fmt.Errorf("%w: a home server issues for its own domain only", ErrSigner)
 	}
 	return nil
 }
 
 // VerifyChain checks a chain, leaf first and root last, at most MaxChain long:
 // each license under the signer of the same place, each child against its
-// parent by hash and Narrower.
-func VerifyChain(chain []*License, signers []*pki.Peer) error {
+// parent by hash and Narrower, and an own film of a house by what this module knows
+// of houses.
+func VerifyChain(chain []*License, signers []*pki.Peer, houses Houses) error {
 	if len(chain) == 0 || len(chain) > MaxChain || len(chain) != len(signers) {
 		return fmt.Errorf("%w: chain of %d licenses, %d signers", ErrSigner, len(chain), len(signers))
 	}
@@ -59,7 +59,7 @@ func VerifyChain(chain []*License, signers []*pki.Peer) error {
 			return fmt.Errorf("%w: chain does not end at the root license", ErrSigner)
 		}
 		if root {
-			continue
+			break
 		}
 		parent := chain[i+1]
 		if l.info.Parent.Hash != parent.Hash() {
@@ -73,6 +73,9 @@ func VerifyChain(chain []*License, signers []*pki.Peer) error {
 				return err
 			}
 		}
+	}
+	if signers[len(signers)-1].Role() == pki.HomeServer {
+		return houses.judge(chain, signers)
 	}
 	return nil
 }

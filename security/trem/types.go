@@ -238,6 +238,7 @@ type Held struct {
 	Counters license.Counters `cbor:"7,keyasint" json:"counters"`
 	Bytes    []byte           `cbor:"8,keyasint" json:"-"` // the license, which holds no secret
 	Phase    string           `cbor:"9,keyasint" json:"phase"`
+	House    bool             `cbor:"10,keyasint,omitempty" json:"house,omitempty"` // a house issued it for a film of its own: this one, or of a loan (Kind 2) the lender's
 }
 
 // Output classes a session may be for.

@@ -40,6 +40,10 @@ def check_example(name, data, context):
         lares_license.decode_info(data)
         again = lares_cbor.encode(lares_cbor.decode(data))
         context["info"] = data
+    elif name == "own":
+        lic = lares_license.decode_info(data)
+        if lic.subject != lic.issuer or not lic.content.startswith(b"urn:lares:own:"):
+            raise Malformed("the own film is not the house's own")
     elif name == "license":
         lic = lares_license.decode(data)
         again = lares_cbor.encode(lares_cbor.decode(data))

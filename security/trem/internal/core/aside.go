@@ -95,8 +95,12 @@ func (c *Core) taken(rec backRecord) {
 }
 
 // dwelling is how many devices of the house have a child of a license that counts nothing.
+// Of an own film those do not count that were put out: nobody gives it back for them.
 func (c *Core) dwelling(inst *instance) (n int) {
 	for _, rec := range c.aside {
+		if m, known := c.members[rec.TID.Dst]; (!known || m.Removed) && c.isOwnFilm(inst) {
+			continue
+		}
 		if rec.Parent == inst.leaf().Info().ID && rec.whole() == (license.Share{}) {
 			n++
 		}

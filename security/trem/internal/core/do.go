@@ -81,6 +81,10 @@ func (c *Core) plain(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return c.roll(r)
 	case trem.CmdKeys:
 		return with(body, func(in []byte) (any, error) { return c.registerKeys(in) })
+	case trem.CmdProtect:
+		return with(body, func(in []byte) (any, error) { return c.protect(in, r) })
+	case trem.CmdUnprotect:
+		return with(body, func(in ident.Content) (any, error) { return trem.None{}, c.unprotect(in, r) })
 	case trem.CmdHandIn:
 		return with(body, func(in ident.Content) (any, error) { return c.handIn(in, r) })
 	case trem.CmdCheckReturn:

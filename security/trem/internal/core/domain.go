@@ -61,8 +61,12 @@ func (c *Core) found() (ident.Domain, error) {
 	return d.ID, nil
 }
 
-// pairwise is the domain ID that one issuer sees.
+// pairwise is the domain ID that one issuer sees. The house itself, which issues for its
+// own films, knows it by its own.
 func (d *domainRecord) pairwise(issuer ident.Issuer) ident.Domain {
+	if issuer == ident.Issuer(d.ID[:]) {
+		return d.ID
+	}
 	m := hmac.New(sha256.New, d.Secret)
 	m.Write([]byte(issuer))
 	return ident.Domain(m.Sum(nil)[:ident.Size])
@@ -242,6 +246,9 @@ func (c *Core) issuersSeen() map[ident.Issuer]ident.Domain {
 		}
 	}
 	for _, inst := range c.held {
+		if _, house := inst.root().House(); house {
+			continue // its members know its name, and no other house's is theirs
+		}
 		seen[inst.root().Info().Issuer] = c.domain.pairwise(inst.root().Info().Issuer)
 	}
 	return seen

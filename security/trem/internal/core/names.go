@@ -14,6 +14,9 @@ func (c *Core) pairwise(issuer ident.Issuer) (ident.Domain, uint64, bool) {
 	if c.membership == nil {
 		return ident.Domain{}, 0, false
 	}
+	if d := c.membership.Domain; issuer == ident.Issuer(d[:]) {
+		return d, c.membership.Generation, true
+	}
 	id, ok := c.membership.Pairwise[issuer]
 	if !ok {
 		id, ok = c.told[pairName{c.membership.Domain, issuer}]

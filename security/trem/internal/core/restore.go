@@ -2,6 +2,7 @@ package core
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"time"
 
@@ -51,7 +52,7 @@ func (c *Core) restoreHouse(in trem.RestoreOrder, data []byte, r Reading) (trem.
 	if c.backups.restored != nil {
 		out, err = c.restoreAgain(b, in.Above)
 	} else {
-		out, err = c.restoreFirst(b, in.Above, c.clock.judge(r).Est+membershipLife)
+		out, err = c.restoreFirst(b, in.Above, c.clock.judge(r).Est)
 	}
 	return out, b.host, rejected(err)
 }
@@ -110,7 +111,8 @@ func (b *opened) read(parts map[recovery.Kind][]byte) error {
 
 // restoreFirst takes the house over. Nobody knows which members were seen since the
 // backup was made: each has its place until then, as if it had just been.
-func (c *Core) restoreFirst(b *opened, above uint64, until int64) (trem.Restored, error) {
+func (c *Core) restoreFirst(b *opened, above uint64, now int64) (trem.Restored, error) {
+	until := now + membershipLife
 	switch {
 	case b.header.Manager == c.self:
 		return trem.Restored{}, fmt.Errorf("backup: this very home server made it; there is nothing to restore here")
@@ -127,6 +129,13 @@ func (c *Core) restoreFirst(b *opened, above uint64, until int64) (trem.Restored
 		return trem.Restored{}, err
 	}
 	out, back := c.judgeTitles(b, &d)
+	for i, inst := range back {
+		if own(inst.leaf()) {
+			if back[i], err = c.renewOwn(inst, &d, now); err != nil {
+				return trem.Restored{}, err
+			}
+		}
+	}
 	var s log
 	s.add(kindDomain, d)
 	for _, m := range b.house.Members {
@@ -136,7 +145,9 @@ func (c *Core) restoreFirst(b *opened, above uint64, until int64) (trem.Restored
 	s.add(kindRecovery, key)
 	s.add(kindRestored, rec)
 	for _, inst := range back {
-		s.add(kindLicense, licenseRecord{Chain: inst.links, Bundle: b.keys[inst.leaf().Hash()], Epoch: inst.epoch})
+		bundle, err := inst.bundle(inst.leaf())
+		s.err = cmp.Or(s.err, err)
+		s.add(kindLicense, licenseRecord{Chain: inst.links, Bundle: bundle, Epoch: inst.epoch})
 	}
 	if s.err != nil {
 		return trem.Restored{}, s.err
@@ -234,7 +245,11 @@ func (c *Core) readChain(inst *instance, b *opened) ([]*pki.Peer, error) {
 			return nil, err
 		}
 		inst.chain = append(inst.chain, lic)
-		if peer, err := v.Verify(l.Signer, b.at); err == nil {
+		at, err := signerTime(l.Signer, lic.Info().IssuedAt, true, b.at)
+		if err != nil {
+			continue
+		}
+		if peer, err := v.Verify(l.Signer, at); err == nil {
 			signers = append(signers, peer)
 		}
 	}
@@ -249,7 +264,7 @@ func (c *Core) backsUp(inst *instance, signers []*pki.Peer, b *opened, d *domain
 	if len(signers) != len(inst.chain) {
 		return fmt.Errorf("license: a signer is not of this system")
 	}
-	if err := license.VerifyChain(inst.chain, signers); err != nil {
+	if err := license.VerifyChain(inst.chain, signers, license.Houses{Domain: b.header.Domain, Manager: b.header.Manager}); err != nil {
 		return err
 	}
 	s := inst.leaf().Info().Subject

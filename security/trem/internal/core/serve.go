@@ -144,6 +144,9 @@ func (c *Core) setAside(ev sltp.EventRequest, what sltp.Reference, n uint64, r R
 	if c.noTransfer(ev.Peer.ID()) != nil {
 		return nil, sltp.ErrorRefused, nil //nolint:nilerr // the reason is in this module's status
 	}
+	if c.borrowedOwn(parent) {
+		return nil, sltp.ErrorRefused, nil
+	}
 	if c.unclosed(parent) {
 		return nil, sltp.ErrorTryLater, nil
 	}

@@ -186,6 +186,7 @@ func (c *Core) licenses(r Reading) []trem.Held {
 			Bytes: inst.leaf().Bytes(), Phase: inst.state.Phase.String(),
 			Counters: c.judge(inst, trem.Ask{Content: info.Content, Action: 1, Output: trem.OutputInternal}, r).Counters,
 		}
+		_, h.House = inst.root().House()
 		if info.Parent != nil {
 			h.Kind = uint64(info.Parent.Kind)
 		}

@@ -39,7 +39,7 @@ func (c *Core) accept(links [][]byte, bundle []byte, from party, r Reading) (*in
 	if err != nil {
 		return nil, err
 	}
-	if err := license.VerifyChain(inst.chain, signers); err != nil {
+	if err := license.VerifyChain(inst.chain, signers, c.houses(from)); err != nil {
 		return nil, err
 	}
 	if err := c.mayGive(links[0], inst, from, r); err != nil {
@@ -48,7 +48,7 @@ func (c *Core) accept(links [][]byte, bundle []byte, from party, r Reading) (*in
 	if err := c.checkTransfers(from.tid, inst, from, r); err != nil {
 		return nil, err
 	}
-	if err := cmp.Or(c.ours(inst, signers, from), c.provenRebind(inst), c.notHandedIn(inst)); err != nil {
+	if err := cmp.Or(c.ours(inst, signers, from), notGivenAway(inst, from), c.provenRebind(inst), c.notHandedIn(inst)); err != nil {
 		return nil, err
 	}
 	if need := inst.root().Info().RevMinEpoch; need > c.epoch() {
