@@ -155,15 +155,22 @@ func SignWithdrawal(key crypto.Signer, notice []byte) ([]byte, error) {
 	return signWithPoint(key, ObjectWithdrawal, withdrawal{Issuer: n.Issuer, Notice: n.Hash})
 }
 
+// parseWithdrawal reads a signed withdrawal, unchecked.
+func parseWithdrawal(data []byte) (w withdrawal, s *wire.Sign1, err error) {
+	if s, err = wire.ParseSign1(data, ObjectWithdrawal, noticeLimit(MaxNotice)); err == nil {
+		err = wire.Unmarshal(s.Payload, &w, noticeLimit(MaxNotice))
+	}
+	if err != nil {
+		return w, nil, fmt.Errorf("%w: withdrawal: %w", ErrNotice, err)
+	}
+	return w, s, nil
+}
+
 // Withdrawn checks that a withdrawal is of the notice, and by the key that signed it.
 func (n *SignedNotice) Withdrawn(data, key []byte) error {
-	s, err := wire.ParseSign1(data, ObjectWithdrawal, noticeLimit(MaxNotice))
+	w, s, err := parseWithdrawal(data)
 	if err != nil {
-		return fmt.Errorf("%w: withdrawal: %w", ErrNotice, err)
-	}
-	var w withdrawal
-	if err := wire.Unmarshal(s.Payload, &w, noticeLimit(MaxNotice)); err != nil {
-		return fmt.Errorf("%w: withdrawal: %w", ErrNotice, err)
+		return err
 	}
 	if w.Issuer != n.Issuer || w.Notice != n.Hash {
 		return fmt.Errorf("%w: the withdrawal is of another notice", ErrNotice)

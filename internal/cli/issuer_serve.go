@@ -327,6 +327,7 @@ func (s *issuerServer) run(ctx context.Context, hup <-chan os.Signal) error {
 	}
 	g.Go(func() error { return s.watch(gctx, hup) })
 	g.Go(func() error { keepRenewed(gctx, s.module, s.cfg.CA, time.Now, s.log); return nil })
+	g.Go(func() error { s.sunsets().run(gctx); return nil })
 	g.Go(func() error {
 		<-gctx.Done()
 		grace, done := context.WithTimeout(context.WithoutCancel(ctx), stopGrace/2)

@@ -23,14 +23,14 @@ import (
 	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
-	"github.com/lares-drm/lares/security/pki/authority"
 	"github.com/lares-drm/lares/service/home"
 )
 
 // Files of the end of a service. Source: local, docs/spec/sunset.md.
 const (
-	issuerNoticeKey = "notice.pem"   // of an issuer's folder, 0600: who has it may announce the issuer's end
-	noticeFileType  = "LARES SUNSET" // PEM type of a notice or withdrawal with its public key
+	issuerNoticeKey = "notice.pem"       // of an issuer's folder, 0600: who has it may announce the issuer's end
+	issuerNotice    = "notice-sent.cose" // of an issuer's folder: the notice that was signed last
+	noticeFileType  = "LARES SUNSET"     // PEM type of a notice or withdrawal with its public key
 	keyHeader       = "Key"
 )
 
@@ -79,8 +79,16 @@ func noticeKey(dir string) (k noticeKeyPair, err error) {
 // writeSigned writes a signed statement for the authority's operator, with the
 // key to check it by.
 func writeSigned(name string, data, point []byte) error {
-	b := &pem.Block{Type: noticeFileType, Headers: map[string]string{keyHeader: hex.EncodeToString(point)}, Bytes: data}
-	return os.WriteFile(name, pem.EncodeToMemory(b), 0o644)
+	return os.WriteFile(name, signedFile(data, point), 0o644)
+}
+
+// signedFile is such a file's text, with what stands in its headers besides.
+func signedFile(data, point []byte, also ...string) []byte {
+	headers := map[string]string{keyHeader: hex.EncodeToString(point)}
+	for i := 0; i+1 < len(also); i += 2 {
+		headers[also[i]] = also[i+1]
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: noticeFileType, Headers: headers, Bytes: data})
 }
 
 func readSigned(name string) (data, point []byte, err error) {
@@ -88,6 +96,10 @@ func readSigned(name string) (data, point []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	return parseSigned(name, text)
+}
+
+func parseSigned(name string, text []byte) (data, point []byte, err error) {
 	b, _ := pem.Decode(text)
 	if b == nil || b.Type != noticeFileType {
 		return nil, nil, fmt.Errorf("%s holds no notice: make it with lares issuer sunset", name)
@@ -100,7 +112,7 @@ func readSigned(name string) (data, point []byte, err error) {
 
 func newIssuerSunsetCmd(env *Env, dir *string) *cobra.Command {
 	cmd := &cobra.Command{Use: "sunset", Short: "Announce the end of the service, so that households keep what they bought"}
-	cmd.AddCommand(newSunsetNoticeCmd(env, dir), newSunsetWithdrawCmd(env, dir))
+	cmd.AddCommand(newSunsetNoticeCmd(env, dir), newSunsetWithdrawCmd(env, dir), newSunsetShowCmd(env, dir))
 	return cmd
 }
 
@@ -109,25 +121,35 @@ type announced struct {
 	Issuer    ident.Issuer    `json:"issuer"`
 	Effective time.Time       `json:"effective,omitzero"`
 	Scope     []ident.Content `json:"scope,omitempty"`
-	File      string          `json:"file"`
+	File      string          `json:"file,omitempty"`
 	Key       string          `json:"key"` // the notice key, hexadecimal
+	Sent      *sunsetAnswer   `json:"sent,omitempty"`
 }
 
 func newSunsetNoticeCmd(env *Env, dir *string) *cobra.Command {
-	var effective, out string
+	var effective string
+	var way sunsetWay
 	var titles []string
 	cmd := &cobra.Command{
 		Use:   "notice",
 		Short: "Sign a notice that this service ends, for the authority to publish",
 		Long: `Sign a notice that this service ends on a day at least 30 days ahead, for all
-titles or for some. Give the file to the operator of the certification authority
-(lares ca sunset stand). From that day on households with a purchase bind it to
-their new devices by themselves, or make an ordinary file of it, as their
-licenses say. Until that day it can be withdrawn.`,
-		Example: `  lares issuer sunset notice --effective 2027-06-30 --out closing.pem
+titles or for some. With --send the running issuer (lares issuer serve) sends it to
+its certification authority, again and again until that has it; with --out it is a
+file that you give to the authority's operator. Either way it counts when the
+operator lets it stand (lares ca sunset stand): call there. From that day on
+households with a purchase bind it to their new devices by themselves, or make an
+ordinary file of it, as their licenses say. Until that day it can be withdrawn.
+
+Exit status 3 when the authority refuses it.`,
+		Example: `  lares issuer sunset notice --effective 2027-06-30 --send
+  lares issuer sunset notice --effective 2027-06-30 --out closing.pem
   lares issuer sunset notice --effective 2027-06-30 --title urn:film:metropolis --out closing.pem --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := way.check(); err != nil {
+				return err
+			}
 			at, err := dayOf(effective)
 			if err != nil {
 				return err
@@ -155,21 +177,17 @@ licenses say. Until that day it can be withdrawn.`,
 			if err != nil {
 				return err
 			}
-			if err := errors.Join(writeDurably(filepath.Join(*dir, "notice-sent.cose"), data), writeSigned(out, data, key.point)); err != nil {
+			if err := writeDurably(filepath.Join(*dir, issuerNotice), data); err != nil {
 				return err
 			}
-			v := announced{Issuer: n.Issuer, Effective: at, Scope: n.Scope, File: out, Key: hex.EncodeToString(key.point)}
-			return env.print(cmd, v, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "%s says that the service of %v ends on %s. Give it to the authority: lares ca sunset stand %s\n", out, n.Issuer, at.Format("2 Jan 2006"), out)
-				return err
-			})
+			v := announced{Issuer: n.Issuer, Effective: at, Scope: n.Scope, Key: hex.EncodeToString(key.point)}
+			return way.give(cmd, env, *dir, v, data, key.point)
 		},
 	}
 	cmd.Flags().StringVar(&effective, "effective", "", "the day, such as 2027-06-30 (required)")
 	cmd.Flags().StringArrayVar(&titles, "title", nil, "a title that it is about; repeat it; default: all")
-	cmd.Flags().StringVar(&out, "out", "", "file to write (required)")
 	_ = cmd.MarkFlagRequired("effective")
-	_ = cmd.MarkFlagRequired("out")
+	way.add(cmd)
 	return cmd
 }
 
@@ -183,19 +201,28 @@ func dayOf(s string) (time.Time, error) {
 }
 
 func newSunsetWithdrawCmd(env *Env, dir *string) *cobra.Command {
-	var out string
+	var way sunsetWay
 	cmd := &cobra.Command{
 		Use:   "withdraw",
 		Short: "Take the notice back that was signed last, before its day",
-		Example: `  lares issuer sunset withdraw --out going-on.pem
+		Long: `Take the notice back that was signed last, before its day. With --send the running
+issuer sends that to its authority, where it takes effect at once, whether the
+notice stands or waits; with --out it is a file for the authority's operator.
+
+Exit status 3 when the authority refuses it.`,
+		Example: `  lares issuer sunset withdraw --send
+  lares issuer sunset withdraw --out going-on.pem
   lares issuer sunset withdraw --dir ./shop --out going-on.pem --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := way.check(); err != nil {
+				return err
+			}
 			cfg, err := readIssuer(*dir)
 			if err != nil {
 				return err
 			}
-			notice, err := os.ReadFile(filepath.Join(*dir, "notice-sent.cose"))
+			notice, err := os.ReadFile(filepath.Join(*dir, issuerNotice))
 			if err != nil {
 				return fmt.Errorf("this issuer has given no notice: %w", err)
 			}
@@ -207,99 +234,11 @@ func newSunsetWithdrawCmd(env *Env, dir *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := writeSigned(out, data, key.point); err != nil {
-				return err
-			}
-			v := announced{Issuer: cfg.Issuer, File: out, Key: hex.EncodeToString(key.point)}
-			return env.print(cmd, v, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "%s takes the notice back. Give it to the authority: lares ca sunset withdraw --issuer %v %s\n", out, cfg.Issuer, out)
-				return err
-			})
+			return way.give(cmd, env, *dir, announced{Issuer: cfg.Issuer, Key: hex.EncodeToString(key.point)}, data, key.point)
 		},
 	}
-	cmd.Flags().StringVar(&out, "out", "", "file to write (required)")
-	_ = cmd.MarkFlagRequired("out")
+	way.add(cmd)
 	return cmd
-}
-
-func newCASunsetCmd(env *Env, dir *string) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "sunset",
-		Short: "Let an issuer's notice of its end stand, or take it back at the issuer's word",
-		Long: `An issuer's notice counts from the day that it names, at least 30 days ahead,
-when the authority lets it stand. Check first, by a call, that it comes from the
-issuer and that the key is its notice key (lares issuer sunset notice prints it).`,
-	}
-	var issuer string
-	withdraw := &cobra.Command{
-		Use:     "withdraw FILE",
-		Short:   "Take a notice back before its day, by a file that its issuer has signed",
-		Args:    cobra.ExactArgs(1),
-		Example: `  lares ca sunset withdraw --issuer shop.example going-on.pem`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			data, _, err := readSigned(args[0])
-			if err != nil {
-				return err
-			}
-			return changeIssuer(cmd, env, *dir, func(a *authority.Authority) error { return a.Withdraw(ident.Issuer(issuer), data, env.Now()) })
-		},
-	}
-	withdraw.Flags().StringVar(&issuer, "issuer", "", "ID of the issuer (required)")
-	_ = withdraw.MarkFlagRequired("issuer")
-	cmd.AddCommand(&cobra.Command{
-		Use:     "stand FILE",
-		Short:   "Publish that a notice stands",
-		Args:    cobra.ExactArgs(1),
-		Example: `  lares ca sunset stand closing.pem`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			data, point, err := readSigned(args[0])
-			if err != nil {
-				return err
-			}
-			return changeIssuer(cmd, env, *dir, func(a *authority.Authority) error { return a.Stand(data, point, env.Now()) })
-		},
-	}, withdraw, &cobra.Command{
-		Use:   "list",
-		Short: "List the issuers: when they were heard from, and what notice stands",
-		Args:  cobra.NoArgs,
-		Example: `  lares ca sunset list
-  lares ca sunset list --json`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return changeIssuer(cmd, env, *dir, func(*authority.Authority) error { return nil })
-		},
-	})
-	return cmd
-}
-
-// changeIssuer does something about an issuer and prints what stands then.
-func changeIssuer(cmd *cobra.Command, env *Env, dir string, do func(*authority.Authority) error) error {
-	var out struct {
-		Issuers []authority.IssuerInfo `json:"issuers"`
-	}
-	err := withAuthority(dir, func(a *authority.Authority) error {
-		if err := do(a); err != nil {
-			return err
-		}
-		out.Issuers = a.Issuers()
-		return nil
-	})
-	if errors.Is(err, authority.ErrSunset) {
-		return refused("%w", err)
-	}
-	if err != nil {
-		return err
-	}
-	return env.print(cmd, out, func(w io.Writer) error {
-		p := printer{w: w}
-		for _, i := range out.Issuers {
-			ends := ""
-			if !i.Effective.IsZero() {
-				ends = "  ends " + i.Effective.Format(time.RFC3339)
-			}
-			p.line("%v  last heard %s%s", i.Issuer, i.LastSeen.Format(time.RFC3339), ends)
-		}
-		return p.err
-	})
 }
 
 // releaseTimeout bounds the making of an ordinary file.

@@ -47,6 +47,7 @@ func TestSunset_EndToEnd(t *testing.T) {
 		t.Errorf("over a file that is there: status %d, %v", again.code, err)
 	}
 	s.notice(t)
+	s.sent(t)
 }
 
 // notice announces the end of the shop and takes it back.
@@ -69,5 +70,63 @@ func (s *shopTest) notice(t *testing.T) {
 	got, err := s.run(t.Context(), "ca", "sunset", "withdraw", s.path("w"), "--issuer", s.about.Issuer.String(), "--dir", s.path("ca"))
 	if err != nil || got.code != 3 || !strings.Contains(got.stderr, "no notice") {
 		t.Errorf("withdrawn twice: status %d, %s, %v", got.code, got.stderr, err)
+	}
+}
+
+// sent does the same by the network: what the operator sees, what he refuses and lets
+// stand, and a notice that is announced while the authority is away, by an issuer that
+// is killed then.
+func (s *shopTest) sent(t *testing.T) {
+	t.Helper()
+	day := func(n int) string { return time.Now().AddDate(0, 0, n).Format(time.DateOnly) }
+	announce := func(n int) announced {
+		t.Helper()
+		var v announced
+		s.ok(s.query(t.Context(), &v, "issuer", "sunset", "notice", "--dir", s.path("shop"), "--effective", day(n), "--send"))
+		return v
+	}
+	issuer := s.about.Issuer.String()
+	if v := announce(40); v.Sent == nil || v.Sent.State != "waits" {
+		t.Fatalf("%+v", v.Sent)
+	}
+	var list struct{ Issuers []authority.IssuerInfo }
+	s.ok(s.query(t.Context(), &list, "ca", "sunset", "list", "--dir", s.path("ca")))
+	if w := list.Issuers[0].Waits; w == nil || w.Effective.Format(time.DateOnly) != day(40) || w.From != s.about.Device || !list.Issuers[0].Effective.IsZero() {
+		t.Errorf("%+v", list)
+	}
+	s.do("ca", "sunset", "refuse", "--issuer", issuer, "--dir", s.path("ca"))
+	got, err := s.run(t.Context(), "issuer", "sunset", "notice", "--dir", s.path("shop"), "--effective", day(40), "--send")
+	if err != nil || got.code != 3 || !strings.Contains(got.stderr, "announce another day") {
+		t.Errorf("refused by the operator: status %d, %s%s, %v", got.code, got.stdout, got.stderr, err)
+	}
+	s.ok(s.kill("ca"))
+	if v := announce(50); v.Sent == nil || v.Sent.State != stateSending || v.Sent.Why == "" {
+		t.Errorf("the authority is away: %+v", v.Sent)
+	}
+	s.ok(s.kill("shop"))
+	s.ok(s.again("ca"))
+	s.ok(s.again("shop"))
+	var v announced
+	for try := 0; v.Sent == nil || v.Sent.State == stateSending; try++ {
+		if try == 50 {
+			t.Fatalf("not sent: %+v", v.Sent)
+		}
+		time.Sleep(100 * time.Millisecond) //nolint:forbidigo // another process works
+		s.ok(s.query(t.Context(), &v, "issuer", "sunset", "show", "--dir", s.path("shop")))
+	}
+	said := s.do("issuer", "sunset", "show", "--dir", s.path("shop"))
+	if v.Sent.State != "waits" || !strings.Contains(said, "waits for the authority's operator") {
+		t.Errorf("%+v, %s", v.Sent, said)
+	}
+	if out := s.do("ca", "sunset", "stand", "--issuer", issuer, "--dir", s.path("ca")); strings.Contains(out, "waits") {
+		t.Errorf("it stands: %s", out)
+	}
+	if out := s.do("issuer", "sunset", "withdraw", "--send", "--dir", s.path("shop")); !strings.Contains(out, "the service goes on") {
+		t.Errorf("withdrawn: %s", out)
+	}
+	list.Issuers = nil
+	s.ok(s.query(t.Context(), &list, "ca", "sunset", "list", "--dir", s.path("ca")))
+	if !list.Issuers[0].Effective.IsZero() || list.Issuers[0].Waits != nil {
+		t.Errorf("%+v", list)
 	}
 }

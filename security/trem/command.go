@@ -57,6 +57,8 @@ const (
 	CmdBuffer Command = 39 // memory that host and module have in common
 
 	CmdWipe Command = 57 // leave the house for good, then destroy the keys and all that is here
+
+	CmdSunset Command = 63 // issuer: sign that its issuer sends a notice of sunset, or takes one back
 )
 
 // status of a reply.

@@ -13,8 +13,8 @@ const (
 	CmdBook        Command = 53 // issuer: is this the database that was served last?
 )
 
-// Proof is a home server's signed word that it has destroyed a loan, and its
-// certificates. Nothing in it is secret.
+// Proof is a module's signed word and its certificates: a home server's that it has
+// destroyed a loan, or an issuer's on a notice of sunset. Nothing in it is secret.
 type Proof struct {
 	Object []byte   `cbor:"1,keyasint" json:"object"`
 	Chain  [][]byte `cbor:"2,keyasint" json:"chain"` // leaf first, without the root, DER

@@ -107,6 +107,7 @@ func TestTREM_Vectors_Requests(t *testing.T) {
 		"LEAVE":                               ident.Device(upFrom(0x40, 16)),
 		"WIPE":                                trem.WipeOrder{House: ident.Device(upFrom(0x40, 16)), GiveUp: true},
 		"LINK":                                trem.LinkOrder{Link: [32]byte(upFrom(0, 32)), Relay: ident.Device(upFrom(0x40, 16)), Hello: [32]byte(upFrom(0x20, 32))},
+		"SUNSET":                              trem.SunsetOrder{Statement: []byte("notice"), Key: []byte("key")},
 	}
 	got := readVectors(t).Requests
 	if len(got) != len(want) {

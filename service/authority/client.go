@@ -154,6 +154,9 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, limit
 		return nil, fmt.Errorf("%w: %w", ErrAway, err)
 	}
 	defer res.Body.Close() //nolint:errcheck // read only
+	if res.StatusCode != http.StatusOK {
+		limit = maxProblem
+	}
 	data, err := io.ReadAll(io.LimitReader(res.Body, int64(limit)+1))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrAway, err)

@@ -17,6 +17,7 @@ const (
 	PathSnapshot = "/rsl/v1/snapshot"
 	PathDelta    = "/rsl/v1/delta"
 	PathSunsets  = "/rsl/v1/sunsets"
+	PathSunset   = "/ca/v1/sunset"
 	PathTime     = "/time/v1"
 )
 
@@ -32,6 +33,10 @@ const (
 	maxEnroll = 8 << 10
 	maxTrust  = 32 << 10
 	maxSunset = 1 << 20
+	maxSend   = 16 << 10 // a notice or withdrawal that is sent
+	maxSent   = 64       // the answer to it
+
+	maxProblem = 4 << 10 // an answer that says why not
 )
 
 // Request asks for certificates over the network.
@@ -87,9 +92,13 @@ var (
 	ErrVoucher   = ca.ErrVoucher
 	ErrEpoch     = ca.ErrNoEpoch
 	ErrNotDue    = ca.ErrNotDue
+	ErrProof     = ca.ErrProof
+	ErrSunset    = ca.ErrSunset
+	ErrOlder     = ca.ErrOlder
+	ErrFull      = ca.ErrFull
 	ErrRefused   = errors.New("authority: the request cannot be certified")
 	ErrMalformed = errors.New("authority: malformed request")
-	ErrBusy      = errors.New("authority: too many enrollments, try again in a minute")
+	ErrBusy      = errors.New("authority: too many requests, try again in a minute")
 	ErrAway      = errors.New("authority: does not answer")
 )
 
@@ -114,6 +123,10 @@ var outcomes = []struct {
 	{ErrEpoch, "no_epoch", http.StatusNotFound},
 	{ErrNotDue, "not_due", http.StatusConflict},
 	{ErrRefused, "refused", http.StatusConflict},
+	{ErrProof, "proof", http.StatusForbidden},
+	{ErrOlder, "older", http.StatusConflict},
+	{ErrSunset, "sunset", http.StatusConflict},
+	{ErrFull, "full", http.StatusServiceUnavailable},
 	{ErrBusy, "busy", http.StatusTooManyRequests},
 	{ErrAway, "unavailable", http.StatusServiceUnavailable},
 }

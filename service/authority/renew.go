@@ -79,7 +79,7 @@ func (s *Server) renew(src lrp.Addr, body []byte) ([]byte, error) {
 }
 
 func (s *Server) tryRenew(src lrp.Addr, body []byte) (*renewAnswer, error) {
-	if !s.admit() {
+	if !s.admit(&s.enrolled) {
 		return nil, ErrBusy
 	}
 	var in renewRequest

@@ -32,7 +32,7 @@ type Config struct {
 	Now       func() time.Time // required
 	Log       *slog.Logger     // nil: no log
 	Open      bool             // devices enroll without a voucher
-	PerMinute int              // enrollments tried in a minute, all together; default 120
+	PerMinute int              // enrollments tried in a minute, all together, and as many notices of sunset; default 120
 }
 
 // Server answers for an authority.
@@ -40,10 +40,10 @@ type Server struct {
 	cfg Config
 	log *slog.Logger
 
-	mu     sync.Mutex
-	auth   *ca.Authority // guarded by mu; as last read
-	minute int64         // guarded by mu
-	tried  int           // guarded by mu; enrollments in this minute
+	mu       sync.Mutex
+	auth     *ca.Authority // guarded by mu; as last read
+	enrolled meter         // guarded by mu; enrollments and renewals that were tried
+	sunsets  meter         // guarded by mu; notices and withdrawals that were sent
 
 	door    *lrp.Endpoint // guarded by mu; nil before the first frame
 	address lrp.Addr      // guarded by mu; that door has
@@ -139,18 +139,28 @@ func (s *Server) change(do func(*ca.Authority) error) error {
 // Handler serves the endpoints.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+PathEnroll, s.answer(typeCBOR, s.enroll))
-	mux.HandleFunc("GET "+PathTrust, s.answer(typeCBOR, s.trust))
-	mux.HandleFunc("GET "+PathHead, s.answer(typePacked, s.head))
-	mux.HandleFunc("GET "+PathSnapshot, s.answer(typePacked, s.snapshot))
-	mux.HandleFunc("GET "+PathDelta+"/{from}/{to}", s.answer(typePacked, s.delta))
-	mux.HandleFunc("GET "+PathSunsets, s.answer(typeCBOR, s.sunsets))
-	mux.HandleFunc("GET "+PathTime, s.answer(typeCOSE, s.time))
-	mux.HandleFunc("GET /healthz", s.answer("text/plain; charset=utf-8", func(*http.Request) ([]byte, error) {
-		_, err := s.current()
-		return []byte("ok\n"), err
-	}))
+	for pattern, h := range s.routes() {
+		mux.HandleFunc(pattern, h)
+	}
 	return mux
+}
+
+// routes are the endpoints. Source: docs/spec/authority-api.md.
+func (s *Server) routes() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
+		"POST " + PathEnroll:                s.answer(typeCBOR, s.enroll),
+		"POST " + PathSunset:                s.answer(typeCBOR, s.sunset),
+		"GET " + PathTrust:                  s.answer(typeCBOR, s.trust),
+		"GET " + PathHead:                   s.answer(typePacked, s.head),
+		"GET " + PathSnapshot:               s.answer(typePacked, s.snapshot),
+		"GET " + PathDelta + "/{from}/{to}": s.answer(typePacked, s.delta),
+		"GET " + PathSunsets:                s.answer(typeCBOR, s.notices),
+		"GET " + PathTime:                   s.answer(typeCOSE, s.time),
+		"GET /healthz": s.answer("text/plain; charset=utf-8", func(*http.Request) ([]byte, error) {
+			_, err := s.current()
+			return []byte("ok\n"), err
+		}),
+	}
 }
 
 func (s *Server) answer(mediaType string, do func(*http.Request) ([]byte, error)) http.HandlerFunc {
@@ -185,16 +195,13 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func (s *Server) enroll(r *http.Request) ([]byte, error) {
-	if !s.admit() {
+	if !s.admit(&s.enrolled) {
 		return nil, ErrBusy
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxEnroll+1))
-	if err != nil || len(body) > maxEnroll {
-		return nil, ErrMalformed
-	}
 	var in enrollRequest
-	if err := wire.Unmarshal(body, &in, wire.Limit{Bytes: maxEnroll, Items: 8, Depth: 2}); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	err := read(r, &in, wire.Limit{Bytes: maxEnroll, Items: 8, Depth: 2})
+	if err != nil {
+		return nil, err
 	}
 	var out *ca.Certified
 	err = s.change(func(a *ca.Authority) error {
@@ -213,15 +220,33 @@ func (s *Server) enroll(r *http.Request) ([]byte, error) {
 	return wire.Marshal(enrollAnswer{Chain: out.Chain, Delivery: out.Delivery, Roots: out.Roots})
 }
 
-// admit counts an enrollment against the limit.
-func (s *Server) admit() bool {
+// read reads a request's body of at most lim.Bytes.
+func read(r *http.Request, in any, lim wire.Limit) error {
+	body, err := io.ReadAll(io.LimitReader(r.Body, int64(lim.Bytes)+1))
+	if err != nil || len(body) > lim.Bytes {
+		return ErrMalformed
+	}
+	if err := wire.Unmarshal(body, in, lim); err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return nil
+}
+
+// meter counts what is tried in a minute.
+type meter struct {
+	minute int64
+	tried  int
+}
+
+// admit counts a request against the limit.
+func (s *Server) admit(m *meter) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if m := s.cfg.Now().Unix() / 60; m != s.minute {
-		s.minute, s.tried = m, 0
+	if now := s.cfg.Now().Unix() / 60; now != m.minute {
+		*m = meter{minute: now}
 	}
-	s.tried++
-	return s.tried <= s.cfg.PerMinute
+	m.tried++
+	return m.tried <= s.cfg.PerMinute
 }
 
 func (s *Server) trust(*http.Request) ([]byte, error) {
@@ -277,8 +302,8 @@ func (s *Server) delta(r *http.Request) ([]byte, error) {
 	return d, err
 }
 
-// sunsets are the notices that stand, in the words of the state signer.
-func (s *Server) sunsets(*http.Request) ([]byte, error) {
+// notices are those of sunset that stand, in the words of the state signer.
+func (s *Server) notices(*http.Request) ([]byte, error) {
 	auth, err := s.current()
 	if err != nil {
 		return nil, err

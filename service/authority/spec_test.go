@@ -31,6 +31,8 @@ func TestPKI_1_WorkedExample(t *testing.T) {
 		"trust":   ca.Trust{Roots: [][]byte{der("root")}, StateSigner: [][]byte{der("ss")}, TimeSigner: [][]byte{der("ts")}, Rotations: [][]byte{der("rot")}},
 		"renewal": renewRequest{Chain: [][]byte{der("leaf"), der("ca")}, Signing: der("csr-s"), Delivery: der("csr-d")},
 		"refusal": renewAnswer{Code: "not_due", Detail: "not due"},
+		"sunset":  sunsetRequest{Statement: der("notice"), Key: der("key"), Chain: [][]byte{der("leaf"), der("ca")}, Proof: der("sent")},
+		"waits":   sunsetAnswer{State: ca.SentWaits, Since: 1803859200000},
 	} {
 		want, err := wire.Marshal(v)
 		if err != nil {
@@ -60,10 +62,26 @@ func TestPKI_1_WorkedExample(t *testing.T) {
 			t.Errorf("the page has no row %s", row)
 		}
 	}
-	for _, path := range []string{PathEnroll, PathTrust, PathHead, PathSnapshot, PathDelta, PathTime} {
-		if !bytes.Contains(md, []byte(path)) {
-			t.Errorf("the page does not name %s", path)
+	wantSameRoutes(t, string(md))
+}
+
+// wantSameRoutes: what is served stands in the page's first table, and what stands there
+// is served; the frames are another handler's.
+func wantSameRoutes(t *testing.T, md string) {
+	t.Helper()
+	served := map[string]bool{"POST /lrp/v1/frames": true}
+	for pattern := range new(Server).routes() {
+		served[strings.Replace(pattern, "{from}/{to}", "A/B", 1)] = true
+	}
+	table, _, _ := strings.Cut(md, "\nThe last 64 epochs")
+	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z]+ [^`?]+)").FindAllStringSubmatch(table, -1) {
+		if !served[m[1]] {
+			t.Errorf("the page names %s, which is not served, or twice", m[1])
 		}
+		delete(served, m[1])
+	}
+	for pattern := range served {
+		t.Errorf("the page does not name %s", pattern)
 	}
 }
 
@@ -72,6 +90,19 @@ func FuzzEnrollRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var in enrollRequest
 		if wire.Unmarshal(data, &in, wire.Limit{Bytes: maxEnroll, Items: 8, Depth: 2}) != nil {
+			return
+		}
+		if again, err := wire.Marshal(in); err != nil || !bytes.Equal(again, data) {
+			t.Fatal("another request")
+		}
+	})
+}
+
+// FuzzSunsetRequest: what is read is written the same.
+func FuzzSunsetRequest(f *testing.F) {
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var in sunsetRequest
+		if wire.Unmarshal(data, &in, sendLimit()) != nil {
 			return
 		}
 		if again, err := wire.Marshal(in); err != nil || !bytes.Equal(again, data) {

@@ -43,6 +43,7 @@ type record struct {
 	Change     []byte `cbor:"14,keyasint,omitempty"` // the root's word on it, from generation 1 on
 
 	Renewed []renewedFrom `cbor:"15,keyasint,omitempty"` // license issuers' modules, in the order of their first renewal
+	Sent    []sentLast    `cbor:"16,keyasint,omitempty"` // what license issuers sent last, in the order in which they did so first
 }
 
 // recordVersion is raised when a file of the folder gets another layout.

@@ -32,6 +32,7 @@ type IssuerInfo struct {
 	LastSeen  time.Time       `json:"last_seen"`
 	Effective time.Time       `json:"effective,omitzero"` // of the notice that stands
 	Scope     []ident.Content `json:"scope,omitempty"`    // of it; none = all titles
+	Waits     *Waiting        `json:"waits,omitempty"`    // a notice that it sent, for the operator
 }
 
 // renewedFrom is the latest place of a license issuer's module that it was
@@ -114,7 +115,12 @@ func (a *Authority) Stand(notice, key []byte, now time.Time) error {
 	}
 	was := a.rec.Issuers[i]
 	a.rec.Issuers[i] = heardOf{Issuer: was.Issuer, Seen: now.UnixMilli(), Notice: notice, Key: key}
-	return a.publishIssuer(i, was, now)
+	publish := func() error { return a.publishIssuer(i, was, now) }
+	if sent := a.lastSent(n.Issuer); sent.State == SentWaits && sent.Of == n.Hash {
+		_, err = a.keepSent(sent.over(SentStands, now), publish)
+		return err
+	}
+	return publish()
 }
 
 // Withdraw takes the notice of an issuer back at its word, and publishes that.
@@ -158,6 +164,8 @@ func (a *Authority) Issuers() []IssuerInfo {
 		if n, err := license.ParseNotice(h.Notice); err == nil {
 			info.Effective, info.Scope = unixMS(n.Effective), n.Scope
 		}
+		sent := a.lastSent(info.Issuer)
+		info.Waits = sent.waits()
 		out = append(out, info)
 	}
 	return out

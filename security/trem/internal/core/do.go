@@ -91,6 +91,8 @@ func (c *Core) plain(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in trem.Proof) (any, error) { return c.checkReturn(in, r) })
 	case trem.CmdRoll:
 		return with(body, func(in trem.RollOrder) (any, error) { return c.manage(in, r) })
+	case trem.CmdSunset:
+		return with(body, func(in trem.SunsetOrder) (any, error) { return c.sendSunset(in, r) })
 	case trem.CmdBook:
 		return with(body, func(in trem.Book) (any, error) { return c.book(in) })
 	case trem.CmdCode, trem.CmdRestored, trem.CmdFollow, trem.CmdKept, trem.CmdHear, trem.CmdRelayTime:
