@@ -106,6 +106,8 @@ func TestTREM_Vectors_Requests(t *testing.T) {
 		"ROLL, remove":                        trem.RollOrder{Op: trem.RollRemove, Roll: []byte("roll"), Device: ident.Device(upFrom(0x40, 16))},
 		"LEAVE":                               ident.Device(upFrom(0x40, 16)),
 		"WIPE":                                trem.WipeOrder{House: ident.Device(upFrom(0x40, 16)), GiveUp: true},
+		"PROTECT":                             []byte("sealed"),
+		"UNPROTECT":                           ident.Content("urn:lares:own:1"),
 		"LINK":                                trem.LinkOrder{Link: [32]byte(upFrom(0, 32)), Relay: ident.Device(upFrom(0x40, 16)), Hello: [32]byte(upFrom(0x20, 32))},
 		"SUNSET":                              trem.SunsetOrder{Statement: []byte("notice"), Key: []byte("key")},
 	}
