@@ -204,6 +204,11 @@ func TestSunset_3_WhoSends(t *testing.T) {
 		}
 	}
 	wantState(t, a, good, now, authority.SentWaits)
+	now = now.Add(time.Second)
+	turned := &sender{notary: other, party: s.party, chain: s.chain} // a module whose host has another notice key now
+	if _, err := a.Take(turned.sends(other.withdrawal(t, notice), now), now); !errors.Is(err, authority.ErrSunset) {
+		t.Errorf("a withdrawal by another key: %v", err)
+	}
 	peer, err := verifier(t, a).Verify(s.chain, now)
 	must(t, err)
 	must(t, a.RevokeDevice(pki.Member{Class: peer.Class(), Index: peer.Index()}))

@@ -72,6 +72,7 @@ func TestTREM_CommandsOfOtherRoles(t *testing.T) {
 		"a device registers keys": func() error { _, err := h.tablet.RegisterKeys(ctx, []byte{1}); return err },
 		"a home server prepares":  func() error { _, err := h.home.Prepare(ctx, h0()); return err },
 		"a home server joins":     func() error { return h.home.Join(ctx, trem.Admission{}) },
+		"a home server sends":     func() error { _, err := h.home.SendSunset(ctx, trem.SunsetOrder{}); return err },
 		"an issuer asks": func() error {
 			_, err := h.issuer.Open(ctx, trem.LicenseRequest{Peer: h.home.id, Content: "x"})
 			return err
