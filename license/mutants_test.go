@@ -1,22 +1,29 @@
 package license_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/lares-drm/lares/internal/needs"
 )
 
-// mutant is a fault that is put into one file: the tests that run must see it.
+// mutant is a fault that is put into a function: the tests that run must see it.
 type mutant struct {
 	name     string
 	file     string
-	old, new string // old stands once in the file
+	old, new string // old stands once in the file, in a function
 	run      string // the one test that must fail; "" stands for all that are written down
 }
 
@@ -78,41 +85,97 @@ func faults() []mutant {
 	}
 }
 
-// overlay writes a mutant and what tells go test to take it.
-func overlay(t *testing.T, m mutant) string {
+// chosen is the variable of the environment by which a program with every fault in it
+// has one of them: its number, or none.
+const chosen = "LARES_MUTANT"
+
+// seeded returns a file with every fault of it. A function with faults begins with a block
+// for each, which is the function's body with the fault, and is taken where the fault is chosen.
+func seeded(t *testing.T, name string, all []mutant) []byte {
 	t.Helper()
-	path, err := filepath.Abs(m.file)
+	src, err := os.ReadFile(name) //nolint:gosec // a file of this package
 	if err != nil {
 		t.Fatal(err)
 	}
-	src, err := os.ReadFile(path) //nolint:gosec // a file of this package
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, name, src, parser.SkipObjectResolution)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(string(src), m.old); n != 1 {
-		t.Fatalf("%s has %q %d times", m.file, m.old, n)
+	var out bytes.Buffer
+	done := 0
+	put := make([]int, len(all)) // how often each fault stands in it
+	for _, decl := range file.Decls {
+		f, ok := decl.(*ast.FuncDecl)
+		if !ok {
+			continue
+		}
+		from, to := files.Position(f.Body.Lbrace).Offset+1, files.Position(f.Body.Rbrace).Offset
+		body, end := string(src[from:to]), ""
+		if f.Type.Results == nil {
+			end = "\nreturn"
+		}
+		out.Write(src[done:from])
+		done = from
+		for n, m := range all {
+			if m.file == name && strings.Contains(body, m.old) {
+				put[n]++
+				fmt.Fprintf(&out, "\nif chosenFault == \"%d\" {%s%s\n}\n", n, strings.Replace(body, m.old, m.new, 1), end)
+			}
+		}
 	}
+	out.Write(src[done:])
+	for n, m := range all {
+		if times := strings.Count(string(src), m.old); m.file == name && (times != 1 || put[n] != 1) {
+			t.Fatalf("%s has %q %d times, %d of its functions have it", name, m.old, times, put[n])
+		}
+	}
+	return out.Bytes()
+}
+
+// tests builds the tests of this package with every fault in it, and returns the program:
+// one build, for what takes longest is to build.
+func tests(t *testing.T, all []mutant) string {
+	t.Helper()
 	dir := t.TempDir()
-	changed := filepath.Join(dir, m.file)
-	list, err := json.Marshal(map[string]any{"Replace": map[string]string{path: changed}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, data := range map[string]string{changed: strings.Replace(string(src), m.old, m.new, 1), filepath.Join(dir, "overlay.json"): string(list)} {
-		if err := os.WriteFile(name, []byte(data), 0o600); err != nil {
+	replace := map[string]string{}
+	write := func(name string, src []byte) {
+		path, err := filepath.Abs(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		replace[path] = filepath.Join(dir, name)
+		if err := os.WriteFile(replace[path], src, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return filepath.Join(dir, "overlay.json")
+	write("chosen.go", []byte("package license\n\nimport \"os\"\n\nvar chosenFault = os.Getenv(\""+chosen+"\")\n"))
+	for n, m := range all {
+		if !slices.ContainsFunc(all[:n], func(o mutant) bool { return o.file == m.file }) {
+			write(m.file, seeded(t, m.file, all))
+		}
+	}
+	list, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay, program := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "license.test")
+	if err := os.WriteFile(overlay, list, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), needs.Tool(t, "go"), "test", "-c", "-vet=off", "-ldflags=-s -w", "-overlay="+overlay, "-o", program, ".").CombinedOutput(); err != nil { //nolint:gosec // the tests of this package
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return program
 }
 
-// tried runs the tests of this package and returns what they say, and whether
-// they failed by themselves: a build that fails proves nothing. The seed makes
-// the random ones draw the same each time.
-func tried(t *testing.T, checks string, args ...string) (string, bool) {
+// tried runs tests with a fault, or "" for none, and returns what they say, and whether
+// they failed. The seed makes the random ones draw the same each time.
+func tried(t *testing.T, program, fault string, args ...string) (string, bool) {
 	t.Helper()
-	all := append([]string{"test", "-vet=off", "-failfast", "-ldflags=-s -w"}, args...)
-	out, err := exec.CommandContext(t.Context(), needs.Tool(t, "go"), append(all, ".", "-rapid.nofailfile", "-rapid.shrinktime=1ms", "-rapid.seed=1", "-rapid.checks="+checks)...).CombinedOutput() //nolint:gosec // the tests of this package
+	cmd := exec.CommandContext(t.Context(), program, append(args, "-test.failfast", "-test.timeout=5m", "-rapid.nofailfile", "-rapid.shrinktime=1ms", "-rapid.seed=1")...) //nolint:gosec // the tests of this package
+	cmd.Env = append(os.Environ(), chosen+"="+fault)
+	out, err := cmd.CombinedOutput()
 	var status *exec.ExitError
 	if err != nil && (!errors.As(err, &status) || !strings.Contains(string(out), "--- FAIL") && !strings.Contains(string(out), "panic:")) {
 		t.Fatalf("%v\n%s", err, out)
@@ -124,24 +187,23 @@ func tried(t *testing.T, checks string, args ...string) (string, bool) {
 // tests see theirs: a test of the tests.
 func TestMutants(t *testing.T) {
 	needs.Long(t)
-	two := make(chan struct{}, 2) // builds at a time
-	for _, m := range append(invariants(), faults()...) {
+	all := append(invariants(), faults()...)
+	program := tests(t, all)
+	for n, m := range all {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			two <- struct{}{}
-			defer func() { <-two }()
-			args := []string{"-short", "-skip=_E16_|TR62636"}
+			args := []string{"-test.short", "-test.skip=_E16_|_E19_NarrowsOnly|TR62636"}
 			if m.run != "" {
-				args = []string{"-run=^" + m.run + "$"}
+				args = []string{"-test.run=^" + m.run + "$", "-rapid.checks=10000"}
 			}
-			if out, failed := tried(t, "10000", append(args, "-overlay="+overlay(t, m))...); !failed {
+			if out, failed := tried(t, program, strconv.Itoa(n), args...); !failed {
 				t.Errorf("%s: %q for %q is not seen\n%s", m.file, m.new, m.old, out)
 			}
 		})
 	}
 	t.Run("none", func(t *testing.T) {
 		t.Parallel()
-		if out, failed := tried(t, "300", "-run=_E16_"); failed {
+		if out, failed := tried(t, program, "", "-test.run=_E16_", "-rapid.checks=300"); failed {
 			t.Error(out)
 		}
 	})
