@@ -1,6 +1,7 @@
 package license_test
 
 import (
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -36,6 +37,29 @@ func TestEvaluator_E19_NarrowsOnly(t *testing.T) {
 		without := lic.Evaluate(in)
 		if with.Allow && !without.Allow || len(with.Reasons) < len(without.Reasons) || len(with.KIDs) > len(without.KIDs) {
 			rt.Fatalf("with a person %+v, without %+v", with, without)
+		}
+	})
+}
+
+// What nobody protected is judged by the same rule.
+func TestEvaluator_E19_WithoutALicense(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		near := rapid.Int64Range(day0-2, day0+2)
+		p := &license.Person{Age: rapid.Uint8Range(0, 3).Draw(rt, "years"), Rated: rapid.Uint8Range(0, 3).Draw(rt, "rating"), From: near.Draw(rt, "from"), Until: near.Draw(rt, "until")}
+		got := p.Watch(day0)
+		var want []string
+		if p.Rated > p.Age {
+			want = append(want, "RATING")
+		}
+		if day0 < p.From || day0 >= p.Until {
+			want = append(want, "HOURS")
+		}
+		var have []string
+		for _, r := range got.Reasons {
+			have = append(have, r.Constraint)
+		}
+		if !slices.Equal(have, want) || got.Allow != (len(want) == 0) {
+			rt.Fatalf("%+v: %+v, want %q", p, got, want)
 		}
 	})
 }

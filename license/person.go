@@ -1,6 +1,10 @@
 package license
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/lares-drm/lares/license/permission"
+)
 
 // Person is who of the household asks, where that is not one of those who keep
 // its rules. It narrows what a license allows and never widens it; the caller
@@ -12,6 +16,15 @@ type Person struct {
 	From    int64 `cbor:"3,keyasint,omitempty"` // Unix ms; with Until the hours in which the person may watch, [From, Until): those that est is in, or the next
 	Until   int64 `cbor:"4,keyasint,omitempty"` // Unix ms; 0 = at any time
 	Handles bool  `cbor:"5,keyasint,omitempty"` // may hand licenses on, too
+}
+
+// Watch judges a use of what nobody protected, of which no license speaks, at a time in
+// Unix ms: to a child a film of the household's own is as one that was bought.
+func (p *Person) Watch(at int64) Decision {
+	d := Decision{Allow: true, Action: permission.Play}
+	e := evaluation{in: &Input{Request: Request{Action: permission.Play, Person: p}}, out: &d, est: at}
+	e.person()
+	return d
 }
 
 // person judges what the household allows one of its people (evaluator E19).

@@ -59,7 +59,7 @@ func TestCLI_HomeCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, _, code := run(t, "home", "check", film.ID.String(), "--read", "--dir", dir)
-	if code != statusCheck || !strings.Contains(out, "Damaged: "+film.Path) || !strings.Contains(out, "from a backup") {
+	if code != statusCheck || !strings.HasPrefix(out, "“Holidays” is not as it should be.\n") || !strings.Contains(out, "Damaged: "+film.Path) || !strings.Contains(out, "from a backup") {
 		t.Errorf("damaged: status %d: %s", code, out)
 	}
 	var got home.CheckReport
@@ -109,6 +109,13 @@ func aboutOneFilm(t *testing.T, dir string, h *home.Home, damaged ident.Content)
 	}
 	if len(h.Films()) != 2 {
 		t.Fatalf("%d films", len(h.Films()))
+	}
+	for _, tc := range []struct{ flag, want string }{ // of the film that was asked about, and by name that is the first
+		{"--read=false", "No file of “Birthday” is missing or cut off. Not all of it was read"}, {"--read", "“Birthday” is as it should be. All of it was read "},
+	} {
+		if out, _, code := run(t, "home", "check", h.Films()[0].ID.String(), tc.flag, "--dir", dir); code != statusDone || !strings.HasPrefix(out, tc.want) {
+			t.Errorf("%s: status %d: %s", tc.flag, code, out)
+		}
 	}
 	for _, f := range h.Films() {
 		want, status := 0, statusDone

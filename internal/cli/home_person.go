@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -268,13 +269,15 @@ func newPersonBindCmd(env *Env, dir *string) *cobra.Command {
 func newHomeRateCmd(env *Env, dir *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "rate TITLE-ID [AGE]",
-		Short: "Say from which age a title is in this house; without an age, what comes with the film",
+		Short: "Say from which age a title or your own film is; without an age, what comes with it",
 		Long: `Say from which age a title is, for the children of the house. Most titles say so
-themselves, in their folder. One of which nobody has said it is for no child.`,
+themselves, in their folder. One of which nobody has said it is for no child. Your own
+films say nothing of it: each is for adults until you do. A film's page has its ID.`,
 		Args: cobra.RangeArgs(1, 2),
 		Example: `  lares home rate urn:film:metropolis 6
   lares home rate urn:film:metropolis 0      # for everybody
-  lares home rate urn:film:metropolis --json # what its folder says`,
+  lares home rate urn:film:metropolis --json # what its folder says
+  lares home rate urn:lares:own:0f9c2f4e2b8d4f3b9d2c6a7e1f5b8c3d 6   # your own film`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := contentArg(args[0])
 			if err != nil {
@@ -289,26 +292,54 @@ themselves, in their folder. One of which nobody has said it is for no child.`,
 				years := uint8(n)
 				in.Years = &years
 			}
-			at := "/api/v1/library/" + url.PathEscape(id.String())
-			if err := askHome(cmd.Context(), *dir, http.MethodPut, at+"/rated", in, nil); err != nil {
+			if err := askHome(cmd.Context(), *dir, http.MethodPut, titlePath(id)+"/rated", in, nil); err != nil {
 				return err
 			}
-			var now struct {
-				Content ident.Content `json:"content"`
-				Title   string        `json:"title"`
-				Rated   *uint8        `json:"rated,omitempty"`
-			}
-			if err := askHome(cmd.Context(), *dir, http.MethodGet, at, nil, &now); err != nil {
+			now, err := ratedNow(cmd.Context(), *dir, id)
+			if err != nil {
 				return err
 			}
-			return env.print(cmd, now, func(w io.Writer) error {
-				if now.Rated == nil {
-					_, err := fmt.Fprintf(w, "%s: nobody says from which age it is, so it is for no child.\n", now.Title)
-					return err
-				}
-				_, err := fmt.Fprintf(w, "%s is from %d.\n", now.Title, *now.Rated)
-				return err
-			})
+			return env.print(cmd, now, func(w io.Writer) error { return now.describe(w) })
 		},
 	}
+}
+
+// ratedTitle is from which age something is now.
+type ratedTitle struct {
+	Content ident.Content `json:"content"`
+	Title   string        `json:"title"`
+	Rated   *uint8        `json:"rated,omitempty"` // years; nil: nobody says
+}
+
+func titlePath(id ident.Content) string { return "/api/v1/library/" + url.PathEscape(id.String()) }
+
+// ratedNow asks the house about an own film, and about a title.
+func ratedNow(ctx context.Context, dir string, id ident.Content) (now ratedTitle, err error) {
+	if isOwn(id) {
+		var got struct {
+			Films []httpd.FilmView `json:"films"`
+		}
+		if err := askHome(ctx, dir, http.MethodGet, home.PathFilms, nil, &got); err != nil {
+			return now, err
+		}
+		for _, f := range got.Films {
+			if f.ID == id {
+				return ratedTitle{f.ID, f.Title, f.Rated}, nil
+			}
+		}
+	}
+	return now, askHome(ctx, dir, http.MethodGet, titlePath(id), nil, &now)
+}
+
+func (t *ratedTitle) describe(w io.Writer) error {
+	p := printer{w: w}
+	switch {
+	case t.Rated != nil:
+		p.line("%s is from %d.", t.Title, *t.Rated)
+	case isOwn(t.Content):
+		p.line("%s: nobody says from which age it is, so it is for adults.", t.Title)
+	default:
+		p.line("%s: nobody says from which age it is, so it is for no child.", t.Title)
+	}
+	return p.err
 }

@@ -22,7 +22,8 @@ const maxWords = 4096
 // restoreSaid is what `home restore --json` prints.
 type restoreSaid struct {
 	trem.Restored
-	Asked []home.Wanted `json:"asked"` // what the house will ask of which shop
+	Asked   []home.Wanted `json:"asked"`   // what the house will ask of which shop
+	Watched []home.Found  `json:"watched"` // folders that it watches again
 }
 
 type restoreFlags struct {
@@ -85,7 +86,11 @@ func restoreHome(ctx context.Context, env *Env, dir, name string, f restoreFlags
 		return restoreSaid{}, err
 	}
 	out, wanted, err := home.Restore(ctx, home.Restoring{Dir: dir, Module: module, File: data, Code: code, Above: f.above, NewCA: f.stolen, Now: env.Now})
-	return restoreSaid{out, append([]home.Wanted{}, wanted...)}, errors.Join(restoreWords(err), stop())
+	if err = errors.Join(restoreWords(err), stop()); err != nil {
+		return restoreSaid{}, err
+	}
+	watched, err := home.Watched(dir)
+	return restoreSaid{out, append([]home.Wanted{}, wanted...), watched}, err
 }
 
 // restoreWords says what to do about a backup that is refused.
@@ -160,6 +165,13 @@ func describeRestore(w io.Writer, dir string, said *restoreSaid) error {
 	describeTitles(&p, said.Titles)
 	for _, a := range said.Asked {
 		p.line("  %v is asked for again at %s once the home server runs", a.Content, a.URL)
+	}
+	for _, f := range said.Watched {
+		if f.Away {
+			p.line("  %s is not here now: its films come back with its disk, or end it with lares home folders --remove", f.Folder)
+		} else {
+			p.line("  %s is watched again", f.Folder)
+		}
 	}
 	p.line("Next: lares home serve --dir %s, at the address that the devices know.", dir)
 	p.line("Removed devices that the backup still names are members again: look at the list, and make a new backup.")

@@ -76,9 +76,15 @@ func (s *server) filmChecks() []Check {
 }
 
 // FilmsWords says how much of the library was read, and how much of it is not as it
-// should be.
+// should be; of one film that was asked about, how that one is.
 func FilmsWords(r home.CheckReport) string {
 	switch {
+	case r.Title != "" && len(r.Suspects) > 0:
+		return say("check.film.bad", r.Title)
+	case r.Title != "" && r.Read == 0:
+		return say("check.film.unread", r.Title)
+	case r.Title != "":
+		return say("check.film.ok", r.Title, stamp(r.Oldest))
 	case r.Films == 0:
 		return say("check.films.none")
 	case len(r.Suspects) > 0:

@@ -16,7 +16,8 @@ import (
 
 // The household's own films: nobody protected them, so nobody is asked. What is in the
 // house is for the household all the same: the owner's browsers, and devices of the house
-// that have proven themselves; of a house with people, adults only. Source: local, docs/spec/library.md.
+// that have proven themselves; of a house with people, adults, and of the others those for
+// whom an adult rated it. Source: local, docs/spec/library.md, docs/spec/people.md section 1.
 
 // FilmView is one of the household's own films, as the API and devices see it.
 type FilmView struct {
@@ -26,27 +27,29 @@ type FilmView struct {
 	Bytes      int64         `json:"bytes"`
 	Width      int           `json:"width,omitempty"`
 	Height     int           `json:"height,omitempty"`
-	File       string        `json:"file"` // address of the file, with ranges
+	Rated      *uint8        `json:"rated,omitempty"` // years, as an adult of the house said
+	File       string        `json:"file"`            // address of the file, with ranges
 }
 
-func viewFilm(f *home.Film) FilmView {
-	return FilmView{ID: f.ID, Title: f.Title, DurationMS: f.DurationMS, Bytes: f.Bytes, Width: f.Width, Height: f.Height, File: home.PathFilms + "/" + url.PathEscape(f.ID.String())}
+func viewFilm(f *home.Film, rated map[ident.Content]uint8) FilmView {
+	v := FilmView{ID: f.ID, Title: f.Title, DurationMS: f.DurationMS, Bytes: f.Bytes, Width: f.Width, Height: f.Height, File: home.PathFilms + "/" + url.PathEscape(f.ID.String())}
+	if years, known := rated[f.ID]; known {
+		v.Rated = &years
+	}
+	return v
 }
 
 // filmViews are the own films that who asks may see.
 func (s *server) filmViews(r *http.Request) []FilmView {
-	out := []FilmView{}
+	out, rated := []FilmView{}, s.Home.Ratings()
 	for _, f := range s.films(r) {
-		out = append(out, viewFilm(f))
+		out = append(out, viewFilm(f, rated))
 	}
 	return out
 }
 
 func (s *server) films(r *http.Request) []*home.Film {
-	if !home.WatcherIn(r.Context()).Administers() {
-		return nil
-	}
-	return s.Home.Films()
+	return s.Home.FilmsFor(home.WatcherIn(r.Context()))
 }
 
 // card is how an own film stands on the library's page, among titles.
@@ -57,26 +60,25 @@ func card(f *home.Film) TitleView {
 	}
 }
 
-// grown serves the household as household does, but for its children and guests: nobody
-// rated an own film.
-func (s *server) grown(next http.HandlerFunc) http.HandlerFunc {
+// ofHouse serves the household as household does, and has next know who of it asks.
+func (s *server) ofHouse(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		var who *home.Watcher
 		var err error
 		switch browser := fromHere(r) && s.knownHost(r.Host) || s.letIn(r); {
 		case !browser || linkOf(r) != lrp.LinkID{}:
-			err = s.Home.ProvenAdult(r.Context(), linkOf(r))
+			who, err = s.Home.ProvenWatcher(r.Context(), linkOf(r))
 		case len(s.Home.People()) > 0 && !s.ofOwner(r):
-			if who, known := s.Home.Sitter(sittingOf(r), s.boundTo(r)); !known {
+			var known bool
+			if who, known = s.Home.Sitter(sittingOf(r), s.boundTo(r)); !known {
 				err = home.ErrWho
-			} else if !who.Administers() {
-				err = home.ErrForAdults
 			}
 		}
 		if err != nil {
 			s.answer(w, r, err)
 			return
 		}
-		next(w, r)
+		next(w, r.WithContext(home.As(r.Context(), who)))
 	}
 }
 
@@ -92,9 +94,13 @@ func (s *server) ownFilms(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{"films": s.filmViews(r)})
 }
 
-// ownFilm serves one as it lies in its folder, with ranges.
+// ownFilm serves one as it lies in its folder, with ranges, until the hours of who asks end.
 func (s *server) ownFilm(w http.ResponseWriter, r *http.Request) {
 	id, err := filmID(r)
+	var until time.Time
+	if err == nil {
+		until, err = s.Home.MayFilm(home.WatcherIn(r.Context()), id)
+	}
 	if err != nil {
 		s.answer(w, r, err)
 		return
@@ -115,14 +121,20 @@ func (s *server) ownFilm(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "private, no-cache")
 	h.Set("ETag", `"`+strings.TrimPrefix(film.ID.String(), home.OwnPrefix)+"-"+strconv.FormatInt(info.ModTime().UnixNano(), 36)+`"`)
 	h.Set("Content-Disposition", mime.FormatMediaType("inline", map[string]string{"filename": filepath.Base(film.Path)}))
-	// A film takes longer than one answer may; each range may.
-	_ = http.NewResponseController(w).SetWriteDeadline(s.Home.Now().Add(time.Hour)) // recorders in tests have none
+	end := s.Home.Now().Add(time.Hour) // a film takes longer than one answer may; each range may
+	if !until.IsZero() && until.Before(end) {
+		end = until
+	}
+	_ = http.NewResponseController(w).SetWriteDeadline(end) // recorders in tests have none
 	http.ServeContent(w, r, "", info.ModTime(), f)
 }
 
 type filmPage struct {
+	formed
 	FilmView
 	Length, Size, Path string
+	Rates              bool   // who looks may say from which age it is
+	RatedWords         string // from which age it is
 }
 
 func (s *server) pageFilm(w http.ResponseWriter, r *http.Request) {
@@ -131,12 +143,25 @@ func (s *server) pageFilm(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
+	who := home.WatcherIn(r.Context())
+	if _, err = s.Home.MayFilm(who, id); err != nil {
+		s.fail(w, r, err)
+		return
+	}
 	f, err := s.Home.Film(id)
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	s.render(w, r, http.StatusOK, "film", f.Title, filmPage{viewFilm(f), length(f.DurationMS), megabytes(f.Bytes), f.Path})
+	v := filmPage{formed: s.formed(w, r), FilmView: viewFilm(f, s.Home.Ratings()), Length: length(f.DurationMS), Size: megabytes(f.Bytes)}
+	v.Rates, v.RatedWords = who != nil && who.Administers(), say("film.unrated")
+	if who.Administers() {
+		v.Path = f.Path
+	}
+	if v.Rated != nil {
+		v.RatedWords = say("rate.from", *v.Rated)
+	}
+	s.render(w, r, http.StatusOK, "film", f.Title, v)
 }
 
 // megabytes says how large a file is.

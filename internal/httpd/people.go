@@ -30,7 +30,7 @@ const (
 // watching are the routes of those who only watch. What is not here is for adults: so a
 // new page is theirs until somebody says otherwise.
 var watching = map[string]bool{
-	"GET /{$}": true, "GET /title/{id}": true, "GET /watch/{session}": true, "GET /static/": true,
+	"GET /{$}": true, "GET /title/{id}": true, "GET /film/{id}": true, "GET /watch/{session}": true, "GET /static/": true,
 	"POST /title/{id}/{do}": true, "POST /title/{id}/once": true, // the module, or an adult's PIN, has the word
 	"GET /play/{session}/manifest.mpd": true, "GET /play/{session}/{track}/{segment}": true, "POST /play/{session}/license": true,
 	hls.PlaylistPattern: true, hls.FilePattern: true,
@@ -255,17 +255,19 @@ func (s *server) whoRoutes(m *http.ServeMux) {
 		return nil
 	}))
 	m.HandleFunc("POST /title/{id}/once", s.once)
-	m.HandleFunc("POST /title/{id}/rate", s.form(func(r *http.Request) (string, string, error) {
-		t, err := s.title(r)
-		if err != nil {
-			return "", "", err
-		}
-		years, err := yearsOf(field(r, "years"))
-		if err != nil {
-			return "", "", err
-		}
-		return "/title/" + url.PathEscape(t.Content.String()), "rated", s.Home.Rate(t.Content, years)
-	}))
+	for _, page := range []string{"/title/", "/film/"} {
+		m.HandleFunc("POST "+page+"{id}/rate", s.form(func(r *http.Request) (string, string, error) {
+			id, err := filmID(r)
+			if err != nil {
+				return "", "", err
+			}
+			years, err := yearsOf(field(r, "years"))
+			if err != nil {
+				return "", "", err
+			}
+			return page + url.PathEscape(id.String()), "rated", s.Home.Rate(id, years)
+		}))
+	}
 }
 
 // once has an adult let who asks play a title. Who did not sit down, because the browser

@@ -107,9 +107,9 @@ func (s *server) apiRate(w http.ResponseWriter, r *http.Request) {
 	if !readJSON(w, r, maxBody, &in) {
 		return
 	}
-	t, err := s.title(r)
+	id, err := filmID(r)
 	if err == nil {
-		err = s.Home.Rate(t.Content, in.Years)
+		err = s.Home.Rate(id, in.Years)
 	}
 	s.done(w, r, err)
 }

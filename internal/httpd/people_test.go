@@ -1,6 +1,7 @@
 package httpd_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -606,6 +607,9 @@ func TestPeople_6_WhoseDeviceWasAChilds(t *testing.T) {
 	person("Ada", home.Adult, "1111")
 	person("Ben", home.Child, "2222")
 	srv := network(t, h, func() string { return "192.168.1.20" })
+	if _, err := h.Watch(t.Context(), hometest.OwnFilm(t, "Holidays.mp4")); err != nil || len(h.Films()) != 1 {
+		t.Fatal(err, h.Films())
+	}
 	leaf, key := hometest.Keyed(t, "Tablet")
 	tablet := admitted(t, h, "Tablet", []byte("delivery"), leaf)
 	client := &lrphttp.Client{URL: srv.URL, Who: hometest.Who(leaf, key, tablet, module.State.Device), Now: h.Now}
@@ -627,39 +631,88 @@ func TestPeople_6_WhoseDeviceWasAChilds(t *testing.T) {
 		if err := tc.do(); err != nil {
 			t.Fatal(tc.name, err)
 		}
-		if res, body := get(t, "GET", srv.URL+home.PathFilms, nil, on(link)); res.StatusCode != tc.want {
-			t.Errorf("%s: own films are %d %s, want %d", tc.name, res.StatusCode, body, tc.want)
+		res, body := get(t, "GET", srv.URL+home.PathFilms+"/"+h.Films()[0].ID.String(), nil, on(link))
+		if _, list := get(t, "GET", srv.URL+home.PathFilms, nil, on(link)); res.StatusCode != tc.want || bytes.Contains(list, []byte("Holidays")) != (tc.want == 200) {
+			t.Errorf("%s: an own film is %d %.80s, among %s; want %d", tc.name, res.StatusCode, body, list, tc.want)
 		}
 	}
 }
 
-// An own film is rated by nobody: adults and the owner's programs have it, and nobody
-// else has its name.
-func TestPeople_5_OwnFilmsAreForAdults(t *testing.T) {
+// An own film that nobody rated is for adults and the owner's programs, and nobody else
+// has its name. Rated by an adult it is a child's, too, in their hours.
+func TestPeople_1_OwnFilmsAreForAdultsUnlessRated(t *testing.T) {
 	f := newFamily(t)
 	f.moveIn(t)
-	f.now = time.Now()
+	noon := time.Now()
+	noon = time.Date(noon.Year(), noon.Month(), noon.Day(), 12, 0, 0, 0, time.Local)
+	f.now = noon.AddDate(0, 0, 1)
 	if _, err := f.h.Watch(t.Context(), hometest.OwnFilm(t, "Holidays.mp4")); err != nil || len(f.h.Films()) != 1 {
 		t.Fatal(err, f.h.Films())
 	}
-	child, adult, guest := visit(t, f.URL), visit(t, f.URL), visit(t, f.URL)
-	f.sit(t, child, f.ben, "", "")
-	f.sit(t, adult, f.ada, "1111", "")
+	child, adult, nobody := visit(t, f.URL), visit(t, f.URL), visit(t, f.URL)
 	id := f.h.Films()[0].ID.String()
-	places := []string{"/", "/film/" + id, "/api/v1/library", home.PathFilms, home.PathFilms + "/" + id}
-	for _, tc := range []struct {
-		who   string
-		v     *visitor
-		shown bool
-	}{{"Ada", adult, true}, {"Ben", child, false}, {"nobody", guest, false}} {
-		for _, place := range places {
-			status, body := tc.v.open(place)
-			if got := strings.Contains(body, "Holidays") || strings.Contains(body, "ftyp"); got != tc.shown || !tc.shown && place != "/" && place != "/api/v1/library" && !strings.Contains(body, "Who is watching?") && status != http.StatusForbidden {
-				t.Errorf("%s: %s: %d, shown %v", tc.who, place, status, got)
+	film, file := "/film/"+id, home.PathFilms+"/"+id
+	lists := []string{"/", "/api/v1/library", home.PathFilms}
+	see := func(when, who string, v *visitor, listed, shown bool, words string) {
+		t.Helper()
+		for _, place := range lists {
+			if status, body := v.open(place); strings.Contains(body, "Holidays") != listed {
+				t.Errorf("%s, %s: %s: %d, want listed %v", when, who, place, status, listed)
+			}
+		}
+		for _, place := range []string{film, file} {
+			status, body := v.open(place)
+			if got := strings.Contains(body, "Holidays") || strings.Contains(body, "ftyp"); got != shown || !shown && !strings.Contains(body, words) {
+				t.Errorf("%s, %s: %s: %d %s, want shown %v", when, who, place, status, pageText([]byte(body)), shown)
 			}
 		}
 	}
-	if res, _ := get(t, "GET", f.URL+home.PathFilms+"/"+id, nil, func(r *http.Request) { r.Header.Set(httpd.OwnerHeader, ownerSecret) }); res.StatusCode != http.StatusOK {
+	sit := func() {
+		t.Helper()
+		f.sit(t, child, f.ben, "", "")
+		f.sit(t, adult, f.ada, "1111", "")
+	}
+	sit()
+	see("unrated", "Ada", adult, true, true, "")
+	see("unrated", "Ben", child, false, false, "adults of the house")
+	see("unrated", "nobody", nobody, false, false, "is watching")
+	if _, body := adult.open(film); !strings.Contains(body, "so it is for the adults of the house") {
+		t.Errorf("its page says nothing of its rating: %s", pageText([]byte(body)))
+	}
+	if _, body := child.send("/who", film+"/rate", url.Values{"years": {"6"}}); !strings.Contains(body, "adults of the house") || len(f.h.Ratings()) != 0 {
+		t.Errorf("a child rates it: %s", pageText([]byte(body)))
+	}
+	for _, tc := range []struct {
+		years  string
+		listed bool
+	}{{"12", false}, {"9", true}, {"", false}, {"0", true}} {
+		if _, body := adult.send(film, film+"/rate", url.Values{"years": {tc.years}}); !strings.Contains(body, "It is noted from which age it is.") {
+			t.Errorf("an adult rates it: %s", pageText([]byte(body)))
+		}
+		words := "adults of the house"
+		if tc.years == "12" {
+			words = "It is for people from 12, and you are 9."
+		}
+		see("rated "+tc.years, "Ben", child, tc.listed, tc.listed, words)
+	}
+	if _, body := child.open(film); strings.Contains(body, f.h.Films()[0].Path) || strings.Contains(body, film+"/rate") {
+		t.Error("a child's page has the file's path, or a form to rate it")
+	}
+	f.now = f.now.Add(9 * time.Hour) // 21:00
+	sit()
+	see("at night", "Ben", child, true, false, "It is not your time for films until")
+	see("at night", "Ada", adult, true, true, "")
+	if res, _ := get(t, "GET", f.URL+file, nil, func(r *http.Request) { r.Header.Set(httpd.OwnerHeader, ownerSecret) }); res.StatusCode != http.StatusOK {
 		t.Errorf("a program of the owner: %d", res.StatusCode)
+	}
+	for _, tc := range []struct {
+		of   string
+		in   string
+		want int
+	}{{id, `{"years": 7}`, 204}, {id, `{}`, 204}, {home.OwnPrefix + strings.Repeat("0", 32), `{"years": 7}`, 404}, {id, `{"years": 121}`, 422}} {
+		res, body := get(t, "PUT", f.URL+"/api/v1/library/"+tc.of+"/rated", json.RawMessage(tc.in), func(r *http.Request) { r.Header.Set(httpd.OwnerHeader, ownerSecret) })
+		if res.StatusCode != tc.want {
+			t.Errorf("%s rated %s: %d %s", tc.of, tc.in, res.StatusCode, body)
+		}
 	}
 }

@@ -185,8 +185,8 @@ func (s *server) deviceRoutes(m *http.ServeMux) {
 	m.HandleFunc("POST "+home.PathLogs+"/{device}", s.members(s.offerLog))
 	m.HandleFunc("POST "+home.PathLogs+"/{device}/segments", s.members(s.putLogSegment))
 	m.HandleFunc("GET /content/{id}/{file...}", s.household(s.file))
-	m.HandleFunc("GET "+home.PathFilms, s.grown(s.ownFilms))
-	m.HandleFunc("GET "+home.PathFilms+"/{id}", s.grown(s.ownFilm))
+	m.HandleFunc("GET "+home.PathFilms, s.ofHouse(s.ownFilms))
+	m.HandleFunc("GET "+home.PathFilms+"/{id}", s.ofHouse(s.ownFilm))
 	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	m.HandleFunc("GET /readyz", s.ready)
 	if s.Relay != nil {

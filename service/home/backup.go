@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -38,6 +39,7 @@ type Keeper interface {
 // kept is the host's part of a backup.
 type kept struct {
 	Folders []string `json:"folders"`
+	Watched []string `json:"watched,omitempty"` // none: also of an earlier build
 	Devices []Device `json:"devices"`
 	Sources []Wanted `json:"sources"`
 
@@ -95,7 +97,7 @@ func (h *Home) Backup(ctx context.Context, code []byte) (trem.Backup, []byte, er
 	h.library.mu.Lock()
 	folders := slices.Clone(h.library.paths)
 	h.library.mu.Unlock()
-	part := kept{Folders: folders, Devices: h.Devices(), Sources: h.sources.all()}
+	part := kept{Folders: folders, Watched: h.folders.watched(), Devices: h.Devices(), Sources: h.sources.all()}
 	h.people.mu.Lock()
 	if st := (peopleState{People: h.people.list, Rated: h.people.rated}); len(st.People) > 0 || len(st.Rated) > 0 {
 		part.People = &st
@@ -230,6 +232,15 @@ func (k *kept) restore(r Restoring, out *trem.Restored, wanted []Wanted) error {
 			devs.Devices = append(devs.Devices, d)
 		}
 	}
+	var watched filmsState
+	if err := load(r.Dir, filmsFile, &watched); err != nil {
+		return err
+	}
+	for _, p := range k.Watched { // on a disk that is off, too: it may come back
+		if filepath.IsAbs(p) && !slices.Contains(watched.Roots, p) && len(watched.Roots) < maxRoots {
+			watched.Roots = append(watched.Roots, p)
+		}
+	}
 	s, err := openSources(r.Dir)
 	if err != nil {
 		return err
@@ -239,7 +250,7 @@ func (k *kept) restore(r Restoring, out *trem.Restored, wanted []Wanted) error {
 			s.list = append(s.list, w)
 		}
 	}
-	files := map[string]any{libraryFile: lib, devicesFile: devs, sourcesFile: sourcesState{Sources: s.list}}
+	files := map[string]any{libraryFile: lib, filmsFile: watched, devicesFile: devs, sourcesFile: sourcesState{Sources: s.list}}
 	if k.People != nil { // where it is repeated, those of the backup again
 		files[peopleFile] = k.People
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/content/film"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/home"
@@ -203,6 +204,82 @@ func TestBackup_TheHousesCAComesBack(t *testing.T) {
 				t.Errorf("the CA of the backup: %v, want %v (%v)", !tc.same, tc.same, err)
 			}
 		})
+	}
+}
+
+// What adults said, and which folders are watched, comes back: one that is there shows its
+// films at once, one that is not is a disk that is off, whose films come with it.
+func TestBackup_WatchedFoldersAndRatingsComeBack(t *testing.T) {
+	k, c := &keeper{Module: hometest.New(t, nil), code: true}, newClock()
+	c.now = time.Now().Add(time.Hour) // so that the films are old
+	start := func(dir string) *home.Home {
+		h, err := home.New(home.Config{Dir: dir, Module: k, Now: c.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	h := start(t.TempDir())
+	here, off := hometest.OwnFilm(t, "Holidays.mp4"), hometest.OwnFilm(t, "Birthday.mp4")
+	if err := os.WriteFile(filepath.Join(off, "Birthday.mp4"), demo(t, film.HD), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{here, off} {
+		if _, err := h.Watch(t.Context(), folder); err != nil {
+			t.Fatal(err)
+		}
+	}
+	adult, child, pin, age := home.Adult, home.Child, "1111", uint8(9)
+	hours, err := home.ParseHours("07:00-19:30")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []home.PersonChange{{Name: new("Ada"), Kind: &adult, PIN: &pin}, {Name: new("Ben"), Kind: &child, Age: &age, Hours: &hours}} {
+		if _, err := h.AddPerson(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	id := h.Films()[0].ID // that is not there at first
+	if err := h.Rate(id, &age); err != nil {
+		t.Fatal(err)
+	}
+	_, file, err := h.Backup(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(off, off+" off"); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for range 2 {
+		if _, _, err := home.Restore(t.Context(), home.Restoring{Dir: dir, Module: k, File: file, Now: newClock().Now}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := home.Watched(dir); err != nil || !slices.Equal(got, []home.Found{{Folder: here}, {Folder: off, Away: true}}) {
+		t.Errorf("watched: %+v, %v", got, err)
+	}
+	again := start(dir)
+	again.Look(t.Context())
+	if films := again.Films(); len(films) != 1 || films[0].Title != "Holidays" {
+		t.Errorf("films: %+v", films)
+	}
+	for _, f := range again.Folders() {
+		if f.Away != (f.Folder == off) {
+			t.Errorf("%+v", f)
+		}
+	}
+	if d := cmp.Diff(h.People(), again.People()); d != "" || again.Ratings()[id] != age {
+		t.Errorf("people: %s, ratings %v", d, again.Ratings())
+	}
+	if err := os.Rename(off+" off", off); err != nil {
+		t.Fatal(err)
+	}
+	again.Look(t.Context())
+	for _, f := range again.Folders() {
+		if f.Away || f.Films != 1 {
+			t.Errorf("with its disk: %+v", f)
+		}
 	}
 }
 

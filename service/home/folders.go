@@ -238,6 +238,21 @@ func (h *Home) Folders() []Found {
 	return out
 }
 
+// Watched are the watched folders of a state folder whose house does not run, and which
+// of them are not there.
+func Watched(dir string) ([]Found, error) {
+	var st filmsState
+	if err := load(dir, filmsFile, &st); err != nil {
+		return nil, err
+	}
+	out := []Found{}
+	for _, r := range st.Roots {
+		info, err := os.Stat(r)
+		out = append(out, Found{Folder: r, Away: err != nil || !info.IsDir()})
+	}
+	return out, nil
+}
+
 // sight is what lies in a watched folder.
 type sight struct {
 	away   bool

@@ -133,21 +133,30 @@ func (h *Home) ProvenMember(ctx context.Context, link lrp.LinkID) error {
 	return nil
 }
 
-// ProvenAdult is ProvenMember of a device that is no child's or guest's.
-func (h *Home) ProvenAdult(ctx context.Context, link lrp.LinkID) error {
+// ProvenWatcher is ProvenMember, and who watches there: nil where a device is everybody's,
+// and of several children's or guests' the youngest.
+func (h *Home) ProvenWatcher(ctx context.Context, link lrp.LinkID) (*Watcher, error) {
 	if err := h.ProvenMember(ctx, link); err != nil {
-		return err
+		return nil, err
 	}
 	e, err := h.endpoint(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var who *Watcher
 	for _, src := range e.Sources(link, h.cfg.Now()) {
-		if w, err := h.WhoseDevice(ident.Device(src)); err == nil && w.Person == nil {
-			return nil
+		switch p, err := h.narrowed(ident.Device(src)); {
+		case err != nil: // none of the house
+		case p == nil:
+			return nil, nil //nolint:nilnil // the house itself is one of the answers
+		case who == nil || p.bounds().Age < who.bounds().Age:
+			who = &Watcher{Person: *p}
 		}
 	}
-	return ErrForAdults
+	if who == nil {
+		return nil, ErrUnproven // the last one was put out meanwhile
+	}
+	return who, nil
 }
 
 // Wait returns frames that wait for who has proven itself on the link, with numbers

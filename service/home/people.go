@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-
-	"github.com/lares-drm/lares/license/ident"
 )
 
 const peopleFile = "people.json"
@@ -297,50 +295,4 @@ func (h *Home) RemovePerson(id string) error {
 	}
 	h.leave(p.ID)
 	return nil
-}
-
-// maxRated bounds the titles that a house rates itself. Source: local.
-const maxRated = 4096
-
-// Rated is from which age a title is, as an adult of the house says.
-type Rated struct {
-	Content ident.Content `json:"content"`
-	Years   uint8         `json:"years"` // 0: for everybody
-}
-
-// Rate says from which age a title is, durably; nil: what its folder says.
-func (h *Home) Rate(id ident.Content, years *uint8) error {
-	if _, err := h.Title(id); err != nil {
-		return err
-	}
-	h.people.mu.Lock()
-	defer h.people.mu.Unlock()
-	rated := slices.DeleteFunc(slices.Clone(h.people.rated), func(r Rated) bool { return r.Content == id })
-	if years != nil {
-		if len(rated) >= maxRated {
-			return ErrTooMany
-		}
-		rated = append(rated, Rated{id, *years})
-	}
-	if err := h.people.store(h.people.list, rated); err != nil {
-		return err
-	}
-	h.publish(Event{Kind: EventLibrary})
-	return nil
-}
-
-// RatedFrom is from which age a title is, in years: what an adult of the house said,
-// else what its folder says; false: nobody said.
-func (h *Home) RatedFrom(t *Title) (years uint8, known bool) {
-	h.people.mu.Lock()
-	defer h.people.mu.Unlock()
-	for _, r := range h.people.rated {
-		if r.Content == t.Content {
-			return r.Years, true
-		}
-	}
-	if t.Rated == nil {
-		return 0, false
-	}
-	return *t.Rated, true
 }

@@ -71,17 +71,26 @@ func (p *Person) bounds() *Bounds {
 	return &Bounds{Age: p.Age, Hours: p.Hours}
 }
 
-// WhoseDevice says whose a device of the house is. One that was put out is told nothing,
-// and keeps what it was told.
-func (h *Home) WhoseDevice(id ident.Device) (Whose, error) {
+// narrowed is the child or guest whose a device of the house is; nil: it is everybody's.
+func (h *Home) narrowed(id ident.Device) (*Person, error) {
 	list := h.Devices()
 	i := slices.IndexFunc(list, func(d Device) bool { return d.ID == id })
 	if i < 0 {
-		return Whose{}, ErrUnproven
+		return nil, ErrUnproven
 	}
 	p, err := h.PersonCalled(list[i].Person)
 	if err != nil || p.Kind == Adult { // nobody's, or since it was said
-		return Whose{}, nil // it is everybody's
+		return nil, nil //nolint:nilnil // nobody is one of the answers
+	}
+	return &p, nil
+}
+
+// WhoseDevice says whose a device of the house is. One that was put out is told nothing,
+// and keeps what it was told.
+func (h *Home) WhoseDevice(id ident.Device) (Whose, error) {
+	p, err := h.narrowed(id)
+	if err != nil || p == nil {
+		return Whose{}, err
 	}
 	h.people.mu.Lock()
 	defer h.people.mu.Unlock()

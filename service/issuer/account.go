@@ -62,7 +62,7 @@ func (s *shown) take(by lrp.Arrival, src lrp.Addr, a lrp.Account) error {
 		return lrp.ErrAccount
 	}
 	if named {
-		s.usual.note(usual{name, from}, now)
+		s.usual.note(usual{name, from})
 	}
 	return s.admit(src, now)
 }

@@ -191,8 +191,13 @@ func TestAuth_Spec10_MemoryIsBounded(t *testing.T) {
 			b.Wrong(-1-k, start)
 		}
 	}
-	for n := range known + 1024 { // each beyond the limit looks through all
+	const flood, levels = known + 1024, 12
+	before := b.Steps()
+	for n := range flood {
 		b.Wrong(n, start)
+	}
+	if most := flood * 4 * levels; b.Steps()-before > most { // to come in, and up, and to take one out: two comparisons a level
+		t.Errorf("%d wrong ones took %d comparisons, want at most %d", flood, b.Steps()-before, most)
 	}
 	if b.Len() != known {
 		t.Errorf("%d are remembered, want %d", b.Len(), known)

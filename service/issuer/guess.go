@@ -11,16 +11,16 @@ import (
 
 // Limits of guessing claim codes. Source: local, docs/spec/claim-code.md.
 const (
-	guessBurst   = 10               // wrong codes from one network at once
-	guessEvery   = 30 * time.Second // and one more each
-	guessSources = 4096             // networks that are remembered
+	guessBurst = 10               // wrong codes from one network at once
+	guessEvery = 30 * time.Second // and one more each
 )
 
 // guesses counts wrong claim codes by the network that they came from. The zero
-// value is ready. Right codes cost nothing.
+// value is ready. Right codes cost nothing. For one network too many, the one is forgotten
+// that has guessed least.
 type guesses struct {
 	mu   sync.Mutex
-	free map[netip.Prefix]time.Time // guarded by mu: when all was forgiven, or will be
+	free waiters[netip.Prefix] // guarded by mu; until all is forgiven
 }
 
 // Network is what an address is counted by: an IPv4 address, or the 64 bits of IPv6
@@ -39,40 +39,19 @@ func Network(a netip.Addr) netip.Prefix {
 func (g *guesses) may(a netip.Addr, now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.free[Network(a)].Sub(now) <= (guessBurst-1)*guessEvery
+	return g.free.until(Network(a)).Sub(now) <= (guessBurst-1)*guessEvery
 }
 
 // wrong notes a wrong code.
 func (g *guesses) wrong(a netip.Addr, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.free == nil {
-		g.free = map[netip.Prefix]time.Time{}
-	}
-	p := Network(a)
-	if _, known := g.free[p]; !known && len(g.free) >= guessSources {
-		g.forget(now)
-	}
-	at := g.free[p]
+	w := g.free.of(Network(a), now)
+	at := w.until
 	if at.Before(now) {
 		at = now
 	}
-	g.free[p] = at.Add(guessEvery)
-}
-
-// forget makes room: of what is forgiven, or else of who has guessed least.
-func (g *guesses) forget(now time.Time) {
-	var least netip.Prefix
-	for p, at := range g.free {
-		if !at.After(now) {
-			delete(g.free, p)
-		} else if l, ok := g.free[least]; !ok || at.Before(l) {
-			least = p
-		}
-	}
-	if len(g.free) >= guessSources {
-		delete(g.free, least)
-	}
+	g.free.set(w, at.Add(guessEvery))
 }
 
 // Caller is the address that a request came from. Behind a proxy on this
