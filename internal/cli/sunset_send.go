@@ -102,7 +102,7 @@ func (s *sunsetSender) run(ctx context.Context) {
 	}
 }
 
-// look sends what is to be sent now. Its error is that of the folder.
+// look sends what is to be sent now. Its error is that of the folder, or of ctx.
 func (s *sunsetSender) look(ctx context.Context) error {
 	name := filepath.Join(s.dir, issuerSunset)
 	text, err := os.ReadFile(name)
@@ -135,7 +135,7 @@ func (s *sunsetSender) look(ctx context.Context) error {
 func (s *sunsetSender) once(ctx context.Context, data, point []byte, have sunsetAnswer) error {
 	taken, err := s.give(ctx, data, point)
 	if ctx.Err() != nil {
-		return nil
+		return context.Cause(ctx)
 	}
 	if have.Request != s.what {
 		have = sunsetAnswer{Request: s.what, State: stateSending, Since: s.now().UTC().Truncate(time.Second)}
@@ -154,7 +154,7 @@ func (s *sunsetSender) once(ctx context.Context, data, point []byte, have sunset
 			out.Why = err.Error()
 		}
 	}
-	s.next = s.now().Add(pause + rand.N(pause/2+1)) //nolint:gosec // a pause is no secret
+	s.next = s.now().Add(pause + rand.N(pause/2+1))
 	if err != nil {
 		s.log.LogAttrs(ctx, slog.LevelWarn, "word of sunset not taken by the authority", slog.Any("error", err))
 	} else if have.State != out.State {

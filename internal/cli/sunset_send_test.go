@@ -126,7 +126,7 @@ func TestSunset_3_KilledBetweenAnswerAndFile(t *testing.T) {
 	p.asks("closing")
 	ctx, cancel := context.WithCancel(t.Context())
 	p.answer = func() (ca.Taken, error) { cancel(); return takenAs(ca.SentWaits, nil)() }
-	if err := p.look(ctx); err != nil || p.sent != 1 {
+	if err := p.look(ctx); !errors.Is(err, context.Canceled) || p.sent != 1 {
 		t.Fatalf("%d, %v", p.sent, err)
 	}
 	if a, err := readSunsetAnswer(p.dir); err != nil || a.State != "" {
@@ -146,8 +146,8 @@ func TestSunset_3_RefusalsAreFinal(t *testing.T) {
 		p.asks(fmt.Sprint("closing ", i))
 		a := p.looks(time.Second)
 		p.want("refused", a, "refused", i+1)
-		if err := a.refusal(); err.(*exitError).code != statusRefused || !strings.Contains(err.Error(), "operator") {
-			t.Errorf("%v", err)
+		if e, ok := errors.AsType[*exitError](a.refusal()); !ok || e.code != statusRefused || !strings.Contains(e.Error(), "operator") {
+			t.Errorf("%v", e)
 		}
 		p.want("not again", p.looks(10*time.Hour), "refused", i+1)
 	}

@@ -162,12 +162,11 @@ func TestSunset_3_WhoSends(t *testing.T) {
 	now := start().Add(time.Hour)
 	home := newParty(t, pki.HomeServer)
 	house := home.enroll(a, 1, start()).Chain
-	foreign := &sender{notary: s.notary, party: newParty(t, pki.LicenseIssuer)}
+	foreign := newParty(t, pki.LicenseIssuer)
 	req := authority.Request{Role: pki.LicenseIssuer, Stated: true, Issuer: "other.example"}
 	req.Signing, req.Delivery = foreign.requests(1)
 	c, err := a.Enroll(req, start())
 	must(t, err)
-	foreign.chain = c.Chain
 	must(t, a.Publish(now))
 	notice := s.notice(t, now.AddDate(0, 0, 40))
 	good := s.sends(notice, now)
@@ -187,8 +186,8 @@ func TestSunset_3_WhoSends(t *testing.T) {
 		"no proof":                        {authority.Sending{Statement: notice, Key: s.point, Chain: s.chain}, authority.ErrProof},
 		"no chain":                        {authority.Sending{Statement: notice, Key: s.point, Proof: good.Proof}, authority.ErrProof},
 		"the proof by the notice key":     {signed(&party{TB: t, signing: s.key}, s.chain, word), authority.ErrProof},
-		"another issuer's module":         {signed(foreign.party, foreign.chain, word), authority.ErrProof},
-		"another issuer's, of itself":     {signed(foreign.party, foreign.chain, elsewhere), authority.ErrSunset},
+		"another issuer's module":         {signed(foreign, c.Chain, word), authority.ErrProof},
+		"another issuer's, of itself":     {signed(foreign, c.Chain, elsewhere), authority.ErrSunset},
 		"a home server's module":          {signed(home, house, word), authority.ErrProof},
 		"a proof of another statement":    {authority.Sending{Statement: s.notice(t, now.AddDate(0, 0, 50)), Key: s.point, Chain: s.chain, Proof: good.Proof}, authority.ErrProof},
 		"another key":                     {authority.Sending{Statement: notice, Key: other.point, Chain: s.chain, Proof: good.Proof}, authority.ErrProof},
