@@ -79,6 +79,11 @@ func (h *Home) Checked() CheckReport {
 			out.Away = append(out.Away, f.Folder)
 		}
 	}
+	for _, path := range h.folders.off() {
+		if !slices.Contains(out.Away, path) {
+			out.Away = append(out.Away, path)
+		}
+	}
 	return out
 }
 

@@ -16,7 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/license/ident"
 )
 
@@ -55,6 +54,7 @@ type folders struct {
 	shown  []*Film          // guarded by mu; of films, those that are there, each once
 	found  map[string]Found // guarded by mu; by root, at the last look
 	places []string         // guarded by mu; what was looked into
+	mounts []string         // guarded by mu; sorted: mount points in watched folders, also of disks that are away
 }
 
 // waiting is something that is not shown until it stays as it is.
@@ -64,8 +64,9 @@ type waiting struct {
 }
 
 type filmsState struct {
-	Roots []string `json:"roots"`
-	Films []*Film  `json:"films"`
+	Roots  []string `json:"roots"`
+	Films  []*Film  `json:"films"`
+	Mounts []string `json:"mounts,omitempty"`
 }
 
 // Found is what lies in a watched folder.
@@ -89,7 +90,7 @@ func openFolders(dir string) (*folders, error) {
 	if err := loadAdvisory(dir, filmsFile, &st); err != nil {
 		return f, err
 	}
-	f.roots = st.Roots
+	f.roots, f.mounts = st.Roots, st.Mounts
 	for _, r := range f.roots {
 		f.found[r] = Found{Folder: r}
 	}
@@ -103,7 +104,7 @@ func openFolders(dir string) (*folders, error) {
 
 // save writes what is watched and known. The caller holds mu.
 func (f *folders) save() error {
-	st := filmsState{Roots: f.roots}
+	st := filmsState{Roots: f.roots, Mounts: f.mounts}
 	for _, path := range slices.Sorted(maps.Keys(f.films)) {
 		st.Films = append(st.Films, f.films[path])
 	}
@@ -253,86 +254,6 @@ func Watched(dir string) ([]Found, error) {
 	return out, nil
 }
 
-// sight is what lies in a watched folder.
-type sight struct {
-	away   bool
-	packed map[string]stamp // folders, with the stamp of content.json
-	files  map[string]stamp // that may be films
-	places []string         // that were looked into
-	dark   map[string]bool  // folders that are there and show nothing: empty, or not to be read
-}
-
-// hides reports whether what is known to lie at a path may be there unseen: the disk of
-// an empty folder on the way to it may be off, and a mount point stays. Nobody who has
-// taken out the last film of a folder misses it, so an empty folder is held to be a disk
-// that is off.
-func (s *sight) hides(root, path string) bool {
-	for dir := path; ; dir = filepath.Dir(dir) {
-		switch {
-		case s.away, s.dark[dir]:
-			return true
-		case dir == root:
-			return false
-		}
-	}
-}
-
-// depth is how many folders a path lies below a watched one.
-func depth(root, path string) int {
-	rel, err := filepath.Rel(root, path)
-	if err != nil || rel == "." {
-		return 0
-	}
-	return strings.Count(rel, string(filepath.Separator)) + 1
-}
-
-// walk looks into a folder. Links are not followed, and what begins with a dot is
-// somebody's who is not done.
-func walk(root string) sight {
-	s := sight{packed: map[string]stamp{}, files: map[string]stamp{}, dark: map[string]bool{}}
-	level := []string{root}
-	for depth := 0; depth < levels && len(level) > 0; depth++ {
-		var next []string
-		for _, dir := range level {
-			if len(s.places) == maxPlaces {
-				s.dark[dir] = true
-				continue
-			}
-			if info, err := os.Lstat(filepath.Join(dir, content.ManifestName)); err == nil && info.Mode().IsRegular() {
-				s.packed[dir] = stampOf(info)
-				continue
-			}
-			entries, err := os.ReadDir(dir)
-			if err != nil {
-				s.away, s.dark[dir] = s.away || dir == root, !errors.Is(err, fs.ErrNotExist)
-				continue
-			}
-			s.dark[dir] = !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !strings.HasPrefix(e.Name(), ".") })
-			s.places = append(s.places, dir)
-			next = append(next, s.take(dir, entries)...)
-		}
-		level = next
-	}
-	return s
-}
-
-// take notes the files of a folder and returns the folders in it.
-func (s *sight) take(dir string, entries []fs.DirEntry) (next []string) {
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		switch {
-		case strings.HasPrefix(e.Name(), "."):
-		case e.IsDir():
-			next = append(next, path)
-		case e.Type().IsRegular() && isFilm(e.Name()) && len(s.files) < maxFilms:
-			if info, err := e.Info(); err == nil {
-				s.files[path] = stampOf(info)
-			}
-		}
-	}
-	return next
-}
-
 // Look looks at all watched folders now, and has the library say what is there. It reports
 // whether something is not all there yet, and whether it has changed since the last.
 func (h *Home) Look(ctx context.Context) (waits, changing bool) {
@@ -350,6 +271,7 @@ func (h *Home) Look(ctx context.Context) (waits, changing bool) {
 		l.sights[r], l.found[r] = s, Found{Folder: r, Away: s.away}
 		places = append(places, s.places...)
 	}
+	l.disks()
 	titles, err := l.titles()
 	films, e2 := l.films(ctx)
 	if err = errors.Join(err, e2); err != nil {

@@ -23,7 +23,8 @@ type lookout struct {
 	found  map[string]Found // by root
 	still  map[string]bool  // what waits, and is there
 
-	changing bool // something that waits is not as it was at the last look
+	remounted bool // other mount points are known than were before
+	changing  bool // something that waits is not as it was at the last look
 }
 
 // sightOf is what was seen of the watched folder that a path lies in.
@@ -208,7 +209,7 @@ func (l *lookout) films(ctx context.Context) (changed bool, err error) {
 		s, root, ok := l.sightOf(path)
 		return !ok || s.files[path] != f.stamp() && !s.hides(root, path)
 	})
-	noted := len(known) != before
+	noted := l.remounted || len(known) != before
 	maps.DeleteFunc(l.f.bad, func(path string, at stamp) bool {
 		s, _, ok := l.sightOf(path)
 		return !ok || s.files[path] != at
