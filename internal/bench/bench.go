@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"os/exec"
@@ -50,6 +51,8 @@ type Config struct {
 	Program string            // where the program lares is; needed by the benches content and issuer
 	Files   map[string]string // by name; one that is not given is not there
 	Store   string            // one of the bench's Stores; empty = the first
+
+	Say io.Writer // what a run takes of the machine is said here before it begins; nil: nowhere
 
 	Start func(dir string) (*Module, error) // starts the trusted module of a folder; needed by the bench trem
 }

@@ -103,6 +103,15 @@ func runIssuer(ctx context.Context, cfg Config) (rows []Row, err error) {
 
 // measureIssuer starts what is measured and takes the rows of parts of it.
 func measureIssuer(ctx context.Context, cfg Config, scale issuerScale, parts func(*issuerRun) []func(context.Context) ([]Row, error)) (rows []Row, err error) {
+	need := takesOf(scale, cfg.Store)
+	if cfg.Say != nil {
+		if err := need.say(cfg.Say); err != nil {
+			return nil, err
+		}
+	}
+	if err := need.met(freeSpace); err != nil {
+		return nil, err
+	}
 	dir, err := os.MkdirTemp(".", "lares-bench-*") // a disk, where the folder for temporary files may be memory
 	if err != nil {
 		return nil, fmt.Errorf("folder of the bench: %w", err)

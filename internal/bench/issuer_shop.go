@@ -279,8 +279,7 @@ func serveProgram(ctx context.Context, log, program string, args ...string) (*se
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		said, _ := os.ReadFile(log)
-		return nil, errors.Join(fmt.Errorf("%s %s does not serve: %w: %s", program, args[0], err, said), cmd.Wait())
+		return nil, errors.Join(fmt.Errorf("%s %s does not serve: %w: %s", program, args[0], err, lastOf(log)), cmd.Wait())
 	}
 	return &served{cmd: cmd, url: strings.TrimSpace(line), log: log}, nil
 }
@@ -291,8 +290,23 @@ func (s *served) pid() int { return s.cmd.Process.Pid }
 func (s *served) stop() error {
 	err := s.cmd.Process.Signal(syscall.SIGTERM)
 	if ended := s.cmd.Wait(); ended != nil {
-		said, _ := os.ReadFile(s.log)
-		err = errors.Join(err, fmt.Errorf("%w: %s", ended, said[max(0, len(said)-saidAtMost):]))
+		err = errors.Join(err, fmt.Errorf("%w: %s", ended, lastOf(s.log)))
 	}
 	return err
+}
+
+// lastOf is the end of a log, which has a line for each of a million licenses.
+func lastOf(log string) []byte {
+	f, err := os.Open(log)
+	if err != nil {
+		return nil
+	}
+	defer f.Close() //nolint:errcheck // only read
+	about, err := f.Stat()
+	if err != nil {
+		return nil
+	}
+	said := make([]byte, min(about.Size(), saidAtMost))
+	n, _ := f.ReadAt(said, about.Size()-int64(len(said))) // what can be read of it
+	return said[:n]
 }

@@ -132,7 +132,7 @@ func (e *Env) bench(cmd *cobra.Command, b bench.Bench, f *benchFlags) error {
 	if err != nil {
 		return err
 	}
-	rows, err := b.Run(ctx, bench.Config{Full: f.full, Peers: f.peers, Program: program, Store: f.store, Files: f.files, Start: spawnTREM})
+	rows, err := b.Run(ctx, bench.Config{Full: f.full, Peers: f.peers, Program: program, Store: f.store, Files: f.files, Say: e.Stderr, Start: spawnTREM})
 	if err != nil {
 		return fmt.Errorf("bench %s: %w", b.Name, err)
 	}

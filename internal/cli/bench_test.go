@@ -153,7 +153,10 @@ func TestBench_FlagsReachTheBench(t *testing.T) {
 	if self, err := os.Executable(); err != nil || got.Program != self {
 		t.Errorf("the program is %q, want %q (%v)", got.Program, self, err)
 	}
-	got.Start, got.Program = nil, "" // functions do not compare
+	if got.Say == nil {
+		t.Error("a bench cannot say what it needs")
+	}
+	got.Start, got.Program, got.Say = nil, "", nil // functions do not compare
 	if want := (bench.Config{Full: true, Peers: map[string]string{"other": "/bin/other"}}); code != statusDone || limited || !cmp.Equal(got, want) {
 		t.Errorf("status %d, %q: got %+v, with a limit %v; want %+v and none", code, errs, got, limited, want)
 	}

@@ -11,11 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lares-drm/lares/internal/store"
+	"github.com/lares-drm/lares/service/issuer"
 )
 
 func newIssuerDBCmd(env *Env, dir *string) *cobra.Command {
-	cmd := &cobra.Command{Use: "db", Short: "The issuer's database: check it, back it up, bring it to another version"}
-	cmd.AddCommand(newDBCheckCmd(env, dir), newDBBackupCmd(env, dir), newDBInitCmd(env), newDBMigrateCmd(env, dir))
+	cmd := &cobra.Command{Use: "db", Short: "The issuer's database: check it, back it up, put it back, bring it to another version"}
+	cmd.AddCommand(newDBCheckCmd(env, dir), newDBBackupCmd(env, dir), newDBInitCmd(env), newDBMigrateCmd(env, dir), newDBSetBackCmd(env, dir))
 	return cmd
 }
 
@@ -26,34 +27,63 @@ func newDBCheckCmd(env *Env, dir *string) *cobra.Command {
 		Short: "Look for damage and for what no issuer leaves behind; status 5 when there is any",
 		Long: `Look at every page of the database file, and at the rules that hold between its
 tables: a license has its grant, a redeemed code its grant, loans are not more
-than copies, and so on. It may run while the issuer serves, and changes nothing.`,
+than copies, and so on. Where nobody serves, the issuer's module is asked, too,
+whether this is the database that it served last, and whose houses' lists are older
+than what it remembers. It may run while the issuer serves, and changes nothing.`,
 		Example: `  lares issuer db check
   lares issuer db check --dir ./shop --json
   lares issuer db check --postgres ./dsn`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			got, err := checkDatabase(cmd, *dir, postgres)
-			if err != nil {
+			var got checkedDatabase
+			var err error
+			if got.Checked, err = checkDatabase(cmd, *dir, postgres); err != nil {
 				return err
 			}
-			err = env.print(cmd, got, func(w io.Writer) error {
-				p := printer{w: w}
-				for _, f := range got.Findings {
-					p.line("Not so: %s (%d rows) %s", f.Rule, f.Rows, f.Text)
+			if len(got.Findings) == 0 {
+				if got.Module, got.SetBack, err = lookBack(cmd, env, issuerFlags{dir: *dir, postgres: postgres}); err != nil {
+					return err
 				}
-				if len(got.Findings) == 0 {
-					p.line("The database is whole: schema %d, %d rules hold.", got.Schema, got.Rules)
-				}
-				return p.err
-			})
-			if err == nil && len(got.Findings) > 0 {
-				err = check("the database is damaged: stop the issuer, keep the file, and read section 7 of docs/spec/issuer-store.md before a backup takes its place")
 			}
-			return err
+			if err := env.print(cmd, got, got.text); err != nil {
+				return err
+			}
+			if len(got.Findings) > 0 {
+				return check("the database is damaged: stop the issuer, keep the file, and read section 7 of docs/spec/issuer-store.md before a backup takes its place")
+			}
+			if got.SetBack != nil && !got.SetBack.Whole() {
+				return setBack(issuer.ErrSetBack)
+			}
+			return nil
 		},
 	}
 	cmd.Flags().StringVar(&postgres, "postgres", "", "file (0600) with the connection string of a PostgreSQL database; default: SQLite in the folder")
 	return cmd
+}
+
+// checkedDatabase is what a check says.
+type checkedDatabase struct {
+	store.Checked
+
+	Module  moduleLook      `json:"module"`
+	SetBack *issuer.SetBack `json:"set_back,omitempty"` // as the module says
+}
+
+func (c *checkedDatabase) text(w io.Writer) error {
+	p := printer{w: w}
+	for _, f := range c.Findings {
+		p.line("Not so: %s (%d rows) %s", f.Rule, f.Rows, f.Text)
+	}
+	if len(c.Findings) > 0 {
+		return p.err
+	}
+	p.line("The database is whole: schema %d, %d rules hold.", c.Schema, c.Rules)
+	if c.SetBack != nil {
+		saySetBack(&p, *c.SetBack)
+	} else {
+		p.line("%s", c.Module.text())
+	}
+	return p.err
 }
 
 func checkDatabase(cmd *cobra.Command, dir, postgres string) (store.Checked, error) {
@@ -145,7 +175,9 @@ func newDBBackupCmd(env *Env, dir *string) *cobra.Command {
 that was acknowledged before, on disk when the command ends. A PostgreSQL database
 is backed up with pg_dump. A copy takes the place of a database that is lost, the
 newest only: what was issued since would be issued twice (docs/spec/issuer-store.md,
-section 7). Without claim.key, which is not in it, no claim code is good.`,
+section 7), which is why an issuer does not serve from one before
+lares issuer db accept-setback. Without claim.key, which is not in it, no claim code
+is good.`,
 		Example: `  lares issuer db backup /backups/issuer-2026-11-28.db
   lares issuer db backup ./copy.db --dir ./shop --json`,
 		Args: cobra.ExactArgs(1),

@@ -30,7 +30,7 @@ func (s *shopTest) wants(a answer, code int, text string) {
 	}
 }
 
-// putBack has the shop serve from an older database.
+// putBack has the shop serve from an older database, which it does once that is accepted.
 func (s *shopTest) putBack(file string) {
 	s.t.Helper()
 	s.ok(s.stop("shop"))
@@ -40,7 +40,25 @@ func (s *shopTest) putBack(file string) {
 		_ = os.Remove(s.path("shop", issuerDatabase+ending))
 	}
 	s.ok(os.WriteFile(s.path("shop", issuerDatabase), old, 0o600))
+	for _, c := range []struct {
+		args []string
+		code int
+		text string
+	}{
+		{[]string{"serve", "--listen", "127.0.0.1:0"}, statusCheck, "lares issuer db accept-setback says what is lost"},
+		{[]string{"db", "check"}, statusCheck, "not the one that the issuer's module served last"},
+		{[]string{"db", "accept-setback"}, statusRefused, "nothing was changed; say --lose"},
+		{[]string{"db", "accept-setback", "--lose"}, statusDone, "Accepted"},
+		{[]string{"db", "check"}, statusDone, "It is the one that the issuer's module served last."},
+	} {
+		a, err := s.run(s.t.Context(), append(append([]string{"issuer"}, c.args...), "--dir", s.path("shop"))...)
+		s.ok(err)
+		s.wants(a, c.code, c.text)
+	}
 	s.ok(s.again("shop"))
+	a, err := s.run(s.t.Context(), "issuer", "db", "accept-setback", "--dir", s.path("shop"))
+	s.ok(err)
+	s.wants(a, statusLater, "stop it first")
 }
 
 // A household without a home server: its shop makes it, two devices join, one gets a

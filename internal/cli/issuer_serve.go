@@ -63,7 +63,9 @@ folder) on one address, by default on this machine only.
 
 Grants and what was issued are kept in issuer.db in the folder or, with
 --postgres, in a PostgreSQL database. After an error of the disk or of the
-trusted module the server ends with status 1: start it again.
+trusted module the server ends with status 1: start it again. From a database that
+is older than what the module remembers it does not serve, and ends with status 5:
+lares issuer db accept-setback.
 
 SIGHUP has it read the owner's token, the packagers' credentials and the
 certificate of TLS anew; no request is dropped. SIGTERM lets what was begun end.`,
@@ -210,7 +212,7 @@ func (s *issuerServer) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.issuer.Book(ctx); err != nil {
+	if err := setBack(s.issuer.Book(ctx)); err != nil {
 		return err
 	}
 	if s.trial != nil {
@@ -354,7 +356,11 @@ func (s *issuerServer) watch(ctx context.Context, hup <-chan os.Signal) error {
 			s.hungUp(ctx)
 		case <-learn.C:
 			s.learn(ctx)
-			if err := s.issuer.Tick(ctx); err != nil && ctx.Err() == nil { // a broken store ends service above
+			err := s.issuer.Tick(ctx)
+			if errors.Is(err, issuer.ErrSetBack) { // while it was served
+				return setBack(err)
+			}
+			if err != nil && ctx.Err() == nil { // a broken store ends service above
 				s.log.LogAttrs(ctx, slog.LevelError, "copies not brought to date", slog.Any("error", err))
 			}
 			if err := s.desk.SealDays(ctx); err != nil && ctx.Err() == nil {

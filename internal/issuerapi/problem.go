@@ -83,6 +83,7 @@ var byError = []struct {
 	{issuer.ErrConflict, http.StatusConflict, "conflict", true},
 	{issuer.ErrNotReady, http.StatusServiceUnavailable, "not_ready", true},
 	{issuer.ErrBusy, http.StatusServiceUnavailable, "busy", false},
+	{issuer.ErrSetBack, http.StatusConflict, "set_back", true},
 }
 
 // Errors of this package.

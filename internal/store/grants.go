@@ -15,12 +15,11 @@ const (
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING`
 	sqlGrant     = `SELECT ` + grantColumns + ` FROM license_grant WHERE domain_id = $1 AND grant_id = $2`
 	sqlGrantsFor = `SELECT ` + grantColumns + ` FROM license_grant WHERE domain_id = $1 AND content_id = $2 ORDER BY created_at, grant_id`
-	sqlGrants    = `SELECT ` + grantColumns + ` FROM license_grant
-WHERE domain_id > $1 OR (domain_id = $1 AND grant_id > $2) ORDER BY domain_id, grant_id LIMIT $3`
-	sqlRevoke = `UPDATE license_grant SET revoked = 1 WHERE domain_id = $1 AND grant_id = $2`
-	sqlDebit  = `UPDATE license_grant SET remaining = remaining - 1 WHERE domain_id = $1 AND grant_id = $2 AND remaining > 0`
-	sqlCredit = `UPDATE license_grant SET remaining = remaining + 1 WHERE domain_id = $1 AND grant_id = $2`
-	sqlRenew  = `UPDATE license_grant SET terms = $4, code = $5, policy = $6, tiers = $7, expires_at = $8, issued_at = $9, version = $3
+	sqlGrants    = `SELECT ` + grantColumns + ` FROM license_grant WHERE (domain_id, grant_id) > ($1, $2) ORDER BY domain_id, grant_id LIMIT $3`
+	sqlRevoke    = `UPDATE license_grant SET revoked = 1 WHERE domain_id = $1 AND grant_id = $2`
+	sqlDebit     = `UPDATE license_grant SET remaining = remaining - 1 WHERE domain_id = $1 AND grant_id = $2 AND remaining > 0`
+	sqlCredit    = `UPDATE license_grant SET remaining = remaining + 1 WHERE domain_id = $1 AND grant_id = $2`
+	sqlRenew     = `UPDATE license_grant SET terms = $4, code = $5, policy = $6, tiers = $7, expires_at = $8, issued_at = $9, version = $3
 WHERE domain_id = $1 AND grant_id = $2 AND version = $3 - 1`
 	sqlSeq = `INSERT INTO peer_seq (domain_id, peer, incarnation, seq) VALUES ($1, $2, $3, 1)
 ON CONFLICT (domain_id, peer, incarnation) DO UPDATE SET seq = peer_seq.seq + 1 RETURNING seq`

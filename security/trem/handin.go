@@ -35,16 +35,28 @@ type Return struct {
 	Device  ident.Device  `cbor:"3,keyasint"` // that had it
 }
 
+// BookHow says for what the host shows its database.
+type BookHow uint8
+
+// The ways. Source: local, docs/spec/issuer-store.md section 7.
+const (
+	BookShow   BookHow = 0 // to serve from it: an older copy is CodeState, and nothing changes
+	BookLook   BookHow = 1 // to know how it stands: nothing changes
+	BookAccept BookHow = 2 // the operator accepts it though it is an older copy
+)
+
 // Book shows an issuer's module the mark of its host's database, and the next one.
 type Book struct {
-	Have [16]byte `cbor:"1,keyasint"` // zeros: the database has none yet
+	Have [16]byte `cbor:"1,keyasint"` // zeros: the database has none
 	Next [16]byte `cbor:"2,keyasint"` // random
+	How  BookHow  `cbor:"3,keyasint,omitzero"`
 }
 
 // Booked is the incarnation of the transfers from now on.
 type Booked struct {
 	Incarnation ident.Incarnation `cbor:"1,keyasint"`
-	Renewed     bool              `cbor:"2,keyasint"` // the mark was another than the last: a new one
+	Renewed     bool              `cbor:"2,keyasint"`          // it is a new one; LOOK: the mark is another than the last
+	Forgot      bool              `cbor:"3,keyasint,omitzero"` // LOOK: accepted, every domain is made anew
 }
 
 // HandIn destroys the loan of a content that its issuer lent to the house, for good.

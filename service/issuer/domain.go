@@ -142,7 +142,11 @@ func (i *Issuer) roll(ctx context.Context, domain ident.Domain, o trem.RollOrder
 			return r, got, fmt.Errorf("domain %v: %w", domain, err)
 		}
 		o.Roll = r.Roll
-		if got, err = i.cfg.TREM.Roll(ctx, o); isState(err) && i.anew(ctx, r) == nil {
+		got, err = i.cfg.TREM.Roll(ctx, o)
+		if isState(err) {
+			if err := i.anew(ctx, r); err != nil {
+				return r, got, err
+			}
 			continue
 		}
 		if err != nil {
@@ -169,42 +173,6 @@ func (i *Issuer) roll(ctx context.Context, domain ident.Domain, o trem.RollOrder
 		}
 	}
 	return r, got, ErrBusy
-}
-
-func isState(err error) bool {
-	e, ok := errors.AsType[*trem.Error](err)
-	return ok && e.Code == trem.CodeState
-}
-
-// anew makes a domain anew whose list in this database is older than what the module
-// remembers, so that nobody knows who was put out since: nobody is in it then, who
-// belongs to it joins again, and it keeps what was granted to it. The module refuses
-// that where the list is no such one, but makes it anew as often as it is shown an old
-// one, and puts out who joined since: so one at a time, and whom another one was before
-// has nothing to do.
-func (i *Issuer) anew(ctx context.Context, old DomainRoll) error {
-	i.renewing.Lock()
-	defer i.renewing.Unlock()
-	var r DomainRoll
-	err := i.cfg.Store.View(ctx, func(ctx context.Context, rd Reader) (err error) {
-		r, err = rd.Roll(ctx, old.Domain)
-		return err
-	})
-	if err != nil || r.Version != old.Version {
-		return err
-	}
-	got, err := i.cfg.TREM.Roll(ctx, trem.RollOrder{Op: trem.RollCreate, Roll: r.Roll, Devices: r.Devices, NewAYear: r.NewAYear})
-	if err != nil {
-		return err
-	}
-	r.Roll, r.Generation, r.Version = got.Roll, got.Generation, r.Version+1
-	i.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "domain made anew, its devices join again: the database is an older copy", slog.Any("domain", r.Domain))
-	return i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
-		if ok, err := tx.SetRoll(ctx, r); err != nil || !ok { // another one did it
-			return err
-		}
-		return forgetOthers(ctx, tx, r.Domain, nil)
-	})
 }
 
 // forgetOthers drops the devices that are no members any more.
@@ -284,6 +252,7 @@ type member struct {
 
 var (
 	errNotMember = &refusal{"NOT_MEMBER", "the device is not of this domain"}
+	errSetBack   = &refusal{"UNAVAILABLE", "the issuer has to look after this house's list first"}
 	errTooMany   = &refusal{"DOMAIN_FULL", "the domain may have more devices, or more new ones, than the license allows"}
 )
 
@@ -294,9 +263,12 @@ func (i *Issuer) member(ctx context.Context, ev *trem.Event) (*member, error) {
 		return nil, nil //nolint:nilnil // a home server asks
 	}
 	r, got, err := i.roll(ctx, ev.Domain, trem.RollOrder{Op: trem.RollSeen, Device: ev.Peer}, nil)
-	e, said := errors.AsType[*trem.Error](err)
-	if errors.Is(err, ErrNotFound) || isState(err) || said && e.Code == trem.CodeRejected {
+	switch {
+	case errors.Is(err, ErrNotFound) || isRejected(err):
 		return nil, errNotMember
+	case errors.Is(err, ErrSetBack): // nobody knows whether it is a member
+		i.cfg.Log.LogAttrs(ctx, slog.LevelError, "domain not served", slog.Any("domain", ev.Domain), slog.Any("error", err))
+		return nil, errSetBack
 	}
 	ev.Generation = got.Generation
 	return &member{roll: got.Roll, devices: r.Devices, new: r.NewAYear}, err

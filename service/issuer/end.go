@@ -2,7 +2,6 @@ package issuer
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -56,42 +55,6 @@ var (
 )
 
 var errOver = &refusal{"NO_GRANT", "the license was given back, revoked or replaced"}
-
-// Book tells the module which state of the database this is, and lets it tell its
-// own from an older copy: then it numbers its transfers anew, in a new incarnation.
-// So a number that was given after the copy was made is not given twice. A crash at any
-// place is none: until the next mark is shown, the module takes the one before, too.
-func (i *Issuer) Book(ctx context.Context) error {
-	var have, next Mark
-	if err := i.cfg.Store.View(ctx, func(ctx context.Context, r Reader) (err error) {
-		if have, err = r.Mark(ctx, i.self); errors.Is(err, ErrNotFound) {
-			return nil
-		}
-		return err
-	}); err != nil {
-		return err
-	}
-	rand.Read(next[:]) // never returns an error
-	if err := i.showMark(ctx, have, next); err != nil {
-		return err
-	}
-	if err := i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error { return tx.PutMark(ctx, i.self, next) }); err != nil {
-		return err
-	}
-	return i.showMark(ctx, next, next)
-}
-
-func (i *Issuer) showMark(ctx context.Context, have, next Mark) error {
-	b, err := i.cfg.TREM.Book(ctx, trem.Book{Have: have, Next: next})
-	if err != nil {
-		return fmt.Errorf("show the TREM the database's mark: %w", i.watch(err))
-	}
-	if b.Renewed {
-		i.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "the database is an older copy: transfers are numbered anew", slog.Any("incarnation", b.Incarnation))
-	}
-	i.in.Store(&b.Incarnation)
-	return nil
-}
 
 // incarnation is that of the module's transfers.
 func (i *Issuer) incarnation() ident.Incarnation { return *i.in.Load() }

@@ -1,10 +1,8 @@
 package issuer_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -245,10 +243,15 @@ func TestIssuer_Spec7_OlderDatabaseNumbersAnew(t *testing.T) {
 		s.replace(from)
 		s.open()
 		was := s.trem.in
-		book()
-		if s.trem.in == was {
-			t.Errorf("%s was taken for the database that was served last", filepath.Base(from))
+		for range 2 {
+			if err := s.Book(t.Context()); !errors.Is(err, issuer.ErrSetBack) {
+				t.Errorf("%s was taken for the database that was served last: %v", filepath.Base(from), err)
+			}
 		}
+		if got, err := s.AcceptSetBack(t.Context()); err != nil || !got.Older || s.trem.in == was {
+			t.Errorf("%s is accepted: %+v, %v", filepath.Base(from), got, err)
+		}
+		book()
 		after(n)
 		n++
 	}
@@ -268,95 +271,5 @@ func (s *shop) replace(from string) {
 	}
 	if err := os.WriteFile(s.path, data, 0o600); err != nil {
 		s.t.Fatal(err)
-	}
-}
-
-// fuse ends a process at one of its steps: before it, or after it and before anybody
-// hears of it.
-type fuse struct {
-	left  int // steps; 0: never
-	after bool
-}
-
-var errCrash = errors.New("the process ends here")
-
-func (f *fuse) step(do func() error) error {
-	f.left--
-	if f.left == 0 && !f.after {
-		return errCrash
-	}
-	if err := do(); err != nil || f.left != 0 {
-		return err
-	}
-	return errCrash
-}
-
-type fusedStore struct {
-	issuer.Store
-	*fuse
-}
-
-func (s fusedStore) View(ctx context.Context, f func(context.Context, issuer.Reader) error) error {
-	return s.step(func() error { return s.Store.View(ctx, f) })
-}
-
-func (s fusedStore) Update(ctx context.Context, f func(context.Context, issuer.Tx) error) error {
-	return s.step(func() error { return s.Store.Update(ctx, f) })
-}
-
-type fusedTREM struct {
-	*fakeTREM
-	*fuse
-}
-
-func (m fusedTREM) Book(ctx context.Context, b trem.Book) (out trem.Booked, err error) {
-	return out, m.step(func() error { out, err = m.fakeTREM.Book(ctx, b); return err })
-}
-
-// TestIssuer_Spec7_CrashWhileItBooks: a process that ends at any step of showing its
-// database's mark has that database still, also when it ends again while it starts; and
-// an older one is found out afterwards.
-func TestIssuer_Spec7_CrashWhileItBooks(t *testing.T) {
-	const steps = 4 // read the mark, show it, write the next one, show that
-	s := newShop(t)
-	f := new(fuse)
-	start := func(at int, after bool) error {
-		f.left, f.after = 0, false
-		i, err := issuer.New(t.Context(), issuer.Config{
-			TREM: fusedTREM{s.trem, f}, Store: fusedStore{s.store, f}, Now: func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler), NoticeKey: s.noticeKey,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.left, f.after = at, after
-		return i.Book(t.Context())
-	}
-	if err := start(0, false); err != nil || f.left != -steps {
-		t.Fatalf("%v, in %d steps", err, -f.left)
-	}
-	old := filepath.Join(t.TempDir(), "old.db")
-	if err := store.BackupSQLite(t.Context(), s.path, old); err != nil {
-		t.Fatal(err)
-	}
-	for first := range 2 * steps {
-		for second := range 2 * steps {
-			for _, n := range []int{first, second} {
-				if err := start(n/2+1, n%2 == 1); !errors.Is(err, errCrash) {
-					t.Fatalf("ended at step %d: %v", n/2+1, err)
-				}
-			}
-			if err := start(0, false); err != nil || s.trem.in > 1 {
-				t.Fatalf("ended at %d and %d: taken for an older copy (%v)", first, second, err)
-			}
-		}
-	}
-	if err := s.store.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s.store = nil
-	s.replace(old)
-	s.open()
-	if err := s.Book(t.Context()); err != nil || s.trem.in != 2 {
-		t.Errorf("an older copy was taken for the database that was served last (%v)", err)
 	}
 }

@@ -45,6 +45,8 @@ type fakeTREM struct {
 	last       trem.Terms // that were prepared
 	marks      [][16]byte // that the database may have
 	rolls      uint64     // generation below which a roll is too old
+	forgot     bool       // accepted, every roll is too old
+	accepted   bool       // the operator has accepted that the database was put back
 	in         byte       // incarnation; 0 stands for 1
 	failPrep   error
 	failRel    error
@@ -62,12 +64,19 @@ func (f *fakeTREM) incarnation() ident.Incarnation { return ident.Incarnation{ma
 func (f *fakeTREM) Book(_ context.Context, b trem.Book) (trem.Booked, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	out := trem.Booked{Renewed: len(f.marks) > 0 && !slices.Contains(f.marks, b.Have)}
-	if f.marks = [][16]byte{b.Have, b.Next}; out.Renewed {
-		f.in = max(f.in, 1) + 1
+	older := len(f.marks) > 0 && !slices.Contains(f.marks, b.Have)
+	switch {
+	case b.How == trem.BookLook:
+		return trem.Booked{Incarnation: f.incarnation(), Renewed: older, Forgot: f.forgot}, nil
+	case b.How == trem.BookAccept:
+		if f.accepted, f.in = true, max(f.in, 1)+1; f.forgot {
+			f.rolls, f.forgot = 1<<32, false
+		}
+	case older:
+		return trem.Booked{}, &trem.Error{Code: trem.CodeState, Text: "another database"}
 	}
-	out.Incarnation = f.incarnation()
-	return out, nil
+	f.marks = [][16]byte{b.Have, b.Next}
+	return trem.Booked{Incarnation: f.incarnation(), Renewed: b.How == trem.BookAccept}, nil
 }
 
 // CheckReturn takes the ID of the license for the proof.

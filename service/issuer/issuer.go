@@ -78,7 +78,6 @@ type Issuer struct {
 	endpoint *lrp.Endpoint
 	guesses  guesses
 	present  present
-	renewing sync.Mutex // held while a domain is made anew
 	once     sync.Once
 	failed   chan struct{}
 	cause    error // set before failed is closed

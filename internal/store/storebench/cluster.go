@@ -29,10 +29,10 @@ type Cluster struct {
 	cred *syscall.Credential // nil: this user's
 }
 
-// onDisk is where files stand that outlast a start of the machine (FHS 3.0, 5.15):
-// a disk, which the folder for other temporary files may not be. It also leaves
-// room for a socket's name, whose path is at most 107 bytes long.
-const onDisk = "/var/tmp"
+// Folder is where a Cluster keeps its data: for files that outlast a start of the machine
+// (FHS 3.0, 5.15), so a disk, which the folder for other temporary files may not be. It
+// also leaves room for a socket's name, whose path is at most 107 bytes long.
+const Folder = "/var/tmp"
 
 // StartCluster makes a server and starts it. PostgreSQL does not run as root, so
 // root runs it as the user postgres, or as nobody.
@@ -41,7 +41,7 @@ func StartCluster(ctx context.Context) (c *Cluster, err error) {
 	if c.bin, err = programs(); err != nil {
 		return nil, err
 	}
-	if c.Dir, err = os.MkdirTemp(onDisk, "lares-pg-"); err != nil {
+	if c.Dir, err = os.MkdirTemp(Folder, "lares-pg-"); err != nil {
 		return nil, err
 	}
 	if os.Geteuid() == 0 {

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// table is one that is filled: a row for each household, or for each license of it.
+// table is one that is filled, on either engine: a row for each household, or for each license of it.
 type table struct {
 	name    string
 	columns []string
@@ -49,7 +49,8 @@ func (h *household) bytes(n int) []byte {
 	return b
 }
 
-// tables are filled in this order, as fill does it.
+// tables are filled in this order: one grant for each household, used up by perHome
+// licenses, each confirmed.
 func tables() []table {
 	return []table{
 		{"domain", []string{"domain_id", "status", "created_at"}, 1, func(h *household, _ int) []any { return []any{h.domain, "active", 1} }},

@@ -103,9 +103,18 @@ func TestIssuer_Spec7_ModuleKnowsItsDatabase(t *testing.T) {
 	if b := book(2, 3); b.Renewed || b.Incarnation != first.Incarnation {
 		t.Errorf("after a restart: %+v", b)
 	}
-	old := book(1, 4)
-	if !old.Renewed || old.Incarnation == first.Incarnation {
-		t.Fatalf("an older copy: %+v", old)
+	if _, err := h.issuer.Book(ctx, trem.Book{Have: [16]byte{1}, Next: [16]byte{4}}); !isCode(err, trem.CodeState) {
+		t.Errorf("an older copy, which nobody has accepted: %v", err)
+	}
+	if b := book(3, 3); b.Renewed || b.Incarnation != first.Incarnation {
+		t.Errorf("the right one afterwards: %+v", b)
+	}
+	old, err := h.issuer.Book(ctx, trem.Book{Have: [16]byte{1}, Next: [16]byte{4}, How: trem.BookAccept})
+	if err != nil || !old.Renewed || old.Incarnation == first.Incarnation {
+		t.Fatalf("an older copy that is accepted: %+v, %v", old, err)
+	}
+	if _, err := h.issuer.Book(ctx, trem.Book{How: 3}); !isCode(err, trem.CodeMalformed) {
+		t.Errorf("another way: %v", err)
 	}
 	h.issuer.restart()
 	if b := book(4, 5); b.Renewed || b.Incarnation != old.Incarnation {

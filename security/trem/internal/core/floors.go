@@ -1,11 +1,14 @@
 package core
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 
+	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/sltp"
 )
@@ -26,14 +29,49 @@ const (
 	maxOuts = 8
 	// eraShift is above all generations of one era.
 	eraShift = 32
+	// indexBlock is how many indices of members are taken at a time: one write of the log
+	// for as many joins. What a crash leaves of a block is passed over. Source: local.
+	indexBlock = 1024
+	// oldIndices is what an earlier build can have given at most for one generation: an
+	// index for each place, and one for each step of the generation. Source: local.
+	oldIndices = 2 * maxMembers
 )
 
-// managerRecord is what an issuer's module needs for all of its domains.
+// managerRecord is what an issuer's module needs for all of its domains. Earlier builds
+// wrote the first three.
 type managerRecord struct {
-	_      struct{} `cbor:",toarray"`
-	Secret []byte   // 32 bytes; marks of hardware come from it
-	Era    uint64   // rises when the database was put back further than the floors reach
-	Forgot bool     // a floor of this era was forgotten
+	_        struct{} `cbor:",toarray"`
+	Secret   []byte   // 32 bytes; marks of hardware come from it
+	Era      uint64   // rises when the database was put back further than the floors reach
+	Forgot   bool     // a floor of this era was forgotten
+	Given    uint64   // no index from here on was given, in no domain; 0: an earlier build gave them, by the era
+	Accepted uint64   // order of the newest floor when the operator accepted last that the database was put back
+}
+
+// AppendCBOR appends [secret, era, forgot, given, accepted], or as an earlier build what
+// that has written. It never returns an error.
+func (m managerRecord) AppendCBOR(b []byte) ([]byte, error) {
+	n := 5
+	if m.Given == 0 {
+		n = 3
+	}
+	b = wire.AppendBytes(wire.AppendArray(b, n), m.Secret)
+	b = wire.AppendBool(wire.AppendUint(b, m.Era), m.Forgot)
+	if n > 3 {
+		b = wire.AppendUint(wire.AppendUint(b, m.Given), m.Accepted)
+	}
+	return b, nil
+}
+
+// ReadCBOR reads what AppendCBOR appends.
+func (m *managerRecord) ReadCBOR(from *wire.Items) {
+	r := from.Array(3, 5)
+	m.Secret = bytes.Clone(r.Bytes())
+	m.Era, m.Forgot = r.Uint(math.MaxUint32), r.Bool()
+	if r.Len() > 0 {
+		m.Given, m.Accepted = r.Uint(math.MaxUint64), r.Uint(math.MaxUint64)
+	}
+	from.Done(r)
 }
 
 // floorRecord is the newest generation of a domain that put somebody out. No roll
@@ -61,10 +99,41 @@ type managed struct {
 	rec    managerRecord
 	floors map[ident.Domain]floorRecord
 	order  uint64
+	given  uint64 // as rec's, exactly, of this run; 0: none was given in it
+}
+
+// index is that of the next member of whichever domain: no two have one, whatever
+// becomes of the database. An earlier build gave none above those of its era.
+func (m *managed) index() uint64 {
+	switch {
+	case m.given > 0:
+		return m.given
+	case m.rec.Given > 0:
+		return m.rec.Given
+	}
+	return (m.rec.Era + 1) << eraShift * oldIndices
+}
+
+// indexed makes durable that the indices below end were given.
+func (c *Core) indexed(end uint64) error {
+	m := &c.managed
+	if end <= m.index() {
+		return nil
+	}
+	if end > m.rec.Given {
+		rec := m.rec
+		rec.Given = end + indexBlock
+		if err := c.commit(kindManager, rec); err != nil {
+			return err
+		}
+		m.rec = rec
+	}
+	m.given = end
+	return nil
 }
 
 // catchUp puts out again whom this module has put out since a roll was signed, also
-// who joined only after that; and no index is given a second time.
+// who joined only after that.
 func (c *Core) catchUp(roll *Roll) error {
 	f, ok := c.managed.floors[roll.Domain]
 	if !ok || roll.Generation >= f.Generation {
@@ -77,7 +146,6 @@ func (c *Core) catchUp(roll *Roll) error {
 		if o.Generation <= roll.Generation {
 			continue
 		}
-		roll.Next = max(roll.Next, o.Index+1)
 		if m := roll.entry(o.Device); m == nil || m.Index <= o.Index {
 			roll.out(rollEntry{Device: o.Device, Since: o.Since}, o.Back)
 		}
@@ -90,6 +158,27 @@ func (c *Core) catchUp(roll *Roll) error {
 func (m *managed) longAgo(roll *Roll) bool {
 	f, ok := m.floors[roll.Domain]
 	return ok && roll.Generation < f.Generation && (len(f.Outs) == 0 || roll.Generation+1 < f.Outs[0].Generation)
+}
+
+// beginAgain has an empty roll take the place of an old one, above all that was signed
+// before. Said again, nothing changes as long as nobody was put out since; then the
+// operator must have accepted another time that the database was put back.
+func (c *Core) beginAgain(b *rollBook, old *Roll) error {
+	if old.Era >= c.managed.rec.Era && !c.managed.longAgo(old) {
+		return stateError("this domain is there: nothing of it was lost")
+	}
+	b.Domain, b.Next = old.Domain, old.Next
+	f, ok := c.managed.floors[old.Domain]
+	switch {
+	case !ok: // of an era that the operator has accepted
+	case len(f.Outs) == 0:
+		b.Generation = f.Generation
+	case f.Order > c.managed.rec.Accepted:
+		return stateError("this list is older than what was put out since, and nobody has accepted that the database was put back")
+	default:
+		b.Generation, b.anew = f.Generation+1, true
+	}
+	return nil
 }
 
 // putOut makes durable whom an operation puts out. Of too many domains the one that
@@ -135,22 +224,27 @@ func (m *managed) keep(f floorRecord) {
 	}
 }
 
-// manages takes the record of all domains; an era's floors end with it.
+// manages takes the record of all domains; an era's floors end with it. What is put out
+// after it was accepted that the database was put back has a higher order than before.
 func (m *managed) manages(rec managerRecord) {
 	if rec.Era > m.rec.Era {
 		clear(m.floors)
 	}
-	m.rec = rec
+	m.rec, m.order = rec, max(m.order, rec.Accepted)
 }
 
-// rollsPutBack begins an era when the host's database is an older one and a floor was
-// forgotten: nobody knows then who was put out since. The record goes along.
-func (c *Core) rollsPutBack(older bool) error {
+// rollsPutBack is told that the operator accepts an older database. Domains whose lists
+// are too old may be made anew, each once; and an era begins when a floor was forgotten:
+// nobody knows then who was put out since. The record goes along.
+func (c *Core) rollsPutBack() error {
 	rec := c.managed.rec
-	if !older || !rec.Forgot {
+	if rec.Secret == nil { // there are no domains
 		return nil
 	}
-	rec.Era, rec.Forgot = rec.Era+1, false
+	rec.Accepted, rec.Given = c.managed.order, max(rec.Given, c.managed.index())
+	if rec.Forgot {
+		rec.Era, rec.Forgot = rec.Era+1, false
+	}
 	data, err := newRecord(kindManager, rec)
 	if err != nil {
 		return err
@@ -171,7 +265,7 @@ func (c *Core) isMember(req sltp.LicenseRequest, device ident.Device) error {
 		return errors.New("membership: of another device or domain")
 	}
 	for _, o := range c.managed.floors[m.Domain].Outs {
-		if o.Device == device && o.Index == m.Index {
+		if o.Device == device && m.Index <= o.Index {
 			return errors.New("membership: it was put out")
 		}
 	}

@@ -212,8 +212,9 @@ func (c *Core) checkReturn(p trem.Proof, r Reading) (out trem.Return, err error)
 }
 
 // book compares the mark of the host's database with those that it may have. Another
-// one is of an older copy: transfers are numbered in a new incarnation from then on.
-// The mark before the next one is good until the host has shown the next one.
+// one is of an older copy, which nobody serves from before the operator has accepted it:
+// transfers are numbered in a new incarnation from then on. The mark before the next one
+// is good until the host has shown the next one.
 func (c *Core) book(in trem.Book) (trem.Booked, error) {
 	if err := c.need(pki.LicenseIssuer); err != nil {
 		return trem.Booked{}, err
@@ -227,14 +228,21 @@ func (c *Core) bookMarks(in trem.Book) (trem.Booked, error) {
 	if was != nil {
 		rec.Incarnation = was.Incarnation
 	}
-	renewed := was != nil && in.Have != was.Shown && in.Have != was.Next
-	if renewed {
+	older := was != nil && in.Have != was.Shown && in.Have != was.Next
+	switch {
+	case in.How == trem.BookLook:
+		return trem.Booked{Incarnation: c.sending(), Renewed: older, Forgot: c.managed.rec.Forgot}, nil
+	case in.How == trem.BookAccept:
 		if _, err := rand.Read(rec.Incarnation[:]); err != nil {
 			return trem.Booked{}, err
 		}
-	}
-	if err := c.rollsPutBack(renewed); err != nil {
-		return trem.Booked{}, err
+		if err := c.rollsPutBack(); err != nil {
+			return trem.Booked{}, err
+		}
+	case in.How != trem.BookShow:
+		return trem.Booked{}, malformed(fmt.Errorf("unknown way %d to show a database", in.How))
+	case older:
+		return trem.Booked{}, stateError("this database is not the one that was served last: it is an older copy, or a new one")
 	}
 	data, err := newRecord(kindBooked, rec)
 	if err != nil {
@@ -244,7 +252,7 @@ func (c *Core) bookMarks(in trem.Book) (trem.Booked, error) {
 		return trem.Booked{}, err
 	}
 	c.returns.booked = &rec
-	return trem.Booked{Incarnation: c.sending(), Renewed: renewed}, nil
+	return trem.Booked{Incarnation: c.sending(), Renewed: in.How == trem.BookAccept}, nil
 }
 
 // sending is the incarnation of this module's transfers: the vault's, or an

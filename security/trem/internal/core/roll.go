@@ -26,11 +26,6 @@ const objectRoll = wire.Object("roll")
 // first ones are forgotten. Source: local, docs/spec/membership.md.
 const maxRollFormer = 64
 
-// indexStep is how many indices a domain that is made anew leaves for each generation: more
-// than were given before, since between two makings those are at most one for each place,
-// and one for each step of the generation. Source: local, docs/spec/membership.md.
-const indexStep = 2 * maxMembers
-
 var rollLimit = wire.Limit{Bytes: 32 << 10, Items: 1024, Depth: 4}
 
 // Roll is a domain that this issuer manages. Its host keeps it, and shows it with each
@@ -38,7 +33,7 @@ var rollLimit = wire.Limit{Bytes: 32 << 10, Items: 1024, Depth: 4}
 type Roll struct {
 	Domain     ident.Domain `cbor:"1,keyasint"`
 	Generation uint64       `cbor:"2,keyasint"`
-	Next       uint64       `cbor:"3,keyasint"` // index of the next member
+	Next       uint64       `cbor:"3,keyasint"` // above the indices of all who were members by this roll
 	Era        uint64       `cbor:"4,keyasint"` // of the manager's floors
 	Devices    uint64       `cbor:"5,keyasint"` // at one time
 	NewAYear   uint64       `cbor:"6,keyasint"` // 0: no limit
@@ -98,23 +93,23 @@ func (c *Core) manage(in trem.RollOrder, r Reading) (trem.Rolled, error) {
 // createRoll makes a domain, or one anew of whose roll nobody knows any more who was
 // put out since: it keeps its ID, and what is granted to it.
 func (c *Core) createRoll(in trem.RollOrder, r Reading) (trem.Rolled, error) {
-	roll := Roll{Domain: ident.NewDomain(), Devices: in.Devices, NewAYear: in.NewAYear, Next: 1, Members: []rollEntry{}, Former: []rollFormer{}}
+	b := &rollBook{Roll: Roll{Domain: ident.NewDomain(), Devices: in.Devices, NewAYear: in.NewAYear, Next: 1, Members: []rollEntry{}, Former: []rollFormer{}}}
+	b.Era = c.managed.rec.Era
+	b.Generation = b.Era<<eraShift + 1
 	if len(in.Roll) > 0 {
 		old, err := c.parseRoll(in.Roll)
 		if err != nil {
 			return trem.Rolled{}, rejected(err)
 		}
-		if old.Era >= c.managed.rec.Era && !c.managed.longAgo(old) {
-			return trem.Rolled{}, stateError("this domain is there: nothing of it was lost")
+		if err := c.beginAgain(b, old); err != nil {
+			return trem.Rolled{}, err
 		}
-		roll.Domain, roll.Next = old.Domain, old.Next
 	}
-	if roll.Devices == 0 || roll.Devices > maxMembers || roll.NewAYear > maxRollFormer {
+	if b.Devices == 0 || b.Devices > maxMembers || b.NewAYear > maxRollFormer {
 		return trem.Rolled{}, rejected(fmt.Errorf("domain: 1 to %d devices, and at most %d new ones a year", maxMembers, maxRollFormer))
 	}
 	if c.managed.rec.Secret == nil {
-		rec := c.managed.rec
-		rec.Secret = make([]byte, 32)
+		rec := managerRecord{Secret: make([]byte, 32), Given: 1}
 		if _, err := rand.Read(rec.Secret); err != nil {
 			return trem.Rolled{}, err
 		}
@@ -123,15 +118,6 @@ func (c *Core) createRoll(in trem.RollOrder, r Reading) (trem.Rolled, error) {
 		}
 		c.managed.rec = rec
 	}
-	roll.Era = c.managed.rec.Era
-	roll.Generation = roll.Era<<eraShift + 1
-	b := &rollBook{Roll: roll}
-	if f, ok := c.managed.floors[roll.Domain]; ok { // above all that was signed before, which nobody believes then
-		b.Generation, b.anew = f.Generation+1, true
-	}
-	if len(in.Roll) > 0 {
-		b.Next = max(b.Next, b.Generation*indexStep)
-	}
 	return c.closeRoll(b, trem.Rolled{}, r)
 }
 
@@ -139,9 +125,10 @@ func (c *Core) createRoll(in trem.RollOrder, r Reading) (trem.Rolled, error) {
 type rollBook struct {
 	Roll
 
-	outs []rollOut // what it puts out
-	anew bool      // it puts out everybody, also whom it does not know
-	was  []byte    // the roll as it was shown
+	index uint64    // of the next member
+	outs  []rollOut // what it puts out
+	anew  bool      // it puts out everybody, also whom it does not know
+	was   []byte    // the roll as it was shown
 }
 
 // openRoll checks a roll that the host shows, and puts out again whom this module has
@@ -154,7 +141,7 @@ func (c *Core) openRoll(data []byte) (*rollBook, error) {
 	if roll.Era != c.managed.rec.Era {
 		return nil, stateError("this list is of before the issuer's database was put back, and nobody knows who was put out since: make the domain anew, its devices join again")
 	}
-	b := &rollBook{Roll: *roll, was: data}
+	b := &rollBook{Roll: *roll, was: data, index: max(roll.Next, c.managed.index())}
 	return b, c.catchUp(&b.Roll)
 }
 
@@ -173,8 +160,11 @@ func (c *Core) parseRoll(data []byte) (*Roll, error) {
 	return roll, nil
 }
 
-// closeRoll makes durable what was put out, and then signs the roll.
+// closeRoll makes durable what was given and what was put out, and then signs the roll.
 func (c *Core) closeRoll(b *rollBook, out trem.Rolled, r Reading) (trem.Rolled, error) {
+	if err := c.indexed(b.Next); err != nil {
+		return trem.Rolled{}, err
+	}
 	if err := c.putOut(b); err != nil {
 		return trem.Rolled{}, err
 	}
@@ -261,7 +251,7 @@ func (b *rollBook) remove(id ident.Device) error {
 	case b.former(id) == nil:
 		return &trem.Error{Code: trem.CodeUnknown, Text: "no such member"}
 	case b.former(id).Back: // it left, and does not come back: by an older roll neither
-		b.puts(rollEntry{Device: id, Index: b.Next - 1, Since: b.former(id).Since}, false)
+		b.puts(rollEntry{Device: id, Index: b.index - 1, Since: b.former(id).Since}, false)
 	}
 	return nil
 }
@@ -292,7 +282,7 @@ func (c *Core) admitTo(b *rollBook, in *trem.Candidate, out *trem.Rolled, r Read
 	if b.entry(out.Device) != nil {
 		return b.sees(out.Device, now)
 	}
-	m := rollEntry{Device: out.Device, Index: b.Next, Hardware: c.managed.hardware(b.Domain, in.Hardware), Since: now}
+	m := rollEntry{Device: out.Device, Index: b.index, Hardware: c.managed.hardware(b.Domain, in.Hardware), Since: now}
 	if f := b.former(out.Device); f != nil {
 		if !f.Back {
 			return rejected(errors.New("this device was removed from the house; it joins again after a reset"))
@@ -319,7 +309,7 @@ func (c *Core) admitTo(b *rollBook, in *trem.Candidate, out *trem.Rolled, r Read
 	}
 	m.Until = now + membershipLife
 	b.Former = slices.DeleteFunc(b.Former, func(f rollFormer) bool { return f.Device == m.Device })
-	b.Members, b.Next = append(b.Members, m), b.Next+1
+	b.Members, b.Next = append(b.Members, m), m.Index+1
 	return nil
 }
 

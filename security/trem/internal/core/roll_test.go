@@ -78,7 +78,7 @@ func (c *Core) putTo(t *testing.T, roll []byte, id ident.Device, in bool) trem.R
 		t.Fatal(err)
 	}
 	if in {
-		b.Members, b.Next = append(b.Members, rollEntry{Device: id, Index: b.Next, Hardware: repeat(3, 32), Since: start, Until: start}), b.Next+1
+		b.Members, b.Next = append(b.Members, rollEntry{Device: id, Index: b.index, Hardware: repeat(3, 32), Since: start, Until: start}), b.index+1
 	} else if err := b.remove(id); err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestMembership_WhoWasForgottenEndsAnEra(t *testing.T) {
 		f := floorRecord{Domain: ident.Domain{1, byte(i >> 8), byte(i)}, Generation: 2, Order: c.managed.order + 1, Outs: []rollOut{{Generation: 2}}}
 		c.managed.keep(f)
 	}
-	if err := c.rollsPutBack(true); err != nil {
+	if err := c.rollsPutBack(); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := c.openRoll(old.Roll); err != nil || b.entry(leaver) != nil || b.Generation != 2 {
@@ -112,10 +112,10 @@ func TestMembership_WhoWasForgottenEndsAnEra(t *testing.T) {
 		t.Fatal("nothing was forgotten")
 	}
 	c = reopen()
-	if err := c.rollsPutBack(false); err != nil || c.managed.rec.Era != 0 {
-		t.Fatalf("era %d, %v", c.managed.rec.Era, err)
+	if c.managed.rec.Era != 0 {
+		t.Fatalf("era %d before anybody accepts that the database was put back", c.managed.rec.Era)
 	}
-	if err := c.rollsPutBack(true); err != nil {
+	if err := c.rollsPutBack(); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.flush(); err != nil {
@@ -133,6 +133,13 @@ func TestMembership_WhoWasForgottenEndsAnEra(t *testing.T) {
 	}
 	if _, err := c.createRoll(trem.RollOrder{Roll: anew.Roll, Devices: 5}, at(start, minute, 1)); err == nil {
 		t.Error("a domain that is there is made anew")
+	}
+	if again, err := c.createRoll(trem.RollOrder{Roll: old.Roll, Devices: 5}, at(start, minute, 1)); err != nil || again.Generation != anew.Generation {
+		t.Errorf("said again: %+v, %v", again, err)
+	}
+	c.putTo(t, c.putTo(t, anew.Roll, leaver, true).Roll, leaver, false)
+	if _, err := c.createRoll(trem.RollOrder{Roll: old.Roll, Devices: 5}, at(start, minute, 1)); !isState(err) {
+		t.Errorf("said again after one was put out: %v", err)
 	}
 }
 
@@ -168,7 +175,7 @@ func TestMembership_AnOlderRollBringsNobodyIn(t *testing.T) {
 	copied := rolls[0].Roll
 	removed, leaver := ident.Device{7}, ident.Device{8}
 	now := c.putTo(t, c.putTo(t, copied, removed, true).Roll, leaver, true)
-	next := now.Members[len(now.Members)-1].Index + 1
+	given := now.Members[len(now.Members)-1].Index
 	now = c.putTo(t, now.Roll, removed, false)
 	b, err := c.openRoll(now.Roll)
 	if err != nil {
@@ -188,8 +195,8 @@ func TestMembership_AnOlderRollBringsNobodyIn(t *testing.T) {
 	if f := b.former(leaver); f == nil || !f.Back || f.Since != start {
 		t.Errorf("the leaver in the copy: %+v", f)
 	}
-	if b.Next != next {
-		t.Errorf("the copy gives index %d, and %d was the next", b.Next, next)
+	if b.index <= given {
+		t.Errorf("the copy gives index %d, and %d was given", b.index, given)
 	}
 	generation := now.Generation
 	now = c.putTo(t, now.Roll, leaver, false) // it left, and is removed
@@ -287,14 +294,29 @@ func TestMembership_ACrashWhileItBooksEndsNoEra(t *testing.T) {
 	if _, err := c.openRoll(rolls[0].Roll); err != nil {
 		t.Fatal(err)
 	}
+	for range 2 { // started by mistake: the module refuses it, and nothing has changed
+		c = reopen()
+		if look, err := c.bookMarks(trem.Book{Have: older, How: trem.BookLook}); err != nil || !look.Renewed || !look.Forgot {
+			t.Errorf("how it stands: %+v, %v", look, err)
+		}
+		if _, err := c.bookMarks(trem.Book{Have: older, Next: mark(next + 1)}); !isState(err) {
+			t.Errorf("an older database: %v", err)
+		}
+		if out := book(in, in); out.Renewed || out.Incarnation != first.Incarnation {
+			t.Errorf("the right one afterwards: %+v", out)
+		}
+	}
 	c = reopen()
-	out, err := c.bookMarks(trem.Book{Have: older, Next: mark(next + 1)})
+	out, err := c.bookMarks(trem.Book{Have: older, Next: mark(next + 1), How: trem.BookAccept})
 	if err != nil || !out.Renewed || out.Incarnation == first.Incarnation || c.managed.rec.Era != 1 {
-		t.Fatalf("an older database: %+v, era %d, %v", out, c.managed.rec.Era, err)
+		t.Fatalf("an older database that is accepted: %+v, era %d, %v", out, c.managed.rec.Era, err)
 	}
 	c = reopen() // before the host has written the next mark
 	if again, err := c.bookMarks(trem.Book{Have: older, Next: mark(next + 2)}); err != nil || again.Renewed || again.Incarnation != out.Incarnation || c.managed.rec.Era != 1 {
 		t.Errorf("the same one again: %+v, era %d, %v", again, c.managed.rec.Era, err)
+	}
+	if _, err := c.bookMarks(trem.Book{Have: in, Next: mark(next + 3)}); !isState(err) {
+		t.Errorf("the one before it was accepted: %v", err)
 	}
 }
 
@@ -307,76 +329,6 @@ func TestMembership_MarksOfEarlierBuilds(t *testing.T) {
 	c = reopen()
 	if out, err := c.bookMarks(trem.Book{Have: [16]byte{1}, Next: [16]byte{2}}); err != nil || out.Renewed || out.Incarnation != (ident.Incarnation{9}) {
 		t.Errorf("%+v, %v", out, err)
-	}
-}
-
-// TestMembership_AListOfLongAgoIsMadeAnew: a list that is more steps behind than are
-// remembered ends no domain. It begins again without members, above all that was signed
-// before, and no list of before is believed any more, the newest neither.
-func TestMembership_AListOfLongAgoIsMadeAnew(t *testing.T) {
-	c, reopen, rolls := manager(t)
-	stays, leaver := ident.Device{6}, ident.Device{7}
-	now := c.putTo(t, rolls[0].Roll, stays, true)
-	var lists [][]byte
-	given := uint64(0) // the highest index
-	for range maxOuts + 1 {
-		now = c.putTo(t, now.Roll, leaver, true)
-		for _, m := range now.Members {
-			given = max(given, m.Index)
-		}
-		lists = append(lists, now.Roll)
-		b, err := c.openRoll(now.Roll)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.puts(*b.entry(leaver), true)
-		if now, err = c.closeRoll(b, trem.Rolled{}, at(start, minute, 1)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	again := func(roll []byte) (trem.Rolled, error) {
-		return c.createRoll(trem.RollOrder{Roll: roll, Devices: 5}, at(start, minute, 1))
-	}
-	for n, list := range lists[1:] { // within reach: nothing is lost, nobody is back
-		if b, err := c.openRoll(list); err != nil || b.entry(stays) == nil || b.entry(leaver) != nil {
-			t.Errorf("%d behind: %+v, %v", maxOuts-n, b, err)
-		}
-		if _, err := again(list); err == nil {
-			t.Errorf("%d behind: it is made anew", maxOuts-n)
-		}
-	}
-	if _, err := c.openRoll(lists[0]); !isState(err) {
-		t.Errorf("one more behind: %v", err)
-	}
-	c = reopen()
-	anew, err := again(lists[0])
-	if err != nil || anew.Domain != now.Domain || anew.Generation != now.Generation+1 || len(anew.Members) != 0 {
-		t.Fatalf("anew: %+v, %v", anew, err)
-	}
-	c = reopen()
-	for name, list := range map[string][]byte{"the oldest": lists[0], "the newest": now.Roll} {
-		if _, err := c.openRoll(list); !isState(err) {
-			t.Errorf("%s is believed: %v", name, err)
-		}
-	}
-	back := c.putTo(t, anew.Roll, stays, true)
-	b, err := c.openRoll(back.Roll)
-	if err != nil || b.entry(stays) == nil || b.entry(stays).Index <= given {
-		t.Errorf("who joins again: %+v, %v; indices to %d were given", b, err, given)
-	}
-	given = b.entry(stays).Index
-	if _, err := again(back.Roll); err == nil {
-		t.Error("a domain that is there is made anew")
-	}
-	if anew, err = again(lists[0]); err != nil || anew.Generation != now.Generation+2 { // the host did not keep the first one
-		t.Errorf("anew once more: %+v, %v", anew, err)
-	}
-	third := c.putTo(t, anew.Roll, stays, true)
-	if i := third.Members[0].Index; i <= given {
-		t.Errorf("index %d is given twice: to %d were", i, given)
-	}
-	if c.putTo(t, third.Roll, stays, false).Generation != now.Generation+3 {
-		t.Error("its generation does not go on")
 	}
 }
 

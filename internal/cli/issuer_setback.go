@@ -1,0 +1,177 @@
+package cli
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lares-drm/lares/internal/store"
+	"github.com/lares-drm/lares/service/issuer"
+)
+
+// setBack says of an older database what can be done; any other error stays as it is.
+func setBack(err error) error {
+	if !errors.Is(err, issuer.ErrSetBack) {
+		return err
+	}
+	return check("this database is older than what the issuer's module remembers, or a new one: it would give out again what was given out since. " +
+		"Put the newest one in its place; if there is none, lares issuer db accept-setback says what is lost, and takes it")
+}
+
+func newDBSetBackCmd(env *Env, dir *string) *cobra.Command {
+	var f issuerFlags
+	var lose bool
+	cmd := &cobra.Command{
+		Use:   "accept-setback",
+		Short: "Serve from an older database from now on; say first what is lost by it",
+		Long: `An issuer does not serve from a database that is older than what its module
+remembers, such as a backup that was put back, or from a new one under a module that
+has served: what was given out since would be given out again. When the newest
+database is lost for good, this command accepts the older one. It says what is lost,
+and changes nothing until --lose says that it may go.
+
+Lost is what was written since the copy: grants, orders, revocations, which claim
+codes were redeemed, who has which copy of a library. Grants and codes can be used
+once more than they were sold; void what you know was used (lares issuer claim void).
+The list of a house that has no server is brought to date where the module remembers
+who was put out since; else the house keeps what was granted to it, and is made anew
+without devices: each joins again by a new code (lares issuer domain code). What is
+on devices plays on.
+
+Stop the issuer first. A command that was interrupted is said again.`,
+		Example: `  lares issuer db accept-setback
+  lares issuer db accept-setback --lose --dir ./shop
+  lares issuer db accept-setback --postgres ./dsn --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.dir = *dir
+			return acceptSetBack(cmd, env, f, lose)
+		},
+	}
+	cmd.Flags().BoolVar(&lose, "lose", false, "give up what was written since the database was copied")
+	cmd.Flags().StringVar(&f.postgres, "postgres", "", "file (0600) with the connection string of a PostgreSQL database; default: SQLite in the folder")
+	return cmd
+}
+
+func acceptSetBack(cmd *cobra.Command, env *Env, f issuerFlags, lose bool) error {
+	var got struct {
+		issuer.SetBack
+
+		Accepted bool `json:"accepted"`
+	}
+	err := withStoppedIssuer(cmd, env, f, func(i *issuer.Issuer) (err error) {
+		if !lose {
+			got.SetBack, err = i.LookBack(cmd.Context())
+			return err
+		}
+		got.SetBack, err = i.AcceptSetBack(cmd.Context())
+		got.Accepted = err == nil && !got.Whole()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = env.print(cmd, got, func(w io.Writer) error {
+		p := printer{w: w}
+		saySetBack(&p, got.SetBack)
+		if got.Accepted {
+			p.line("Accepted: the issuer serves from this database now.")
+		}
+		return p.err
+	})
+	if err == nil && !lose && !got.Whole() {
+		err = refused("what was written since this copy is lost with it: nothing was changed; say --lose if there is no newer one")
+	}
+	return err
+}
+
+// saySetBack tells how a database stands to what its module remembers.
+func saySetBack(p *printer, s issuer.SetBack) {
+	if s.Whole() {
+		p.line("It is the one that the issuer's module served last.")
+	} else if s.Older {
+		p.line("It is not the one that the issuer's module served last: an older copy, or a new one.")
+	}
+	if s.Behind > 0 {
+		p.line("Of %d houses without a server %d have a list that is a few steps behind: the module brings it to date.", s.Domains, s.Behind)
+	}
+	if s.Forgot {
+		p.line("More was put out since than the module remembers.")
+	}
+	if s.Lost > 0 {
+		p.line("Of %d houses without a server %d lose their list of devices, which join again by a new code:", s.Domains, s.Lost)
+		for _, d := range s.Named {
+			p.line("  %v", d)
+		}
+		if more := s.Lost - len(s.Named); more > 0 {
+			p.line("  and %d more", more)
+		}
+	}
+}
+
+// moduleLook says whether a check has asked the module.
+type moduleLook string
+
+const (
+	moduleAsked moduleLook = "asked"
+	moduleBusy  moduleLook = "serves" // an issuer serves by it, which asks it itself
+	moduleNone  moduleLook = "none"   // the folder has none that is an issuer's
+)
+
+func (m moduleLook) text() string {
+	if m == moduleBusy {
+		return "The module was not asked whether it is the newest one: an issuer serves by it, and asks at its start and every minute."
+	}
+	return "The module was not asked whether it is the newest one: there is none in this folder."
+}
+
+// lookBack asks the module of a folder about a database, if nobody serves by it.
+func lookBack(cmd *cobra.Command, env *Env, f issuerFlags) (moduleLook, *issuer.SetBack, error) {
+	if _, err := readIssuer(f.dir); err != nil {
+		return moduleNone, nil, nil //nolint:nilerr // nobody is to be asked
+	}
+	var got issuer.SetBack
+	err := withStoppedIssuer(cmd, env, f, func(i *issuer.Issuer) (err error) {
+		got, err = i.LookBack(cmd.Context())
+		return err
+	})
+	if errors.Is(err, errServes) {
+		return moduleBusy, nil, nil
+	}
+	return moduleAsked, &got, err
+}
+
+// errServes: who wants an issuer that is stopped finds that it serves.
+var errServes = errors.New("an issuer serves from this folder: stop it first")
+
+// withStoppedIssuer does something with the issuer of a folder that does not serve.
+func withStoppedIssuer(cmd *cobra.Command, env *Env, f issuerFlags, do func(*issuer.Issuer) error) (err error) {
+	ctx := cmd.Context()
+	if _, err := readIssuer(f.dir); err != nil {
+		return err
+	}
+	if inUse(filepath.Join(f.dir, issuerTREM)) {
+		return later("%w", errServes)
+	}
+	db, err := openIssuerStore(ctx, f)
+	if errors.Is(err, store.ErrLocked) {
+		return later("%w", errServes)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	module, stop, err := startTREM(filepath.Join(f.dir, issuerTREM))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	i, err := issuer.New(ctx, issuer.Config{TREM: module, Store: db, Now: env.Now, Log: slog.New(slog.NewTextHandler(env.Stderr, nil))})
+	if err != nil {
+		return err
+	}
+	return do(i)
+}
