@@ -35,6 +35,8 @@ func TestTREM_NotEnrolled(t *testing.T) {
 		"join":      func() error { return b.Join(ctx, trem.Admission{}) },
 		"remove":    func() error { return b.Remove(ctx, ident.Device{1}) },
 		"keys":      func() error { _, err := b.RegisterKeys(ctx, []byte{1}); return err },
+		"protect":   func() error { _, err := b.Protect(ctx, []byte{1}); return err },
+		"unprotect": func() error { return b.Unprotect(ctx, "x") },
 		"resend":    func() error { _, err := b.Resend(ctx, ident.Device{1}); return err },
 		"pairwise":  func() error { _, err := b.Pairwise(ctx, "x"); return err },
 		"done":      func() error { _, err := b.Done(ctx, trem.Done{Handle: 1}); return err },
@@ -70,6 +72,7 @@ func TestTREM_CommandsOfOtherRoles(t *testing.T) {
 		"a device founds":         func() error { _, err := h.tablet.Found(ctx); return err },
 		"a device admits":         func() error { _, err := h.tablet.Admit(ctx, trem.Candidate{}); return err },
 		"a device registers keys": func() error { _, err := h.tablet.RegisterKeys(ctx, []byte{1}); return err },
+		"a device unprotects":     func() error { return h.tablet.Unprotect(ctx, ourFilm) },
 		"a home server prepares":  func() error { _, err := h.home.Prepare(ctx, h0()); return err },
 		"a home server joins":     func() error { return h.home.Join(ctx, trem.Admission{}) },
 		"an issuer asks": func() error {
