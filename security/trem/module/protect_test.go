@@ -16,6 +16,8 @@ import (
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
+	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/pki/pkitest"
 	"github.com/lares-drm/lares/security/trem"
 )
 
@@ -243,8 +245,14 @@ func TestAttack_HouseIssuesForWhatIsNotItsOwn(t *testing.T) {
 	wantRejected(t, err, trem.CodeState, "role")
 	_, err = h.issuer.Protect(ctx, hers)
 	wantRejected(t, err, trem.CodeState, "role")
-	if held := h.held(h.home); len(held) != 0 {
-		t.Errorf("held %+v", held)
+	homeless := h.box(pki.HomeServer, pkitest.HomeServers)
+	_, own := h.packOwn(homeless, ourFilm)
+	_, err = homeless.Protect(ctx, own)
+	wantRejected(t, err, trem.CodeState, "no domain yet")
+	for _, b := range []*box{h.home, homeless} {
+		if held := h.held(b); len(held) != 0 {
+			t.Errorf("held %+v", held)
+		}
 	}
 }
 
