@@ -200,6 +200,9 @@ func (a *api) operation(o op) huma.Operation {
 		OperationID: o.id, Method: o.method, Path: o.path, Summary: o.text, Tags: []string{o.tag}, MaxBodyBytes: maxBody,
 		DefaultStatus: http.StatusOK, Responses: map[string]*huma.Response{"default": problemResponse()}, SkipValidateParams: false,
 	}
+	if o.method == http.MethodGet && !whole(o.path) {
+		out.Responses["304"] = &huma.Response{Description: "Nothing has changed since the answer whose ETag is in If-None-Match"}
+	}
 	if o.scope != "" {
 		out.Security = []map[string][]string{{"token": {string(o.scope)}}}
 		out.Middlewares = huma.Middlewares{a.admit(o.scope)}

@@ -35,7 +35,7 @@ func tagged(next http.Handler) http.Handler {
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
-		if r.Method != http.MethodGet || strings.HasSuffix(r.URL.Path, "/export") {
+		if r.Method != http.MethodGet || whole(r.URL.Path) {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -54,6 +54,9 @@ func tagged(next http.Handler) http.Handler {
 		_, _ = kept.body.WriteTo(w) // the peer is gone
 	})
 }
+
+// whole reports whether an answer is not held back to be tagged, since it may be long.
+func whole(path string) bool { return strings.HasSuffix(path, "/export") }
 
 // keeper holds an answer back. Answers of the API are pages of bounded size.
 type keeper struct {

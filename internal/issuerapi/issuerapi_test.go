@@ -118,6 +118,11 @@ func (module) RegisterKeys(_ context.Context, sealed []byte) (ident.Content, err
 	return "", &trem.Error{Code: trem.CodeRejected, Text: "key delivery: not for this module"}
 }
 
+// CheckReturn takes the ID of the license for the proof, of the device of zeros.
+func (module) CheckReturn(_ context.Context, p trem.Proof) (trem.Return, error) {
+	return trem.Return{License: ident.License(p.Object), Issuer: "shop"}, nil
+}
+
 // Roll stands for a module with one device in each domain: a roll is its domain.
 func (module) Roll(_ context.Context, o trem.RollOrder) (trem.Rolled, error) {
 	out := trem.Rolled{Roll: o.Roll, Generation: 1, Members: []trem.RollMember{{Device: ident.Device{7}, Index: 1}}}
@@ -200,6 +205,7 @@ func (s *shop) send(token, method, path string, in any, header ...string) *httpt
 	}
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, r)
+	isDescribed(s.t, method, path, w)
 	return w
 }
 
