@@ -121,8 +121,10 @@ func (s *server) ownFilm(w http.ResponseWriter, r *http.Request) {
 }
 
 type filmPage struct {
+	formed
 	FilmView
 	Length, Size, Path string
+	Protecting         *protectingView // nil: nobody asked for it
 }
 
 func (s *server) pageFilm(w http.ResponseWriter, r *http.Request) {
@@ -131,12 +133,17 @@ func (s *server) pageFilm(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
+	if t, err := s.Home.Title(id); err == nil && s.Home.IsOwn(t) { // it is protected now
+		http.Redirect(w, r, "/title/"+url.PathEscape(id.String()), http.StatusSeeOther)
+		return
+	}
 	f, err := s.Home.Film(id)
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	s.render(w, r, http.StatusOK, "film", f.Title, filmPage{viewFilm(f), length(f.DurationMS), megabytes(f.Bytes), f.Path})
+	v := filmPage{s.formed(w, r), viewFilm(f), length(f.DurationMS), megabytes(f.Bytes), f.Path, s.protectingView(r, id)}
+	s.render(w, r, http.StatusOK, "film", f.Title, v)
 }
 
 // megabytes says how large a file is.
