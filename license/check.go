@@ -195,7 +195,8 @@ func (i *Info) checkParent(u *permission.Units) error {
 	}
 	if p.Kind == KindLoan || p.Kind == KindAllowance {
 		for _, q := range []permission.Permission{permission.Copy, permission.Move, permission.Transfer, permission.Lend, permission.Export} {
-			if u.Grants(q) {
+			lentOwn := q == permission.Export && p.Kind == KindLoan && isOwn(i.Content) && inBrowsersOnly(u.Export)
+			if u.Grants(q) && !lentOwn {
 				return fmt.Errorf("%w: %v in a loan or allowance", ErrInvalid, q)
 			}
 		}

@@ -204,6 +204,9 @@ func (l *License) loan(child *Info, d *Derivation) (*permission.Units, error) {
 		p.Backup = BackupNone // of what is lent no household's code brings anything back
 	}
 	cu := bare(u)
+	if _, house := l.House(); house && isOwn(l.info.Content) {
+		cu.Export = u.Export
+	}
 	var usage []permission.UsageUnit
 	for i := range u.Usage {
 		if r.lends(u.Usage[i].Kind.Permission()) {

@@ -2,6 +2,7 @@ package license
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/lares-drm/lares/license/ident"
@@ -33,14 +34,16 @@ type Own struct {
 
 // NewOwn is the root license of an own film. The house plays and renders it, in one
 // session at a time, and lends it to anybody, once at a time, and does not play it
-// meanwhile. It is not copied, moved, given away or exported: a device of the house has
-// it by an allowance, which goes back before the film is lent. Source: local,
+// meanwhile. Browsers of the house show it, and those of a borrower. It is not copied,
+// moved, given away or exported to a system that keeps it: a device of the house has it by
+// an allowance, which goes back before the film is lent. Source: local,
 // docs/spec/license.md, A house's own films.
 func NewOwn(o Own) (*Info, error) {
 	u := permission.Units{
 		Classification: &permission.ClassificationUnit{Charge: permission.ChargeFree},
 		Usage:          []permission.UsageUnit{{Kind: permission.Playback}, {Kind: permission.Print}},
 		Extended:       []permission.ExtendedUnit{{Kind: permission.TagLend, MaxDuration: longestOwnLoan, MaxLoans: 1}},
+		Export:         &permission.ExportUnit{Systems: []string{permission.SystemClearKey}},
 	}
 	code, err := u.Encode()
 	if err != nil {
@@ -52,6 +55,16 @@ func NewOwn(o Own) (*Info, error) {
 		Subject: DomainSubject(o.Domain, o.Generation), Code: code, Keys: o.Keys, Version: o.Version,
 		Policy: Policy{Duration: o.Duration, MinAnchor: &noAnchor, Concurrency: &ConcurrencyRule{Max: 1}, Backup: BackupHousehold},
 	}, nil
+}
+
+// isOwn reports whether a content ID is that of some household's own film.
+func isOwn(id ident.Content) bool { return strings.HasPrefix(string(id), OwnPrefix) }
+
+// inBrowsersOnly reports whether an export condition names no system that keeps what it
+// gets. It is what a loan of an own film may have: the borrower is another house's server,
+// which shows it in its browsers or nowhere.
+func inBrowsersOnly(x *permission.ExportUnit) bool {
+	return x == nil || !slices.ContainsFunc(x.Systems, func(s string) bool { return s != permission.SystemClearKey })
 }
 
 // House is the domain of a root license that is in the name of the house that it is for:
@@ -74,13 +87,16 @@ func (l *License) ownForm() error {
 	if _, house := l.House(); !house {
 		return fmt.Errorf("%w: a home server issues for its own domain only", ErrSigner)
 	}
-	if !strings.HasPrefix(string(l.info.Content), OwnPrefix) {
+	if !isOwn(l.info.Content) {
 		return fmt.Errorf("%w: a home server issues for own films only, and %v is none", ErrSigner, l.info.Content)
 	}
-	for _, q := range []permission.Permission{permission.Copy, permission.Move, permission.Transfer, permission.Export} {
+	for _, q := range []permission.Permission{permission.Copy, permission.Move, permission.Transfer} {
 		if l.units.Grants(q) {
 			return fmt.Errorf("%w: a home server does not grant %v", ErrSigner, q)
 		}
+	}
+	if !inBrowsersOnly(l.units.Export) {
+		return fmt.Errorf("%w: a home server exports to browsers only", ErrSigner)
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func TestLicense_2_OwnFilmsTerms(t *testing.T) {
 	}
 	for p, want := range map[permission.Permission]bool{
 		permission.Play: true, permission.Render: true, permission.Lend: true,
-		permission.Copy: false, permission.Move: false, permission.Transfer: false, permission.Export: false,
+		permission.Copy: false, permission.Move: false, permission.Transfer: false, permission.Export: true,
 	} {
 		if u.Grants(p) != want {
 			t.Errorf("%v: %v, want %v", p, !want, want)
@@ -77,6 +77,9 @@ func TestLicense_2_OwnFilmsTerms(t *testing.T) {
 	loan, err := license.Derive(lic, license.Derivation{Kind: license.KindLoan, Subject: license.DeviceSubject(ident.Device{1}), For: day, Now: day0})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if u, err := loan.Units(); err != nil || !u.Export.Names(permission.SystemClearKey) {
+		t.Errorf("a borrower's browser does not show it: %v", err)
 	}
 	if loan.Policy.Concurrency == nil || loan.Policy.Concurrency.Max != 1 || loan.Policy.Backup != license.BackupNone {
 		t.Errorf("the loan's policy is %+v", loan.Policy)
@@ -232,7 +235,7 @@ func writeHouseVectors(t *testing.T) {
 	w.add("given away", domain, "home", false, false, root("home", domain, grants("PLAY; TRANSFER=1")))
 	w.add("moved", domain, "home", false, false, root("home", domain, grants("PLAY; MOVE=ANY")))
 	w.add("copied", domain, "home", false, false, root("home", domain, grants("PLAY; COPY=FREE")))
-	w.add("exported", domain, "home", false, false, root("home", domain, grants("PLAY; EXPORT=clearkey")))
+	w.add("exported to a system that keeps it", domain, "home", false, false, root("home", domain, grants("PLAY; EXPORT=clearkey,lcp")))
 	w.add("for a device", domain, "home", false, false, root("home", domain, func(i *license.Info) { i.Subject, i.Policy.Backup = license.DeviceSubject(ident.Device{7}), 0 }))
 	w.add("a device issues", domain, "home", false, false, root("tablet", domain))
 	w.add("a shop issues in a house's name", domain, "home", false, false, root("shop", domain))

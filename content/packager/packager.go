@@ -60,23 +60,12 @@ type Result struct {
 // Pack reads the inputs and makes the folder. When it fails nothing is left behind,
 // but what a resume file goes with.
 func Pack(ctx context.Context, cfg Config) (res *Result, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			res, err = nil, fmt.Errorf("%w: the MP4 library gave up: %v", ErrInput, r)
-		}
-	}()
-	if err := cfg.check(); err != nil {
+	p, err := read(cfg)
+	if err != nil {
 		return nil, err
 	}
-	p := &packer{cfg: cfg, keys: map[content.Tier]*tierKeys{}}
 	defer func() { err = errors.Join(err, p.close(err == nil)) }()
-	for _, name := range cfg.Inputs {
-		s, err := open(name)
-		if err != nil {
-			return nil, err
-		}
-		p.sources = append(p.sources, s)
-	}
+	defer gaveUp(&err)
 	if err := p.folder(); err != nil {
 		return nil, err
 	}
@@ -90,6 +79,30 @@ func Pack(ctx context.Context, cfg Config) (res *Result, err error) {
 		return nil, err
 	}
 	return &Result{Manifest: p.manifest, Delivery: p.delivery(), Notes: p.notes}, nil
+}
+
+// gaveUp makes an error of what the MP4 library does with files that it does not expect.
+func gaveUp(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("%w: the MP4 library gave up: %v", ErrInput, r)
+	}
+}
+
+// read opens and reads the inputs. The packer is to be closed.
+func read(cfg Config) (p *packer, err error) {
+	defer gaveUp(&err)
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	p = &packer{cfg: cfg, keys: map[content.Tier]*tierKeys{}}
+	for _, name := range cfg.Inputs {
+		s, err := open(name)
+		if err != nil {
+			return nil, errors.Join(err, p.close(false))
+		}
+		p.sources = append(p.sources, s)
+	}
+	return p, nil
 }
 
 // folder makes the folder to work in, or takes that of the run to go on with.

@@ -286,14 +286,22 @@ func (t *track) edits(movieScale uint32) error {
 	return nil
 }
 
+// size is how long samples i to k-1 are together, in bytes: one fragment.
+func (t *track) size(i, k int) (n int64, err error) {
+	for _, s := range t.samples[i:k] {
+		if n += int64(s.size); n > content.MaxFragment {
+			return 0, fmt.Errorf("%w: %s: a fragment of more than %d bytes: its keyframes are too far apart", ErrInput, t.src.name, content.MaxFragment)
+		}
+	}
+	return n, nil
+}
+
 // read returns the data of samples i to k-1, and all of it in one piece, in buf
 // where that is long enough. It reads run by contiguous run.
 func (t *track) read(buf []byte, i, k int) (parts [][]byte, all []byte, err error) {
-	n := int64(0)
-	for _, s := range t.samples[i:k] {
-		if n += int64(s.size); n > content.MaxFragment {
-			return nil, nil, fmt.Errorf("%w: %s: a fragment of more than %d bytes", ErrInput, t.src.name, content.MaxFragment)
-		}
+	n, err := t.size(i, k)
+	if err != nil {
+		return nil, nil, err
 	}
 	all = slices.Grow(buf[:0], int(n))[:n]
 	parts = make([][]byte, 0, k-i)

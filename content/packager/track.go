@@ -91,37 +91,45 @@ func (p *packer) fragments(o *output) []int {
 	return append(out, len(o.samples))
 }
 
-// track writes one track: its init segment and its fragments.
-func (p *packer) track(ctx context.Context, o *output) (*content.TrackFiles, error) {
+// head makes the init segment of an output, reads it, and says the codec's name.
+func (p *packer) head(o *output) (raw []byte, in *content.Init, codec string, err error) {
 	init, err := p.init(o)
 	if err != nil {
-		return nil, err
+		return nil, nil, "", err
 	}
-	var raw bytes.Buffer
-	if err := init.Encode(&raw); err != nil {
-		return nil, err
+	var b bytes.Buffer
+	if err := init.Encode(&b); err != nil {
+		return nil, nil, "", err
 	}
-	in, err := content.ParseInit(raw.Bytes())
+	if in, err = content.ParseInit(b.Bytes()); err != nil {
+		return nil, nil, "", fmt.Errorf("%w: %w", ErrCheck, err)
+	}
+	if codec = o.codec; codec == "mp4a" {
+		if codec = in.Tracks[0].Entries[0].Codec; codec == "mp4a" {
+			return nil, nil, "", fmt.Errorf("%w: codec mp4a that is not AAC", ErrInput)
+		}
+	}
+	return b.Bytes(), in, codec, nil
+}
+
+// track writes one track: its init segment and its fragments.
+func (p *packer) track(ctx context.Context, o *output) (*content.TrackFiles, error) {
+	raw, in, codec, err := p.head(o)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCheck, err)
+		return nil, err
 	}
 	files := &content.TrackFiles{
 		Name: o.name, Kind: o.kind, Tier: o.tier, KID: p.keys[o.tier].periods[0].kid, Timescale: o.timescale,
-		Codecs: o.codec, Width: o.width, Height: o.height, Rate: o.rate,
+		Codecs: codec, Width: o.width, Height: o.height, Rate: o.rate,
 	}
 	if lang := o.trak.Mdia.Mdhd.GetLanguage(); lang != "und" {
 		files.Language = lang
 	}
-	if o.codec == "mp4a" {
-		if files.Codecs = in.Tracks[0].Entries[0].Codec; files.Codecs == "mp4a" {
-			return nil, fmt.Errorf("%w: codec mp4a that is not AAC", ErrInput)
-		}
-	}
-	if files.Init, err = p.write(path.Join(o.name, "init.mp4"), raw.Bytes()); err != nil {
+	if files.Init, err = p.write(path.Join(o.name, "init.mp4"), raw); err != nil {
 		return nil, err
 	}
 	if p.cfg.AES128 {
-		plain, err := in.Clear(raw.Bytes())
+		plain, err := in.Clear(raw)
 		if err != nil {
 			return nil, err
 		}

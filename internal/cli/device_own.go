@@ -10,12 +10,14 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/home"
 )
 
@@ -58,6 +60,16 @@ func newDeviceFilmsCmd(env *Env, dir *string) *cobra.Command {
 // isOwn reports whether a title is one of the household's own films.
 func isOwn(id ident.Content) bool { return strings.HasPrefix(id.String(), home.OwnPrefix) }
 
+// isClear reports whether a title is one of the household's own films that nobody
+// protected: this device has no license of it.
+func (d *device) isClear(ctx context.Context, id ident.Content) (bool, error) {
+	if !isOwn(id) {
+		return false, nil
+	}
+	held, err := d.trem.Licenses(ctx)
+	return !slices.ContainsFunc(held, func(h trem.Held) bool { return h.Content == id }), err
+}
+
 func (d *device) ownFilms(ctx context.Context) ([]httpd.FilmView, error) {
 	if d.cfg.Home == "" || d.remote() {
 		return nil, errors.New("this device belongs to no house with a home server: pair it (lares device pair)")
@@ -93,7 +105,7 @@ func (d *device) playOwn(cmd *cobra.Command, env *Env, id ident.Content, f playF
 		}
 	}
 	if got.Title == "" {
-		return fmt.Errorf("%v is no film of your house now: lares device films", id)
+		return fmt.Errorf("%v is no film of your house now (lares device films), or your house has protected it: lares device get %v", id, id)
 	}
 	from := strings.TrimSuffix(d.cfg.Home, "/") + home.PathFilms + "/" + url.PathEscape(id.String())
 	switch {

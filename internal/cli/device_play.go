@@ -73,7 +73,11 @@ One of your own films (lares device films) comes from the house as it lies there
 				return err
 			}
 			return withDevice(env, *dir, func(d *device) error {
-				if isOwn(id) {
+				own, err := d.isClear(cmd.Context(), id)
+				if err != nil {
+					return err
+				}
+				if own {
 					return d.playOwn(cmd, env, id, f)
 				}
 				return d.play(cmd, env, id, f)

@@ -184,6 +184,8 @@ func (g *guide) stock() {
 func TestGuide_Household(t *testing.T) {
 	g := newGuide(t)
 	g.stock()
+	g.ok(os.Link(g.path("user", "metropolis.mp4"), g.path("user", "films", "Grandmother.mp4")))
+	g.ok(os.Chtimes(g.path("user", "metropolis.mp4"), time.Time{}, time.Now().Add(-time.Hour))) // it has lain there for a while
 	out, err := g.must(t.Context(), "issuer", "claim", "new", "--dir", g.path("shop"), "--offer", "buy", "--csv")
 	g.ok(err)
 	claim := strings.Split(strings.Split(out, "\n")[1], ",")[1]
@@ -196,7 +198,7 @@ func TestGuide_Household(t *testing.T) {
 	}
 	g.ok(os.WriteFile(g.path("user", "pin.txt"), []byte("2468\n"), 0o600))
 	said := g.follow("household.md")
-	for _, want := range []string{"Your house is founded", "In the library: Metropolis", "tablet belongs to your house now", "metropolis is on this device", "It plays here", "Ben: child, 9 years old, 07:00-19:30, no PIN.", "Metropolis is from 12.", "tablet is Ben's", "It is for people from 12, and you are 9.", "Only an adult of the house may do that.", "tablet is everybody's", "The house of "} {
+	for _, want := range []string{"Your house is founded", "In the library: Metropolis", "Grandmother is protected: urn:lares:own:", "It is not protected any more.", "tablet belongs to your house now", "metropolis is on this device", "It plays here", "Ben: child, 9 years old, 07:00-19:30, no PIN.", "Metropolis is from 12.", "tablet is Ben's", "It is for people from 12, and you are 9.", "Only an adult of the house may do that.", "tablet is everybody's", "The house of "} {
 		if !strings.Contains(said, want) {
 			t.Errorf("nothing said %q:\n%s", want, said)
 		}

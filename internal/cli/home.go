@@ -32,7 +32,7 @@ func newHomeCmd(env *Env) *cobra.Command {
 	}
 	cmd.PersistentFlags().StringVar(&dir, "dir", defaultDir("home"), "the home server's folder")
 	cmd.AddCommand(
-		newHomeInitCmd(env, &dir), newHomeServeCmd(env, &dir), newHomeShowCmd(env, &dir), newHomeAddCmd(env, &dir), newHomeFoldersCmd(env, &dir), newHomeCheckCmd(env, &dir),
+		newHomeInitCmd(env, &dir), newHomeServeCmd(env, &dir), newHomeShowCmd(env, &dir), newHomeAddCmd(env, &dir), newHomeFoldersCmd(env, &dir), newHomeCheckCmd(env, &dir), newHomeProtectCmd(env, &dir),
 		newHomeMoveCmd(env, &dir), newHomeCopyCmd(env, &dir), newHomeLendCmd(env, &dir), newHomeRenewCmd(env, &dir), newHomeGiveCmd(env, &dir), newHomeReceiveCmd(env, &dir), newHomeCancelCmd(env, &dir), newHomeLostCmd(env, &dir), newHomeTransfersCmd(env, &dir),
 		newHomeFetchCmd(env, &dir), newHomeClaimCmd(env, &dir), newHomeAccountCmd(env, &dir), newHomeCertifyCmd(env, &dir), newHomePairCmd(env, &dir), newHomeDevicesCmd(env, &dir), newHomeRemoveCmd(env, &dir), newHomeSessionsCmd(env, &dir), newHomeStopCmd(env, &dir), newHomeLearnCmd(env, &dir),
 		newHomeBackupCmd(env, &dir), newHomeRestoreCmd(env, &dir), newHomeReleaseCmd(env, &dir), newHomeReturnCmd(env, &dir), newHomePersonCmd(env, &dir), newHomeRateCmd(env, &dir),

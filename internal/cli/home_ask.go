@@ -89,7 +89,7 @@ func homeProblem(status int, data []byte) error {
 		text = strings.Join(p.Words, " ")
 	}
 	switch {
-	case p.RetryMS > 0 || status == http.StatusConflict || status == http.StatusServiceUnavailable || status == http.StatusBadGateway:
+	case p.RetryMS > 0 || status == http.StatusConflict || status == http.StatusServiceUnavailable || status == http.StatusBadGateway || status == http.StatusInsufficientStorage:
 		return later("%s", text)
 	case status == http.StatusForbidden || status == http.StatusGone || p.Code == "rejected":
 		return refused("%s", text)

@@ -84,6 +84,9 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 	if l, ok := errors.AsType[home.PINLater](err); ok {
 		return Problem{Status: http.StatusTooManyRequests, Code: "pin_later", Detail: say("problem.pin-later", span(l.RetryMS)), RetryMS: l.RetryMS}
 	}
+	if p, ok := protectProblem(err); ok {
+		return p
+	}
 	if said, ok := errors.AsType[*OrderError](err); ok {
 		return Problem{Status: said.Status, Code: said.Code, Detail: said.Text}
 	}

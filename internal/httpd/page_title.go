@@ -45,11 +45,12 @@ type titlePage struct {
 	Devices    []home.Device
 	Moving     []TransferView // of this title
 	Line       []lineMark
-	Loan       bool          // of a library: it can be given back
-	Returns    bool          // from this page
-	Adults     []home.Person // whose PIN lets it be played once; none: it needs none, or that would not help
-	Rates      bool          // who looks may say from which age it is
-	RatedWords string        // from which age it is
+	OwnFilm    *protectedFilm // that the house has protected itself; nil: another title
+	Loan       bool           // of a library: it can be given back
+	Returns    bool           // from this page
+	Adults     []home.Person  // whose PIN lets it be played once; none: it needs none, or that would not help
+	Rates      bool           // who looks may say from which age it is
+	RatedWords string         // from which age it is
 }
 
 func (s *server) pageTitle(w http.ResponseWriter, r *http.Request) {
@@ -58,7 +59,7 @@ func (s *server) pageTitle(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	v := titlePage{formed: s.formed(w, r), Devices: s.Home.Devices(), Returns: s.Return != nil}
+	v := titlePage{formed: s.formed(w, r), Devices: s.Home.Devices(), Returns: s.Return != nil, OwnFilm: s.protectedFilm(t)}
 	if v.TitleView, err = s.view(r, t); err == nil {
 		err = s.fillTitle(r, t, &v)
 	}
@@ -133,7 +134,7 @@ func (s *server) handOver(r *http.Request) (to, key string, err error) {
 			return "", "", err
 		}
 		order.Content = t.Content
-		if _, err := s.Home.HandOver(r.Context(), order, field(r, "to")); err != nil {
+		if _, err := s.Home.HandOver(r.Context(), order, handedTo(r)); err != nil {
 			return "", "", err
 		}
 		return to, h.do, nil
@@ -147,10 +148,13 @@ func (s *server) handOver(r *http.Request) (to, key string, err error) {
 	return to, "return", s.Return(r.Context(), t.Content)
 }
 
+// handedTo is who a form hands a title over to: another house, or a device of this one.
+func handedTo(r *http.Request) string { return cmp.Or(field(r, "house"), field(r, "to")) }
+
 // orderOf reads what a form says of a hand-over.
 func orderOf(r *http.Request, op trem.Op) (trem.HandOver, error) {
 	order := trem.HandOver{Op: op}
-	to := field(r, "to")
+	to := handedTo(r)
 	if to == "" || op == trem.OpTransfer && !strings.Contains(to, "://") {
 		return order, errIncomplete
 	}

@@ -74,6 +74,7 @@ func (s *server) pageRoutes(m *http.ServeMux) {
 	s.healthForms(m)
 	s.settingForms(m)
 	s.folderForms(m)
+	s.protectForms(m)
 	s.setupRoutes(m)
 }
 

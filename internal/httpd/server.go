@@ -119,6 +119,8 @@ func (s *server) ownerRoutes(m *http.ServeMux) {
 	m.HandleFunc("DELETE /api/v1/folders", s.apiUnwatch)
 	m.HandleFunc("GET /api/v1/library/{id}", s.apiTitle)
 	m.HandleFunc("POST /api/v1/library/{id}/release", s.apiRelease)
+	m.HandleFunc("POST /api/v1/library/{id}/protect", s.apiProtect)
+	m.HandleFunc("DELETE /api/v1/library/{id}/protect", s.apiUnprotect)
 	m.HandleFunc("GET /api/v1/library/{id}/license", s.apiExportable)
 	m.HandleFunc("POST /api/v1/exports", s.apiExport)
 	m.HandleFunc("POST /api/v1/library/{id}/return", s.apiReturn)

@@ -156,6 +156,9 @@ func KindOf(h trem.Held) string {
 	case 3:
 		return say("kind.aside")
 	}
+	if h.House {
+		return say("kind.own")
+	}
 	units, err := permission.ParseText(h.Terms)
 	if err != nil {
 		return say("kind.copy")

@@ -11,6 +11,8 @@ const (
 	EventPairings EventKind = "pairings" // a device asks, or was answered
 	EventLibrary  EventKind = "library"  // titles or what they allow changed
 	EventWaits    EventKind = "waits"    // what waits for a shop or for the authority changed
+
+	EventProtecting EventKind = "protecting" // an own film is packed further
 )
 
 // Event is one change. It names no title.

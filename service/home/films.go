@@ -15,14 +15,15 @@ import (
 
 	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/trem"
 )
 
 // The household's own films: MP4 files without protection that lie in watched folders.
 // No license is asked for them, and the module does not know them. Source: local,
 // docs/spec/library.md.
 
-// OwnPrefix begins the ID of an own film.
-const OwnPrefix = "urn:lares:own:"
+// OwnPrefix begins the ID of an own film, protected or not.
+const OwnPrefix = trem.OwnPrefix
 
 // PathFilms is where devices of the house get its own films. Source: local,
 // docs/spec/home-api.md.
@@ -131,11 +132,13 @@ func openIn(folder, name string) (*os.File, error) {
 	return f, nil
 }
 
-// Films lists the household's own films by name.
+// Films lists the household's own films by name; not those that it has protected.
 func (h *Home) Films() []*Film {
 	h.folders.mu.Lock()
-	defer h.folders.mu.Unlock()
 	out := slices.Clone(h.folders.shown)
+	h.folders.mu.Unlock()
+	protected := h.protected()
+	out = slices.DeleteFunc(out, func(f *Film) bool { return protected[f.ID] })
 	slices.SortFunc(out, func(a, b *Film) int {
 		return cmp.Or(cmp.Compare(strings.ToLower(a.Title), strings.ToLower(b.Title)), cmp.Compare(a.ID, b.ID))
 	})
@@ -144,12 +147,8 @@ func (h *Home) Films() []*Film {
 
 // Film returns an own film by its ID.
 func (h *Home) Film(id ident.Content) (*Film, error) {
-	h.folders.mu.Lock()
-	defer h.folders.mu.Unlock()
-	for _, f := range h.folders.shown {
-		if f.ID == id {
-			return f, nil
-		}
+	if f, ok := h.ClearOf(id); ok && !h.protects(id) {
+		return f, nil
 	}
 	return nil, fmt.Errorf("film: %w", ErrUnknown)
 }

@@ -150,6 +150,8 @@ type Home struct {
 	door      door
 	mailbox   *mailbox
 	logs      *Logs
+
+	protecting *protecting
 }
 
 // New reads the state folder. It starts nothing.
@@ -171,7 +173,7 @@ func New(cfg Config) (*Home, error) {
 	}
 	cfg.Settle, cfg.Rescan = cmp.Or(cfg.Settle, 3*time.Second), cmp.Or(cfg.Rescan, time.Minute)
 	cfg.CheckEvery, cfg.CheckRate = cmp.Or(cfg.CheckEvery, 30*24*time.Hour), cmp.Or(cfg.CheckRate, 16<<20)
-	h := &Home{cfg: cfg, log: cfg.Log}
+	h := &Home{cfg: cfg, log: cfg.Log, protecting: newProtecting()}
 	var err error
 	if h.library, err = openLibrary(cfg.Dir); err != nil {
 		return nil, err
@@ -218,7 +220,7 @@ const sweepEvery = 2 * time.Second
 
 // Run does what nobody asks for: it learns from the authority, asks shops again
 // whose answers were lost, finishes approvals that a crash interrupted, looks at the
-// watched folders, and ends idle playback. It owns these goroutines and returns when ctx ends, after all
+// watched folders, protects own films, and ends idle playback. It owns these goroutines and returns when ctx ends, after all
 // playback has been stopped.
 func (h *Home) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
@@ -235,6 +237,7 @@ func (h *Home) Run(ctx context.Context) error {
 	})
 	g.Go(func() error { return h.watchFolders(gctx, fsnotify.NewWatcher) })
 	g.Go(func() error { return h.checkFilms(gctx) })
+	g.Go(func() error { return h.protectFilms(gctx) })
 	g.Go(func() error { return h.watchModule(gctx) })
 	err := g.Wait()
 	h.stopAll(context.WithoutCancel(ctx), StopShutdown)

@@ -22,7 +22,7 @@ const mailDir = "LARES_TEST_MAIL_DIR"
 
 // TestMain is the test binary, or, where mailDir is set, a house that writes letters
 // to a member as fast as it can and says which are kept; where peopleDir is, one in
-// which PINs are tried.
+// which PINs are tried, and where ownFilmsDir is, one that protects a film.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(mailDir); dir != "" {
 		fmt.Fprintln(os.Stderr, writeLetters(dir))
@@ -30,6 +30,10 @@ func TestMain(m *testing.M) {
 	}
 	if dir := os.Getenv(peopleDir); dir != "" {
 		fmt.Fprintln(os.Stderr, tryPINs(dir))
+		os.Exit(1)
+	}
+	if dir := os.Getenv(ownFilmsDir); dir != "" {
+		fmt.Fprintln(os.Stderr, protectAndBack(dir))
 		os.Exit(1)
 	}
 	os.Exit(m.Run())

@@ -16,11 +16,10 @@ import lares_license
 import lares_p256
 import lares_state
 from lares_cbor import Malformed, decode_sign1, encode
-from lares_license import DOMAIN, LOAN
+from lares_license import DOMAIN, LOAN, OWN
 
-OWN = b"urn:lares:own:"
 HOME, ISSUER, DEVICE = "home server", "license issuer", "device"
-NEVER_OF_A_HOUSE = ("COPY", "MOVE", "TRANSFER", "EXPORT")
+NEVER_OF_A_HOUSE = ("COPY", "MOVE", "TRANSFER")
 
 
 def is_signed(data, signer):
@@ -39,7 +38,7 @@ def may_sign(lic, signer):
         return lic.issuer == bytes.fromhex(signer.get("issuer", ""))
     if signer["role"] != HOME or lic.subject_kind != DOMAIN or lic.issuer != lic.subject:
         return False
-    return lic.content.startswith(OWN) and not any(lic.code.grants(a) for a in NEVER_OF_A_HOUSE)
+    return lic.content.startswith(OWN) and not any(lic.code.grants(a) for a in NEVER_OF_A_HOUSE) and set(lic.code.systems) <= {"clearkey"}
 
 
 def derives(child, parent):

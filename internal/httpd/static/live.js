@@ -67,6 +67,7 @@ function again() {
 if (!document.getElementById("player")) {
   const events = new EventSource("/api/v1/events");
   for (const kind of ["pairings", "library", "waits", "stopped"]) events.addEventListener(kind, again);
+  events.addEventListener("protecting", () => { if (document.querySelector("main [data-protecting]")) again(); });
   document.addEventListener("focusout", () => setTimeout(() => { if (waits) again(); }, 200));
   document.addEventListener("toggle", () => { if (waits) again(); }, true);
   // Between two streams something may have happened, and who is not seated any more gets none.

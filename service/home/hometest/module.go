@@ -42,12 +42,15 @@ type Module struct {
 	OnPost     func([]byte) (trem.Handed, error)
 	OnHandOver func(trem.HandOver) (trem.Handed, error)
 	OnExport   func(trem.Export) (trem.Exported, error)
+	OnProtect  func() error    // before a license is issued
 	Pending    trem.Handed     // what Letters gives; guarded by Lock
 	Moving     []trem.Transfer // guarded by Lock
 
 	OnLog  func(want [][32]byte) (trem.Log, []byte, error)
 	OnHeal func(segments [][]byte) (trem.Healed, error)
 	Seen   []trem.LogSeen // what Kept lists; guarded by Lock
+
+	delivery *ecdsa.PrivateKey // of State.Delivery
 
 	mu       sync.Mutex
 	sessions map[uint64]*session
@@ -74,9 +77,10 @@ func New(tb testing.TB, keys map[ident.Key]cenc.ContentKey) *Module {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	certificate, key := Keyed(tb, "delivery")
 	return &Module{
-		Keys: keys, sessions: map[uint64]*session{},
-		State: trem.Status{Device: ident.DeviceOf(cert.RawSubjectPublicKeyInfo), Role: "home server", Leaf: leaf, Level: 1, Domain: ident.Domain{1}, Clock: trem.ClockStatus{Quality: "SECURE"}},
+		Keys: keys, sessions: map[uint64]*session{}, delivery: key,
+		State: trem.Status{Device: ident.DeviceOf(cert.RawSubjectPublicKeyInfo), Role: "home server", Leaf: leaf, Delivery: certificate, Level: 1, Domain: ident.Domain{1}, Clock: trem.ClockStatus{Quality: "SECURE"}},
 	}
 }
 
