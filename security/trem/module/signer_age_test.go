@@ -40,3 +40,22 @@ func TestLicense_2_OutlivesItsIssuersCertificate(t *testing.T) {
 		}
 	}
 }
+
+// TestBackup_4_OutlivesItsIssuersCertificate: a backup is made when the shop's
+// certificate has run out. What the code may bring back comes back all the same.
+func TestBackup_4_OutlivesItsIssuersCertificate(t *testing.T) {
+	h := newHouse(t)
+	s := h.stock(cenc.SchemeCENC, filmID)
+	h.wantKinds(h.buy(filmID, household(h.sell("PLAY", filmID), 0x51)), trem.EventInstalled)
+	h.pass(100 * 24 * time.Hour)
+	h.learn(h.home)
+	code := h.code()
+	_, file := h.backup(code, "")
+	h.lose()
+	if out := h.restore(h.home, code, file, 0); needsOf(out.Titles)[filmID] != trem.NeedsNothing {
+		t.Errorf("restored %+v", out.Titles)
+	}
+	if _, err := h.home.play(s, content.HD, playAsk(content.HD), 0); err != nil {
+		t.Error(err)
+	}
+}

@@ -234,8 +234,9 @@ func (c *Core) judgeTitles(b *opened, d *domainRecord) (out trem.Restored, back 
 }
 
 // readChain parses a license of a backup. Its signers are judged at the time of
-// the backup, without revocation: the manager has accepted them, and the epoch
-// of that stands beside the license.
+// the backup, or at the end of a certificate that had run out by then, without
+// revocation: the manager has accepted them, and the epoch of that stands beside
+// the license.
 func (c *Core) readChain(inst *instance, b *opened) ([]*pki.Peer, error) {
 	v := &pki.Verifier{Trust: c.verifier.Trust}
 	var signers []*pki.Peer
