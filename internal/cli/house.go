@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -195,18 +196,18 @@ func (h *house) end(name string, sig syscall.Signal) error {
 	return nil
 }
 
-// close stops every child, newest service last.
+// close stops every child, all at once: each may wait a while for who is still connected
+// to it.
 func (h *house) close() error {
 	h.mu.Lock()
-	var names []string
-	for name := range h.procs {
-		names = append(names, name)
-	}
+	names := slices.Collect(maps.Keys(h.procs))
 	h.mu.Unlock()
-	var errs []error
-	for _, name := range names {
-		errs = append(errs, h.stop(name))
+	errs := make([]error, len(names))
+	var wg sync.WaitGroup
+	for i, name := range names {
+		wg.Go(func() { errs[i] = h.stop(name) })
 	}
+	wg.Wait()
 	return errors.Join(append(errs, h.log.Close())...)
 }
 
