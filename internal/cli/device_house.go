@@ -101,17 +101,28 @@ func (d *device) pair(ctx context.Context, env *Env, url, name string) error {
 	if err := to.renew(ctx); err != nil {
 		return err
 	}
-	server, same, err := to.admitted(ctx, env, name)
+	st, got, err := to.admitted(ctx, env, name)
 	if err != nil {
 		return err
 	}
-	moved := d.cfg.Server != server
+	server, err := deviceOf(got.Manager)
+	if err != nil {
+		return err
+	}
+	moved, had := d.cfg.Server != server, d.cfg.CA != nil
 	if moved { // what another server was asked for, this one does not owe
 		to.cfg.Server, to.cfg.Asked, to.cfg.Read, to.cfg.Sent, to.cfg.Asks = server, nil, 0, nil, nil
 	}
-	bare, err := to.secure(ctx, strings.HasPrefix(url, "https://"), d.cfg.CA != nil && (same || !moved))
+	bare, err := to.secure(ctx, strings.HasPrefix(url, "https://"), had, had && !moved)
 	if err != nil {
 		return err
+	}
+	same, err := to.enter(ctx, st.Domain, got)
+	if err != nil {
+		return err
+	}
+	if same && had && to.cfg.CA == nil { // a restored house's new server, as only the module knows: it stays a member, by the address of before
+		return refused("%w", errStripped)
 	}
 	if bare {
 		fmt.Fprintln(env.Stderr, "This device speaks to the house without TLS, which does not answer: who is in the network sees which titles it asks for. Pair it again when the house has TLS.")
@@ -123,41 +134,38 @@ func (d *device) pair(ctx context.Context, env *Env, url, name string) error {
 	return d.forgetWhose()
 }
 
-// admitted shows the code, waits for the owner, and joins the house with its server. same
-// is whether the device was of that house before, of which a restore makes another server.
-func (d *device) admitted(ctx context.Context, env *Env, name string) (server ident.Device, same bool, err error) {
-	st, err := d.trem.Status(ctx)
-	if err != nil {
-		return server, false, err
+// admitted shows the code and waits for the owner. The module has joined nothing yet.
+func (d *device) admitted(ctx context.Context, env *Env, name string) (st trem.Status, got trem.Admission, err error) {
+	if st, err = d.trem.Status(ctx); err != nil {
+		return st, got, err
 	}
 	if len(st.Chain) == 0 {
-		return server, false, errors.New("this device has no certificate yet: lares device init")
+		return st, got, errors.New("this device has no certificate yet: lares device init")
 	}
 	if name == "" {
 		name, _ = os.Hostname()
 	}
 	mark, err := machineMark(d.dir)
 	if err != nil {
-		return server, false, err
+		return st, got, err
 	}
-	got, err := home.Join(ctx, home.Joining{
+	got, err = home.Join(ctx, home.Joining{
 		URL: d.cfg.Home, Chain: st.Chain, Delivery: st.Delivery, Hardware: mark, Name: name,
 		Show: func(code string, until time.Time) {
 			fmt.Fprintf(env.Stderr, "Code %s\nApprove it at the house before %s (in the browser, or: lares home pair %s)\n", code, until.Local().Format("15:04"), code)
 		},
 	})
-	if err != nil {
-		return server, false, err
-	}
+	return st, got, err
+}
+
+// enter has the module join the house. same is whether the device was of that house
+// before, of which a restore makes another server.
+func (d *device) enter(ctx context.Context, before ident.Domain, got trem.Admission) (same bool, err error) {
 	if err := d.trem.Join(ctx, got); err != nil {
-		return server, false, err
+		return false, err
 	}
 	now, err := d.trem.Status(ctx)
-	if err != nil {
-		return server, false, err
-	}
-	server, err = deviceOf(got.Manager)
-	return server, st.Domain != (ident.Domain{}) && st.Domain == now.Domain, err
+	return before != (ident.Domain{}) && before == now.Domain, err
 }
 
 // machineMark names this machine to its house: the operating system's machine

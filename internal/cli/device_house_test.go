@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,7 +32,7 @@ func TestHomeTLS_APairingTakesNoCA(t *testing.T) {
 	}{
 		"not decided":               {"http", true, before, false, context.Canceled, false},
 		"a restored house":          {"http", true, before, true, errStripped, true},
-		"a restored house by https": {"https", true, before, true, errStripped, true},
+		"a restored house by https": {"https", true, before, true, errNoTLS, true},
 		"another house":             {"http", true, other, true, nil, false},
 		"another house by https":    {"https", true, other, true, errNoTLS, true},
 		"first contact":             {"http", false, before, true, nil, false},
@@ -47,7 +48,8 @@ func TestHomeTLS_APairingTakesNoCA(t *testing.T) {
 				st.Domain = before
 				cfg = deviceConfig{Home: "https://192.0.2.1:7710", Server: ident.Device{1}, CA: []byte("CA")}
 			}
-			d := &device{dir: t.TempDir(), now: time.Now, cfg: cfg, trem: standIn(t, st, func() { st.Domain = tc.into })}
+			var joined atomic.Bool
+			d := &device{dir: t.TempDir(), now: time.Now, cfg: cfg, trem: standIn(t, st, func() { joined.Store(true); st.Domain = tc.into })}
 			if err := errors.Join(d.save(), os.WriteFile(filepath.Join(d.dir, personFile), []byte(`{"person":{"age":9}}`), 0o600)); err != nil {
 				t.Fatal(err)
 			}
@@ -73,6 +75,9 @@ func TestHomeTLS_APairingTakesNoCA(t *testing.T) {
 			}
 			if e, ok := errors.AsType[*exitError](err); tc.refused && (!ok || e.code != statusRefused) {
 				t.Errorf("the status of %v", err)
+			}
+			if want := tc.want == nil || name == "a restored house"; joined.Load() != want { // which only the module tells from another one
+				t.Errorf("the module has joined: %v, want %v", !want, want)
 			}
 			want := cfg
 			if tc.want == nil {

@@ -48,17 +48,19 @@ var errStripped = errors.New("this device has spoken to this house by HTTPS, and
 var errNoTLS = errors.New("nothing answers there by HTTPS under the CA of this house: the house, or a relay before it, has no TLS, or somebody is in between. Give the relay a certificate of the house (lares home certify); or pair by an address with http, where who is in the network sees which titles this device asks for")
 
 // secure has the device speak to its house by HTTPS from now on, where the house's
-// module says by which CA. On this machine it does so only when the owner wrote
-// https: nobody listens there. At a first contact a house, or a relay before it, without
-// TLS is no error, unless the owner wrote https: bare is true then, and who pairs is told
-// so. One that has seen the house by TLS does without it no more, or whoever is in
-// between would only have to keep the two from it.
-func (d *device) secure(ctx context.Context, asked, seen bool) (bare bool, err error) {
+// module says by which CA. On this machine it does so only when the owner wrote https, or
+// the device has a house by HTTPS: nobody listens there. At a first contact a house, or a
+// relay before it, without TLS is no error, unless the owner wrote https: bare is true
+// then, and who pairs is told so. seen is that it has spoken to this server by TLS: it does
+// without it no more, or whoever is in between would only have to keep the two from it.
+func (d *device) secure(ctx context.Context, asked, had, seen bool) (bare bool, err error) {
 	u, err := url.Parse(d.cfg.Home)
 	if err != nil {
 		return false, fmt.Errorf("the house's address: %w", err)
 	}
-	if ip := net.ParseIP(u.Hostname()); !asked && !seen && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()) {
+	ip := net.ParseIP(u.Hostname())
+	here := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+	if here && !asked && !had {
 		return false, nil
 	}
 	ca, err := d.learnCA(ctx)
@@ -73,7 +75,7 @@ func (d *device) secure(ctx context.Context, asked, seen bool) (bare bool, err e
 		case asked:
 			return false, refused("%w", errNoTLS)
 		}
-		return true, nil // what is carried is protected without
+		return !here, nil // what is carried is protected without
 	}
 	d.cfg.CA, d.cfg.Home = ca, u.String()
 	d.client, d.link = nil, nil
