@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -76,7 +77,11 @@ func (i *Issuer) CreateDomain(ctx context.Context, n NewDomain) (Domain, error) 
 	About(ctx, r.Domain.String())
 	err = i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
 		fresh, err := tx.PutRoll(ctx, r)
-		if err == nil && !fresh {
+		if err != nil || fresh {
+			return err
+		}
+		have, err := tx.Roll(ctx, r.Domain)
+		if err == nil && !bytes.Equal(have.Roll, r.Roll) { // else it was recorded, and nobody heard of it
 			err = ErrConflict
 		}
 		return err
@@ -152,13 +157,18 @@ func (i *Issuer) roll(ctx context.Context, domain ident.Domain, o trem.RollOrder
 		if err != nil {
 			return r, got, i.watch(err)
 		}
-		if slices.Equal(got.Roll, r.Roll) && also == nil {
+		if bytes.Equal(got.Roll, r.Roll) && also == nil {
 			return r, got, nil
 		}
 		r.Roll, r.Generation, r.Version = got.Roll, got.Generation, r.Version+1
 		var ok bool
 		err = i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) (err error) {
-			if ok, err = tx.SetRoll(ctx, r); err != nil || !ok {
+			if ok, err = tx.SetRoll(ctx, r); err != nil {
+				return err
+			}
+			if !ok { // another one was before, or this one, and nobody heard of it
+				have, err := tx.Roll(ctx, domain)
+				ok = err == nil && have.Version == r.Version && bytes.Equal(have.Roll, r.Roll)
 				return err
 			}
 			if also != nil {

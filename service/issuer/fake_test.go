@@ -160,6 +160,7 @@ type shop struct {
 	path  string
 	now   time.Time
 	key   issuer.ClaimKey
+	lost  bool // the answer to each commit is
 
 	noticeKey []byte
 }
@@ -187,7 +188,11 @@ func (s *shop) open() {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { s.store.Close() })
-	s.Issuer, err = issuer.New(s.t.Context(), issuer.Config{TREM: s.trem, Store: issuer.Audited(storetest.Twice{Store: s.store}), Now: func() time.Time { return s.now }, Log: slog.New(slog.NewTextHandler(s.t.Output(), nil)), ClaimKey: s.key, NoticeKey: s.noticeKey})
+	var db issuer.Store = storetest.Twice{Store: s.store}
+	if s.lost {
+		db = storetest.Lost{Store: s.store}
+	}
+	s.Issuer, err = issuer.New(s.t.Context(), issuer.Config{TREM: s.trem, Store: issuer.Audited(db), Now: func() time.Time { return s.now }, Log: slog.New(slog.NewTextHandler(s.t.Output(), nil)), ClaimKey: s.key, NoticeKey: s.noticeKey})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -54,3 +54,16 @@ func twice(do func(first bool) error) error {
 	}
 	return do(false)
 }
+
+// Lost is a store that loses the answer to each commit, as a connection to a server may
+// be lost then: the function runs once more on what it has done, and has to find that by
+// its keys.
+type Lost struct{ issuer.Store }
+
+// Update runs fn, and again on what came of it.
+func (s Lost) Update(ctx context.Context, fn func(ctx context.Context, tx issuer.Tx) error) error {
+	if err := s.Store.Update(ctx, fn); err != nil {
+		return err
+	}
+	return s.Store.Update(ctx, fn)
+}
