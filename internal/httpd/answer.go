@@ -63,6 +63,14 @@ func readJSON(w http.ResponseWriter, r *http.Request, limit int64, v any) bool {
 	return true
 }
 
+// pinLaterWords says when a PIN is read again, and where it is before.
+func pinLaterWords(l home.PINLater) string {
+	if l.Elsewhere {
+		return say("problem.pin-elsewhere", span(l.RetryMS))
+	}
+	return say("problem.pin-later", span(l.RetryMS))
+}
+
 // problemOf says in one place what each error is to a client. Errors it does
 // not know are logged, and the client learns nothing of them.
 func (s *server) problemOf(r *http.Request, err error) Problem {
@@ -82,7 +90,7 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 		return Problem{Status: http.StatusTooManyRequests, Code: "account_later", Detail: accountLaterWords(l), RetryMS: l.RetryMS}
 	}
 	if l, ok := errors.AsType[home.PINLater](err); ok {
-		return Problem{Status: http.StatusTooManyRequests, Code: "pin_later", Detail: say("problem.pin-later", span(l.RetryMS)), RetryMS: l.RetryMS}
+		return Problem{Status: http.StatusTooManyRequests, Code: "pin_later", Detail: pinLaterWords(l), RetryMS: l.RetryMS}
 	}
 	if p, ok := protectProblem(err); ok {
 		return p

@@ -556,10 +556,17 @@ func TestPeople_6_ADeviceLearnsWhoseItIs(t *testing.T) {
 	if handler.ServeHTTP(w, r); w.Code != http.StatusNoContent {
 		t.Errorf("from another machine by TLS: %d %s", w.Code, w.Body)
 	}
+	from = "127.0.0.1"
+	for n := range 6 { // a device is no known place: the words say where Ada does not wait
+		want := map[bool]string{true: "pin_later", false: "wrong_pin"}[n == 5]
+		res, body := get(t, "POST", at+"/once", httpd.OnceRequest{By: "Ada", PIN: "0000"}, on(link))
+		if code(t, body) != want || strings.Contains(string(body), "the house’s own machine, do not wait") != (n == 5) {
+			t.Errorf("guess %d: %d %s, want %s", n, res.StatusCode, body, want)
+		}
+	}
 	if err := h.BindDevice(tablet, ""); err != nil {
 		t.Fatal(err)
 	}
-	from = "127.0.0.1"
 	for _, pin := range []string{"0000", "1111"} {
 		if res, body := get(t, "POST", at+"/once", httpd.OnceRequest{By: "Ada", PIN: pin}, on(link)); res.StatusCode != http.StatusNotFound {
 			t.Errorf("everybody's: %d %s", res.StatusCode, body)

@@ -260,8 +260,8 @@ func TestPeople_3_AKnownPlaceHasItsOwnCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	lock(tablet, ben.ID) // Ben's, at which Ada once sat
-	if !waits(sit(strange, "", "1234")) {
-		t.Error("a strange browser does not wait")
+	if l, ok := errors.AsType[home.PINLater](sit(strange, "", "1234")); !ok || !l.Elsewhere {
+		t.Errorf("a strange browser waits %v, and says that others do not: %+v", ok, l)
 	}
 	h = open(t, dir, hometest.New(t, nil), c)
 	for _, place := range []string{phone, home.PlaceHere} {
@@ -270,8 +270,8 @@ func TestPeople_3_AKnownPlaceHasItsOwnCount(t *testing.T) {
 			t.Errorf("%s: %v", place, err)
 		}
 		lock(place, "")
-		if !waits(sit(place, "", "1234")) {
-			t.Errorf("%s: it does not wait for its own wrong ones", place)
+		if l, ok := errors.AsType[home.PINLater](sit(place, "", "1234")); !ok || l.Elsewhere {
+			t.Errorf("%s: it waits %v for its own wrong ones, and only it: %+v", place, ok, l)
 		}
 		h = open(t, dir, hometest.New(t, nil), c)
 		if !waits(sit(place, "", "1234")) {

@@ -42,7 +42,10 @@ var (
 )
 
 // PINLater says when a PIN is read again after too many wrong ones.
-type PINLater struct{ RetryMS int64 }
+type PINLater struct {
+	RetryMS   int64
+	Elsewhere bool // the wait is not for the places that are known: the house's machine, and where that person has sat down
+}
 
 func (l PINLater) Error() string {
 	return fmt.Sprintf("home: no PIN is read for %d ms", l.RetryMS)
@@ -134,7 +137,7 @@ func placeIn(list []KnownPlace, place string) int {
 // early is how long no PIN is read yet.
 func (t *Tries) early(now time.Time) error {
 	if wait := t.Wait.Sub(now); wait > 0 && wait <= pinMost { // longer: the clock was set back, which keeps nobody out
-		return PINLater{wait.Milliseconds()}
+		return PINLater{RetryMS: wait.Milliseconds()}
 	}
 	return nil
 }
@@ -188,8 +191,9 @@ func (p *people) tried(id, place string, now time.Time) (Person, error) {
 	if err == nil && (k < 0 || who.Wrong >= knownTries) {
 		err = who.early(now)
 	}
-	if err != nil {
-		return *who, err
+	if later, ok := errors.AsType[PINLater](err); ok {
+		later.Elsewhere = k < 0 && who.Wrong < knownTries
+		return *who, later
 	}
 	who.again(now)
 	if k >= 0 {
