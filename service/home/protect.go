@@ -182,7 +182,7 @@ func (h *Home) examine(ctx context.Context, id ident.Content) (*Film, error) {
 	}
 	plan, err := packager.Examine(h.packing(film))
 	if err != nil {
-		return nil, unpackable(err)
+		return nil, unpackable(err, film)
 	}
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(h.ownDir(), &fs); err != nil {
@@ -202,10 +202,10 @@ func (h *Home) packing(f *Film) packager.Config {
 }
 
 // unpackable makes an UnpackableError of what the packager says of a film, and a RoomError
-// of a disk that is full.
-func unpackable(err error) error {
+// of a disk that became full meanwhile.
+func unpackable(err error, f *Film) error {
 	if errors.Is(err, syscall.ENOSPC) {
-		return &RoomError{}
+		return &RoomError{Need: f.Bytes}
 	}
 	if !errors.Is(err, packager.ErrInput) && !errors.Is(err, packager.ErrCheck) {
 		return fmt.Errorf("pack a film: %w", err)
@@ -264,7 +264,7 @@ func (h *Home) protect(ctx context.Context, j *protectJob) (Protected, error) {
 	cfg.Recipient, cfg.Progress = st.Delivery, h.progress(j)
 	res, err := packager.Pack(ctx, cfg)
 	if err != nil {
-		return Protected{}, unpackable(err)
+		return Protected{}, unpackable(err, film)
 	}
 	ready := h.ownPath(j.id, readyEnding)
 	root, _ := h.folders.rootOf(film.Path)
@@ -272,7 +272,7 @@ func (h *Home) protect(ctx context.Context, j *protectJob) (Protected, error) {
 		return Protected{}, errors.Join(ErrChanged, os.RemoveAll(cfg.Dir))
 	}
 	if err := errors.Join(syncTree(cfg.Dir), os.Rename(cfg.Dir, ready), syncDir(h.ownDir())); err != nil {
-		return Protected{}, errors.Join(unpackable(err), os.RemoveAll(cfg.Dir), os.RemoveAll(ready))
+		return Protected{}, errors.Join(unpackable(err, film), os.RemoveAll(cfg.Dir), os.RemoveAll(ready))
 	}
 	if err := h.issueOwn(ctx, j.id); err != nil {
 		return Protected{}, err
