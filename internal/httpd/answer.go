@@ -86,11 +86,8 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 	if shop, ok := errors.AsType[*home.ShopError](err); ok {
 		return Problem{Status: http.StatusForbidden, Code: "shop_refused", Detail: shopWords(shop), RetryMS: shop.RetryMS}
 	}
-	if l, ok := errors.AsType[home.AccountLater](err); ok {
-		return Problem{Status: http.StatusTooManyRequests, Code: "account_later", Detail: accountLaterWords(l), RetryMS: l.RetryMS}
-	}
-	if l, ok := errors.AsType[home.PINLater](err); ok {
-		return Problem{Status: http.StatusTooManyRequests, Code: "pin_later", Detail: pinLaterWords(l), RetryMS: l.RetryMS}
+	if p, ok := laterProblem(err); ok {
+		return p
 	}
 	if p, ok := protectProblem(err); ok {
 		return p
@@ -153,6 +150,17 @@ func (s *server) problemOf(r *http.Request, err error) Problem {
 		return Problem{Status: http.StatusBadGateway, Code: "no_answer", Detail: say("problem.no-answer")}
 	}
 	return Problem{Status: http.StatusInternalServerError, Code: "internal", Detail: say("problem.internal")}
+}
+
+// laterProblem is problemOf for what is worth asking again.
+func laterProblem(err error) (Problem, bool) {
+	if l, ok := errors.AsType[home.AccountLater](err); ok {
+		return Problem{Status: http.StatusTooManyRequests, Code: "account_later", Detail: accountLaterWords(l), RetryMS: l.RetryMS}, true
+	}
+	if l, ok := errors.AsType[home.PINLater](err); ok {
+		return Problem{Status: http.StatusTooManyRequests, Code: "pin_later", Detail: pinLaterWords(l), RetryMS: l.RetryMS}, true
+	}
+	return Problem{}, false
 }
 
 func (s *server) refusalOf(d *license.Decision) Problem {

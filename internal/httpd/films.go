@@ -133,10 +133,9 @@ type filmPage struct {
 	formed
 	FilmView
 	Length, Size, Path string
-	Administers        bool            // who looks may protect it
 	Rates              bool            // who looks may say from which age it is
 	RatedWords         string          // from which age it is
-	Protecting         *protectingView // nil: nobody asked for it
+	Protecting         *protectingView // nil: nobody asked for it, or who looks may not
 }
 
 func (s *server) pageFilm(w http.ResponseWriter, r *http.Request) {
@@ -145,13 +144,13 @@ func (s *server) pageFilm(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
+	if t, err := s.Home.Title(id); err == nil && s.Home.IsOwn(t) { // it is protected now
+		http.Redirect(w, r, "/title/"+url.PathEscape(id.String()), http.StatusSeeOther)
+		return
+	}
 	who := home.WatcherIn(r.Context())
 	if _, err = s.Home.MayFilm(who, id); err != nil {
 		s.fail(w, r, err)
-		return
-	}
-	if t, err := s.Home.Title(id); err == nil && s.Home.IsOwn(t) { // it is protected now
-		http.Redirect(w, r, "/title/"+url.PathEscape(id.String()), http.StatusSeeOther)
 		return
 	}
 	f, err := s.Home.Film(id)
@@ -159,11 +158,10 @@ func (s *server) pageFilm(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	v := filmPage{formed: s.formed(w, r), FilmView: viewFilm(f, s.Home.Ratings()), Protecting: s.protectingView(r, id), Length: length(f.DurationMS), Size: megabytes(f.Bytes)}
-	v.Administers = who.Administers()
-	v.Rates, v.RatedWords = who != nil && v.Administers, say("film.unrated")
-	if v.Administers {
-		v.Path = f.Path
+	v := filmPage{formed: s.formed(w, r), FilmView: viewFilm(f, s.Home.Ratings()), Length: length(f.DurationMS), Size: megabytes(f.Bytes)}
+	v.Rates, v.RatedWords = who != nil && who.Administers(), say("film.unrated")
+	if who.Administers() {
+		v.Path, v.Protecting = f.Path, s.protectingView(r, id)
 	}
 	if v.Rated != nil {
 		v.RatedWords = say("rate.from", *v.Rated)

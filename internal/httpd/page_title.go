@@ -59,7 +59,7 @@ func (s *server) pageTitle(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	v := titlePage{formed: s.formed(w, r), Devices: s.Home.Devices(), Returns: s.Return != nil, OwnFilm: s.protectedFilm(t)}
+	v := titlePage{formed: s.formed(w, r), Devices: s.Home.Devices(), Returns: s.Return != nil, OwnFilm: s.protectedFilm(r, t)}
 	if v.TitleView, err = s.view(r, t); err == nil {
 		err = s.fillTitle(r, t, &v)
 	}

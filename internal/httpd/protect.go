@@ -88,14 +88,15 @@ func (s *server) protectingView(r *http.Request, id ident.Content) *protectingVi
 	return v
 }
 
-// protectedFilm is what the page of a title says that the house has protected itself.
+// protectedFilm is what the page of a title that the house has protected itself says to
+// adults.
 type protectedFilm struct {
 	Folder string // of what was packed, for another house that borrows it
 	Clear  string // the file that it was made of; "": it is in no watched folder
 }
 
-func (s *server) protectedFilm(t *home.Title) *protectedFilm {
-	if !s.Home.IsOwn(t) {
+func (s *server) protectedFilm(r *http.Request, t *home.Title) *protectedFilm {
+	if !s.Home.IsOwn(t) || !home.WatcherIn(r.Context()).Administers() {
 		return nil
 	}
 	v := &protectedFilm{Folder: t.Folder()}
