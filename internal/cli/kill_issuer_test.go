@@ -312,6 +312,7 @@ func TestFault_AShopUnderSiege(t *testing.T) {
 	n := storetest.NewNetwork(t, c.Dir)
 	dsn := s.path("dsn")
 	s.ok(os.WriteFile(dsn, []byte("host="+n.Dir+" user=lares dbname=shop"), 0o600))
+	s.do("issuer", "db", "accept-setback", "--lose", "--dir", s.path("shop"), "--postgres", dsn) // the module has served another database
 	b.serveShop("postgres", "--postgres", dsn)
 	cut := func() error { n.Cut(4); return nil }
 	b.siege("postgres, killed", b.killed, b.killed)

@@ -61,6 +61,7 @@ func TestPrevious_ClientsAreUnderstood(t *testing.T) {
 	s := newShopTest(t)
 	s.ok(s.stop("shop"))
 	s.wasServedBefore()
+	s.do("issuer", "db", "accept-setback", "--lose", "--dir", s.path("shop")) // another module served from it
 	s.ok(s.again("shop"))
 	if out := s.do("issuer", "db", "check", "--dir", s.path("shop")); !strings.Contains(out, "is whole") {
 		t.Error(out)
