@@ -134,7 +134,7 @@ func (c *console) batch(w http.ResponseWriter, r *http.Request, who *operator.Op
 // number, where it begins, and where the next one does; 0 = nowhere.
 func shownRows(r *http.Request, param string, rows []asked) (shown []asked, from, to int) {
 	n, err := strconv.ParseUint(r.URL.Query().Get(param), 10, 31)
-	if from = int(n); err != nil || from >= len(rows) { //nolint:gosec // 31 bits
+	if from = int(n); err != nil || from >= len(rows) {
 		from = 0
 	}
 	if end := from + rowsShown; end < len(rows) {

@@ -2,6 +2,7 @@ package httpd_test
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"strings"
 	"testing"
@@ -79,10 +80,7 @@ func TestConsole_CopiesAreSet(t *testing.T) {
 		"period_unit": {"", "years"}, "offer": {"buy", "nothing", "<b>x</b>"}, "content": {"nosferatu", "", "<b>x</b>"},
 	} {
 		for _, v := range bad {
-			form := url.Values{}
-			for k, x := range set {
-				form[k] = x
-			}
+			form := maps.Clone(set)
 			form.Set(field, v)
 			if status, text := c.post(b, "do/copies", form); status < 400 || status >= 500 || strings.Contains(text, "<b>x") {
 				t.Errorf("%s %q: %d", field, v, status)
