@@ -161,7 +161,7 @@ func newClaimListCmd(env *Env, dir *string) *cobra.Command {
   lares issuer claim list --dir ./shop --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			out := issuerapi.BatchPage{Batches: []issuer.Batch{}}
+			out := issuerapi.BatchPage{Batches: []issuerapi.BatchRow{}}
 			for path := "/api/v1/claims"; path != ""; {
 				var page issuerapi.BatchPage
 				if err := askIssuer(cmd.Context(), *dir, http.MethodGet, path, nil, &page); err != nil {
@@ -177,7 +177,7 @@ func newClaimListCmd(env *Env, dir *string) *cobra.Command {
 				p := printer{w: w}
 				for i := range out.Batches {
 					b := &out.Batches[i]
-					p.line("%v  %s  %4d for %s%s", b.ID, moment(b.Created), b.Codes, b.Offer.ID, until(b.Expires))
+					p.line("%v  %s  %4d for %s%s: %d wait, %d redeemed, %d withdrawn", b.ID, moment(b.Created), b.Codes, b.Offer.ID, until(b.Expires), b.Open, b.Redeemed, b.Void)
 				}
 				return p.err
 			})

@@ -57,8 +57,8 @@ func NewConsole(cfg ConsoleConfig) (http.Handler, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	c := &console{ConsoleConfig: cfg, pages: map[string]*template.Template{}, wrong: newThrottle(signTries, signEvery)}
-	for _, name := range []string{"home", "titles", "offers", "households", "household", "codes", "licenses", "revocations", "log", "figures", "keys", "signin", "problem"} {
-		t, err := template.New("console.html").Funcs(template.FuncMap{"say": say, "state": stateWords, "stamp": stampMS, "number": figureText, "short": shortID, "deed": logWords, "means": means}).
+	for _, name := range []string{"home", "titles", "offers", "households", "household", "codes", "batch", "given", "sheet", "copies", "copy", "licenses", "revocations", "log", "figures", "keys", "signin", "problem"} {
+		t, err := template.New("console.html").Funcs(template.FuncMap{"say": say, "state": stateWords, "stamp": stampMS, "number": figureText, "short": shortID, "deed": logWords, "means": means, "qr": drawQR, "parts": consoleParts, "times": timesText}).
 			ParseFS(templateFiles, "templates/console.html", "templates/console-"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parse pages: %w", err)
@@ -141,6 +141,8 @@ func (c *console) routes(m *http.ServeMux) {
 	m.HandleFunc("GET /console/households/{domain}", c.signed(c.household))
 	m.HandleFunc("GET /console/licenses", c.signed(c.license))
 	m.HandleFunc("GET /console/codes", c.signed(c.codes))
+	m.HandleFunc("GET /console/codes/{batch}", c.signed(c.batch))
+	m.HandleFunc("GET /console/copies", c.signed(c.copies))
 	m.HandleFunc("GET /console/revocations", c.signed(c.revocations))
 	m.HandleFunc("GET /console/log", c.signed(c.log))
 	m.HandleFunc("GET /console/log/export", c.signed(c.export))
@@ -200,6 +202,9 @@ func (c *console) call(ctx context.Context, method, path string, in, out any) er
 	r.Header.Set("Content-Type", "application/json")
 	answer := &kept{header: http.Header{}, status: http.StatusOK}
 	c.API.ServeHTTP(answer, r)
+	if answer.status >= http.StatusMultipleChoices && answer.status < http.StatusBadRequest { // the path leads elsewhere: a field was empty or dots
+		return &Problem{Status: http.StatusUnprocessableEntity, Detail: say("console.no-id")}
+	}
 	if answer.status >= http.StatusBadRequest {
 		p := &Problem{Status: answer.status}
 		if err := json.Unmarshal(answer.body.Bytes(), p); err != nil {
@@ -227,6 +232,25 @@ type consolePage struct {
 
 // May reports whether the operator has a scope: what they may not do is not offered.
 func (p *consolePage) May(scope string) bool { return p.Who != nil && p.Who.May(operator.Scope(scope)) }
+
+// Part is the part of the console that the page is of.
+func (p *consolePage) Part() string {
+	switch p.Name {
+	case "household":
+		return "households"
+	case "batch", "given", "sheet":
+		return "codes"
+	case "copy":
+		return "copies"
+	}
+	return p.Name
+}
+
+// consoleParts are the parts of the console in the order of the way through it; the
+// first has no name in its address.
+func consoleParts() []string {
+	return []string{"home", "titles", "offers", "codes", "copies", "households", "licenses", "revocations", "keys", "log", "figures"}
+}
 
 func (c *console) render(w http.ResponseWriter, r *http.Request, status int, p consolePage) {
 	p.Shop = c.Name

@@ -1,9 +1,9 @@
 package httpd
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,39 +15,36 @@ type deed struct {
 	path string // of the API, with {field} for what the form says
 	body func(f func(string) string) (asked, error)
 	back string // page that is shown then, with {field}
+	// show, if any, shows the answer instead: codes stand in no address.
+	show func(w http.ResponseWriter, r *http.Request, who *operator.Operator, out asked)
 }
 
 // deeds are all that forms can do.
 func (c *console) deeds() map[string]deed {
 	reason := func(f func(string) string) (asked, error) { return asked{"reason": f("reason")}, nil }
-	return map[string]deed{
-		"offer": {"/api/v1/offers", func(f func(string) string) (asked, error) {
+	out := map[string]deed{
+		"offer": {path: "/api/v1/offers", body: func(f func(string) string) (asked, error) {
 			return without(asked{"id": f("id"), "content": f("content"), "kind": f("kind"), "name": f("name"), "words": f("words"), "terms": f("terms")}), nil
-		}, "/console/offers"},
-		"grant": {"/api/v1/grants", func(f func(string) string) (asked, error) {
+		}, back: "/console/offers"},
+		"grant": {path: "/api/v1/grants", body: func(f func(string) string) (asked, error) {
 			return asked{"domain": f("domain"), "offer": f("offer")}, nil
-		}, "/console/households/{domain}"},
-		"renew": {"/api/v1/grants/{domain}/{grant}/renew", func(f func(string) string) (asked, error) {
+		}, back: "/console/households/{domain}"},
+		"renew": {path: "/api/v1/grants/{domain}/{grant}/renew", body: func(f func(string) string) (asked, error) {
 			at, err := endOfDay(f("until"))
 			return asked{"until": at}, err
-		}, "/console/households/{domain}"},
-		"revoke-grant":     {"/api/v1/grants/{domain}/{grant}/revoke", reason, "/console/households/{domain}"},
-		"revoke-household": {"/api/v1/households/{domain}/revoke", reason, "/console/households/{domain}"},
-		"rebind": {"/api/v1/licenses/{domain}/{license}/rebind", func(f func(string) string) (asked, error) {
+		}, back: "/console/households/{domain}"},
+		"revoke-grant":     {path: "/api/v1/grants/{domain}/{grant}/revoke", body: reason, back: "/console/households/{domain}"},
+		"revoke-household": {path: "/api/v1/households/{domain}/revoke", body: reason, back: "/console/households/{domain}"},
+		"rebind": {path: "/api/v1/licenses/{domain}/{license}/rebind", body: func(f func(string) string) (asked, error) {
 			return asked{"to": f("to"), "reason": f("reason")}, nil
-		}, "/console/licenses?domain={domain}&license={license}"},
-		"codes": {"/api/v1/claims", func(f func(string) string) (asked, error) {
-			n, err := strconv.ParseUint(f("codes"), 10, 16)
-			if err != nil {
-				err = &Problem{Status: http.StatusUnprocessableEntity, Detail: say("console.how-many")}
-			}
-			return asked{"offer": f("offer"), "codes": n}, err
-		}, "/console/codes"},
-		"void":       {"/api/v1/claims/{batch}/void", nil, "/console/codes"},
-		"approve":    {"/api/v1/proposals/{proposal}/approve", nil, "/console/revocations"},
-		"withdraw":   {"/api/v1/proposals/{proposal}/withdraw", nil, "/console/revocations"},
-		"revoke-key": {"/api/v1/keys/{key}/revoke", nil, "/console/keys"},
+		}, back: "/console/licenses?domain={domain}&license={license}"},
+		"approve":    {path: "/api/v1/proposals/{proposal}/approve", back: "/console/revocations"},
+		"withdraw":   {path: "/api/v1/proposals/{proposal}/withdraw", back: "/console/revocations"},
+		"revoke-key": {path: "/api/v1/keys/{key}/revoke", back: "/console/keys"},
 	}
+	maps.Copy(out, c.codeDeeds())
+	maps.Copy(out, copyDeeds())
+	return out
 }
 
 // without leaves out what was not filled in.
@@ -72,14 +69,18 @@ func endOfDay(s string) (int64, error) {
 // filled puts the form's words into an address, escaped.
 func filled(pattern string, f func(string) string) string {
 	var b strings.Builder
+	escape := url.PathEscape
 	for {
 		before, rest, ok := strings.Cut(pattern, "{")
 		b.WriteString(before)
 		if !ok {
 			return b.String()
 		}
+		if strings.Contains(before, "?") {
+			escape = url.QueryEscape
+		}
 		name, after, _ := strings.Cut(rest, "}")
-		b.WriteString(url.PathEscape(f(name)))
+		b.WriteString(escape(f(name)))
 		pattern = after
 	}
 }
@@ -105,13 +106,16 @@ func (c *console) do(w http.ResponseWriter, r *http.Request, who *operator.Opera
 		c.fail(w, r, who, err)
 		return
 	}
-	if r.PathValue("action") == "codes" { // shown once, and not kept in an address
-		c.render(w, r, http.StatusOK, consolePage{Name: "codes", Title: titleOf("codes"), Who: who, Said: say("console.said.codes"), Data: asked{"made": out}})
+	if d.show != nil {
+		d.show(w, r, who, out)
 		return
 	}
 	word := "done"
 	if done, known := out["done"].(bool); known && !done {
 		word = "waits"
+	}
+	if n, known := out["void"].(float64); known && n == 0 {
+		word = "none-waited"
 	}
 	back := filled(d.back, f)
 	if strings.Contains(back, "?") {

@@ -47,6 +47,10 @@ func said(r *http.Request) string {
 	return maybe("console.said." + r.URL.Query().Get("said"))
 }
 
+// wholeLists are lists of the API that pages choose from or count, and so read to the
+// end, with what is in them.
+var wholeLists = map[string]string{"offers": "offers", "contents": "contents", "keys": "keys"}
+
 // many asks for several documents, by name.
 func (c *console) many(r *http.Request, paths map[string]string) (asked, error) {
 	out := asked{}
@@ -56,6 +60,17 @@ func (c *console) many(r *http.Request, paths map[string]string) (asked, error) 
 			return nil, err
 		}
 		out[name] = d
+		member, whole := wholeLists[name]
+		for after, _ := d["next"].(string); whole && after != ""; {
+			var more asked
+			if err := c.call(r.Context(), http.MethodGet, path+"?after="+url.QueryEscape(after), nil, &more); err != nil {
+				return nil, err
+			}
+			have, _ := d[member].([]any)
+			rows, _ := more[member].([]any)
+			d[member] = append(have, rows...)
+			after, _ = more["next"].(string)
+		}
 	}
 	return out, nil
 }
@@ -146,10 +161,6 @@ func (c *console) figures(w http.ResponseWriter, r *http.Request, who *operator.
 
 func (c *console) offers(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
 	c.page(w, r, who, "offers", titleOf("offers"), map[string]string{"list": paged(r, "/api/v1/offers"), "contents": "/api/v1/contents"})
-}
-
-func (c *console) codes(w http.ResponseWriter, r *http.Request, who *operator.Operator) {
-	c.page(w, r, who, "codes", titleOf("codes"), map[string]string{"list": paged(r, "/api/v1/claims"), "offers": "/api/v1/offers"})
 }
 
 func (c *console) revocations(w http.ResponseWriter, r *http.Request, who *operator.Operator) {

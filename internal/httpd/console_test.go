@@ -12,12 +12,14 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,8 +50,11 @@ func (inputModule) RegisterKeys(_ context.Context, sealed []byte) (ident.Content
 // operators.
 type counter struct {
 	*httptest.Server
-	t    *testing.T
-	desk *operator.Desk
+	t      *testing.T
+	desk   *operator.Desk
+	issuer *issuer.Issuer
+	ahead  atomic.Int64 // of the test's clock: ns
+	batch  string       // of 20 codes
 }
 
 const ownerToken = "the owner's token of the test"
@@ -67,7 +72,9 @@ func newCounter(t *testing.T) *counter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i, err := issuer.New(t.Context(), issuer.Config{TREM: inputModule{}, Store: issuer.Audited(db), Now: time.Now, ClaimKey: claim})
+	c := &counter{t: t}
+	now := func() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+	i, err := issuer.New(t.Context(), issuer.Config{TREM: inputModule{}, Store: issuer.Audited(db), Now: now, ClaimKey: claim})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,18 +82,18 @@ func newCounter(t *testing.T) *counter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &counter{t: t}
+	c.issuer = i
 	if c.desk, err = operator.NewDesk(operator.Config{Store: db.Operators(), Now: time.Now, OwnerHash: sha256.Sum256([]byte(ownerToken)), Key: key, Issuer: "shop"}); err != nil {
 		t.Fatal(err)
 	}
-	api, err := issuerapi.New(issuerapi.Config{Issuer: i, Store: db, Desk: c.desk, TREM: inputModule{}, Now: time.Now, URL: "https://shop.example"})
+	api, err := issuerapi.New(issuerapi.Config{Issuer: i, Store: db, Desk: c.desk, TREM: inputModule{}, Now: now, URL: "https://shop.example"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	figures := func() ([]httpd.Figure, error) {
 		return []httpd.Figure{{"lares_events_total", "license issued", 1204}, {"lares_events_total", "license granted", 1310}, {"lares_http_requests_total", "GET /c/{code} 200", 88}}, nil
 	}
-	pages, err := httpd.NewConsole(httpd.ConsoleConfig{API: api, Desk: c.desk, Name: "The little cinema", Figures: figures, Now: time.Now})
+	pages, err := httpd.NewConsole(httpd.ConsoleConfig{API: api, Desk: c.desk, Name: "The little cinema", Figures: figures, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,10 +120,38 @@ func newCounter(t *testing.T) *counter {
 			t.Fatal(err)
 		}
 	}
-	if _, _, err := i.NewCodes(ctx, issuer.NewCodes{Offer: "buy", Codes: 20}); err != nil {
+	b, coded, err := i.NewCodes(ctx, issuer.NewCodes{Offer: "buy", Codes: 20})
+	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := i.Redeem(ctx, netip.Addr{}, coded[3].Code, customer); err != nil {
+		t.Fatal(err)
+	}
+	c.batch = b.ID.String()
+	c.library()
 	return c
+}
+
+// The readers of a library that has one copy: the first has it, the others wait.
+var readers = []ident.Domain{{0x51, 1}, {0x51, 2}, {0x51, 3}}
+
+func (c *counter) library() {
+	c.t.Helper()
+	_, err := c.issuer.PutOffer(c.t.Context(), issuer.Offer{ID: "lend", Content: "the-general", Kind: issuer.Loan, Terms: "PLAY", Name: "Three weeks at home"})
+	if err == nil {
+		_, err = c.issuer.PutStock(c.t.Context(), issuer.Stock{Content: "the-general", Copies: 1, Offer: "lend", Period: 21 * 24 * 3600_000, Window: 72 * 3600_000})
+	}
+	if err == nil {
+		_, err = c.issuer.Lend(c.t.Context(), "the-general", readers[0])
+	}
+	for _, d := range readers[1:] {
+		if err == nil {
+			_, err = c.issuer.PlaceHold(c.t.Context(), "the-general", d)
+		}
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
 }
 
 func (c *counter) key(name string, role operator.Role) string {
@@ -385,9 +420,12 @@ func TestConsole_InTheBrowser(t *testing.T) {
 	t.Parallel() // see TestLose_InABrowser
 	c := newCounter(t)
 	pages := os.Getenv("LARES_PICTURES") // a folder, to look at them
-	got := browsertest.Console(t, c.URL, c.key("Ada", operator.Security), c.key("Bert", operator.Security), customer.String(), pages)
-	if len(got.Violations) > 0 || got.Checked < 21 {
+	got := browsertest.Console(t, c.URL, c.key("Ada", operator.Security), c.key("Bert", operator.Security), c.key("Cleo", operator.Issuing), customer.String(), c.batch, pages)
+	if len(got.Violations) > 0 || got.Checked < 30 {
 		t.Errorf("axe-core looked %d times and found %q", got.Checked, got.Violations)
+	}
+	if got.Sheet != "20 of 20 cards, nothing else" && got.Sheet != "19 of 19 cards, nothing else" || got.SheetPages != 2 {
+		t.Errorf("printed: %q on %d pages", got.Sheet, got.SheetPages)
 	}
 	if len(got.Overflow) > 0 || len(got.Console) > 0 {
 		t.Errorf("wider than a phone: %q; errors: %q", got.Overflow, got.Console)
@@ -398,7 +436,7 @@ func TestConsole_InTheBrowser(t *testing.T) {
 	if !strings.Contains(got.Approved, "done") || !strings.Contains(got.Approved, "The card was stolen") {
 		t.Errorf("approved: %q", got.Approved)
 	}
-	for _, want := range []string{"Skip to content", "Titles", "Households", "Log", "Figures", "Sign out"} {
+	for _, want := range []string{"Skip to content", "Titles", "Codes", "Copies", "Households", "Log", "Figures", "Sign out"} {
 		if !slices.Contains(got.Focus, want) {
 			t.Errorf("the Tab key does not reach %q: %q", want, got.Focus)
 		}

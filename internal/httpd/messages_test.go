@@ -99,7 +99,7 @@ func sources(t *testing.T) string {
 }
 
 // families are keys whose ends are chosen while the program runs.
-var families = regexp.MustCompile(`^(browser|reason|remedy|source|confirm|clock|tier|month|weekday|nav|said|hand|health|mark|line|step|check|fault|setup\.step|trust|closing|waits|sim\.(action|step|note)|console\.(said|state|counted|title|nav|did))\.|^person\.(adult|child|guest)$`)
+var families = regexp.MustCompile(`^(browser|reason|remedy|source|confirm|clock|tier|month|weekday|nav|said|hand|health|mark|line|step|check|fault|setup\.step|trust|closing|waits|sim\.(action|step|note)|console\.(said|state|counted|title|nav|did|times))\.|^person\.(adult|child|guest)$`)
 
 func TestMessages_EveryKeyIsThereAndUsed(t *testing.T) {
 	all, text := english(), sources(t)

@@ -80,7 +80,7 @@ func TestMessages_ConsoleInAnotherLanguage(t *testing.T) {
 	b := c.browser(ownerToken)
 	stranger := &http.Client{}
 	httpd.Translated(t)
-	for _, path := range []string{"", "titles", "offers", "codes", "households", "households/" + customer.String(), "licenses", "revocations", "keys", "log", "log?verify", "figures", "signin", "nothing"} {
+	for _, path := range []string{"", "titles", "offers", "codes", "codes/" + c.batch, "copies", "copies?content=the-general", "copies?content=nothing", "households", "households/" + customer.String(), "licenses", "revocations", "keys", "log", "log?verify", "figures", "signin", "nothing"} {
 		_, text := c.get(b, path)
 		if path == "signin" {
 			_, text = c.get(stranger, path)
@@ -89,7 +89,7 @@ func TestMessages_ConsoleInAnotherLanguage(t *testing.T) {
 		if path == "" || strings.HasPrefix(path, "log") || path == "figures" {
 			text = log.ReplaceAllString(text, "")
 		}
-		if left := spokenOn(text, "The little cinema", "Metropolis, 48 hours", "Nosferatu, for good", "(the-general)", "metropolis", "nosferatu", ">the-general<", "owner"); len(left) > 0 {
+		if left := spokenOn(text, "The little cinema", "Metropolis, 48 hours", "Nosferatu, for good", "(the-general)", "metropolis", "nosferatu", ">the-general<", "the-general", "Three weeks at home", "owner"); len(left) > 0 {
 			t.Errorf("/console/%s says %q", path, left)
 		}
 	}

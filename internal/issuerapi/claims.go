@@ -117,10 +117,16 @@ func (a *api) void(ctx context.Context, in *pick) (VoidView, error) {
 	return VoidView{n}, err
 }
 
+// BatchRow is a batch in the list, with what became of its codes.
+type BatchRow struct {
+	issuer.Batch
+	issuer.CodeCounts
+}
+
 // BatchPage is a page of batches; Next is the cursor of the next one, or empty.
 type BatchPage struct {
-	Batches []issuer.Batch `json:"batches"`
-	Next    string         `json:"next,omitempty"`
+	Batches []BatchRow `json:"batches"`
+	Next    string     `json:"next,omitempty"`
 }
 
 func (a *api) batches(ctx context.Context, in *AfterText) (out BatchPage, err error) {
@@ -132,8 +138,16 @@ func (a *api) batches(ctx context.Context, in *AfterText) (out BatchPage, err er
 		}
 		after = issuer.BatchID(b)
 	}
-	err = a.view(ctx, func(ctx context.Context, rd issuer.Reader) (err error) {
-		out.Batches, err = rd.Batches(ctx, after, pageSize)
+	err = a.view(ctx, func(ctx context.Context, rd issuer.Reader) error {
+		out.Batches = []BatchRow{} // it may run more than once
+		all, err := rd.Batches(ctx, after, pageSize)
+		if err != nil || len(all) == 0 {
+			return err
+		}
+		counts, err := rd.Counts(ctx, all[0].ID, all[len(all)-1].ID)
+		for _, b := range all {
+			out.Batches = append(out.Batches, BatchRow{b, counts[b.ID]})
+		}
 		return err
 	})
 	if n := len(out.Batches); n == pageSize {

@@ -13,6 +13,7 @@ const (
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING`
 	sqlBatch   = `SELECT ` + batchColumns + ` FROM claim_batch WHERE batch_id = $1`
 	sqlBatches = `SELECT ` + batchColumns + ` FROM claim_batch WHERE batch_id > $1 ORDER BY batch_id LIMIT $2`
+	sqlCounts  = `SELECT batch_id, state, COUNT(*) FROM claim_code WHERE batch_id >= $1 AND batch_id <= $2 GROUP BY batch_id, state`
 )
 
 // PutBatch records a batch of claim codes.
@@ -37,6 +38,34 @@ func (t *tx) Batch(ctx context.Context, id issuer.BatchID) (issuer.Batch, error)
 // Batches returns a page of all batches.
 func (t *tx) Batches(ctx context.Context, after issuer.BatchID, limit int) ([]issuer.Batch, error) {
 	return t.batches(ctx, sqlBatches, after[:], int64(limit))
+}
+
+// Counts counts the codes of the batches from first to last by their states.
+func (t *tx) Counts(ctx context.Context, first, last issuer.BatchID) (map[issuer.BatchID]issuer.CodeCounts, error) {
+	out := map[issuer.BatchID]issuer.CodeCounts{}
+	err := t.conn.query(ctx, func(scan func(...any) error) error {
+		var id []byte
+		var state string
+		var n int64
+		if err := scan(&id, &state, &n); err != nil {
+			return err
+		}
+		var batch issuer.BatchID
+		f := fixed{}
+		f.copy(batch[:], id)
+		c := out[batch]
+		switch issuer.CodeState(state) {
+		case issuer.CodeOpen:
+			c.Open = uint64(n) //nolint:gosec // a count
+		case issuer.CodeRedeemed:
+			c.Redeemed = uint64(n) //nolint:gosec // a count
+		case issuer.CodeVoid:
+			c.Void = uint64(n) //nolint:gosec // a count
+		}
+		out[batch] = c
+		return f.err
+	}, sqlCounts, first[:], last[:])
+	return out, err
 }
 
 func (t *tx) batches(ctx context.Context, sql string, args ...any) ([]issuer.Batch, error) {

@@ -189,6 +189,14 @@ const (
 	CodeVoid     CodeState = "void"
 )
 
+// CodeCounts is how many codes of a batch are in each state. Open ones cannot be redeemed
+// any more when the batch's end has come.
+type CodeCounts struct {
+	Open     uint64 `json:"open"`
+	Redeemed uint64 `json:"redeemed"`
+	Void     uint64 `json:"void"`
+}
+
 // CodeRow is a claim code as it is kept: not the code.
 type CodeRow struct {
 	Hash       CodeHash     `json:"-"`

@@ -104,6 +104,9 @@ type CodeReader interface {
 	// Batches returns at most limit batches behind after, in the order of their IDs.
 	Batches(ctx context.Context, after BatchID, limit int) ([]Batch, error)
 	Batch(ctx context.Context, id BatchID) (Batch, error)
+	// Counts counts the codes of the batches from first to last, both with them. A batch
+	// without codes is not in it.
+	Counts(ctx context.Context, first, last BatchID) (map[BatchID]CodeCounts, error)
 	// Codes returns the codes of a batch, in the order in which they were made.
 	Codes(ctx context.Context, batch BatchID) ([]CodeRow, error)
 	Code(ctx context.Context, hash CodeHash) (CodeRow, error)

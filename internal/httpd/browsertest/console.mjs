@@ -1,7 +1,7 @@
 // Works at an issuer's console in headless Chromium, with the keyboard alone, and
 // prints one line of JSON: what it showed. Used by package browsertest.
-// options: url (of the issuer), first, second (tokens of two operators), household
-// (that has a grant), chromium, pages (folder for pictures), modules (folder in which
+// options: url (of the issuer), first, second (tokens of two operators who revoke), third
+// (of one who sells and lends), household (that has a grant), batch (of claim codes), chromium, pages (folder for pictures), modules (folder in which
 // node_modules is).
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
@@ -13,7 +13,7 @@ const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 const out = { titles: [], focus: [], violations: [], overflow: [], console: [], checked: 0 };
-const places = ["", "titles", "offers", "codes", "households", `households/${opt.household}`, "licenses", "revocations", "keys", "log?verify", "figures", "nothing"];
+const places = ["", "titles", "offers", "codes", `codes/${opt.batch}`, "copies", "copies?content=the-general", "households", `households/${opt.household}`, "licenses", "revocations", "keys", "log?verify", "figures", "nothing"];
 
 async function main() {
   const browser = await chromium.launch({
@@ -32,6 +32,7 @@ async function main() {
     await signIn(page, opt.first);
     await tab(page);
     for (const place of places) {
+      if (counter.includes(place)) continue; // who has their forms looks at them
       await page.goto(new URL("/console/" + place, opt.url).href);
       await look(page, place);
     }
@@ -44,6 +45,7 @@ async function main() {
     await policed.goto(new URL("/console/", opt.url).href);
     await signIn(policed, opt.second);
     await approve(policed);
+    await sell(await browser.newContext({ viewport: { width: 1280, height: 900 }, bypassCSP: true }));
     if (opt.pages) await pictures(browser);
   } finally {
     await browser.close();
@@ -64,7 +66,7 @@ async function signIn(page, token) {
 }
 
 // dark are the pages whose colors are looked at in the dark as well.
-const dark = ["signin", "", `households/${opt.household}`, "revocations-open", "log?verify", "nothing"];
+const dark = ["signin", "", `codes/${opt.batch}`, "copies?content=the-general", "given", "sheet", `households/${opt.household}`, "revocations-open", "log?verify", "nothing"];
 
 // look lets axe-core judge the page, and tells whether it fits a phone's width.
 async function look(page, place) {
@@ -121,19 +123,61 @@ async function approve(page) {
   out.approved = await page.locator("#main").innerText();
 }
 
+// counter are the pages of who sells and lends; the last one is the batch's.
+const counter = ["offers", "codes", "copies", "copies?content=the-general", `codes/${opt.batch}`];
+
+// sell looks at the pages with the forms of who sells and lends, and prints codes.
+async function sell(context) {
+  const page = await context.newPage();
+  listen(page);
+  await page.goto(new URL("/console/", opt.url).href);
+  await signIn(page, opt.third);
+  for (const place of counter) {
+    await page.goto(new URL("/console/" + place, opt.url).href);
+    await look(page, place);
+  }
+  await press(page, "Show all that wait");
+  await look(page, "given");
+  await picture(page, "given");
+  await press(page, "Sheet to print");
+  await look(page, "sheet");
+  await page.emulateMedia({ media: "print" });
+  out.sheet = await page.evaluate(() => {
+    const shown = (e) => e.getClientRects().length > 0;
+    const cards = [...document.querySelectorAll(".cards li")];
+    const else_ = [...document.querySelectorAll("header, footer, h1, a")].filter(shown).length;
+    return `${cards.filter(shown).length} of ${cards.length} cards, ${else_ ? else_ + " others" : "nothing else"}`;
+  });
+  const pdf = (await page.pdf({ preferCSSPageSize: true })).toString("latin1");
+  out.sheetPages = (pdf.match(/\/Type\s*\/Page\b/g) || []).length;
+  await picture(page, "sheet-printed");
+  await page.close();
+}
+
+const picture = (page, name) => opt.pages && page.screenshot({ path: join(opt.pages, `console-${name}.png`), fullPage: true });
+
+// press sends a form by its button, by keyboard.
+async function press(page, text) {
+  await reach(page, text);
+  await Promise.all([page.waitForNavigation(), page.keyboard.press("Enter")]);
+}
+
 async function pictures(browser) {
   for (const scheme of ["light", "dark"]) {
     for (const [name, width, height] of [["wide", 1280, 900], ["phone", 390, 844]]) {
-      const page = await (await browser.newContext({ viewport: { width, height }, colorScheme: scheme, reducedMotion: "reduce" })).newPage();
-      await page.goto(new URL("/console/", opt.url).href);
-      await page.screenshot({ path: join(opt.pages, `console-signin-${name}-${scheme}.png`) });
-      await signIn(page, opt.second);
-      for (const place of places.slice(0, -1)) {
-        await page.goto(new URL("/console/" + place, opt.url).href);
-        const file = (place.split(/[/?]/)[0] || "today") + (place.includes("/") ? "-one" : "");
-        await page.screenshot({ path: join(opt.pages, `console-${file}-${name}-${scheme}.png`), fullPage: true });
+      for (const token of [opt.second, opt.third]) { // each page as who works there sees it
+        const page = await (await browser.newContext({ viewport: { width, height }, colorScheme: scheme, reducedMotion: "reduce" })).newPage();
+        await page.goto(new URL("/console/", opt.url).href);
+        await page.screenshot({ path: join(opt.pages, `console-signin-${name}-${scheme}.png`) });
+        await signIn(page, token);
+        for (const place of places.slice(0, -1)) {
+          if (counter.includes(place) !== (token === opt.third)) continue;
+          await page.goto(new URL("/console/" + place, opt.url).href);
+          const file = (place.split(/[/?]/)[0] || "today") + (/\/|content=/.test(place) ? "-one" : "");
+          await page.screenshot({ path: join(opt.pages, `console-${file}-${name}-${scheme}.png`), fullPage: true });
+        }
+        await page.close();
       }
-      await page.close();
     }
   }
 }

@@ -96,13 +96,20 @@ func codesRead(t *testing.T, s issuer.Store, void, redeemed issuer.CodeRow) {
 		if diff := cmp.Diff(page, []issuer.Batch{batch(6)}); diff != "" {
 			t.Error(diff)
 		}
+		counts, err5 := r.Counts(ctx, issuer.BatchID{5}, issuer.BatchID{6})
+		if diff := cmp.Diff(counts, map[issuer.BatchID]issuer.CodeCounts{{5}: {Redeemed: 1, Void: 1}}); diff != "" {
+			t.Error(diff)
+		}
+		if counts, err := r.Counts(ctx, issuer.BatchID{5, 1}, issuer.BatchID{6}); len(counts) != 0 || err != nil {
+			t.Errorf("behind the batch: %v, %v", counts, err)
+		}
 		if _, err := r.Code(ctx, issuer.CodeHash{9}); !errors.Is(err, issuer.ErrNotFound) {
 			t.Errorf("an unknown code: %v", err)
 		}
 		if _, err := r.Batch(ctx, issuer.BatchID{9}); !errors.Is(err, issuer.ErrNotFound) {
 			t.Errorf("an unknown batch: %v", err)
 		}
-		return errors.Join(err, err2, err3, err4)
+		return errors.Join(err, err2, err3, err4, err5)
 	})
 	if err != nil {
 		t.Fatal(err)
