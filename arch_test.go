@@ -17,7 +17,7 @@ var floors = []string{
 	1:  "license/permission security/pki security/keystore security/sltp/edhoc content/cenc",
 	2:  "license license/profile security/revocation security/revocation/crl security/recovery security/keystore/internal/backend content internal/audit",
 	3:  "security/sltp security/sltp/transfer security/keystore/* security/pki/authority security/revocation/spread license/scenario",
-	4:  "interconnect/lrp security/trem security/trem/internal/vault security/trem/internal/secret",
+	4:  "interconnect/lrp security/trem security/trem/internal/vault security/trem/internal/secret security/trem/internal/slots",
 	5:  "interconnect/adapt content/packager security/trem/internal/core security/trem/sim",
 	6:  "interconnect/adapt/* interconnect/lrp/* interconnect/upnp security/trem/module service/issuer service/home service/authority internal/operator",
 	7:  "internal/store internal/store/storebench internal/httpd internal/issuerapi internal/metrics internal/testissuer security/trem/trembench",

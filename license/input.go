@@ -87,6 +87,8 @@ type Slot struct {
 	Since  int64 // Unix ms of its begin
 	Seen   int64 // Unix ms of its last heartbeat; Open: a session of the keeper itself
 	Taken  bool  // another device took it over
+
+	By ident.Device // Taken: that device
 }
 
 // Membership is a domain that this device belongs to, under the name that the

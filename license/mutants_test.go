@@ -64,7 +64,7 @@ func faults() []mutant {
 		{"recovery outlives a refusal", "terms.go", "r != nil && !t.denied && end != never", "r != nil && end != never", ""},
 		{"a play resumes for ever", "counts.go", "|| e.est-p.Touched >= t.resumeWindow()", "", ""},
 		{"an area denied is permitted", "where.go", "if slices.ContainsFunc(r.Deny, in) {", "if slices.Contains(r.Deny, country) {", ""},
-		{"a slot lapses late", "where.go", "e.est-s.Seen < slotTTL", "e.est-s.Seen <= slotTTL", ""},
+		{"a slot lapses late", "where.go", "e.est-s.Seen < SlotLife", "e.est-s.Seen <= SlotLife", ""},
 		{"a copy may be copied", "handle.go", "g >= most {", "g > most {", ""},
 		{"a key's level is not asked for", "outputs.go", "if uint64(env.Level) < rule.MinLevel {", "if false && uint64(env.Level) < rule.MinLevel {", ""},
 		{"settling takes no time", "outputs.go", "if o.Plugged == 0 || e.est >= settled {", "if o.Plugged == 0 || e.est >= o.Plugged {", ""},

@@ -6,14 +6,16 @@ import (
 	"github.com/lares-drm/lares/license/ident"
 )
 
-// Slots are the sessions of one license that a keeper knows: a home server or
-// an issuer (evaluator E5). The methods return new values; a keeper gives each
-// device that asks the slots for its Env.
+// Slots are the sessions of one license that a keeper knows: the module of a home
+// server (evaluator E5). The methods return new values, and take times of one clock,
+// whichever that is.
 type Slots []Slot
 
-// Heartbeat is how often a device that uses a slot tells the keeper so, in ms.
 // Source: evaluator E5.
-const Heartbeat = 60_000
+const (
+	Heartbeat = 60_000  // ms: how often a device that uses a slot tells the keeper so
+	SlotLife  = 180_000 // ms: how long a slot is held without one
+)
 
 // Places is how many sessions of one instance of the license its keeper lets run
 // at a time: as many as its rule says, and one where state is kept, because the
@@ -30,7 +32,7 @@ func (i *Info) Places() uint64 {
 
 // live are the slots that have not lapsed.
 func (s Slots) live(now int64) Slots {
-	return slices.DeleteFunc(slices.Clone(s), func(x Slot) bool { return now-x.Seen >= slotTTL })
+	return slices.DeleteFunc(slices.Clone(s), func(x Slot) bool { return now-x.Seen >= SlotLife })
 }
 
 // Begin gives a device a slot. When as many as the rule has are in use it fails,
@@ -50,7 +52,7 @@ func (s Slots) Begin(d ident.Device, r ConcurrencyRule, takeover bool, now int64
 				oldest = i
 			}
 		}
-		out[oldest].Taken = true
+		out[oldest].Taken, out[oldest].By = true, d
 	}
 	return append(out, Slot{Device: d, Since: now, Seen: now}), true
 }

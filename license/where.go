@@ -152,9 +152,6 @@ func (s *State) remember(p place, r *RegionRule, now int64) bool {
 	return true
 }
 
-// slotTTL is how long a slot is held without a heartbeat, in ms. Source: evaluator E5.
-const slotTTL = 180_000
-
 // concurrency judges how many sessions there may be at a time (evaluator E5).
 func (e *evaluation) concurrency() {
 	r, env := e.l.info.Policy.Concurrency, &e.in.Env
@@ -203,7 +200,7 @@ func (e *evaluation) concurrency() {
 
 // busy reports whether a slot is another device's and held.
 func (e *evaluation) busy(s *Slot) bool {
-	return s.Device != e.in.Env.Device && !s.Taken && e.est-s.Seen < slotTTL
+	return s.Device != e.in.Env.Device && !s.Taken && e.est-s.Seen < SlotLife
 }
 
 // frees is when the n-th of the busy slots, by their last heartbeats, lapses.
@@ -225,7 +222,7 @@ func (e *evaluation) frees(n int) int64 {
 		}
 		last, n = next, n-same
 	}
-	return plus(last, slotTTL)
+	return plus(last, SlotLife)
 }
 
 // moveInstead is the remedy of a copy that is not possible: MOVE where it is

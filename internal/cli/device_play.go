@@ -36,6 +36,7 @@ type playFlags struct {
 	fromMS         int64
 	confirm, again bool
 	consent        bool
+	takeover       bool
 	by             string
 }
 
@@ -94,6 +95,7 @@ One of your own films (lares device films) comes from the house as it lies there
 	cmd.Flags().BoolVar(&f.confirm, "yes", false, "start a period that begins with the first play")
 	cmd.Flags().BoolVar(&f.consent, "consent", false, "let the shop be told what your copy asks to tell; 'lares device why TITLE' says what")
 	cmd.Flags().StringVar(&f.by, "by", "", "on a child's or a guest's device: an adult of the house, whose PIN lets it be once; it asks for the PIN")
+	cmd.Flags().BoolVar(&f.takeover, "takeover", false, "where the title plays on as many screens as it may: continue here, and it stops on the oldest")
 	cmd.Flags().BoolVar(&f.again, "again", false, "watch again from the start, even if the last play could be resumed")
 	return cmd
 }
@@ -129,14 +131,13 @@ func (d *device) play(cmd *cobra.Command, env *Env, id ident.Content, f playFlag
 		return err
 	}
 	d.look(ctx, env, looksFor)
-	s, err := d.trem.Begin(ctx, trem.Ask{
-		Content: id, Action: permission.Play, Tier: uint64(tier), Output: trem.OutputInternal, Confirm: f.confirm, Consent: f.consent, FromMS: f.fromMS, Again: f.again, Person: who,
-	})
-	if err != nil {
-		return env.decided(cmd, err)
-	}
-	got, err := d.playTo(ctx, cmd, env, src, m, s, track, f)
-	if err = errors.Join(err, d.trem.End(context.WithoutCancel(ctx), s.Handle)); err != nil {
+	var got played
+	if err := d.seated(ctx, env, trem.Ask{
+		Content: id, Action: permission.Play, Tier: uint64(tier), Output: trem.OutputInternal, Confirm: f.confirm, Consent: f.consent, FromMS: f.fromMS, Again: f.again, Person: who, Takeover: f.takeover,
+	}, func(ctx context.Context, s trem.Session) (err error) {
+		got, err = d.playTo(ctx, cmd, env, src, m, s, track, f)
+		return err
+	}); err != nil {
 		return env.decided(cmd, err)
 	}
 	report := *env

@@ -27,6 +27,7 @@ type rendered struct {
 type renderFlags struct {
 	to, tier, dir    string
 	confirm, consent bool
+	takeover         bool
 }
 
 func newDeviceRenderCmd(env *Env, dir *string) *cobra.Command {
@@ -71,6 +72,7 @@ of its description.`,
 	cmd.Flags().StringVar(&f.dir, "content", "", "folder with the protected files; default: what was downloaded, else from the house")
 	cmd.Flags().BoolVar(&f.confirm, "yes", false, "start a period that begins with the first use")
 	cmd.Flags().BoolVar(&f.consent, "consent", false, "let the shop be told what your copy asks to tell; 'lares device why TITLE' says what")
+	cmd.Flags().BoolVar(&f.takeover, "takeover", false, "where the title plays on as many screens as it may: continue here, and it stops on the oldest")
 	_ = cmd.MarkFlagRequired("to")
 	return cmd
 }
@@ -163,14 +165,13 @@ func (d *device) render(cmd *cobra.Command, env *Env, id ident.Content, r *upnp.
 		return err
 	}
 	d.look(ctx, env, looksFor)
-	s, err := d.trem.Begin(ctx, trem.Ask{
-		Content: id, Action: permission.Render, Tier: uint64(tier), Output: trem.OutputNetwork, Renderer: r.ID, Confirm: f.confirm, Consent: f.consent, Person: who,
-	})
-	if err != nil {
-		return env.decided(cmd, err)
-	}
-	got, err := d.renderTo(ctx, env, src, m, s, r, f.tier)
-	if err = errors.Join(err, d.trem.End(context.WithoutCancel(ctx), s.Handle)); err != nil {
+	var got played
+	if err := d.seated(ctx, env, trem.Ask{
+		Content: id, Action: permission.Render, Tier: uint64(tier), Output: trem.OutputNetwork, Renderer: r.ID, Confirm: f.confirm, Consent: f.consent, Person: who, Takeover: f.takeover,
+	}, func(ctx context.Context, s trem.Session) (err error) {
+		got, err = d.renderTo(ctx, env, src, m, s, r, f.tier)
+		return err
+	}); err != nil {
 		return env.decided(cmd, err)
 	}
 	return env.print(cmd, rendered{r, got}, func(w io.Writer) error {

@@ -37,6 +37,7 @@ var strangers = map[string]string{
 	"GET /house/v1/people/{device}":          "a device that has proven itself learns whose it is",
 	"POST /house/v1/people/{device}/once":    "as above, and an adult's PIN",
 	"GET /house/v1/time":                     "the time is no secret",
+	"POST /house/v1/places":                  "signed by a device of the house, and answered to it",
 	"GET /house/v1/logs":                     "IDs of devices; the logs are sealed",
 	"GET /house/v1/logs/{device}":            "lengths and hashes of sealed logs",
 	"GET /house/v1/logs/{device}/{segment}":  "sealed",

@@ -8,6 +8,7 @@ import (
 	"path"
 	"time"
 
+	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/home"
 )
 
@@ -132,6 +133,20 @@ func (s *server) relayedTime(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	got, err := s.Home.RelayedTime(r.Context(), nonce)
+	if err != nil {
+		s.answer(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, got)
+}
+
+// place answers a device that asks for a place of a license, which the module judges.
+func (s *server) place(w http.ResponseWriter, r *http.Request) {
+	var in trem.PlaceAsk
+	if !readJSON(w, r, maxPairBody, &in) {
+		return
+	}
+	got, err := s.Home.KeepPlace(r.Context(), in)
 	if err != nil {
 		s.answer(w, r, err)
 		return

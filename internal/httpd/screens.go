@@ -11,8 +11,8 @@ import (
 
 // ScreenView is a screen that holds a place of a license.
 type ScreenView struct {
-	Session string    `json:"session"`
-	Screen  string    `json:"screen"` // for people
+	Session string    `json:"session,omitempty"` // none: a device plays
+	Screen  string    `json:"screen"`            // for people
 	Since   time.Time `json:"since"`
 }
 
@@ -31,7 +31,7 @@ func (s *server) screen(r *http.Request) string {
 func (s *server) inUseWords(e *home.InUseError) []string {
 	var out []string
 	for _, p := range e.Open {
-		out = append(out, say("inuse", p.Screen, near(p.Started.UnixMilli(), s.Home.Now())))
+		out = append(out, say("inuse", p.Screen, near(p.Since.UnixMilli(), s.Home.Now())))
 	}
 	if len(out) == 0 { // it began or ended this moment
 		return []string{WordsOf(license.Reason{Code: license.SlotFull, Closed: true}).Sentence}
@@ -57,7 +57,7 @@ func (s *server) inUseProblem(e *home.InUseError) Problem {
 	}
 	p.Detail = p.Words[0]
 	for _, o := range e.Open {
-		p.Screens = append(p.Screens, ScreenView{Session: o.ID, Screen: o.Screen, Since: o.Started.UTC().Truncate(time.Second)})
+		p.Screens = append(p.Screens, ScreenView{Session: o.Session, Screen: o.Screen, Since: o.Since.UTC().Truncate(time.Second)})
 	}
 	return p
 }

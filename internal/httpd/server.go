@@ -181,6 +181,7 @@ func (s *server) deviceRoutes(m *http.ServeMux) {
 	m.HandleFunc("GET "+home.PathPeople+"/{device}", s.proven(s.whose))
 	m.HandleFunc("POST "+home.PathPeople+"/{device}/once", s.proven(s.letOnce))
 	m.HandleFunc("GET "+home.PathRelayedTime, s.relayedTime)
+	m.HandleFunc("POST "+home.PathPlaces, s.place)
 	m.HandleFunc("GET "+home.PathLogs, s.loggedDevices)
 	m.HandleFunc("GET "+home.PathLogs+"/{device}", s.logsOf)
 	m.HandleFunc("GET "+home.PathLogs+"/{device}/{segment}", s.logSegment)

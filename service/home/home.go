@@ -35,6 +35,7 @@ type (
 		Exporter
 		Mender
 		Healer
+		Seater
 	}
 	// Licensing gets licenses and carries SLTP for devices.
 	Licensing interface {

@@ -172,15 +172,21 @@ func (h *Home) Play(ctx context.Context, r PlayRequest) (*Playback, error) {
 		back()
 		return nil, err
 	}
-	if n := len(rivals); n > 0 && r.Takeover && !r.Again && r.FromMS == 0 {
-		ask.FromMS = h.position(rivals[n-1])
+	var ended []*Playback
+	for _, s := range rivals {
+		if s.play != nil {
+			ended = append(ended, s.play)
+		}
+	}
+	if n := len(ended); n > 0 && r.Takeover && !r.Again && r.FromMS == 0 {
+		ask.FromMS = h.position(ended[n-1])
 	}
 	s, err := h.cfg.Module.Begin(ctx, ask)
 	if err != nil {
 		back()
 		return nil, err
 	}
-	h.giveWay(ctx, rivals, r.Screen)
+	h.stopTaken(ctx, ended, r.Screen)
 	p := &Playback{
 		Content: r.Content, Title: t.Title, Started: h.cfg.Now(), Decision: s.Decision, Screen: r.Screen, From: ask.FromMS,
 		title: t, handle: s.Handle, used: h.cfg.Now(), at: ask.FromMS,

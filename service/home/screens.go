@@ -14,7 +14,7 @@ import (
 
 // InUseError is that as many screens play under the license as it allows.
 type InUseError struct {
-	Open     []*Playback      // what plays under it, oldest first; none where it is not known
+	Open     []Screen         // what plays under it, oldest first; none where it is not known
 	Ends     int              // so many of them give way to a new one
 	Ask      bool             // they do with PlayRequest.Takeover
 	Decision license.Decision // the module's refusal, where it refused
@@ -38,12 +38,15 @@ func (h *Home) openOf(c ident.Content) []*Playback {
 	return out
 }
 
-// rivals are the open sessions that end when a new one begins, oldest first, as the
-// module ends them. Where they do not give way without being asked it fails with an
-// *InUseError.
-func (h *Home) rivals(ctx context.Context, r PlayRequest, ask trem.Ask) ([]*Playback, error) {
-	open := h.openOf(r.Content)
-	if len(open) == 0 {
+// rivals are the screens that end when a new session begins, as the module ends them;
+// devices learn it by their next heartbeats. Where they do not give way without being
+// asked it fails with an *InUseError.
+func (h *Home) rivals(ctx context.Context, r PlayRequest, ask trem.Ask) ([]Screen, error) {
+	places, err := h.cfg.Module.Places(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask who has the places: %w", err)
+	}
+	if len(h.openOf(r.Content)) == 0 && len(places) == 0 {
 		return nil, nil
 	}
 	d, err := h.cfg.Module.Evaluate(ctx, ask)
@@ -57,29 +60,45 @@ func (h *Home) rivals(ctx context.Context, r PlayRequest, ask trem.Ask) ([]*Play
 	if lic == nil {
 		return nil, err
 	}
-	open = slices.DeleteFunc(open, func(p *Playback) bool { return p.Decision.License != d.License })
-	places := lic.Info().Places()
-	if places == 0 || uint64(len(open)) < places {
+	open, n := giveWay(h.screensOf(r.Content, d.License, places), lic.Info())
+	if n == 0 {
 		return nil, nil
 	}
-	ends := len(open) - int(places) + 1 //nolint:gosec // places is at most len(open)
-	rule := lic.Info().Policy.Concurrency
+	rule, may := lic.Info().Policy.Concurrency, mayEnd(ctx, open[:n])
 	switch {
 	case !d.Allow:
-		return nil, &InUseError{Open: open, Ends: ends, Ask: rule.OnFull != license.BlockNew && mayEnd(ctx, open[:ends]), Decision: d}
-	case !mayEnd(ctx, open[:ends]):
-		return nil, &InUseError{Open: open, Ends: ends}
+		return nil, &InUseError{Open: open, Ends: n, Ask: rule.OnFull != license.BlockNew && may, Decision: d}
+	case !may:
+		return nil, &InUseError{Open: open, Ends: n}
 	case r.Takeover || rule != nil && rule.OnFull == license.TakeoverOldest:
-		return open[:ends], nil
+		return open[:n], nil
 	}
-	return nil, &InUseError{Open: open, Ends: ends, Ask: true}
+	return nil, &InUseError{Open: open, Ends: n, Ask: true}
+}
+
+// giveWay puts those first that end for one more, and says how many: what counts has
+// one session in this module, and the oldest ones end where all places are in use.
+func giveWay(open []Screen, info *license.Info) ([]Screen, int) {
+	var ends, rest []Screen
+	for _, s := range open {
+		if s.play != nil && !info.Stateless() {
+			ends = append(ends, s)
+		} else {
+			rest = append(rest, s)
+		}
+	}
+	n := len(ends)
+	if rule := info.Policy.Concurrency; rule != nil && uint64(len(rest)) >= rule.Max {
+		n += len(rest) - int(rule.Max) + 1 //nolint:gosec // at most len(rest)
+	}
+	return append(ends, rest...), n
 }
 
 // mayEnd reports whether who asks may end others' sessions: who only watches ends
 // nobody's but their own.
-func mayEnd(ctx context.Context, open []*Playback) bool {
+func mayEnd(ctx context.Context, open []Screen) bool {
 	w := WatcherIn(ctx)
-	return w.Administers() || !slices.ContainsFunc(open, func(p *Playback) bool { return p.Person != w.ID })
+	return w.Administers() || !slices.ContainsFunc(open, func(s Screen) bool { return s.play == nil || s.play.Person != w.ID })
 }
 
 // onlyFull reports whether a place is all that a use lacks.
@@ -99,11 +118,11 @@ func (h *Home) InUse(ctx context.Context, c ident.Content, d *license.Decision) 
 		return nil
 	}
 	e := &InUseError{Decision: *d, Ends: 1} // the module was asked now: no more play than may
-	for _, p := range h.openOf(c) {
-		if p.Decision.License == d.License {
-			e.Open = append(e.Open, p)
-		}
+	places, err := h.cfg.Module.Places(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // then it is a refusal like any other
 	}
+	e.Open = h.screensOf(c, d.License, places)
 	e.Ask = mayEnd(ctx, e.Open[:min(e.Ends, len(e.Open))]) && slices.ContainsFunc(d.Reasons, func(r license.Reason) bool { return r.Code == license.SlotFull && r.Remedy == license.Takeover })
 	return e
 }
@@ -125,8 +144,8 @@ func (h *Home) licenseOf(ctx context.Context, id ident.License) (*license.Licens
 	return lic, nil
 }
 
-// giveWay ends the sessions whose places a new one took.
-func (h *Home) giveWay(ctx context.Context, open []*Playback, to string) {
+// stopTaken ends the sessions whose places a new one took.
+func (h *Home) stopTaken(ctx context.Context, open []*Playback, to string) {
 	for _, p := range open {
 		h.stop(ctx, p.ID, &Stopped{Reason: StopTaken, By: to}) //nolint:errcheck // the returned error is the end itself
 	}

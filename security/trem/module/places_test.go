@@ -186,38 +186,6 @@ func TestEvaluator_E4_ATakeOverIsTheSamePlay(t *testing.T) {
 	}
 }
 
-// A device reaches no keeper. It plays what was bought all the same: of a license that
-// counts offline it keeps the places of its own sessions, of another one the oldest goes.
-func TestEvaluator_E5_ADeviceHasNoKeeper(t *testing.T) {
-	ctx := context.Background()
-	for _, offline := range []bool{false, true} {
-		h := newHouse(t)
-		h.stock(cenc.SchemeCENC, filmID)
-		h.wantKinds(h.buy(filmID, limited(h.sell(purchase, filmID), license.ConcurrencyRule{Max: 1, Offline: offline})), trem.EventInstalled)
-		h.must(h.pair(h.tablet))
-		h.wantKinds(h.get(h.tablet, filmID, 0), trem.EventInstalled)
-		ask := screen(false)
-		ask.Output = trem.OutputInternal
-		one, err := h.tablet.Begin(ctx, ask)
-		h.must(err)
-		_, err = h.tablet.Begin(ctx, ask)
-		if !offline {
-			h.must(err)
-			h.gone(h.tablet, one.Handle, true)
-			continue
-		}
-		h.full(err, license.Takeover)
-		ask.Takeover = true
-		two, err := h.tablet.Begin(ctx, ask)
-		h.must(err)
-		h.gone(h.tablet, one.Handle, true)
-		h.must(h.tablet.End(ctx, two.Handle))
-		ask.Takeover = false
-		_, err = h.tablet.Begin(ctx, ask)
-		h.must(err)
-	}
-}
-
 // watch has segments from one to before another of the SD track decrypted in a session.
 func (b *box) watch(s *stuff, session uint64, from, to int) error {
 	b.t.Helper()

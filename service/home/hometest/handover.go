@@ -108,3 +108,18 @@ func (m *Module) moving(id ident.Transfer) (trem.Handed, error) {
 	}
 	return trem.Handed{Transfer: id}, nil
 }
+
+// KeepPlace asks OnKeepPlace; without it this module manages no house.
+func (m *Module) KeepPlace(_ context.Context, a trem.PlaceAsk) (trem.PlaceKept, error) {
+	if m.OnKeepPlace == nil {
+		return trem.PlaceKept{}, &trem.Error{Code: trem.CodeState, Text: "this module manages no house"}
+	}
+	return m.OnKeepPlace(a)
+}
+
+// Places lists Slots.
+func (m *Module) Places(context.Context) ([]trem.Slot, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.Slots), nil
+}

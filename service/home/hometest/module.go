@@ -61,6 +61,9 @@ type Module struct {
 	Ended    []uint64       // guarded by Lock
 	Removed  []ident.Device // guarded by Lock
 	Roll     []trem.Member  // guarded by Lock
+	Slots    []trem.Slot    // what Places lists; guarded by Lock
+
+	OnKeepPlace func(trem.PlaceAsk) (trem.PlaceKept, error)
 }
 
 type session struct {

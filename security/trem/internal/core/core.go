@@ -15,6 +15,7 @@ import (
 	"github.com/lares-drm/lares/security/sltp/transfer"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/security/trem/internal/secret"
+	"github.com/lares-drm/lares/security/trem/internal/slots"
 	"github.com/lares-drm/lares/security/trem/internal/vault"
 )
 
@@ -93,11 +94,13 @@ type Core struct {
 	dest     *transfer.Destination
 	asked    map[sltp.Handle]*asked
 	sessions map[uint64]*session
-	last     uint64 // newest session handle
-	buffer   buffer // of this stream; empty before it is asked for
-	also     batch  // what the next write takes along, already so in memory
-	failed   error  // the store's failure: what is in memory may not be on disk, so nothing leaves any more
-	unsure   bool   // a command ended in an unexpected error: what is in memory may not be on disk, so it is no snapshot of it
+	last     uint64        // newest session handle
+	keeper   *slots.Keeper // of what runs here, and at a home server in its house
+	holder   slots.Holder  // at a device: what the keeper of its house says
+	buffer   buffer        // of this stream; empty before it is asked for
+	also     batch         // what the next write takes along, already so in memory
+	failed   error         // the store's failure: what is in memory may not be on disk, so nothing leaves any more
+	unsure   bool          // a command ended in an unexpected error: what is in memory may not be on disk, so it is no snapshot of it
 }
 
 type nonce struct {
@@ -124,7 +127,7 @@ func Open(cfg Config, now Reading) (*Core, error) {
 		away: map[[32]byte]awayRecord{}, peers: map[ident.Device]peerRecord{}, recalled: map[ident.Transfer]bool{},
 		told: map[pairName]ident.Domain{}, until: map[ident.Device]int64{}, arbiter: transfer.NewArbiter(), rulings: map[ident.Transfer][]byte{}, backs: map[ident.Transfer]backRecord{}, aside: map[ident.License]asideRecord{}, want: map[wantName]wantRecord{}, answered: map[ident.Transfer]uint64{}, reach: map[reachName]int64{}, reports: map[ident.Transfer]lostRecord{}, exports: map[ident.Request]exportRecord{}, contents: map[ident.Content]*content{},
 		asked: map[sltp.Handle]*asked{}, sessions: map[uint64]*session{},
-		dest: transfer.NewDestination(ident.DeviceOf(spki)),
+		dest: transfer.NewDestination(ident.DeviceOf(spki)), keeper: slots.NewKeeper(ident.DeviceOf(spki), now.Boot),
 	}
 	var pending []vault.Record // transfer records wait for the incarnation, which the vault knows when it is open
 	var batch uint64

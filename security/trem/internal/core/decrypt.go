@@ -19,9 +19,9 @@ type session struct {
 	link   map[ident.Key]cenc.ContentKey // session keys; nil for an internal output
 	tracks []*box.Init
 	boot   int64 // boot clock at Begin, ms
-	since  int64 // Unix ms at Begin
 
 	release bool // of a title whose sunset releases it: nothing is counted
+	lost    bool // its keeper says that it has no place any more
 }
 
 // maxSessions bounds the open sessions of one module, maxTracks those of one session.
@@ -39,7 +39,7 @@ func (c *Core) begin(in trem.Ask, r Reading) (trem.Session, error) {
 	if in.Release {
 		return c.releaseTitle(in)
 	}
-	inst, d := c.choose(in, r)
+	inst, d := c.choose(in, r, nil)
 	if !d.Allow {
 		return trem.Session{}, &trem.RefusalError{Decision: d}
 	}
@@ -47,7 +47,7 @@ func (c *Core) begin(in trem.Ask, r Reading) (trem.Session, error) {
 	if !step.Decision.Allow {
 		return trem.Session{}, &trem.RefusalError{Decision: step.Decision}
 	}
-	ends := c.surplus(inst)
+	ends := c.surplus(inst, r)
 	err := c.room(len(ends))
 	if err != nil {
 		return trem.Session{}, err
@@ -60,7 +60,10 @@ func (c *Core) begin(in trem.Ask, r Reading) (trem.Session, error) {
 	if err := c.keep(inst, step, r); err != nil {
 		return trem.Session{}, err
 	}
-	s := &session{inst: inst, ask: in, use: step.Session, boot: r.Boot, since: c.clock.judge(r).Est}
+	if err := c.takePlaceHere(inst, r); err != nil {
+		return trem.Session{}, err
+	}
+	s := &session{inst: inst, ask: in, use: step.Session, boot: r.Boot}
 	if in.Output == trem.OutputLink {
 		s.link = map[ident.Key]cenc.ContentKey{}
 		for _, kid := range step.Decision.KIDs {
@@ -71,17 +74,6 @@ func (c *Core) begin(in trem.Ask, r Reading) (trem.Session, error) {
 	c.last++
 	c.sessions[c.last] = s
 	return trem.Session{Handle: c.last, License: inst.leaf().Info().ID, KIDs: step.Decision.KIDs, Decision: step.Decision}, nil
-}
-
-// surplus are the sessions of an instance that end for one more, because it has only so
-// many at a time: the oldest ones. Where its license wants to be asked for that, it was
-// evaluated.
-func (c *Core) surplus(inst *instance) []uint64 {
-	places, open := inst.leaf().Info().Places(), c.openOf(inst)
-	if places == 0 || uint64(len(open)) < places {
-		return nil
-	}
-	return open[:uint64(len(open))-places+1]
 }
 
 // instead ends sessions, and begins one on what they leave.
@@ -224,7 +216,7 @@ func (c *Core) pay(s *session, f *box.Fragment, r Reading) error {
 	}
 	start, dur := f.Time()
 	for _, kid := range f.KIDs() {
-		step := s.inst.leaf().Extend(s.use, c.input(s.inst, s.ask, r), license.Fragment{
+		step := s.inst.leaf().Extend(s.use, c.running(s, r), license.Fragment{
 			KID: kid, Bytes: int64(f.Bytes()), MediaMS: start, DurMS: dur, WallMS: max(r.Boot-s.boot, 0),
 		})
 		if !step.Decision.Allow {
@@ -236,6 +228,15 @@ func (c *Core) pay(s *session, f *box.Fragment, r Reading) error {
 		s.use = step.Session
 	}
 	return nil
+}
+
+// running is input for a session: one that lost its place has lost it for good.
+func (c *Core) running(s *session, r Reading) license.Input {
+	in := c.input(s.inst, s.ask, r)
+	if s.lost {
+		in.Env.Slots, in.Env.Offline = []license.Slot{{Device: c.self, Taken: true}}, false
+	}
+	return in
 }
 
 func (s *session) title(kid ident.Key) (cenc.ContentKey, error) { return pick(s.inst.keys, kid) }

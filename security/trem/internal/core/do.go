@@ -129,6 +129,8 @@ func (c *Core) exchange(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in trem.Ask) (any, error) { return c.begin(in, r) })
 	case trem.CmdEnd:
 		return with(body, func(in trem.Part) (any, error) { return trem.None{}, c.end(in.Session, r) })
+	case trem.CmdAskPlace, trem.CmdKeepPlace, trem.CmdTakePlace, trem.CmdPlaces:
+		return c.placing(cmd, body, r)
 	case trem.CmdLink:
 		return with(body, func(in trem.LinkOrder) (any, error) { return c.proveLink(in) })
 	case trem.CmdBuffer:
@@ -169,6 +171,20 @@ func (c *Core) byLetter(cmd trem.Command, body []byte, r Reading) (any, error) {
 		return with(body, func(in trem.Renewal) (any, error) { return c.renewLoan(in, r) })
 	default:
 		return with(body, func(in trem.Card) (any, error) { return c.card(in, r) })
+	}
+}
+
+// placing runs the commands of places across the house.
+func (c *Core) placing(cmd trem.Command, body []byte, r Reading) (any, error) {
+	switch cmd {
+	case trem.CmdAskPlace:
+		return with(body, func(in trem.PlaceOrder) (any, error) { return c.askPlace(in, r) })
+	case trem.CmdKeepPlace:
+		return with(body, func(in trem.PlaceAsk) (any, error) { return c.keepPlace(in, r) })
+	case trem.CmdTakePlace:
+		return with(body, func(in []byte) (any, error) { return c.takePlace(in, r) })
+	default:
+		return c.places(r)
 	}
 }
 

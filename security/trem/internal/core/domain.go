@@ -233,6 +233,7 @@ func (c *Core) remove(id ident.Device) error {
 		return err
 	}
 	*c.domain, c.members[id] = d, m
+	c.keeper.Forget(id)
 	return nil
 }
 
@@ -276,6 +277,9 @@ func (c *Core) join(in trem.Admission, r Reading) error {
 	}
 	if err := c.commit(kindMembership, membershipRecord{Membership: in.Membership, Manager: in.Manager}); err != nil {
 		return err
+	}
+	if c.membership != nil && c.membership.Domain != m.Domain {
+		c.holder.Leave()
 	}
 	c.membership, c.membershipBytes, c.manager = m, in.Membership, in.Manager
 	return nil

@@ -85,6 +85,7 @@ func (c *Core) leaveHouse(house ident.Device, wiped bool, r Reading) (trem.Hande
 	}
 	c.left, c.leftTo = object, server
 	c.membership, c.membershipBytes, c.manager = nil, nil, nil
+	c.holder.Leave()
 	return c.leftLetters(trem.Handed{})
 }
 
@@ -154,6 +155,7 @@ func (c *Core) depart(sig *wire.Sign1, from *pki.Peer) (trem.Handed, error) {
 		return trem.Handed{}, err
 	}
 	*c.domain, c.members[l.Device] = d, m
+	c.keeper.Forget(l.Device)
 	return trem.Handed{Events: []trem.Event{{Kind: trem.EventLeft, Peer: l.Device}}}, nil
 }
 

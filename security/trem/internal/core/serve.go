@@ -105,7 +105,7 @@ func (c *Core) address(inst *instance, links [][]byte, m memberRecord, r Reading
 // members have most, since they can give it back.
 func (c *Core) find(what sltp.Reference, r Reading) *instance {
 	if what.Content != "" {
-		inst, no := c.choose(trem.Ask{Content: what.Content, Action: permission.Play, Output: trem.OutputInternal, Confirm: true}, r)
+		inst, no := c.choose(trem.Ask{Content: what.Content, Action: permission.Play, Output: trem.OutputInternal, Confirm: true}, r, nil)
 		if slices.ContainsFunc(no.Reasons, func(r license.Reason) bool {
 			return r.Code == license.CountExhausted || r.Code == license.TimeExhausted
 		}) {

@@ -1,7 +1,6 @@
 package core
 
 import (
-	"encoding/binary"
 	"math"
 	"slices"
 	"strings"
@@ -10,7 +9,6 @@ import (
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/license/permission"
-	"github.com/lares-drm/lares/security/pki"
 	"github.com/lares-drm/lares/security/revocation"
 	"github.com/lares-drm/lares/security/trem"
 )
@@ -24,6 +22,7 @@ func (c *Core) input(inst *instance, in trem.Ask, r Reading) license.Input {
 	}
 	now := c.clock.judge(r)
 	now.LoIss = c.issuerTime(inst)
+	held, offline := c.slots(inst, now, r)
 	watched, others := c.outputs(in, now.Est)
 	var dest *license.Dest
 	if in.Renderer != "" {
@@ -36,7 +35,7 @@ func (c *Core) input(inst *instance, in trem.Ask, r Reading) license.Input {
 			Accepted: true, AcceptedEpoch: inst.epoch, CompromisedEpoch: c.compromised(inst), Device: c.self, Domains: domains, Keys: inst.kids(),
 			RevEpoch: c.epoch(), StatusAge: c.statusAge(r), Level: c.level(), Anchor: uint8(c.peer.Anchor()), Outputs: others,
 			SunsetAt: c.sunsetAt(inst, now.Est),
-			Slots:    c.slots(inst), Offline: !c.keeps(inst),
+			Slots:    held, Offline: offline,
 		},
 		Request: license.Request{
 			Action: in.Action, Tier: license.Tier(in.Tier), Output: watched,
@@ -45,33 +44,8 @@ func (c *Core) input(inst *instance, in trem.Ask, r Reading) license.Input {
 	}
 }
 
-// keeps reports whether this module is the keeper of an instance's slots. A home server's
-// is that for its house's browsers. Another one's reaches no keeper, since there is no
-// protocol with one: of a license that may not be used without, it keeps those of its own
-// sessions, so that what was bought is not lost.
-func (c *Core) keeps(inst *instance) bool {
-	r := inst.leaf().Info().Policy.Concurrency
-	return c.peer.Role() == pki.HomeServer || r != nil && r.Offline
-}
-
-// slots are the sessions of an instance that are open here: they do not lapse, whatever
-// the time of the license's issuer is.
-// In the place of a device stands the session's handle.
-func (c *Core) slots(inst *instance) []license.Slot {
-	if inst.leaf().Info().Policy.Concurrency == nil {
-		return nil
-	}
-	var out []license.Slot
-	for _, handle := range c.openOf(inst) {
-		s := license.Slot{Since: c.sessions[handle].since, Seen: license.Open}
-		binary.BigEndian.PutUint64(s.Device[len(s.Device)-8:], handle)
-		out = append(out, s)
-	}
-	return out
-}
-
-// openOf lists the sessions of an instance that take a place, oldest first: a release by a
-// sunset is no use, and takes none.
+// openOf lists the sessions of an instance, oldest first, but for releases by a sunset,
+// which are no use.
 func (c *Core) openOf(inst *instance) []uint64 {
 	var out []uint64
 	for handle, s := range c.sessions {
@@ -129,13 +103,13 @@ func (c *Core) evaluate(in trem.Ask, r Reading) (license.Decision, error) {
 	if c.peer == nil {
 		return license.Decision{}, stateError("this module is not enrolled yet")
 	}
-	_, d := c.choose(in, r)
+	_, d := c.choose(in, r, func(with *license.Input) { with.Env.Offline = false }) // BEGIN asks the keeper
 	return d, nil
 }
 
 // choose picks the license for the ask (license.Choose); without any it is
-// NO_GRANT.
-func (c *Core) choose(in trem.Ask, r Reading) (*instance, license.Decision) {
+// NO_GRANT. Where bend is not nil, each is judged by what that makes of its input.
+func (c *Core) choose(in trem.Ask, r Reading, bend func(*license.Input)) (*instance, license.Decision) {
 	var list []license.Candidate
 	var held []*instance
 	for _, inst := range c.sorted() {
@@ -143,7 +117,11 @@ func (c *Core) choose(in trem.Ask, r Reading) (*instance, license.Decision) {
 		if in.Content != "" && info.Content != in.Content || in.License != (ident.License{}) && info.ID != in.License {
 			continue
 		}
-		d := c.judge(inst, in, r)
+		with := c.input(inst, in, r)
+		if bend != nil {
+			bend(&with)
+		}
+		d := c.standStill(inst, inst.leaf().Evaluate(with))
 		list, held = append(list, license.Candidate{License: inst.leaf(), State: inst.state, Decision: &d}), append(held, inst)
 	}
 	best := license.Choose(list)

@@ -1,0 +1,155 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lares-drm/lares/license"
+	"github.com/lares-drm/lares/license/ident"
+	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/service/home"
+)
+
+// seatModule answers a device's host as a module does, and keeps what it was asked.
+type seatModule struct {
+	asked []trem.PlaceOrder // in order
+	says  func(answer []byte) trem.PlaceTaken
+}
+
+func (m *seatModule) serve(conn net.Conn) {
+	for {
+		in, err := trem.ReadMessage(conn)
+		if err != nil {
+			return
+		}
+		var out any
+		switch cmd, body, _ := trem.ParseRequest(in.Header); cmd {
+		case trem.CmdAskPlace:
+			var o trem.PlaceOrder
+			if err = trem.ParseBody(body, &o); err == nil {
+				m.asked = append(m.asked, o)
+			}
+			out = trem.PlaceAsk{Object: []byte("ask"), Chain: [][]byte{{1}}, License: ident.License{4}}
+		case trem.CmdTakePlace:
+			var answer []byte
+			err = trem.ParseBody(body, &answer)
+			out = m.says(answer)
+		default:
+			err = errors.New("not here")
+		}
+		header, _ := trem.NewReply(out, err)
+		if trem.WriteMessage(conn, trem.Message{Header: header}) != nil {
+			return
+		}
+	}
+}
+
+// houseOf is a house behind an HTTP client.
+type houseOf func(trem.PlaceAsk) (home.PlaceAnswer, error)
+
+func (h houseOf) RoundTrip(r *http.Request) (*http.Response, error) {
+	var ask trem.PlaceAsk
+	if err := json.NewDecoder(r.Body).Decode(&ask); err != nil {
+		return nil, err
+	}
+	got, err := h(ask)
+	if err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(got)
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(body))}, err
+}
+
+func seatedDevice(t *testing.T, m *seatModule, h houseOf) *device {
+	t.Helper()
+	host, inside := net.Pipe()
+	go m.serve(inside)
+	t.Cleanup(func() { _, _ = host.Close(), inside.Close() })
+	return &device{trem: trem.NewClient(host), client: &http.Client{Transport: h}, cfg: deviceConfig{Home: "http://house.test"}}
+}
+
+// A play asks for its place, again where it has to, tells the house once a minute that it
+// runs, ends with the name of the screen that took it over, and then asks no more.
+func TestPlaces_APlayEndsWhereAnotherTakesOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		phone := ident.Device{7}
+		m := &seatModule{}
+		m.says = func(answer []byte) trem.PlaceTaken {
+			switch string(answer) {
+			case "again":
+				return trem.PlaceTaken{Outcome: trem.PlaceAgain, Again: &trem.PlaceAsk{Object: []byte("ask 2"), Chain: [][]byte{{1}}}}
+			case "lost":
+				return trem.PlaceTaken{Outcome: trem.PlaceLost, By: phone}
+			}
+			return trem.PlaceTaken{Outcome: trem.PlaceGranted}
+		}
+		var answer string
+		d := seatedDevice(t, m, func(a trem.PlaceAsk) (home.PlaceAnswer, error) {
+			switch {
+			case answer == "away":
+				return home.PlaceAnswer{}, errors.New("no route")
+			case answer == "" && string(a.Object) == "ask":
+				return home.PlaceAnswer{Object: []byte("again")}, nil
+			}
+			return home.PlaceAnswer{Object: []byte(answer), Screens: []home.PlaceScreen{{Device: phone, Screen: "Phone"}}}, nil
+		})
+		s, err := d.seat(t.Context(), trem.Ask{Content: "lares-film"})
+		if err != nil || s.license != (ident.License{4}) {
+			t.Fatalf("%+v %v", s, err)
+		}
+		ctx := s.keep(t.Context(), 9)
+		time.Sleep(61 * time.Second)
+		synctest.Wait()
+		if n := len(m.asked); n != 2 || m.asked[0].Op != trem.PlaceBegin || m.asked[1].Op != trem.PlaceBeat || m.asked[1].Session != 9 {
+			t.Fatalf("asked %+v", m.asked)
+		}
+		answer = "away"
+		time.Sleep(60 * time.Second) // one that is not heard
+		answer = "lost"
+		select {
+		case <-ctx.Done():
+		case <-time.After(25 * time.Second):
+			t.Fatal("the play goes on after a heartbeat that was answered LOST")
+		}
+		err = s.leave(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "Phone") {
+			t.Errorf("it ends with %v", err)
+		}
+		if last := m.asked[len(m.asked)-1]; last.Op != trem.PlaceBeat {
+			t.Errorf("it gives back what it does not have: %+v", last)
+		}
+	})
+}
+
+// Without a house a play begins, and gives nothing back that waits for an answer.
+func TestPlaces_APlayWithoutItsHouse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &seatModule{}
+		d := seatedDevice(t, m, func(trem.PlaceAsk) (home.PlaceAnswer, error) { return home.PlaceAnswer{}, errors.New("no route") })
+		s, err := d.seat(t.Context(), trem.Ask{Content: "lares-film"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.keep(t.Context(), 9)
+		if err := s.leave(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if last := m.asked[len(m.asked)-1]; last.Op != trem.PlaceEnd || last.License != s.license {
+			t.Errorf("the end: %+v", last)
+		}
+		var out bytes.Buffer
+		s.screens = []home.PlaceScreen{{Screen: "Phone", Since: time.Now()}}
+		s.tell(&out, &trem.RefusalError{Decision: license.Decision{Reasons: []license.Reason{{Code: license.SlotFull, Closed: true, Remedy: license.Takeover}}}})
+		if text := out.String(); !strings.Contains(text, "on this screen: Phone, since ") || !strings.Contains(text, "--takeover") {
+			t.Errorf("it says %q", text)
+		}
+	})
+}
