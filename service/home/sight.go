@@ -123,7 +123,7 @@ func deviceOf(info fs.FileInfo) uint64 {
 	if !ok {
 		return 0
 	}
-	return uint64(st.Dev) //nolint:gosec,unconvert // of 32 bits on some systems, and only compared
+	return uint64(st.Dev) //nolint:unconvert // of 32 bits on some systems, and only compared
 }
 
 // disks notes the mount points in watched folders. One that went together with its disk

@@ -78,11 +78,10 @@ func (h *Home) narrowed(id ident.Device) (*Person, error) {
 	if i < 0 {
 		return nil, ErrUnproven
 	}
-	p, err := h.PersonCalled(list[i].Person)
-	if err != nil || p.Kind == Adult { // nobody's, or since it was said
-		return nil, nil //nolint:nilnil // nobody is one of the answers
+	if p, err := h.PersonCalled(list[i].Person); err == nil && p.Kind != Adult {
+		return &p, nil
 	}
-	return &p, nil
+	return nil, nil //nolint:nilnil // nobody's, or since it was said
 }
 
 // WhoseDevice says whose a device of the house is. One that was put out is told nothing,

@@ -64,7 +64,7 @@ func (r *recent[K]) note(k K) {
 		return
 	}
 	if len(r.at) >= wrongKnown {
-		delete(r.at, r.order.Remove(r.order.Back()).(K)) //nolint:forcetypeassert // a list of those
+		delete(r.at, r.order.Remove(r.order.Back()).(K)) //nolint:errcheck,forcetypeassert // a list of those
 	}
 	r.at[k] = r.order.PushFront(k)
 }

@@ -72,7 +72,7 @@ func (f *free[K]) Swap(i, j int) {
 
 // Push adds a *waiter[K], for container/heap.
 func (f *free[K]) Push(x any) {
-	w := x.(*waiter[K]) //nolint:forcetypeassert // waiters.of gives it
+	w := x.(*waiter[K]) //nolint:errcheck,forcetypeassert // waiters.of gives it
 	w.at = len(f.list)
 	f.list = append(f.list, w)
 }
