@@ -16,6 +16,10 @@ import (
 // other one waits for the disk. Source: measured here (docs/performance.md).
 const pgGroups = 2
 
+// pgLooks is how many groups read at once: they wait for no disk, and one larger group
+// takes less of the processor than two. Source: measured here (docs/performance.md).
+const pgLooks = 1
+
 // The statements of Issue for a group, of which no two are of one household: each
 // array has an element for each license. The first three say for which households
 // they did what was asked of them; the others do it for all or break.

@@ -48,8 +48,8 @@ func OpenPostgres(ctx context.Context, dsn string) (*Store, error) {
 	}
 	e := &pgEngine{cfg: cfg, free: make(chan *pgx.Conn, pgConns), patience: pgPatience, plans: pgPlans}
 	cfg.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error { return c.Exec(ctx, e.plans).Close() }
-	e.looks = newGatherer(pgGroups, e.aheadTogether)
-	e.reads = newGatherer(pgGroups, e.licensesTogether)
+	e.looks = newGatherer(pgLooks, e.aheadTogether)
+	e.reads = newGatherer(pgLooks, e.licensesTogether)
 	e.issues = newGatherer(pgGroups, e.issueTogether)
 	for range pgConns {
 		e.free <- nil // opened when needed
