@@ -1,8 +1,10 @@
 package httpd_test
 
 import (
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/lares-drm/lares/internal/httpd/browsertest"
 	"github.com/lares-drm/lares/internal/needs"
 	"github.com/lares-drm/lares/security/trem"
+	"github.com/lares-drm/lares/service/home/hometest"
 )
 
 // places are the pages of a house that people live in.
@@ -58,6 +61,14 @@ func TestPages_InBothBrowsers(t *testing.T) {
 	needs.Long(t)
 	t.Parallel() // see TestLose_InABrowser
 	l := livedHouse(t)
+	if _, err := l.h.Watch(t.Context(), hometest.OwnFilm(t, "Grandmother at eighty.mp4")); err != nil {
+		t.Fatal(err)
+	}
+	own := l.h.Films()
+	if len(own) != 1 {
+		t.Fatalf("own films: %v", own)
+	}
+	places := append(slices.Clone(places), "/film/"+url.PathEscape(string(own[0].ID)))
 	for _, b := range browsertest.Browsers {
 		t.Run(b.Name, func(t *testing.T) {
 			p := browsertest.Pages{Browser: b.Name, URL: l.URL, Places: places, Folder: os.Getenv("LARES_PICTURES")}
