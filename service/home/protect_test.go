@@ -177,6 +177,26 @@ func TestLibrary_4_TheTitleStaysAfterARestart(t *testing.T) {
 	}
 }
 
+// TestLibrary_4_RelativeStateFolder: a house whose state folder was typed as a relative
+// path knows what it has protected, and shows no clear file beside it.
+func TestLibrary_4_RelativeStateFolder(t *testing.T) {
+	dir, m, films := t.TempDir(), hometest.New(t, nil), hometest.OwnFilm(t, "Grandmother.mp4")
+	t.Chdir(dir)
+	p := ownHouse(t, "house", m, films)
+	id := p.Films()[0].ID
+	if _, err := p.Protect(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	p.agrees("protected", id, true)
+	if _, _, err := p.OpenFilm(id); !errors.Is(err, home.ErrUnknown) {
+		t.Errorf("the house serves the clear file: %v", err)
+	}
+	if err := p.Unprotect(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	p.agrees("taken back", id, false)
+}
+
 // TestLibrary_4_NobodyRatedIt: a child sees it when an adult has said from which age it
 // is, as with any title.
 func TestLibrary_4_NobodyRatedIt(t *testing.T) {
