@@ -113,7 +113,7 @@ type Frames func(ctx context.Context, url string, f lrp.Frame) ([]lrp.Frame, err
 
 // Config is what a home server needs. Zero values work where not marked required.
 type Config struct {
-	Dir        string           // required: state folder, 0700, exists
+	Dir        string           // required: state folder, 0700, made where it is not there
 	Module     Module           // required
 	Courier    Courier          // required to get licenses
 	Frames     Frames           // nil: nothing is handed over to other houses
@@ -160,12 +160,15 @@ func New(cfg Config) (*Home, error) {
 	if cfg.Module == nil || cfg.Now == nil || cfg.Dir == "" {
 		return nil, errors.New("home: Config needs Dir, Module and Now")
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+	dir, err := filepath.Abs(cfg.Dir) // a title of the house's own is told by where it lies
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("make the state folder: %w", err)
 	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
+	cfg.Dir = dir
+	cfg.Log = cmp.Or(cfg.Log, slog.New(slog.DiscardHandler))
 	if cfg.LearnEvery <= 0 {
 		cfg.LearnEvery = time.Minute
 	}
@@ -175,7 +178,6 @@ func New(cfg Config) (*Home, error) {
 	cfg.Settle, cfg.Rescan = cmp.Or(cfg.Settle, 3*time.Second), cmp.Or(cfg.Rescan, time.Minute)
 	cfg.CheckEvery, cfg.CheckRate = cmp.Or(cfg.CheckEvery, 30*24*time.Hour), cmp.Or(cfg.CheckRate, 16<<20)
 	h := &Home{cfg: cfg, log: cfg.Log, protecting: newProtecting()}
-	var err error
 	if h.library, err = openLibrary(cfg.Dir); err != nil {
 		return nil, err
 	}

@@ -131,8 +131,10 @@ func (h *Home) beginProtect(ctx context.Context, id ident.Content) (*protectJob,
 		return j, nil // it is at it
 	}
 	p.mu.Unlock()
-	if _, err := h.examine(ctx, id); err != nil {
-		return nil, err
+	if !h.isReady(id) {
+		if _, err := h.examine(ctx, id); err != nil {
+			return nil, err
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -252,6 +254,11 @@ func (h *Home) protectOne(ctx context.Context, j *protectJob) {
 }
 
 func (h *Home) protect(ctx context.Context, j *protectJob) (Protected, error) {
+	if h.isReady(j.id) {
+		if out, done, err := h.goOn(ctx, j.id); done || err != nil {
+			return out, err
+		}
+	}
 	film, err := h.examine(ctx, j.id) // it may have waited
 	if err != nil {
 		return Protected{}, err
@@ -266,18 +273,41 @@ func (h *Home) protect(ctx context.Context, j *protectJob) (Protected, error) {
 	if err != nil {
 		return Protected{}, unpackable(err, film)
 	}
-	ready := h.ownPath(j.id, readyEnding)
 	root, _ := h.folders.rootOf(film.Path)
 	if now, err := readFilm(root, film.Path); err != nil || now.ID != film.ID || now.stamp() != film.stamp() {
 		return Protected{}, errors.Join(ErrChanged, os.RemoveAll(cfg.Dir))
 	}
-	if err := errors.Join(syncTree(cfg.Dir), os.Rename(cfg.Dir, ready), syncDir(h.ownDir())); err != nil {
+	err = syncTree(cfg.Dir)
+	h.protecting.step.Lock()
+	defer h.protecting.step.Unlock()
+	ready := h.ownPath(j.id, readyEnding)
+	if err = errors.Join(err, os.Rename(cfg.Dir, ready), syncDir(h.ownDir())); err != nil {
 		return Protected{}, errors.Join(unpackable(err, film), os.RemoveAll(cfg.Dir), os.RemoveAll(ready))
 	}
 	if err := h.issueOwn(ctx, j.id); err != nil {
 		return Protected{}, err
 	}
 	return Protected{Content: j.id, Title: film.Title, Folder: h.ownPath(j.id, ""), Clear: film.Path, Notes: res.Notes}, nil
+}
+
+// goOn is protect for a film that was packed when the module's answer was lost; false: it
+// has to be packed anew.
+func (h *Home) goOn(ctx context.Context, id ident.Content) (out Protected, done bool, err error) {
+	if err := h.settleReady(ctx, id); err != nil {
+		if !h.isReady(id) { // the module has said no to these keys
+			err = nil
+		}
+		return Protected{}, false, err
+	}
+	t := h.library.title(id)
+	if t == nil || !h.IsOwn(t) {
+		return Protected{}, false, nil
+	}
+	out = Protected{Content: id, Title: t.Title, Folder: t.folder}
+	if f, ok := h.ClearOf(id); ok {
+		out.Clear = f.Path
+	}
+	return out, true, nil
 }
 
 // progress notes how far a packing is, and tells the pages now and then.

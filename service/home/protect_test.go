@@ -177,6 +177,26 @@ func TestLibrary_4_TheTitleStaysAfterARestart(t *testing.T) {
 	}
 }
 
+// TestLibrary_4_RelativeStateFolder: a house whose state folder was typed as a relative
+// path knows what it has protected, and shows no clear file beside it.
+func TestLibrary_4_RelativeStateFolder(t *testing.T) {
+	dir, m, films := t.TempDir(), hometest.New(t, nil), hometest.OwnFilm(t, "Grandmother.mp4")
+	t.Chdir(dir)
+	p := ownHouse(t, "house", m, films)
+	id := p.Films()[0].ID
+	if _, err := p.Protect(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	p.agrees("protected", id, true)
+	if _, _, err := p.OpenFilm(id); !errors.Is(err, home.ErrUnknown) {
+		t.Errorf("the house serves the clear file: %v", err)
+	}
+	if err := p.Unprotect(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	p.agrees("taken back", id, false)
+}
+
 // TestLibrary_4_NobodyRatedIt: a child sees it when an adult has said from which age it
 // is, as with any title.
 func TestLibrary_4_NobodyRatedIt(t *testing.T) {
@@ -271,20 +291,26 @@ func TestLibrary_4_Refusals(t *testing.T) {
 // brings license and folder together.
 func TestLibrary_4_WhatACrashLeaves(t *testing.T) {
 	for _, tc := range []struct {
-		name        string
-		left        string // name of the packed folder, with HEX for the film's
-		keys, held  bool   // the sealed keys are in it; the license is there
-		want        bool
-		otherModule bool // keys that this module does not open
+		name       string
+		left       string // name of the packed folder, with HEX for the film's
+		keys, held bool   // the sealed keys are in it; the license is there
+		want       bool
+		other      bool // the keys are for another certificate than the module's
+		no         bool // the module issues nothing any more
+		stays      bool // the folder is left where it is
 	}{
-		{"packing", ".HEX.packing", true, false, false, false},
-		{"a folder of the packer", ".lares-pack-123", true, false, false, false},
-		{"packed, and no license yet", ".HEX.ready", true, false, true, false},
-		{"packed, and the module takes it not", ".HEX.ready", true, false, false, true},
-		{"licensed, with its keys", ".HEX.ready", true, true, true, false},
-		{"licensed, and not in its place", ".HEX.ready", false, true, true, false},
-		{"in its place, and not in the library", "HEX", false, true, true, false},
-		{"taken back, and not removed", ".HEX.ready", false, false, false, false},
+		{name: "packing", left: ".HEX.packing", keys: true},
+		{name: "a folder of the packer", left: ".lares-pack-123", keys: true},
+		{name: "packed, and no license yet", left: ".HEX.ready", keys: true, want: true},
+		{name: "packed, and the module takes it not", left: ".HEX.ready", keys: true, other: true},
+		{name: "packed, and another home server took the house over", left: ".HEX.ready", keys: true, no: true},
+		{name: "licensed, with its keys", left: ".HEX.ready", keys: true, held: true, want: true},
+		{name: "licensed, with keys for an older certificate", left: ".HEX.ready", keys: true, held: true, other: true, want: true},
+		{name: "licensed, with its keys, and another home server took the house over", left: ".HEX.ready", keys: true, held: true, no: true, want: true},
+		{name: "licensed, and not in its place", left: ".HEX.ready", held: true, want: true},
+		{name: "in its place, and not in the library", left: "HEX", held: true, want: true},
+		{name: "in its place, and no license", left: "HEX", stays: true},
+		{name: "taken back, and not removed", left: ".HEX.ready"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			films, dir, m := hometest.OwnFilm(t, "Grandmother.mp4"), t.TempDir(), hometest.New(t, nil)
@@ -294,7 +320,7 @@ func TestLibrary_4_WhatACrashLeaves(t *testing.T) {
 			}
 			id := h.Films()[0].ID
 			to := m.State.Delivery
-			if tc.otherModule {
+			if tc.other {
 				to = hometest.New(t, nil).State.Delivery
 			}
 			left := filepath.Join(dir, "own", strings.Replace(tc.left, "HEX", strings.TrimPrefix(id.String(), home.OwnPrefix), 1))
@@ -306,20 +332,118 @@ func TestLibrary_4_WhatACrashLeaves(t *testing.T) {
 			}
 			keys := filepath.Join(left, packager.KeysName)
 			if tc.held {
-				sealed, err := os.ReadFile(keys)
-				if err == nil {
-					_, err = m.Protect(t.Context(), sealed)
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
+				m.Held = []trem.Held{{Content: id, House: true, Phase: license.Held.String()}}
+			}
+			if tc.no {
+				m.OnProtect = func() error { return &trem.Error{Code: trem.CodeState, Text: "another home server manages this house"} }
 			}
 			if !tc.keys {
 				if err := os.Remove(keys); err != nil {
 					t.Fatal(err)
 				}
 			}
-			ownHouse(t, dir, m, films).agrees(tc.name, id, tc.want)
+			p := ownHouse(t, dir, m, films)
+			p.end() // it has settled what was left
+			if !tc.stays {
+				p.agrees(tc.name, id, tc.want)
+				return
+			}
+			if _, err := p.Title(id); !errors.Is(err, home.ErrUnknown) || len(p.Films()) != 1 || !home.IsPacked(left) {
+				t.Errorf("title: %v, %d films, folder: %v", err, len(p.Films()), home.IsPacked(left))
+			}
+			q := ownHouse(t, dir, m, films)
+			if _, err := q.Protect(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			q.agrees("protected anew", id, true)
+		})
+	}
+}
+
+// TestLibrary_4_DiskThatIsOff: a film whose packed folder is on a disk that is off stays
+// protected, also after a start, and is there again with the disk; taken back meanwhile it
+// is the clear film, and its copy comes back as nothing.
+func TestLibrary_4_DiskThatIsOff(t *testing.T) {
+	p := newProtecting(t)
+	id, films := p.film.ID, filepath.Dir(p.film.Path)
+	if _, err := p.Protect(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	p.end()
+	own, disk := filepath.Join(p.dir, "own"), filepath.Join(t.TempDir(), "disk")
+	off := func() error { return errors.Join(os.Rename(own, disk), os.Mkdir(own, 0o700)) } // the mount point stays
+	on := func() error { return errors.Join(os.Remove(own), os.Rename(disk, own)) }
+	start := func(change func() error) *protecting {
+		t.Helper()
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		return ownHouse(t, p.dir, p.m, films)
+	}
+	q := start(off)
+	q.end()
+	if _, err := q.Title(id); !errors.Is(err, home.ErrUnknown) || len(q.Films()) != 0 {
+		t.Errorf("off: title %v, %d films", err, len(q.Films()))
+	}
+	q = start(on)
+	q.agrees("on again", id, true)
+	q.end()
+	q = start(off)
+	if err := q.Unprotect(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	q.agrees("taken back", id, false)
+	q.end()
+	q = start(on)
+	q.end()
+	if _, err := q.Title(id); !errors.Is(err, home.ErrUnknown) || len(q.Films()) != 1 {
+		t.Errorf("on after it was taken back: title %v, %d films", err, len(q.Films()))
+	}
+}
+
+// TestLibrary_4_LostReply: when a module ends before it has answered, nobody knows
+// whether it has done it. A second try, or a start, finds out, and no film is packed twice
+// or shown without a license.
+func TestLibrary_4_LostReply(t *testing.T) {
+	for _, again := range []bool{true, false} {
+		t.Run(fmt.Sprintf("tried again %v", again), func(t *testing.T) {
+			p := newProtecting(t)
+			id, films := p.film.ID, filepath.Dir(p.film.Path)
+			lost := func(do func() error) {
+				t.Helper()
+				p.m.Unheard = func() error { return fmt.Errorf("%w: it ended", trem.ErrStream) }
+				if err := do(); !errors.Is(err, trem.ErrStream) {
+					t.Fatal(err)
+				}
+				p.m.Unheard = nil
+				var err error
+				if again {
+					err = do()
+				} else {
+					p.end()
+					p = ownHouse(t, p.dir, p.m, films)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			lost(func() error {
+				got, err := p.Protect(t.Context(), id)
+				if err == nil && (got.Title != "Grandmother" || got.Clear != filepath.Join(films, "Grandmother.mp4")) {
+					t.Errorf("Protect = %+v", got)
+				}
+				return err
+			})
+			p.agrees("protected", id, true)
+			title, err := p.Title(id)
+			if err != nil || len(p.m.Keys) != 1 {
+				t.Fatalf("%d keys, %v: it was packed twice", len(p.m.Keys), err)
+			}
+			if _, ok := p.m.Keys[title.Tracks[0].KID]; !ok {
+				t.Error("the module has not the keys of what is shown")
+			}
+			lost(func() error { return p.Unprotect(t.Context(), id) })
+			p.agrees("taken back", id, false)
 		})
 	}
 }

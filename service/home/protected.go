@@ -42,19 +42,23 @@ func (h *Home) ownPath(id ident.Content, ending string) string {
 	return filepath.Join(h.ownDir(), name)
 }
 
-// protects reports whether the house has protected a film: it stands in the library as a
-// title then, and its clear file is not shown beside it.
-func (h *Home) protects(id ident.Content) bool {
-	t := h.library.title(id)
-	return t != nil && h.IsOwn(t)
+// isReady reports whether an own film is packed, and what the module says to it is not
+// known.
+func (h *Home) isReady(id ident.Content) bool {
+	return isOwnID(id) && IsPacked(h.ownPath(id, readyEnding))
 }
+
+// protects reports whether the house has protected a film: its packed folder is in the
+// list of the library then, also while it is not read yet or its disk is off, and its
+// clear file is not shown.
+func (h *Home) protects(id ident.Content) bool { return h.protected()[id] }
 
 // protected are all films that the house has protected.
 func (h *Home) protected() map[ident.Content]bool {
 	out := map[ident.Content]bool{}
-	for _, t := range h.TitlesSoFar() {
-		if h.IsOwn(t) {
-			out[t.Content] = true
+	for _, path := range h.library.known() {
+		if filepath.Dir(path) == h.ownDir() {
+			out[ident.Content(OwnPrefix+filepath.Base(path))] = true
 		}
 	}
 	return out
@@ -103,13 +107,23 @@ func (h *Home) holdsOwn(ctx context.Context, id ident.Content) (bool, error) {
 	return false, nil
 }
 
+// saidNo reports whether an error is the module's word that it has changed nothing. After
+// any other it may have done what it was asked for.
+func saidNo(err error) bool {
+	if _, ok := errors.AsType[*trem.RefusalError](err); ok {
+		return true
+	}
+	e, ok := errors.AsType[*trem.Error](err)
+	return ok && e.Code != trem.CodeInternal && e.Code != trem.CodeBroken
+}
+
 // issueOwn has the module issue the license of a packed film that is ready, and puts it
-// into the library. Said again, after a crash at any point, it goes on.
+// into the library. Said again, after a crash at any point, it goes on. The caller holds
+// step.
 func (h *Home) issueOwn(ctx context.Context, id ident.Content) error {
-	h.protecting.step.Lock()
-	defer h.protecting.step.Unlock()
 	ready := h.ownPath(id, readyEnding)
-	sealed, err := os.ReadFile(filepath.Join(ready, packager.KeysName))
+	keys := filepath.Join(ready, packager.KeysName)
+	sealed, err := os.ReadFile(keys)
 	if err != nil {
 		return fmt.Errorf("read the sealed keys: %w", err)
 	}
@@ -119,23 +133,31 @@ func (h *Home) issueOwn(ctx context.Context, id ident.Content) error {
 	}
 	if _, err := module.Protect(ctx, sealed); err != nil {
 		err = fmt.Errorf("issue the license: %w", err)
-		if e, ok := errors.AsType[*trem.Error](err); ok && e.Code != trem.CodeInternal && e.Code != trem.CodeBroken {
-			err = errors.Join(err, os.RemoveAll(ready)) // it has said no, and who asked hears it
+		if !saidNo(err) {
+			return err
 		}
-		return err
+		// It may have issued it before, and be renewed or superseded since.
+		held, unknown := h.holdsOwn(ctx, id)
+		if unknown != nil {
+			return errors.Join(err, unknown)
+		}
+		if !held { // who asked hears it
+			return errors.Join(err, os.RemoveAll(ready))
+		}
 	}
-	// The license is there: the keys are of no more use.
-	if err := os.Remove(filepath.Join(ready, packager.KeysName)); err != nil {
+	// The license is there: the keys are of no more use. They are gone from the disk
+	// before the folder is shown.
+	if err := errors.Join(os.Remove(keys), syncDir(ready)); err != nil {
 		return fmt.Errorf("remove the sealed keys: %w", err)
 	}
 	return h.showOwn(id)
 }
 
-// showOwn gives a packed film whose license is there its place in the library. The caller
-// holds step.
+// showOwn gives a packed film whose license is there its place in the library, also that
+// of a copy whose license is gone. The caller holds step.
 func (h *Home) showOwn(id ident.Content) error {
 	folder := h.ownPath(id, "")
-	if err := errors.Join(os.Rename(h.ownPath(id, readyEnding), folder), syncDir(h.ownDir())); err != nil {
+	if err := errors.Join(os.RemoveAll(folder), os.Rename(h.ownPath(id, readyEnding), folder), syncDir(h.ownDir())); err != nil {
 		return fmt.Errorf("put a packed film into its place: %w", err)
 	}
 	_, err := h.Add(folder)
@@ -159,7 +181,13 @@ func (h *Home) Unprotect(ctx context.Context, id ident.Content) error {
 	defer h.folders.looking.Unlock()
 	folder, ready := h.ownPath(id, ""), h.ownPath(id, readyEnding)
 	there := IsPacked(folder)
-	if !there {
+	switch {
+	case there: // hidden first: after a crash the license says what becomes of it
+		if err := errors.Join(os.Rename(folder, ready), syncDir(h.ownDir())); err != nil {
+			return fmt.Errorf("take a packed film out: %w", err)
+		}
+	case IsPacked(ready): // nobody knows what became of it
+	default:
 		held, err := h.holdsOwn(ctx, id)
 		if err == nil && !held {
 			err = ErrNotProtected
@@ -167,11 +195,10 @@ func (h *Home) Unprotect(ctx context.Context, id ident.Content) error {
 		if err != nil {
 			return err
 		}
-	} else if err := errors.Join(os.Rename(folder, ready), syncDir(h.ownDir())); err != nil { // hidden first: after a crash the license says what becomes of it
-		return fmt.Errorf("take a packed film out: %w", err)
 	}
+	ctx = context.WithoutCancel(ctx) // who asked may leave now
 	if err := module.Unprotect(ctx, id); err != nil {
-		if there {
+		if there && saidNo(err) { // else the next try or start asks for the license
 			err = errors.Join(err, os.Rename(ready, folder), syncDir(h.ownDir()))
 		}
 		return err
@@ -199,51 +226,70 @@ func (h *Home) settleOwn(ctx context.Context) {
 		name, isReady := strings.CutSuffix(hidden, readyEnding)
 		switch {
 		case isHidden && isReady:
-			if failed := h.settleReady(ctx, ident.Content(OwnPrefix+name)); failed != nil {
-				err = errors.Join(err, failed)
-			} else {
-				there[filepath.Join(h.ownDir(), name)] = true
-			}
+			err = errors.Join(err, h.settleReady(ctx, ident.Content(OwnPrefix+name)))
 		case isHidden:
 			err = errors.Join(err, os.RemoveAll(path))
 		default:
 			there[path] = true
 		}
 	}
-	gone, known := map[string]bool{}, map[string]bool{}
-	for _, path := range h.library.known() {
-		known[path] = true
-		if gone[path] = filepath.Dir(path) == h.ownDir() && !IsPacked(path); !gone[path] {
-			delete(gone, path)
-		}
-	}
-	if len(gone) > 0 && err == nil {
-		err = h.library.change(nil, gone, nil)
-	}
-	for path := range there {
-		if !known[path] && IsPacked(path) {
-			_, failed := h.Add(path)
-			err = errors.Join(err, failed)
-		}
-	}
-	if err != nil {
+	if err = errors.Join(err, h.settleShown(ctx, there)); err != nil {
 		h.log.LogAttrs(ctx, slog.LevelWarn, "own films that were being protected are not settled", slog.Any("error", err))
 	}
 }
 
-// settleReady is settleOwn for one film.
+// settleShown brings the list of the library into agreement with the folders that are
+// there. The license decides: without it nothing is added, and with it nothing is
+// forgotten, because a folder that is not there may be on a disk that is off.
+func (h *Home) settleShown(ctx context.Context, there map[string]bool) error {
+	h.protecting.step.Lock()
+	defer h.protecting.step.Unlock()
+	known, gone, dead := map[string]bool{}, map[string]bool{}, 0
+	for _, path := range h.library.known() {
+		if filepath.Dir(path) == h.ownDir() {
+			known[path], there[path] = true, true
+		}
+	}
+	var failed error
+	for path := range there {
+		if known[path] == IsPacked(path) {
+			continue
+		}
+		held, err := h.holdsOwn(ctx, ident.Content(OwnPrefix+filepath.Base(path)))
+		switch {
+		case err != nil:
+			return errors.Join(failed, err)
+		case known[path] && !held:
+			gone[path] = true
+		case !known[path] && held:
+			_, err = h.Add(path)
+			failed = errors.Join(failed, err)
+		case !known[path]:
+			dead++
+		}
+	}
+	if dead > 0 {
+		h.log.LogAttrs(ctx, slog.LevelWarn, "protected copies of own films have no license and are not shown", slog.Int("folders", dead))
+	}
+	if len(gone) > 0 {
+		failed = errors.Join(failed, h.library.change(nil, gone, nil))
+	}
+	return failed
+}
+
+// settleReady is settleOwn for one film that is ready, if it still is.
 func (h *Home) settleReady(ctx context.Context, id ident.Content) error {
+	h.protecting.step.Lock()
+	defer h.protecting.step.Unlock()
 	ready := h.ownPath(id, readyEnding)
 	if _, err := os.Lstat(filepath.Join(ready, packager.KeysName)); err == nil {
 		return h.issueOwn(ctx, id)
 	}
-	h.protecting.step.Lock()
-	defer h.protecting.step.Unlock()
 	held, err := h.holdsOwn(ctx, id)
 	switch {
 	case err != nil:
 		return err
-	case held:
+	case held && IsPacked(ready):
 		return h.showOwn(id)
 	}
 	return os.RemoveAll(ready)

@@ -43,6 +43,7 @@ type Module struct {
 	OnHandOver func(trem.HandOver) (trem.Handed, error)
 	OnExport   func(trem.Export) (trem.Exported, error)
 	OnProtect  func() error    // before a license is issued
+	Unheard    func() error    // after a license of an own film was issued or destroyed: an error takes the reply's place
 	Pending    trem.Handed     // what Letters gives; guarded by Lock
 	Moving     []trem.Transfer // guarded by Lock
 

@@ -14,7 +14,7 @@ import (
 )
 
 // Protect takes the keys of an own film and holds a license of it, unless OnProtect fails.
-func (m *Module) Protect(_ context.Context, sealed []byte) (trem.Protected, error) {
+func (m *Module) Protect(_ context.Context, sealed []byte) (out trem.Protected, err error) {
 	if m.OnProtect != nil {
 		if err := m.OnProtect(); err != nil {
 			return trem.Protected{}, err
@@ -30,6 +30,7 @@ func (m *Module) Protect(_ context.Context, sealed []byte) (trem.Protected, erro
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	defer m.lose(&err)
 	m.Keys = maps.Clone(m.Keys)
 	if m.Keys == nil {
 		m.Keys = map[ident.Key]cenc.ContentKey{}
@@ -46,7 +47,7 @@ func (m *Module) Protect(_ context.Context, sealed []byte) (trem.Protected, erro
 }
 
 // Unprotect forgets the license of an own film, unless it is lent.
-func (m *Module) Unprotect(_ context.Context, id ident.Content) error {
+func (m *Module) Unprotect(_ context.Context, id ident.Content) (err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	i := m.own(id)
@@ -57,7 +58,15 @@ func (m *Module) Unprotect(_ context.Context, id ident.Content) error {
 		return &trem.RefusalError{Decision: license.Decision{Action: permission.Play, Reasons: []license.Reason{{Code: license.LentOut, Closed: true, Remedy: license.WaitUntil}}}}
 	}
 	m.Held = slices.Delete(slices.Clone(m.Held), i, i+1)
+	defer m.lose(&err)
 	return nil
+}
+
+// lose has Unheard take the reply's place.
+func (m *Module) lose(err *error) {
+	if m.Unheard != nil && *err == nil {
+		*err = m.Unheard()
+	}
 }
 
 // own is where the license of an own film stands in Held; -1: nowhere. The caller holds
