@@ -5,11 +5,14 @@ import (
 	"html"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/permission"
 	"github.com/lares-drm/lares/security/trem"
@@ -109,10 +112,26 @@ func TestHTTP_4_ProtectByTheAPI(t *testing.T) {
 		t.Errorf("its page does not say so: %s", pageText(page))
 	}
 	m.OnProtect = nil
+	m.Lock()
+	m.Held = append(m.Held, trem.Held{Content: f.ID, House: true, Kind: uint64(license.KindLoan)})
+	m.Unlock()
+	if res, data := get(t, "POST", address, struct{}{}); res.StatusCode != http.StatusUnprocessableEntity || code(t, data) != "borrowed" {
+		t.Errorf("it is lent to the house: %d %s", res.StatusCode, data)
+	}
+	m.Lock()
+	m.Held = m.Held[:len(m.Held)-1]
+	m.Unlock()
 	var got home.Protected
 	res, data := get(t, "POST", address, struct{}{})
 	if err := json.Unmarshal(data, &got); err != nil || res.StatusCode != http.StatusCreated || got.Content != f.ID || got.Clear != f.Path || !home.IsPacked(got.Folder) {
 		t.Fatalf("protect: %d %s", res.StatusCode, data)
+	}
+	twin := filepath.Join(t.TempDir(), "twin")
+	if err := os.CopyFS(twin, os.DirFS(got.Folder)); err != nil {
+		t.Fatal(err)
+	}
+	if res, data := get(t, "POST", at+"/api/v1/library", httpd.AddRequest{Folder: twin}); res.StatusCode != http.StatusUnprocessableEntity || code(t, data) != "twin" {
+		t.Errorf("another house's copy: %d %s", res.StatusCode, data)
 	}
 	for _, tc := range []struct {
 		method, address string
