@@ -144,7 +144,7 @@ func (s *server) pageFilm(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	if t, err := s.Home.Title(id); err == nil && s.Home.IsOwn(t) { // it is protected now
+	if t, err := s.title(r); err == nil && s.Home.IsOwn(t) { // it is protected now
 		http.Redirect(w, r, "/title/"+url.PathEscape(id.String()), http.StatusSeeOther)
 		return
 	}

@@ -67,7 +67,7 @@ type entry struct {
 // entries are titles and own films side by side, by name.
 func (s *server) entries(r *http.Request) []entry {
 	var out []entry
-	for _, t := range s.Home.TitlesSoFar() {
+	for _, t := range s.titles(r, s.Home.TitlesSoFar()) {
 		out = append(out, entry{name: strings.ToLower(t.Title), title: t})
 	}
 	for _, f := range s.films(r) {

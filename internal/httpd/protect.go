@@ -58,6 +58,10 @@ func protectProblem(err error) (Problem, bool) {
 		return Problem{Status: http.StatusUnprocessableEntity, Code: "protected", Detail: say("problem.protected")}, true
 	case errors.Is(err, home.ErrNotProtected):
 		return Problem{Status: http.StatusUnprocessableEntity, Code: "not_protected", Detail: say("problem.not-protected")}, true
+	case errors.Is(err, home.ErrTwin):
+		return Problem{Status: http.StatusUnprocessableEntity, Code: "twin", Detail: say("problem.twin")}, true
+	case errors.Is(err, home.ErrBorrowed):
+		return Problem{Status: http.StatusUnprocessableEntity, Code: "borrowed", Detail: say("problem.borrowed")}, true
 	case errors.Is(err, home.ErrNoProtector):
 		return Problem{Status: http.StatusUnprocessableEntity, Code: "no_protector", Detail: say("problem.no-protector")}, true
 	case errors.Is(err, home.ErrChanged):

@@ -5,11 +5,14 @@ import (
 	"html"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/lares-drm/lares/content/cenc"
+	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/permission"
 	"github.com/lares-drm/lares/security/trem"
@@ -109,10 +112,26 @@ func TestHTTP_4_ProtectByTheAPI(t *testing.T) {
 		t.Errorf("its page does not say so: %s", pageText(page))
 	}
 	m.OnProtect = nil
+	m.Lock()
+	m.Held = append(m.Held, trem.Held{Content: f.ID, House: true, Kind: uint64(license.KindLoan)})
+	m.Unlock()
+	if res, data := get(t, "POST", address, struct{}{}); res.StatusCode != http.StatusUnprocessableEntity || code(t, data) != "borrowed" {
+		t.Errorf("it is lent to the house: %d %s", res.StatusCode, data)
+	}
+	m.Lock()
+	m.Held = m.Held[:len(m.Held)-1]
+	m.Unlock()
 	var got home.Protected
 	res, data := get(t, "POST", address, struct{}{})
 	if err := json.Unmarshal(data, &got); err != nil || res.StatusCode != http.StatusCreated || got.Content != f.ID || got.Clear != f.Path || !home.IsPacked(got.Folder) {
 		t.Fatalf("protect: %d %s", res.StatusCode, data)
+	}
+	twin := filepath.Join(t.TempDir(), "twin")
+	if err := os.CopyFS(twin, os.DirFS(got.Folder)); err != nil {
+		t.Fatal(err)
+	}
+	if res, data := get(t, "POST", at+"/api/v1/library", httpd.AddRequest{Folder: twin}); res.StatusCode != http.StatusUnprocessableEntity || code(t, data) != "twin" {
+		t.Errorf("another house's copy: %d %s", res.StatusCode, data)
 	}
 	for _, tc := range []struct {
 		method, address string
@@ -131,4 +150,71 @@ func TestHTTP_4_ProtectByTheAPI(t *testing.T) {
 	if res, data := get(t, "DELETE", address, nil); res.StatusCode != http.StatusNoContent || len(h.Films()) != 1 {
 		t.Errorf("taken back: %d %s", res.StatusCode, data)
 	}
+}
+
+// TestHTTP_4_ProtectedIsNoMoreForChildren: a child or a guest learns of a protected film
+// neither by the library, the API nor its pages, until an adult has rated it, and takes no
+// protection back.
+func TestHTTP_4_ProtectedIsNoMoreForChildren(t *testing.T) {
+	f := newFamily(t)
+	f.moveIn(t)
+	f.now = time.Now().AddDate(0, 0, 1)
+	f.now = time.Date(f.now.Year(), f.now.Month(), f.now.Day(), 12, 0, 0, 0, time.Local) // a child's hour, and the file is old by then
+	adult, child, guest := visit(t, f.URL), visit(t, f.URL), visit(t, f.URL)
+	f.sit(t, adult, f.ada, "1111", "")
+	f.sit(t, child, f.ben, "", "")
+	f.sit(t, guest, f.guest, "1111", f.ada.ID)
+	done := make(chan error, 1)
+	go func() { done <- f.h.Run(t.Context()) }()
+	t.Cleanup(func() {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := f.h.Watch(t.Context(), hometest.OwnFilm(t, "Holidays.mp4")); err != nil || len(f.h.Films()) != 1 {
+		t.Fatal(err, f.h.Films())
+	}
+	id := f.h.Films()[0].ID
+	film, title, api := "/film/"+id.String(), "/title/"+id.String(), "/api/v1/library/"+id.String()
+	for _, v := range []*visitor{child, guest} {
+		if _, body := v.send("/who", film+"/protect", url.Values{}); !strings.Contains(body, "adults of the house") {
+			t.Errorf("protected by who may not: %s", pageText([]byte(body)))
+		}
+	}
+	if _, asked := f.h.ProtectingOf(id); asked {
+		t.Error("it is being protected")
+	}
+	if _, err := f.h.Protect(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	see := func(who string, v *visitor, want bool) {
+		t.Helper()
+		for _, place := range []string{"/", "/?q=holi", "/api/v1/library"} {
+			if status, body := v.open(place); status != http.StatusOK || strings.Contains(body, "Holidays") != want {
+				t.Errorf("%s: %s: %d, want it there: %v", who, place, status, want)
+			}
+		}
+		for _, place := range []string{film, title, api} {
+			status, body := v.open(place)
+			if (status == http.StatusOK) != want || strings.Contains(body, "Holidays") != want || !want && !strings.Contains(body, "adults of the house") {
+				t.Errorf("%s: %s: %d %s, want it there: %v", who, place, status, pageText([]byte(body)), want)
+			}
+		}
+	}
+	see("Ada", adult, true)
+	see("Ben", child, false)
+	see("the guest", guest, false)
+	for _, v := range []*visitor{child, guest} {
+		for _, do := range []string{"/unprotect", "/lend", "/once"} {
+			if _, body := v.send("/who", title+do, url.Values{"by": {f.ada.ID}, "pin": {"1111"}}); !strings.Contains(body, "adults of the house") || strings.Contains(body, "Holidays") {
+				t.Errorf("%s by who may not: %s", do, pageText([]byte(body)))
+			}
+		}
+	}
+	six := uint8(6)
+	if err := f.h.Rate(id, &six); err != nil {
+		t.Fatal(err)
+	}
+	see("Ben, rated from 6", child, true)
+	see("the guest, rated from 6", guest, true)
 }

@@ -3,7 +3,6 @@ package trem
 import (
 	"context"
 
-	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 )
 
@@ -13,11 +12,6 @@ const (
 	CmdProtect   Command = 58 // home server: issue the license of an own film
 	CmdUnprotect Command = 59 // home server: destroy it
 )
-
-// OwnPrefix begins the content ID of every film of a household's own: what a house
-// protects has no other name, so that it never takes that of a bought title. Source:
-// local, docs/spec/library.md.
-const OwnPrefix = license.OwnPrefix
 
 // Protected is the license of an own film.
 type Protected struct {

@@ -95,7 +95,7 @@ func (h *Home) Backup(ctx context.Context, code []byte) (trem.Backup, []byte, er
 		}
 	}
 	h.library.mu.Lock()
-	folders := slices.Clone(h.library.paths)
+	folders := slices.DeleteFunc(slices.Clone(h.library.paths), func(p string) bool { return filepath.Dir(p) == h.ownDir() }) // they stay in this state folder
 	h.library.mu.Unlock()
 	part := kept{Folders: folders, Watched: h.folders.watched(), Devices: h.Devices(), Sources: h.sources.all()}
 	h.people.mu.Lock()

@@ -120,6 +120,40 @@ func TestBackup_HostFilesComeBack(t *testing.T) {
 	}
 }
 
+// The packed copies of protected own films lie in the state folder, so their paths mean
+// nothing on another machine; where `own` was copied there, they are shown again.
+func TestBackup_OwnFilmsArePathsOfThisMachine(t *testing.T) {
+	p := newProtecting(t)
+	id := p.film.ID
+	if _, err := p.Protect(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	p.end()
+	k := &keeper{Module: p.m, code: true}
+	h := k.open(t, p.dir)
+	folder, _, _ := hometest.Pack(t, cenc.SchemeCENC)
+	if _, err := h.Add(folder); err != nil {
+		t.Fatal(err)
+	}
+	_, file, err := h.Backup(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var part struct{ Folders []string }
+	if err := json.Unmarshal(file, &part); err != nil || !slices.Equal(part.Folders, []string{folder}) {
+		t.Errorf("the backup names %v, %v; want %s", part.Folders, err, folder)
+	}
+	dir := t.TempDir()
+	if _, _, err := home.Restore(t.Context(), home.Restoring{Dir: dir, Module: k, File: file, Now: newClock().Now}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "own"), os.DirFS(filepath.Join(p.dir, "own"))); err != nil {
+		t.Fatal(err)
+	}
+	q := ownHouse(t, dir, p.m, filepath.Dir(p.film.Path))
+	q.agrees("restored, and own was copied", id, true)
+}
+
 func TestBackup_AFailedRestoreWritesNothing(t *testing.T) {
 	k := &keeper{Module: hometest.New(t, nil), fails: &trem.Error{Code: trem.CodeRejected, Text: "no"}}
 	dir := t.TempDir()

@@ -14,8 +14,8 @@ import (
 	"strings"
 
 	"github.com/lares-drm/lares/content"
+	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
-	"github.com/lares-drm/lares/security/trem"
 )
 
 // The household's own films: MP4 files without protection that lie in watched folders.
@@ -23,7 +23,7 @@ import (
 // docs/spec/library.md.
 
 // OwnPrefix begins the ID of an own film, protected or not.
-const OwnPrefix = trem.OwnPrefix
+const OwnPrefix = license.OwnPrefix
 
 // PathFilms is where devices of the house get its own films. Source: local,
 // docs/spec/home-api.md.

@@ -25,6 +25,10 @@ var (
 	ErrUnknown = errors.New("home: there is no such thing here")
 	// ErrFolder is returned for a folder that is no packed content.
 	ErrFolder = errors.New("home: the folder is not packed content")
+	// ErrTwin is returned for a packed folder of a film that the house has protected itself.
+	ErrTwin = errors.New("home: the house has protected this film itself")
+	// ErrBorrowed is returned for a film of which a loan of another house is here.
+	ErrBorrowed = errors.New("home: another house has lent this film")
 )
 
 const libraryFile = "library.json"
@@ -85,7 +89,8 @@ func IsPacked(folder string) bool {
 }
 
 // Add puts a packed folder into the library, durably. A folder of content that
-// is there already takes its place.
+// is there already takes its place, but for a film that the house has protected: two houses
+// with one file give it one ID, and different keys.
 func (h *Home) Add(folder string) (*Title, error) {
 	folder, err := filepath.Abs(folder)
 	if err != nil {
@@ -97,6 +102,9 @@ func (h *Home) Add(folder string) (*Title, error) {
 	}
 	l := h.library
 	l.whole()
+	if folder != h.ownPath(t.Content, "") && h.protects(t.Content) {
+		return nil, ErrTwin
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	keep := func(o *Title) bool { return o.Content != t.Content && o.folder != folder }
@@ -117,6 +125,15 @@ func (h *Home) Add(folder string) (*Title, error) {
 	delete(l.carried, folder) // it may have come again with a newer state
 	h.publish(Event{Kind: EventLibrary})
 	return t, nil
+}
+
+// borrows reports whether a loan of a film is here that another house has protected.
+func (h *Home) borrows(ctx context.Context, id ident.Content) (bool, error) {
+	held, err := h.cfg.Module.Licenses(ctx)
+	if err != nil {
+		return false, fmt.Errorf("list licenses: %w", err)
+	}
+	return slices.ContainsFunc(held, func(x trem.Held) bool { return x.Content == id && x.House && x.Kind != 0 }), nil
 }
 
 // Title returns a title by its content ID. One that was not found yet after a start

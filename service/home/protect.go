@@ -1,6 +1,7 @@
 package home
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -178,6 +179,9 @@ func (h *Home) examine(ctx context.Context, id ident.Content) (*Film, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if lent, err := h.borrows(ctx, id); err != nil || lent {
+		return nil, cmp.Or(err, ErrBorrowed)
 	}
 	if err := os.MkdirAll(h.ownDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of own films: %w", err)

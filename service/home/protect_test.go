@@ -230,6 +230,45 @@ func TestLibrary_4_NobodyRatedIt(t *testing.T) {
 	}
 }
 
+// TestLibrary_4_TwinOfAnotherHouse: the copy of another house that has the same file does
+// not take the place of the house's own, which alone it has keys for; and what is lent to
+// the house is not protected meanwhile.
+func TestLibrary_4_TwinOfAnotherHouse(t *testing.T) {
+	p := newProtecting(t)
+	id := p.film.ID
+	loan := trem.Held{License: ident.License{1}, Content: id, House: true, Kind: uint64(license.KindLoan)}
+	p.m.Lock()
+	p.m.Held = append(p.m.Held, loan)
+	p.m.Unlock()
+	if err := p.BeginProtect(t.Context(), id); !errors.Is(err, home.ErrBorrowed) {
+		t.Errorf("protect what is lent to the house: %v", err)
+	}
+	p.m.Lock()
+	p.m.Held = nil // the loan is over
+	p.m.Unlock()
+	got, err := p.Protect(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stick := filepath.Join(t.TempDir(), "twin")
+	if err := os.CopyFS(stick, os.DirFS(got.Folder)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Add(stick); !errors.Is(err, home.ErrTwin) {
+		t.Errorf("add another house's copy: %v", err)
+	}
+	if _, err := p.Add(got.Folder); err != nil {
+		t.Errorf("add the house's own again: %v", err)
+	}
+	p.agrees("with a twin", id, true)
+	if err := p.Unprotect(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if title, err := p.Add(stick); err != nil || title.Folder() != stick {
+		t.Errorf("add it when the protection is back: %v", err)
+	}
+}
+
 // TestLibrary_4_Refusals: what cannot be protected is refused before anything is written,
 // and what fails on the way leaves nothing.
 func TestLibrary_4_Refusals(t *testing.T) {

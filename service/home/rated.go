@@ -87,6 +87,16 @@ func (h *Home) FilmsFor(w *Watcher) []*Film {
 	})
 }
 
+// MayKnow reports whether somebody may know of a title: a film that the house has protected
+// itself is no more a child's or a guest's than its file was, before an adult rated it.
+func (h *Home) MayKnow(w *Watcher, t *Title) bool {
+	if w.Administers() || !h.IsOwn(t) {
+		return true
+	}
+	_, known := h.said(t.Content)
+	return known
+}
+
 // MayFilm judges whether somebody may watch an own film now, by the rule that the module
 // goes by for titles (docs/spec/evaluation.md, E19), and until when; the zero time: there
 // is no end. One that nobody rated is for adults, so that a child does not even learn

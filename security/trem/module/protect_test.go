@@ -315,6 +315,48 @@ func TestOwn_RestoredHouseSignsAnew(t *testing.T) {
 	wantRejected(t, old.Unprotect(ctx, ourFilm), trem.CodeState, "another home server")
 }
 
+// TestOwn_AllowanceFromBeforeRestoreGoesBack: the restored home server knows nothing of
+// it and answers all the same, so that the device does not say it for ever; what the
+// device took since still keeps the film at home.
+func TestOwn_AllowanceFromBeforeRestoreGoesBack(t *testing.T) {
+	h, _, _, _ := protects(t)
+	h.visit()
+	ctx := context.Background()
+	h.must(h.pair(h.tablet))
+	code := h.code()
+	_, file := h.backup(code, "")
+	h.wantKinds(h.get(h.tablet, ourFilm, 0), trem.EventInstalled, trem.EventClosed)
+	of := h.held(h.tablet)[0].License
+	h.lose()
+	h.restore(h.home, code, file, 0)
+	_, err := h.follow(h.tablet, h.home)
+	h.must(err)
+	h.wantKinds(h.get(h.tablet, ourFilm, 0), trem.EventInstalled, trem.EventClosed)
+	var newer ident.License
+	for _, held := range h.held(h.tablet) {
+		if held.License != of {
+			newer = held.License
+		}
+	}
+	for _, id := range []ident.License{of, newer} {
+		_, err = h.lendOurs(h.door(h.aunt), time.Hour)
+		wantRefused(t, err, license.DestNotAllowed, "ALLOWANCE")
+		back, err := h.tablet.Yield(ctx, id)
+		h.must(err)
+		again := back.Letters
+		h.wantKinds(h.mail(back.Letters), trem.EventLoanOver)
+		h.mail(again) // said again
+		if out, err := h.tablet.Letters(ctx); err != nil || len(out.Letters) != 0 {
+			t.Errorf("the tablet still says %+v, %v", out.Letters, err)
+		}
+	}
+	out, err := h.lendOurs(h.door(h.aunt), time.Hour)
+	h.must(err)
+	h.mail(out.Letters)
+	h.playsOurs(h.aunt, true)
+	h.playsOurs(h.home, false)
+}
+
 // TestOwn_KillDuringProtect cuts the log inside the batch of PROTECT, as a power cut
 // would: there is no license, or one with its keys, and PROTECT said again ends it.
 func TestOwn_KillDuringProtect(t *testing.T) {

@@ -178,7 +178,7 @@ func titleOf(inst *instance) trem.Title {
 	switch {
 	case t.Backup == license.BackupNone:
 		t.Needs = trem.NeedsGrant
-	case own(inst.leaf()): // it leaves by loans only, which end by themselves
+	case isOwn(inst.leaf()): // it leaves by loans only, which end by themselves
 	case !inst.leaf().Steady() || inst.state.Phase != license.Held:
 		t.Needs = trem.NeedsState
 	case t.Backup == license.BackupIssuer:

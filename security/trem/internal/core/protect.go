@@ -34,19 +34,22 @@ func (c *Core) protect(sealed []byte, r Reading) (trem.Protected, error) {
 	if err != nil {
 		return trem.Protected{}, rejected(err)
 	}
+	held := false
+	defer func() {
+		if !held { // by any way out
+			clearKeys(d)
+		}
+	}()
 	if !strings.HasPrefix(string(d.Content), license.OwnPrefix) {
-		clearKeys(d)
 		return trem.Protected{}, rejected(fmt.Errorf("protect: %v is no film of the house's own", d.Content))
 	}
 	if old := c.ownFilm(d.Content); old != nil {
-		defer clearKeys(d)
 		if !old.hasKeys(d.Keys) {
 			return trem.Protected{}, rejected(fmt.Errorf("protect: this film is protected with other keys"))
 		}
 		return protectedAs(old), nil
 	}
 	if len(c.held) >= maxTitles { // more of them no backup holds
-		clearKeys(d)
 		return trem.Protected{}, rejected(fmt.Errorf("protect: a house holds at most %d licenses", maxTitles))
 	}
 	k := &content{durationMS: d.DurationMS, keys: d.Keys}
@@ -59,7 +62,6 @@ func (c *Core) protect(sealed []byte, r Reading) (trem.Protected, error) {
 		Duration: int64(d.DurationMS), Keys: refs, Now: c.clock.judge(r).Est, Version: 1, //nolint:gosec // below 2^53
 	})
 	if err != nil {
-		clearKeys(d)
 		return trem.Protected{}, rejected(err)
 	}
 	for _, key := range keys {
@@ -74,6 +76,7 @@ func (c *Core) protect(sealed []byte, r Reading) (trem.Protected, error) {
 		return trem.Protected{}, err
 	}
 	c.hold(inst)
+	held = true
 	return protectedAs(inst), nil
 }
 
@@ -134,11 +137,11 @@ func (c *Core) ownFilm(id ident.Content) *instance {
 // isOwnFilm reports whether an instance is the root license of a film of the house that
 // this module manages.
 func (c *Core) isOwnFilm(inst *instance) bool {
-	return own(inst.leaf()) && c.domain != nil && inst.leaf().Info().Subject.Domain() == c.domain.ID
+	return isOwn(inst.leaf()) && c.domain != nil && inst.leaf().Info().Subject.Domain() == c.domain.ID
 }
 
-// own reports whether a license is the root license of some house's own film.
-func own(lic *license.License) bool {
+// isOwn reports whether a license is the root license of some house's own film.
+func isOwn(lic *license.License) bool {
 	_, house := lic.House()
 	return house && !lic.Derived()
 }

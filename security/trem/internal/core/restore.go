@@ -130,7 +130,7 @@ func (c *Core) restoreFirst(b *opened, above uint64, now int64) (trem.Restored, 
 	}
 	out, back := c.judgeTitles(b, &d)
 	for i, inst := range back {
-		if own(inst.leaf()) {
+		if isOwn(inst.leaf()) {
 			if back[i], err = c.renewOwn(inst, &d, now); err != nil {
 				return trem.Restored{}, err
 			}
