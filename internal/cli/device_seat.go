@@ -23,6 +23,7 @@ const (
 	seatWait  = 3 * time.Second  // for an answer: without one the device is offline
 	seatAgain = 20 * time.Second // after a heartbeat that was not heard
 	maxSeat   = 64 << 10         // bytes of an answer
+	maxTurns  = 8                // licenses of one title that are asked for, one after another
 )
 
 // seat is the place of one play among those of the house.
@@ -50,9 +51,22 @@ func (d *device) seat(ctx context.Context, in trem.Ask) (*seat, error) {
 	if err != nil || len(ask.Object) == 0 {
 		return s, err
 	}
-	s.license = ask.License
-	if _, err := s.exchange(ctx, ask); err != nil && !errors.Is(err, errNoKeeper) {
-		return nil, err
+	var full []home.PlaceScreen
+	for range maxTurns {
+		s.license = ask.License
+		got, err := s.exchange(ctx, ask)
+		if errors.Is(err, errNoKeeper) {
+			return s, nil
+		}
+		if err != nil || got.Outcome != trem.PlaceFull {
+			return s, err
+		}
+		full = append(full, s.screens...)
+		s.screens = full
+		ask, err = d.trem.AskPlace(ctx, trem.PlaceOrder{Op: trem.PlaceBegin, Ask: &in, Next: true})
+		if err != nil || len(ask.Object) == 0 {
+			return s, err
+		}
 	}
 	return s, nil
 }

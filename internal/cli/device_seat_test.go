@@ -21,6 +21,7 @@ import (
 // seatModule answers a device's host as a module does, and keeps what it was asked.
 type seatModule struct {
 	asked []trem.PlaceOrder // in order
+	next  int               // licenses of the title beside the first
 	says  func(answer []byte) trem.PlaceTaken
 }
 
@@ -37,7 +38,15 @@ func (m *seatModule) serve(conn net.Conn) {
 			if err = trem.ParseBody(body, &o); err == nil {
 				m.asked = append(m.asked, o)
 			}
-			out = trem.PlaceAsk{Object: []byte("ask"), Chain: [][]byte{{1}}, License: ident.License{4}}
+			ask := trem.PlaceAsk{Object: []byte("ask"), Chain: [][]byte{{1}}, License: ident.License{4}}
+			if m.next > 0 {
+				n := byte(4 + len(m.asked) - 1) //nolint:gosec // a few
+				ask.Object, ask.License = append(ask.Object, n), ident.License{n}
+			}
+			if o.Next && len(m.asked) > m.next+1 {
+				ask = trem.PlaceAsk{}
+			}
+			out = ask
 		case trem.CmdTakePlace:
 			var answer []byte
 			err = trem.ParseBody(body, &answer)
@@ -127,6 +136,29 @@ func TestPlaces_APlayEndsWhereAnotherTakesOver(t *testing.T) {
 			t.Errorf("it gives back what it does not have: %+v", last)
 		}
 	})
+}
+
+// A title whose first license is full is asked for by the next one, until there is none.
+func TestPlaces_TheNextLicenseIsAskedFor(t *testing.T) {
+	for granted, want := range []ident.License{{4}, {5}, {6}, {6}} {
+		m := &seatModule{next: 2}
+		m.says = func(answer []byte) trem.PlaceTaken {
+			if string(answer) == string([]byte{byte(4 + granted)}) {
+				return trem.PlaceTaken{Outcome: trem.PlaceGranted}
+			}
+			return trem.PlaceTaken{Outcome: trem.PlaceFull}
+		}
+		d := seatedDevice(t, m, func(a trem.PlaceAsk) (home.PlaceAnswer, error) {
+			return home.PlaceAnswer{Object: a.Object[3:], Screens: []home.PlaceScreen{{Device: ident.Device{7}}}}, nil
+		})
+		s, err := d.seat(t.Context(), trem.Ask{Content: "lares-film"})
+		if err != nil || s.license != want {
+			t.Errorf("%d: %v, want %v: %v", granted, s.license, want, err)
+		}
+		if granted == 3 && len(s.screens) != 3 {
+			t.Errorf("who has them: %+v", s.screens)
+		}
+	}
 }
 
 // Without a house a play begins, and gives nothing back that waits for an answer.
