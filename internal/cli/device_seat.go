@@ -23,6 +23,7 @@ const (
 	seatWait  = 3 * time.Second  // for an answer: without one the device is offline
 	seatAgain = 20 * time.Second // after a heartbeat that was not heard
 	maxSeat   = 64 << 10         // bytes of an answer
+	maxTurns  = 8                // licenses of one title that are asked for, one after another
 )
 
 // seat is the place of one play among those of the house.
@@ -31,9 +32,11 @@ type seat struct {
 	license ident.License // whose places they are; zero: nobody has to be asked
 	screens []home.PlaceScreen
 
-	stop context.CancelFunc
-	over sync.WaitGroup
-	lost error // why the play has to end; read it when over is done
+	stop  context.CancelFunc
+	over  sync.WaitGroup
+	lost  error // why the play has to end; read it when over is done
+	taken bool  // lost is that the house gave the place to another one
+	no    error // what the house answered instead of a place; nil: it gave one, or is away
 }
 
 // errNoKeeper is that the house was not reached, or keeps no places: the device is offline.
@@ -50,9 +53,22 @@ func (d *device) seat(ctx context.Context, in trem.Ask) (*seat, error) {
 	if err != nil || len(ask.Object) == 0 {
 		return s, err
 	}
-	s.license = ask.License
-	if _, err := s.exchange(ctx, ask); err != nil && !errors.Is(err, errNoKeeper) {
-		return nil, err
+	var full []home.PlaceScreen
+	for range maxTurns {
+		s.license = ask.License
+		got, err := s.exchange(ctx, ask)
+		if errors.Is(err, errNoKeeper) {
+			return s, nil
+		}
+		if err != nil || got.Outcome != trem.PlaceFull {
+			return s, err
+		}
+		full = append(full, s.screens...)
+		s.screens = full
+		ask, err = d.trem.AskPlace(ctx, trem.PlaceOrder{Op: trem.PlaceBegin, Ask: &in, Next: true})
+		if err != nil || len(ask.Object) == 0 {
+			return s, err
+		}
 	}
 	return s, nil
 }
@@ -69,16 +85,18 @@ func (s *seat) exchange(ctx context.Context, ask trem.PlaceAsk) (trem.PlaceTaken
 		}
 		taken, err := s.d.trem.TakePlace(ctx, got.Object)
 		if e, ok := errors.AsType[*trem.Error](err); ok && e.Code == trem.CodeRejected {
+			s.no = err
 			return trem.PlaceTaken{}, fmt.Errorf("%w: %w", errNoKeeper, err)
 		}
 		if err != nil {
 			return trem.PlaceTaken{}, err
 		}
-		if s.screens = got.Screens; taken.Again == nil {
+		if s.screens, s.no = got.Screens, nil; taken.Again == nil {
 			return taken, nil
 		}
 		ask = *taken.Again
 	}
+	s.no = errors.New("it wants to be asked again and again")
 	return trem.PlaceTaken{}, errNoKeeper
 }
 
@@ -97,13 +115,30 @@ func (s *seat) send(ctx context.Context, ask trem.PlaceAsk) (out home.PlaceAnswe
 		return out, err
 	}
 	defer res.Body.Close() //nolint:errcheck // read only
-	if res.StatusCode != http.StatusOK {
-		return out, fmt.Errorf("the house answers %s", res.Status)
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxSeat))
+	switch {
+	case err != nil: // it broke off
+	case res.StatusCode != http.StatusOK:
+		s.no = placeProblem(res.Status, data)
+		return out, s.no
+	default:
+		if err = json.Unmarshal(data, &out); err != nil {
+			s.no = fmt.Errorf("its answer cannot be read: %w", err)
+			return out, s.no
+		}
 	}
-	if err := json.NewDecoder(io.LimitReader(res.Body, maxSeat)).Decode(&out); err != nil {
-		return out, fmt.Errorf("read the answer of the house: %w", err)
+	return out, err
+}
+
+// placeProblem is why the house gave no answer of its module: in its words, where it has any.
+func placeProblem(status string, data []byte) error {
+	var p struct {
+		Detail string `json:"detail"`
 	}
-	return out, nil
+	if json.Unmarshal(data, &p) != nil || p.Detail == "" {
+		return fmt.Errorf("it answers %s", status)
+	}
+	return fmt.Errorf("it answers %s: %s", status, p.Detail)
 }
 
 // keep tells the house by heartbeats that a session runs. The context that it returns
@@ -128,6 +163,10 @@ func (s *seat) beats(ctx context.Context, handle uint64) {
 		ask, err := s.d.trem.AskPlace(ctx, trem.PlaceOrder{Op: trem.PlaceBeat, Session: handle})
 		var got trem.PlaceTaken
 		if err == nil {
+			if len(ask.Object) == 0 { // the module has nobody to ask any more
+				<-ctx.Done()
+				return
+			}
 			got, err = s.exchange(ctx, ask)
 		}
 		switch {
@@ -140,7 +179,7 @@ func (s *seat) beats(ctx context.Context, handle uint64) {
 			s.lost = err
 			return
 		case got.Outcome == trem.PlaceLost:
-			s.lost = refused("%s", s.goneTo(got.By))
+			s.lost, s.taken = refused("%s", s.goneTo(got.By)), true
 			return
 		}
 		next = license.Heartbeat * time.Millisecond
@@ -190,12 +229,21 @@ func (s *seat) tell(w io.Writer, err error) {
 	}
 }
 
+// note says that the house is there and gave no place. A house that is away is no news.
+func (s *seat) note(w io.Writer) {
+	if s.no != nil {
+		fmt.Fprintf(w, "The house was asked for a place, and gave none: %v. This device goes on as if the house were off.\n", s.no)
+		s.no = nil
+	}
+}
+
 // seated runs one play in its place: begin, what do shows, end.
 func (d *device) seated(ctx context.Context, env *Env, in trem.Ask, do func(context.Context, trem.Session) error) error {
 	place, err := d.seat(ctx, in)
 	if err != nil {
 		return err
 	}
+	place.note(env.Stderr)
 	s, err := d.trem.Begin(ctx, in)
 	if err != nil {
 		place.tell(env.Stderr, err)
@@ -205,8 +253,9 @@ func (d *device) seated(ctx context.Context, env *Env, in trem.Ask, do func(cont
 	place.stop()
 	quiet := context.WithoutCancel(ctx)
 	err = errors.Join(err, d.trem.End(quiet, s.Handle))
-	if gone := place.leave(quiet); gone != nil {
+	gone := place.leave(quiet)
+	if place.note(env.Stderr); place.taken {
 		return gone // what the player says of that comes after
 	}
-	return err
+	return errors.Join(err, gone)
 }

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -21,7 +23,11 @@ import (
 // seatModule answers a device's host as a module does, and keeps what it was asked.
 type seatModule struct {
 	asked []trem.PlaceOrder // in order
+	next  int               // licenses of the title beside the first
 	says  func(answer []byte) trem.PlaceTaken
+
+	beat   error // of BEAT
+	nobody bool  // is to be asked by BEAT
 }
 
 func (m *seatModule) serve(conn net.Conn) {
@@ -37,7 +43,24 @@ func (m *seatModule) serve(conn net.Conn) {
 			if err = trem.ParseBody(body, &o); err == nil {
 				m.asked = append(m.asked, o)
 			}
-			out = trem.PlaceAsk{Object: []byte("ask"), Chain: [][]byte{{1}}, License: ident.License{4}}
+			ask := trem.PlaceAsk{Object: []byte("ask"), Chain: [][]byte{{1}}, License: ident.License{4}}
+			if m.next > 0 {
+				n := byte(4 + len(m.asked) - 1) //nolint:gosec // a few
+				ask.Object, ask.License = append(ask.Object, n), ident.License{n}
+			}
+			if o.Next && len(m.asked) > m.next+1 {
+				ask = trem.PlaceAsk{}
+			}
+			if o.Op == trem.PlaceBeat {
+				if err = m.beat; m.nobody {
+					ask = trem.PlaceAsk{}
+				}
+			}
+			out = ask
+		case trem.CmdBegin:
+			out = trem.Session{Handle: 9}
+		case trem.CmdEnd:
+			out = trem.None{}
 		case trem.CmdTakePlace:
 			var answer []byte
 			err = trem.ParseBody(body, &answer)
@@ -125,6 +148,110 @@ func TestPlaces_APlayEndsWhereAnotherTakesOver(t *testing.T) {
 		}
 		if last := m.asked[len(m.asked)-1]; last.Op != trem.PlaceBeat {
 			t.Errorf("it gives back what it does not have: %+v", last)
+		}
+	})
+}
+
+// A title whose first license is full is asked for by the next one, until there is none.
+func TestPlaces_TheNextLicenseIsAskedFor(t *testing.T) {
+	for granted, want := range []ident.License{{4}, {5}, {6}, {6}} {
+		m := &seatModule{next: 2}
+		m.says = func(answer []byte) trem.PlaceTaken {
+			if string(answer) == string([]byte{byte(4 + granted)}) {
+				return trem.PlaceTaken{Outcome: trem.PlaceGranted}
+			}
+			return trem.PlaceTaken{Outcome: trem.PlaceFull}
+		}
+		d := seatedDevice(t, m, func(a trem.PlaceAsk) (home.PlaceAnswer, error) {
+			return home.PlaceAnswer{Object: a.Object[3:], Screens: []home.PlaceScreen{{Device: ident.Device{7}}}}, nil
+		})
+		s, err := d.seat(t.Context(), trem.Ask{Content: "lares-film"})
+		if err != nil || s.license != want {
+			t.Errorf("%d: %v, want %v: %v", granted, s.license, want, err)
+		}
+		if granted == 3 && len(s.screens) != 3 {
+			t.Errorf("who has them: %+v", s.screens)
+		}
+	}
+}
+
+// A house that answers, but not with a place, is not one that is away: its words are told.
+func TestPlaces_TheHouseAnswersNo(t *testing.T) {
+	for _, tc := range []struct {
+		house http.RoundTripper
+		want  string
+	}{
+		{houseOf(func(trem.PlaceAsk) (home.PlaceAnswer, error) { return home.PlaceAnswer{}, errors.New("no route") }), ""},
+		{answers{409, `{"detail":"This device was put out."}`}, "409 Conflict: This device was put out."},
+		{answers{502, "<html>"}, "502 Bad Gateway"},
+		{answers{200, "<html>"}, "cannot be read"},
+	} {
+		d := seatedDevice(t, &seatModule{}, nil)
+		d.client.Transport = tc.house
+		var out bytes.Buffer
+		ran := false
+		err := d.seated(t.Context(), &Env{Stderr: &out}, trem.Ask{Content: "lares-film"}, func(context.Context, trem.Session) error { ran = true; return nil })
+		if err != nil || !ran || tc.want == "" && out.Len() > 0 || !strings.Contains(out.String(), tc.want) {
+			t.Errorf("want %q: says %q, %v", tc.want, out.String(), err)
+		}
+	}
+}
+
+// answers is a house whose answer is no place.
+type answers struct {
+	status int
+	body   string
+}
+
+func (a answers) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: a.status, Status: fmt.Sprintf("%d %s", a.status, http.StatusText(a.status)), Body: io.NopCloser(strings.NewReader(a.body))}, nil
+}
+
+// Where a heartbeat has nobody to ask nothing is sent, and the play goes on.
+func TestPlaces_NobodyIsToBeAskedAnyMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, sent := &seatModule{nobody: true}, 0
+		m.says = func([]byte) trem.PlaceTaken { return trem.PlaceTaken{Outcome: trem.PlaceGranted} }
+		d := seatedDevice(t, m, func(trem.PlaceAsk) (home.PlaceAnswer, error) { sent++; return home.PlaceAnswer{}, nil })
+		s, err := d.seat(t.Context(), trem.Ask{Content: "lares-film"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := s.keep(t.Context(), 9)
+		time.Sleep(5 * time.Minute)
+		if synctest.Wait(); sent != 1 || len(m.asked) != 2 || ctx.Err() != nil {
+			t.Errorf("%d were sent, the module was asked %d times: %v", sent, len(m.asked), ctx.Err())
+		}
+		if err := s.leave(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What a play failed with is not hidden by what its heartbeat failed with; only that it
+// goes on elsewhere is all there is to say.
+func TestPlaces_APlayThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := errors.New("the file is torn")
+		for _, lost := range []bool{false, true} {
+			m, n := &seatModule{}, 0
+			m.says = func([]byte) trem.PlaceTaken {
+				if n++; n == 1 {
+					return trem.PlaceTaken{Outcome: trem.PlaceGranted}
+				}
+				return trem.PlaceTaken{Outcome: trem.PlaceLost}
+			}
+			if !lost {
+				m.beat = &trem.Error{Code: trem.CodeState, Text: "not now"}
+			}
+			d := seatedDevice(t, m, func(trem.PlaceAsk) (home.PlaceAnswer, error) { return home.PlaceAnswer{}, nil })
+			err := d.seated(t.Context(), &Env{Stderr: io.Discard}, trem.Ask{Content: "lares-film"}, func(ctx context.Context, _ trem.Session) error {
+				<-ctx.Done()
+				return broken
+			})
+			if err == nil || errors.Is(err, broken) == lost {
+				t.Errorf("lost %v: it ends with %v", lost, err)
+			}
 		}
 	})
 }

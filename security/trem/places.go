@@ -43,6 +43,7 @@ type PlaceOrder struct {
 	Ask     *Ask          `cbor:"2,keyasint,omitempty"` // BEGIN: as Begin will get it
 	Session uint64        `cbor:"3,keyasint,omitzero"`  // BEAT
 	License ident.License `cbor:"4,keyasint,omitzero"`  // END: of the PlaceAsk that it began with
+	Next    bool          `cbor:"5,keyasint,omitzero"`  // BEGIN: the keeper says FULL of the license asked for; of another one of the title
 }
 
 // PlaceAsk is what a device's host takes to the house. The zero PlaceAsk: nobody has

@@ -39,7 +39,7 @@ func (c *Core) begin(in trem.Ask, r Reading) (trem.Session, error) {
 	if in.Release {
 		return c.releaseTitle(in)
 	}
-	inst, d := c.choose(in, r, nil)
+	inst, d := c.choose(in, r, c.pinned(in, r))
 	if !d.Allow {
 		return trem.Session{}, &trem.RefusalError{Decision: d}
 	}

@@ -21,26 +21,32 @@ func (c *Core) askPlace(in trem.PlaceOrder, r Reading) (trem.PlaceAsk, error) {
 	switch in.Op {
 	case trem.PlaceBegin:
 		if in.Ask != nil && in.Session == 0 && in.License == (ident.License{}) {
-			return c.askBegin(*in.Ask, r)
+			return c.askBegin(*in.Ask, in.Next, r)
 		}
 	case trem.PlaceBeat:
-		if in.Ask == nil && in.License == (ident.License{}) {
+		if in.Ask == nil && in.License == (ident.License{}) && !in.Next {
 			return c.askBeat(in.Session, r)
 		}
 	case trem.PlaceEnd:
-		if in.Ask == nil && in.Session == 0 {
+		if in.Ask == nil && in.Session == 0 && !in.Next {
 			return c.askEnd(in.License, r)
 		}
 	}
 	return trem.PlaceAsk{}, malformed(errors.New("place: BEGIN with an ask, BEAT with a session, or END with a license"))
 }
 
-// askBegin asks for a place of the license on which a session would begin, if it got one.
-func (c *Core) askBegin(in trem.Ask, r Reading) (trem.PlaceAsk, error) {
+// askBegin asks for a place of the license on which a session would begin, if it got one:
+// any of the title, or next of those of which the keeper does not say that they are full.
+func (c *Core) askBegin(in trem.Ask, next bool, r Reading) (trem.PlaceAsk, error) {
 	if in.Release {
 		return trem.PlaceAsk{}, nil
 	}
-	inst, d := c.choose(in, r, func(with *license.Input) { with.Env.Slots, with.Env.Offline = nil, false })
+	inst, d := c.choose(in, r, func(_ *instance, with *license.Input) bool {
+		if with.Env.Offline || !next {
+			with.Env.Slots, with.Env.Offline = nil, false
+		}
+		return true
+	})
 	if !d.Allow {
 		return trem.PlaceAsk{}, nil // BEGIN says why
 	}

@@ -6,18 +6,23 @@ import (
 	"github.com/lares-drm/lares/license"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki"
+	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/security/trem/internal/slots"
 )
 
 // placed is how many sessions of an instance there may be in the house, and of which
-// license they are the places: what is set aside for devices takes those of the license
-// that it comes from. Without such a rule ok is false.
+// license they are the places: what is set aside for devices, or bound to them by a
+// sunset, takes those of the license that it comes from. Without such a rule ok is false.
 func (i *instance) placed() (id ident.License, rule license.ConcurrencyRule, ok bool) {
 	if i.leaf().Info().Policy.Concurrency == nil {
 		return ident.License{}, license.ConcurrencyRule{}, false
 	}
 	n := 0
-	for n+1 < len(i.chain) && i.chain[n].Info().Parent != nil && i.chain[n].Info().Parent.Kind == license.KindAllowance {
+	for n+1 < len(i.chain) {
+		p := i.chain[n].Info().Parent
+		if p == nil || p.Kind != license.KindAllowance && p.Kind != license.KindRebind {
+			break
+		}
 		n++
 	}
 	return i.chain[n].Info().ID, *i.leaf().Info().Policy.Concurrency, true
@@ -46,6 +51,22 @@ func (c *Core) slots(inst *instance, now license.Clock, r Reading) (out []licens
 		return nil, true
 	}
 	return c.keeper.Slots(id, c.own(id), r.Boot, at), false
+}
+
+// pinned bends the choice of BEGIN to the licenses whose places were asked for: where one
+// of a title was, another one that was not is not offline, and has no place. Where none
+// was all are offline alike, and nil is returned.
+func (c *Core) pinned(in trem.Ask, r Reading) func(*instance, *license.Input) bool {
+	unasked := func(inst *instance) bool {
+		id, _, ok := inst.placed()
+		return ok && c.hasKeeper(inst) && !c.holder.Asked(id, r.Boot)
+	}
+	for _, inst := range c.held {
+		if _, _, ok := inst.placed(); ok && inst.meant(in) && c.hasKeeper(inst) && !unasked(inst) {
+			return func(inst *instance, _ *license.Input) bool { return !unasked(inst) }
+		}
+	}
+	return nil
 }
 
 // own are the sessions of this module that take places of a license: they do not lapse

@@ -103,23 +103,26 @@ func (c *Core) evaluate(in trem.Ask, r Reading) (license.Decision, error) {
 	if c.peer == nil {
 		return license.Decision{}, stateError("this module is not enrolled yet")
 	}
-	_, d := c.choose(in, r, func(with *license.Input) { with.Env.Offline = false }) // BEGIN asks the keeper
+	_, d := c.choose(in, r, func(_ *instance, with *license.Input) bool { // BEGIN asks the keeper
+		with.Env.Offline = false
+		return true
+	})
 	return d, nil
 }
 
 // choose picks the license for the ask (license.Choose); without any it is
-// NO_GRANT. Where bend is not nil, each is judged by what that makes of its input.
-func (c *Core) choose(in trem.Ask, r Reading, bend func(*license.Input)) (*instance, license.Decision) {
+// NO_GRANT. Where bend is not nil, each is judged by what that makes of its input, and
+// left out where it returns false.
+func (c *Core) choose(in trem.Ask, r Reading, bend func(*instance, *license.Input) bool) (*instance, license.Decision) {
 	var list []license.Candidate
 	var held []*instance
 	for _, inst := range c.sorted() {
-		info := inst.leaf().Info()
-		if in.Content != "" && info.Content != in.Content || in.License != (ident.License{}) && info.ID != in.License {
+		if !inst.meant(in) {
 			continue
 		}
 		with := c.input(inst, in, r)
-		if bend != nil {
-			bend(&with)
+		if bend != nil && !bend(inst, &with) {
+			continue
 		}
 		d := c.standStill(inst, inst.leaf().Evaluate(with))
 		list, held = append(list, license.Candidate{License: inst.leaf(), State: inst.state, Decision: &d}), append(held, inst)
@@ -129,6 +132,12 @@ func (c *Core) choose(in trem.Ask, r Reading, bend func(*license.Input)) (*insta
 		return nil, c.nothing(in.Content, in.Action)
 	}
 	return held[best], *list[best].Decision
+}
+
+// meant reports whether an ask is about a license, by its content or by itself.
+func (i *instance) meant(in trem.Ask) bool {
+	info := i.leaf().Info()
+	return (in.Content == "" || info.Content == in.Content) && (in.License == (ident.License{}) || info.ID == in.License)
 }
 
 // nothing is the refusal where no license is here: it was never, or it moved away.

@@ -64,7 +64,7 @@ func (h *Holder) Take(a *Answer, self ident.Device, now int64) (*Ask, error) {
 			return nil, ErrFresh
 		}
 		was := h.places[a.License]
-		if was.since == 0 || p.ask.Op == Begin {
+		if was.since == 0 || p.ask.Op == Begin || now >= was.until { // a slot that has lapsed is another one
 			was.since = max(now, 1)
 		}
 		h.places[a.License] = place{since: was.since, until: p.at + license.SlotLife}
@@ -104,6 +104,16 @@ func (h *Holder) Slots(id ident.License, now, at int64) (out []license.Slot, onl
 		out = append(out, s)
 	}
 	return out, true
+}
+
+// Asked reports whether the keeper was asked for a place of a license, and has answered
+// or still may.
+func (h *Holder) Asked(id ident.License, now int64) bool {
+	if p, ok := h.asked[id]; ok && p.ask.Op != End && now-p.at < license.SlotLife {
+		return true
+	}
+	p, ok := h.places[id]
+	return ok && now < p.until
 }
 
 // Holds reports whether the keeper has granted a place of a license, which has not lapsed.

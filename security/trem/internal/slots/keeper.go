@@ -107,7 +107,7 @@ func (k *Keeper) again(from ident.Device, a *Ask, all license.Slots, now int64) 
 			}
 		}
 		if next[out].Device == from {
-			return slices.Delete(next, out, out+1), false
+			return all, false // nobody has given way for it
 		}
 		next[out].Taken, next[out].By = true, from
 	}

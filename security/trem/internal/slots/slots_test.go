@@ -266,6 +266,36 @@ func TestEvaluator_E5_AGrantCountsFromTheAsk(t *testing.T) {
 	}
 }
 
+// A place that lapsed is not the one that its device has later: that is as old as its grant.
+func TestEvaluator_E5_ALapsedPlaceIsOver(t *testing.T) {
+	d := newDesk(t, license.ConcurrencyRule{Max: 1})
+	d.want(d.says(1, Begin, false), Granted)
+	d.now += license.SlotLife
+	d.want(d.says(1, Beat, false), Granted)
+	d.now += 1000
+	a, err := d.holder[ident.Device{1}].Ask(Ask{Op: Beat, License: film}, d.now)
+	if err != nil || a.Age != 1000 {
+		t.Errorf("it says that it has its place since %d ms: %v", a.Age, err)
+	}
+}
+
+// Who asks for its place back and is the youngest itself takes nobody's.
+func TestEvaluator_E5_WhoLosesTakesNothing(t *testing.T) {
+	d := newDesk(t, license.ConcurrencyRule{Max: 2})
+	d.now = 10_000
+	d.want(d.says(1, Begin, false), Granted)
+	d.now += 1000
+	d.holder[ident.Device{3}] = &Holder{places: map[ident.License]place{film: {since: -90_000, until: d.now + 1}}, asked: map[ident.License]pending{}}
+	d.want(d.says(2, Begin, false), Granted)
+	d.now += 1000
+	d.k.slots[film][0].Since = -100_000 // both had theirs from before the restart, too
+	d.rule.Max = 1                      // by an older license
+	d.want(d.says(3, Beat, false), Lost)
+	for _, who := range []byte{1, 2} {
+		d.want(d.says(who, Beat, false), Granted)
+	}
+}
+
 // A place that this keeper gave and took away is no place of before its restart.
 func TestEvaluator_E5_AgeIsNoRightAgainstTheSameKeeper(t *testing.T) {
 	d := newDesk(t, license.ConcurrencyRule{Max: 1})
