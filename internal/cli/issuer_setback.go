@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lares-drm/lares/internal/audit"
 	"github.com/lares-drm/lares/internal/store"
 	"github.com/lares-drm/lares/service/issuer"
 )
@@ -72,7 +73,8 @@ func acceptSetBack(cmd *cobra.Command, env *Env, f issuerFlags, lose bool) error
 			got.SetBack, err = i.LookBack(cmd.Context())
 			return err
 		}
-		got.SetBack, err = i.AcceptSetBack(cmd.Context())
+		entry := audit.Entry{At: env.Now().UnixMilli(), Actor: "owner", Action: "db.accept-setback"} // as the folder's token
+		got.SetBack, err = i.AcceptSetBack(issuer.WithAct(cmd.Context(), &issuer.Act{Entry: entry}))
 		got.Accepted = err == nil && !got.Whole()
 		return err
 	})
@@ -219,7 +221,7 @@ func withStoppedIssuer(cmd *cobra.Command, env *Env, f issuerFlags, do func(*iss
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	i, err := issuer.New(ctx, issuer.Config{TREM: module, Store: db, Now: env.Now, Log: slog.New(slog.NewTextHandler(env.Stderr, nil))})
+	i, err := issuer.New(ctx, issuer.Config{TREM: module, Store: issuer.Audited(db), Now: env.Now, Log: slog.New(slog.NewTextHandler(env.Stderr, nil))})
 	if err != nil {
 		return err
 	}

@@ -41,10 +41,14 @@ func (i *Issuer) book(ctx context.Context, how trem.BookHow) error {
 	if err != nil {
 		return err
 	}
+	was := i.incarnation()
 	var next Mark
 	rand.Read(next[:]) // never returns an error
 	if err := i.showMark(ctx, trem.Book{Have: have, Next: next, How: how}); err != nil {
 		return err
+	}
+	if how == trem.BookAccept {
+		About(ctx, was.String()+" "+i.incarnation().String())
 	}
 	if err := i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error { return tx.PutMark(ctx, i.self, next) }); err != nil {
 		return err
@@ -138,7 +142,8 @@ func upTo(most int, list []ident.Domain, d ident.Domain) []ident.Domain {
 
 // AcceptSetBack has the module take the database though it is an older copy, at the
 // operator's word, and makes the domains anew whose lists are too old. It returns what
-// there was to accept; there may be nothing. What a crash leaves is done by who
+// there was to accept; there may be nothing. An operator's act stands in the log with the
+// mark, and names the incarnation before and the new one. What a crash leaves is done by who
 // accepts again, or with the first word about each domain.
 func (i *Issuer) AcceptSetBack(ctx context.Context) (SetBack, error) {
 	was, err := i.LookBack(ctx)

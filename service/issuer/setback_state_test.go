@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lares-drm/lares/internal/audit"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/issuer"
 )
@@ -39,5 +40,28 @@ func TestIssuer_Spec7_AWipedModuleIsNoSetBack(t *testing.T) {
 		if !errors.Is(err, errWiped) || errors.Is(err, issuer.ErrSetBack) {
 			t.Errorf("%s: %v, want what the module said", what, err)
 		}
+	}
+}
+
+// That an operator accepted an older database stands in its log, with the incarnation
+// before and the new one; where there was nothing to accept, nothing does.
+func TestIssuer_Spec7_AcceptingIsLogged(t *testing.T) {
+	s := newShop(t)
+	accept := func() *issuer.Act {
+		t.Helper()
+		act := &issuer.Act{Entry: audit.Entry{At: 1, Action: "db.accept-setback", Actor: "owner"}}
+		if _, err := s.AcceptSetBack(issuer.WithAct(t.Context(), act)); err != nil {
+			t.Fatal(err)
+		}
+		return act
+	}
+	was := s.trem.incarnation()
+	s.setBack(func() {})
+	act := accept()
+	if want := was.String() + " " + s.trem.incarnation().String(); !act.Done() || act.Entry.Subject != want || was == s.trem.incarnation() {
+		t.Errorf("in the log %v: %q, want %q", act.Done(), act.Entry.Subject, want)
+	}
+	if again := accept(); again.Done() {
+		t.Error("what was not accepted is in the log")
 	}
 }
