@@ -89,8 +89,18 @@ func restoreHome(ctx context.Context, env *Env, dir, name string, f restoreFlags
 	if err = errors.Join(restoreWords(err), stop()); err != nil {
 		return restoreSaid{}, err
 	}
+	return restoreSaid{out, append([]home.Wanted{}, wanted...), watchedAgain(env, dir)}, nil
+}
+
+// watchedAgain are the folders that a restored house watches. The restore is done: where
+// they cannot be read, that is a warning, for an error would have somebody do it again.
+func watchedAgain(env *Env, dir string) []home.Found {
 	watched, err := home.Watched(dir)
-	return restoreSaid{out, append([]home.Wanted{}, wanted...), watched}, err
+	if err != nil {
+		fmt.Fprintf(env.Stderr, "lares: the house is restored, but which folders it watches cannot be read: %v; look at lares home folders\n", err)
+		return []home.Found{}
+	}
+	return watched
 }
 
 // restoreWords says what to do about a backup that is refused.

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/lares-drm/lares/internal/store"
-	"github.com/lares-drm/lares/service/issuer"
 )
 
 func newIssuerDBCmd(env *Env, dir *string) *cobra.Command {
@@ -29,21 +29,24 @@ func newDBCheckCmd(env *Env, dir *string) *cobra.Command {
 tables: a license has its grant, a redeemed code its grant, loans are not more
 than copies, and so on. Where nobody serves, the issuer's module is asked, too,
 whether this is the database that it served last, and whose houses' lists are older
-than what it remembers. It may run while the issuer serves, and changes nothing.`,
+than what it remembers. It may run while the issuer serves, and changes nothing in
+the database. It opens it as an issuer does, with files beside it, so it has to run as
+the user whose folder it is.`,
 		Example: `  lares issuer db check
   lares issuer db check --dir ./shop --json
   lares issuer db check --postgres ./dsn`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var got checkedDatabase
-			var err error
+			err := ownFolder(*dir, os.Geteuid())
+			if err != nil {
+				return err
+			}
 			if got.Checked, err = checkDatabase(cmd, *dir, postgres); err != nil {
 				return err
 			}
 			if len(got.Findings) == 0 {
-				if got.Module, got.SetBack, err = lookBack(cmd, env, issuerFlags{dir: *dir, postgres: postgres}); err != nil {
-					return err
-				}
+				got.askedModule = lookBack(cmd, env, issuerFlags{dir: *dir, postgres: postgres})
 			}
 			if err := env.print(cmd, got, got.text); err != nil {
 				return err
@@ -51,10 +54,7 @@ than what it remembers. It may run while the issuer serves, and changes nothing.
 			if len(got.Findings) > 0 {
 				return check("the database is damaged: stop the issuer, keep the file, and read section 7 of docs/spec/issuer-store.md before a backup takes its place")
 			}
-			if got.SetBack != nil && !got.SetBack.Whole() {
-				return setBack(issuer.ErrSetBack)
-			}
-			return nil
+			return got.end()
 		},
 	}
 	cmd.Flags().StringVar(&postgres, "postgres", "", "file (0600) with the connection string of a PostgreSQL database; default: SQLite in the folder")
@@ -64,9 +64,7 @@ than what it remembers. It may run while the issuer serves, and changes nothing.
 // checkedDatabase is what a check says.
 type checkedDatabase struct {
 	store.Checked
-
-	Module  moduleLook      `json:"module"`
-	SetBack *issuer.SetBack `json:"set_back,omitempty"` // as the module says
+	askedModule
 }
 
 func (c *checkedDatabase) text(w io.Writer) error {
@@ -78,11 +76,7 @@ func (c *checkedDatabase) text(w io.Writer) error {
 		return p.err
 	}
 	p.line("The database is whole: schema %d, %d rules hold.", c.Schema, c.Rules)
-	if c.SetBack != nil {
-		saySetBack(&p, *c.SetBack)
-	} else {
-		p.line("%s", c.Module.text())
-	}
+	c.say(&p)
 	return p.err
 }
 

@@ -59,6 +59,10 @@ func (s *shopTest) putBack(file string) {
 	a, err := s.run(s.t.Context(), "issuer", "db", "accept-setback", "--dir", s.path("shop"))
 	s.ok(err)
 	s.wants(a, statusLater, "stop it first")
+	s.do("issuer", "audit", "export", file+".jsonl", "--dir", s.path("shop"))
+	if logged, err := os.ReadFile(file + ".jsonl"); err != nil || strings.Count(string(logged), `"db.accept-setback"`) != 1 {
+		s.t.Errorf("the operators' log: %v\n%s", err, logged)
+	}
 }
 
 // A household without a home server: its shop makes it, two devices join, one gets a

@@ -3,22 +3,28 @@ package cli
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/lares-drm/lares/internal/audit"
 	"github.com/lares-drm/lares/internal/store"
 	"github.com/lares-drm/lares/service/issuer"
 )
 
-// setBack says of an older database what can be done; any other error stays as it is.
+// setBack says of a database and a module that do not belong together what can be done;
+// any other error stays as it is. Which of the two is the older one nobody can tell.
 func setBack(err error) error {
 	if !errors.Is(err, issuer.ErrSetBack) {
 		return err
 	}
-	return check("this database is older than what the issuer's module remembers, or a new one: it would give out again what was given out since. " +
-		"Put the newest one in its place; if there is none, lares issuer db accept-setback says what is lost, and takes it")
+	return check("the database and the module do not belong together: one of the two is older, or new, and would give out again what was given out since. " +
+		"If the database was put back, put the newest one in its place; if the module's folder (trem) was put back, put that back as it was last. " +
+		"If neither is left, lares issuer db accept-setback says what is lost, and takes them as they are")
 }
 
 func newDBSetBackCmd(env *Env, dir *string) *cobra.Command {
@@ -67,7 +73,8 @@ func acceptSetBack(cmd *cobra.Command, env *Env, f issuerFlags, lose bool) error
 			got.SetBack, err = i.LookBack(cmd.Context())
 			return err
 		}
-		got.SetBack, err = i.AcceptSetBack(cmd.Context())
+		entry := audit.Entry{At: env.Now().UnixMilli(), Actor: "owner", Action: "db.accept-setback"} // as the folder's token
+		got.SetBack, err = i.AcceptSetBack(issuer.WithAct(cmd.Context(), &issuer.Act{Entry: entry}))
 		got.Accepted = err == nil && !got.Whole()
 		return err
 	})
@@ -93,7 +100,7 @@ func saySetBack(p *printer, s issuer.SetBack) {
 	if s.Whole() {
 		p.line("It is the one that the issuer's module served last.")
 	} else if s.Older {
-		p.line("It is not the one that the issuer's module served last: an older copy, or a new one.")
+		p.line("It is not the one that the issuer's module served last: an older copy, or a new one; or the module's folder is an older one.")
 	}
 	if s.Behind > 0 {
 		p.line("Of %d houses without a server %d have a list that is a few steps behind: the module brings it to date.", s.Domains, s.Behind)
@@ -116,32 +123,77 @@ func saySetBack(p *printer, s issuer.SetBack) {
 type moduleLook string
 
 const (
-	moduleAsked moduleLook = "asked"
-	moduleBusy  moduleLook = "serves" // an issuer serves by it, which asks it itself
-	moduleNone  moduleLook = "none"   // the folder has none that is an issuer's
+	moduleAsked  moduleLook = "asked"
+	moduleBusy   moduleLook = "serves" // an issuer serves by it, which asks it itself
+	moduleNone   moduleLook = "none"   // the folder has none that is an issuer's
+	moduleFailed moduleLook = "failed" // it could not be asked
 )
 
-func (m moduleLook) text() string {
-	if m == moduleBusy {
-		return "The module was not asked whether it is the newest one: an issuer serves by it, and asks at its start and every minute."
-	}
-	return "The module was not asked whether it is the newest one: there is none in this folder."
+// askedModule is how a check's question to the module went.
+type askedModule struct {
+	Module  moduleLook      `json:"module"`
+	Reason  string          `json:"module_reason,omitempty"` // of one that could not be asked
+	SetBack *issuer.SetBack `json:"set_back,omitempty"`      // as the module says
 }
 
-// lookBack asks the module of a folder about a database, if nobody serves by it.
-func lookBack(cmd *cobra.Command, env *Env, f issuerFlags) (moduleLook, *issuer.SetBack, error) {
-	if _, err := readIssuer(f.dir); err != nil {
-		return moduleNone, nil, nil //nolint:nilerr // nobody is to be asked
+func (m *askedModule) say(p *printer) {
+	switch m.Module {
+	case moduleAsked:
+		saySetBack(p, *m.SetBack)
+	case moduleBusy:
+		p.line("The module was not asked whether it is the newest one: an issuer serves by it, and asks at its start and every minute.")
+	case moduleNone:
+		p.line("The module was not asked whether it is the newest one: there is none in this folder.")
+	case moduleFailed:
+		p.line("The module could not be asked whether it is the newest one: %s", m.Reason)
+	}
+}
+
+// end is the check's error where the module has not said that all is well.
+func (m *askedModule) end() error {
+	switch {
+	case m.Module == moduleFailed:
+		return &exitError{code: statusError} // it was said why
+	case m.SetBack != nil && !m.SetBack.Whole():
+		return setBack(issuer.ErrSetBack)
+	}
+	return nil
+}
+
+// lookBack asks the module of a folder about a database, if there is one and nobody
+// serves by it. It makes none.
+func lookBack(cmd *cobra.Command, env *Env, f issuerFlags) askedModule {
+	for _, name := range []string{issuerFile, issuerTREM} {
+		if _, err := os.Stat(filepath.Join(f.dir, name)); errors.Is(err, fs.ErrNotExist) {
+			return askedModule{Module: moduleNone}
+		}
 	}
 	var got issuer.SetBack
 	err := withStoppedIssuer(cmd, env, f, func(i *issuer.Issuer) (err error) {
 		got, err = i.LookBack(cmd.Context())
 		return err
 	})
-	if errors.Is(err, errServes) {
-		return moduleBusy, nil, nil
+	switch {
+	case errors.Is(err, errServes):
+		return askedModule{Module: moduleBusy}
+	case err != nil:
+		return askedModule{Module: moduleFailed, Reason: err.Error()}
 	}
-	return moduleAsked, &got, err
+	return askedModule{Module: moduleAsked, SetBack: &got}
+}
+
+// ownFolder refuses to open what is in another user's folder: what is written beside a
+// database and a module while they are open would be this user's, and the issuer could
+// not open them any more.
+func ownFolder(dir string, user int) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil //nolint:nilerr // what is looked for in it is not found, in its own words
+	}
+	if of, ok := info.Sys().(*syscall.Stat_t); ok && int(of.Uid) != user {
+		return refused("%s is of the user with number %d: run this command as that user, else files are left there that the issuer cannot open", dir, of.Uid)
+	}
+	return nil
 }
 
 // errServes: who wants an issuer that is stopped finds that it serves.
@@ -169,7 +221,7 @@ func withStoppedIssuer(cmd *cobra.Command, env *Env, f issuerFlags, do func(*iss
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	i, err := issuer.New(ctx, issuer.Config{TREM: module, Store: db, Now: env.Now, Log: slog.New(slog.NewTextHandler(env.Stderr, nil))})
+	i, err := issuer.New(ctx, issuer.Config{TREM: module, Store: issuer.Audited(db), Now: env.Now, Log: slog.New(slog.NewTextHandler(env.Stderr, nil))})
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func (a *api) claimRoutes() {
 	add(a, op{id: "list-claims", method: "GET", path: "/api/v1/claims", tag: "claim codes", text: "Batches of claim codes", scope: operator.Read}, a.batches)
 	add(a, op{id: "make-claims", method: "POST", path: "/api/v1/claims", tag: "claim codes", text: "Make claim codes for an offer", scope: operator.Sell, act: "claim.new"}, a.newCodes)
 	add(a, op{id: "read-claims", method: "GET", path: "/api/v1/claims/{batch}", tag: "claim codes", text: "What became of a batch's codes, without the codes", scope: operator.Read}, a.batch)
-	add(a, op{id: "resend-claims", method: "POST", path: "/api/v1/claims/{batch}/resend", tag: "claim codes", text: "Codes again that can still be redeemed", scope: operator.Help}, a.resend)
+	add(a, op{id: "resend-claims", method: "POST", path: "/api/v1/claims/{batch}/resend", tag: "claim codes", text: "Codes again that can still be redeemed", scope: operator.Help, act: "claim.resend"}, a.resend)
 	add(a, op{id: "void-claims", method: "POST", path: "/api/v1/claims/{batch}/void", tag: "claim codes", text: "Withdraw codes that wait", scope: operator.Sell, act: "claim.void"}, a.void)
 	add(a, op{id: "redeem-claim", method: "POST", path: "/api/v1/claims/redeem", tag: "households", text: "Redeem a claim code: the grant that the household has then"}, a.redeem)
 }

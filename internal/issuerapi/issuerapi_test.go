@@ -546,6 +546,8 @@ func TestAudit_Spec1_EveryChangeIsLogged(t *testing.T) {
 	s := newShop(t, false)
 	g := s.grant()
 	batch := s.must(owner, "POST", "/api/v1/claims", map[string]any{"offer": "rent"})["batch"].(string)
+	s.must(owner, "POST", "/api/v1/claims/"+batch+"/resend", map[string]any{})
+	s.must(owner, "POST", "/api/v1/claims/"+batch+"/resend", map[string]any{"index": 0}) // to a customer who lost it: not logged
 	s.must(owner, "POST", "/api/v1/claims/"+batch+"/void", map[string]any{})
 	s.must(owner, "POST", "/api/v1/grants/"+house.String()+"/"+g+"/revoke", nil)
 	s.now = s.now.Add(30 * time.Hour)
@@ -554,12 +556,12 @@ func TestAudit_Spec1_EveryChangeIsLogged(t *testing.T) {
 	for _, e := range s.must(owner, "GET", "/api/v1/audit", nil)["entries"].([]any) {
 		got = append(got, e.(map[string]any)["action"].(string))
 	}
-	if want := "key.new grant.revoke claim.void claim.new grant.add offer.put content.add"; strings.Join(got, " ") != want {
+	if want := "key.new grant.revoke claim.void claim.resend claim.new grant.add offer.put content.add"; strings.Join(got, " ") != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	out := s.send(owner, "GET", "/api/v1/audit/export", nil)
 	report, err := audit.VerifyExport(out.Body, s.key.Public())
-	if err != nil || len(report.Faults) != 0 || report.Entries != 7 || report.Heads != 2 {
+	if err != nil || len(report.Faults) != 0 || report.Entries != 8 || report.Heads != 2 {
 		t.Errorf("%+v, %v", report, err)
 	}
 	if out := s.must(owner, "GET", "/api/v1/audit/verify", nil); len(out["faults"].([]any)) != 0 {

@@ -126,7 +126,8 @@ func (i *Issuer) Codes(ctx context.Context, id BatchID) (b Batch, out []Coded, e
 	return b, out, err
 }
 
-// Resend returns a batch's codes that can still be redeemed, or the one of a place.
+// Resend returns a batch's codes that can still be redeemed, or the one of a place. For
+// an operator, that all were given out again is in the log before they are.
 func (i *Issuer) Resend(ctx context.Context, id BatchID, index *uint64) (b Batch, out []Coded, err error) {
 	b, all, err := i.Codes(ctx, id)
 	if err != nil {
@@ -147,6 +148,11 @@ func (i *Issuer) Resend(ctx context.Context, id BatchID, index *uint64) (b Batch
 		return b, nil, why
 	case index != nil && len(out) == 0:
 		return b, nil, fmt.Errorf("code %d of batch %v: %w", *index, id, ErrNotFound)
+	case index == nil:
+		err = i.cfg.Store.Update(ctx, func(context.Context, Tx) error { return nil })
+	}
+	if err != nil {
+		return b, nil, err
 	}
 	return b, out, nil
 }

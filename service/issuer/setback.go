@@ -41,10 +41,14 @@ func (i *Issuer) book(ctx context.Context, how trem.BookHow) error {
 	if err != nil {
 		return err
 	}
+	was := i.incarnation()
 	var next Mark
 	rand.Read(next[:]) // never returns an error
 	if err := i.showMark(ctx, trem.Book{Have: have, Next: next, How: how}); err != nil {
 		return err
+	}
+	if how == trem.BookAccept {
+		About(ctx, was.String()+" "+i.incarnation().String())
 	}
 	if err := i.cfg.Store.Update(ctx, func(ctx context.Context, tx Tx) error { return tx.PutMark(ctx, i.self, next) }); err != nil {
 		return err
@@ -66,7 +70,10 @@ func (i *Issuer) mark(ctx context.Context) (have Mark, err error) {
 func (i *Issuer) showMark(ctx context.Context, show trem.Book) error {
 	b, err := i.cfg.TREM.Book(ctx, show)
 	if isState(err) {
-		return ErrSetBack
+		err = i.whySetBack(ctx, show.Have, err)
+	}
+	if errors.Is(err, ErrSetBack) {
+		return err
 	}
 	if err != nil {
 		return fmt.Errorf("show the TREM the database's mark: %w", i.watch(err))
@@ -76,6 +83,20 @@ func (i *Issuer) showMark(ctx context.Context, show trem.Book) error {
 	}
 	i.in.Store(&b.Incarnation)
 	return nil
+}
+
+// whySetBack is what a mark was refused for: ErrSetBack where the module says, when it
+// only looks, that this is not its database. One that is not enrolled or was wiped
+// refuses with the same code, to look, too: that is no reason to give up a database.
+func (i *Issuer) whySetBack(ctx context.Context, have Mark, refusal error) error {
+	b, err := i.cfg.TREM.Book(ctx, trem.Book{Have: have, How: trem.BookLook})
+	switch {
+	case err != nil:
+		return err
+	case b.Renewed:
+		return ErrSetBack
+	}
+	return refusal
 }
 
 // LookBack says how the database stands to what the module remembers. It changes nothing.
@@ -121,7 +142,8 @@ func upTo(most int, list []ident.Domain, d ident.Domain) []ident.Domain {
 
 // AcceptSetBack has the module take the database though it is an older copy, at the
 // operator's word, and makes the domains anew whose lists are too old. It returns what
-// there was to accept; there may be nothing. What a crash leaves is done by who
+// there was to accept; there may be nothing. An operator's act stands in the log with the
+// mark, and names the incarnation before and the new one. What a crash leaves is done by who
 // accepts again, or with the first word about each domain.
 func (i *Issuer) AcceptSetBack(ctx context.Context) (SetBack, error) {
 	was, err := i.LookBack(ctx)
@@ -169,7 +191,11 @@ func (i *Issuer) eachRoll(ctx context.Context, do func(DomainRoll) error) error 
 func (i *Issuer) anew(ctx context.Context, r DomainRoll) error {
 	got, err := i.cfg.TREM.Roll(ctx, trem.RollOrder{Op: trem.RollCreate, Roll: r.Roll, Devices: r.Devices, NewAYear: r.NewAYear})
 	refused := isState(err)
-	if err != nil && !refused {
+	if refused { // by what it knows of lists, if it knows databases; else not enrolled, or wiped
+		if _, look := i.cfg.TREM.Book(ctx, trem.Book{How: trem.BookLook}); look != nil {
+			return i.watch(look)
+		}
+	} else if err != nil {
 		return i.watch(err)
 	}
 	var mine bool

@@ -212,7 +212,8 @@ func (c *Core) checkReturn(p trem.Proof, r Reading) (out trem.Return, err error)
 }
 
 // book compares the mark of the host's database with those that it may have. Another
-// one is of an older copy, which nobody serves from before the operator has accepted it:
+// one is of an older copy, or this module was put back itself, which looks the same from
+// here; nobody serves from it before the operator has accepted it:
 // transfers are numbered in a new incarnation from then on. The mark before the next one
 // is good until the host has shown the next one.
 func (c *Core) book(in trem.Book) (trem.Booked, error) {
@@ -242,7 +243,7 @@ func (c *Core) bookMarks(in trem.Book) (trem.Booked, error) {
 	case in.How != trem.BookShow:
 		return trem.Booked{}, malformed(fmt.Errorf("unknown way %d to show a database", in.How))
 	case older:
-		return trem.Booked{}, stateError("this database is not the one that was served last: it is an older copy, or a new one")
+		return trem.Booked{}, stateError("the database and this module do not belong together: one of the two is older, or new")
 	}
 	data, err := newRecord(kindBooked, rec)
 	if err != nil {
