@@ -2,6 +2,7 @@ package home_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -606,7 +607,8 @@ func TestLibrary_4_Queue(t *testing.T) {
 // film and takes it back.
 const ownFilmsDir = "LARES_TEST_OWN_DIR"
 
-// filed is a module of which the license of one film outlives its process: it is a file.
+// filed is a module of which the license of one film outlives its process: it is a file
+// with the sealed keys that it was issued for.
 type filed struct {
 	*hometest.Module
 	file string
@@ -620,8 +622,19 @@ func (f *filed) Licenses(context.Context) ([]trem.Held, error) {
 	return []trem.Held{{Content: f.id, House: true, Phase: license.Held.String()}}, nil
 }
 
-func (f *filed) Protect(context.Context, []byte) (trem.Protected, error) {
-	return trem.Protected{}, os.WriteFile(f.file, nil, 0o600)
+// Protect answers the same to the same keys, and refuses others, as the real one does. The
+// license is there whole or not at all.
+func (f *filed) Protect(_ context.Context, sealed []byte) (trem.Protected, error) {
+	switch held, err := os.ReadFile(f.file); {
+	case err == nil && bytes.Equal(held, sealed):
+		return trem.Protected{}, nil
+	case err == nil:
+		return trem.Protected{}, &trem.Error{Code: trem.CodeRejected, Text: "protect: this film is protected with other keys"}
+	}
+	if err := os.WriteFile(f.file+".part", sealed, 0o600); err != nil {
+		return trem.Protected{}, err
+	}
+	return trem.Protected{}, os.Rename(f.file+".part", f.file)
 }
 
 func (f *filed) Unprotect(context.Context, ident.Content) error {
@@ -742,11 +755,31 @@ func (p *protecting) settled(what string, f *filed) {
 						p.Fatalf("%s: %s is not whole: %v", what, file.Name, err)
 					}
 				}
+				p.opens(what, f, t)
 			}
 			return
 		}
 		if time.Now().After(end) {
 			p.Fatalf("%s: %v is left, %d licenses, title: %v", what, hidden, len(held), unknown)
+		}
+	}
+}
+
+// opens holds the keys that the license was issued for against those that a title was
+// packed with.
+func (p *protecting) opens(what string, f *filed, t *home.Title) {
+	p.Helper()
+	sealed, err := os.ReadFile(f.file)
+	if err == nil {
+		p.m.Keys = nil
+		_, err = p.m.Protect(p.Context(), sealed)
+	}
+	if err != nil {
+		p.Fatalf("%s: the keys of the license: %v", what, err)
+	}
+	for i := range t.Tracks {
+		if _, ok := p.m.Keys[t.Tracks[i].KID]; !ok {
+			p.Fatalf("%s: the license does not open %s", what, t.Tracks[i].Name)
 		}
 	}
 }

@@ -82,7 +82,7 @@ func (h *Home) callOff(ctx context.Context, id ident.Content) (bool, error) {
 	p := h.protecting
 	p.mu.Lock()
 	j := p.jobs[id]
-	if j == nil || j.now.Err != nil {
+	if failed := j != nil && j.now.Err != nil; j == nil || failed {
 		p.mu.Unlock()
 		return false, nil
 	}
