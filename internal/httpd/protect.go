@@ -64,6 +64,12 @@ func protectProblem(err error) (Problem, bool) {
 		return Problem{Status: http.StatusUnprocessableEntity, Code: "borrowed", Detail: say("problem.borrowed")}, true
 	case errors.Is(err, home.ErrNoProtector):
 		return Problem{Status: http.StatusUnprocessableEntity, Code: "no_protector", Detail: say("problem.no-protector")}, true
+	case errors.Is(err, home.ErrDiskFull):
+		return Problem{Status: http.StatusInsufficientStorage, Code: "no_room", Detail: say("problem.disk-full")}, true
+	case errors.Is(err, home.ErrQueueFull):
+		return Problem{Status: http.StatusConflict, Code: "busy", Detail: say("problem.protect-queue")}, true
+	case errors.Is(err, home.ErrWithdrawn):
+		return Problem{Status: http.StatusConflict, Code: "withdrawn", Detail: say("problem.withdrawn")}, true
 	case errors.Is(err, home.ErrChanged):
 		return Problem{Status: http.StatusConflict, Code: "changed", Detail: say("problem.changed")}, true
 	}

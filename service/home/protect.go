@@ -5,14 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
+	"github.com/lares-drm/lares/content"
 	"github.com/lares-drm/lares/content/packager"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
@@ -35,6 +35,9 @@ var (
 	ErrNotProtected = errors.New("home: the house has not protected this")
 	ErrNoProtector  = errors.New("home: this module issues no licenses")
 	ErrChanged      = errors.New("home: the film was changed while it was packed")
+	ErrWithdrawn    = errors.New("home: the protecting was called off")
+	ErrQueueFull    = errors.New("home: too many films wait to be protected")
+	ErrDiskFull     = errors.New("home: the disk became full while the film was packed")
 )
 
 // UnpackableError says why a film cannot be packed.
@@ -76,27 +79,6 @@ type Protected struct {
 type Protecting struct {
 	Done, Total int64 // bytes packed
 	Err         error // it ended by it
-}
-
-// protecting are the films that are being protected, one after the other.
-type protecting struct {
-	step  sync.Mutex // held while a license and its folder are brought into agreement
-	queue chan *protectJob
-
-	mu   sync.Mutex
-	jobs map[ident.Content]*protectJob // guarded by mu; those that failed stay until the next try
-}
-
-type protectJob struct {
-	id    ident.Content
-	ended chan struct{} // closed when out and now.Err hold
-
-	out Protected  // set before ended is closed
-	now Protecting // guarded by protecting.mu
-}
-
-func newProtecting() *protecting {
-	return &protecting{queue: make(chan *protectJob, maxProtecting), jobs: map[ident.Content]*protectJob{}}
 }
 
 // Protect packs an own film and has the module issue its license. It waits until the title
@@ -142,11 +124,14 @@ func (h *Home) beginProtect(ctx context.Context, id ident.Content) (*protectJob,
 	if j := p.jobs[id]; j != nil && j.now.Err == nil {
 		return j, nil
 	}
+	if p.over != nil {
+		return nil, p.over
+	}
 	j := &protectJob{id: id, ended: make(chan struct{})}
 	select {
 	case p.queue <- j:
 	default:
-		return nil, ErrBusy
+		return nil, ErrQueueFull
 	}
 	p.jobs[id] = j
 	h.publish(Event{Kind: EventLibrary})
@@ -188,7 +173,7 @@ func (h *Home) examine(ctx context.Context, id ident.Content) (*Film, error) {
 	}
 	plan, err := packager.Examine(h.packing(film))
 	if err != nil {
-		return nil, unpackable(err, film)
+		return nil, unpackable(err)
 	}
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(h.ownDir(), &fs); err != nil {
@@ -202,16 +187,16 @@ func (h *Home) examine(ctx context.Context, id ident.Content) (*Film, error) {
 }
 
 // packing is how an own film is packed: each tier under a fresh key, which leaves this
-// process sealed to the house's module only.
+// process sealed to the house's module only (sealOwn).
 func (h *Home) packing(f *Film) packager.Config {
 	return packager.Config{Inputs: []string{f.Path}, Dir: h.ownPath(f.ID, ".packing"), Content: f.ID, Title: f.Title}
 }
 
-// unpackable makes an UnpackableError of what the packager says of a film, and a RoomError
-// of a disk that became full meanwhile.
-func unpackable(err error, f *Film) error {
+// unpackable makes an UnpackableError of what the packager says of a film, and ErrDiskFull
+// of a disk that became full meanwhile: what is free afterwards says nothing.
+func unpackable(err error) error {
 	if errors.Is(err, syscall.ENOSPC) {
-		return &RoomError{Need: f.Bytes}
+		return fmt.Errorf("%w: %w", ErrDiskFull, err)
 	}
 	if !errors.Is(err, packager.ErrInput) && !errors.Is(err, packager.ErrCheck) {
 		return fmt.Errorf("pack a film: %w", err)
@@ -225,38 +210,6 @@ func unpackable(err error, f *Film) error {
 	return &UnpackableError{Why: why, err: err}
 }
 
-// protectFilms brings licenses and folders into agreement after a start, and protects what
-// it is told to, until ctx ends.
-func (h *Home) protectFilms(ctx context.Context) error {
-	h.settleOwn(ctx)
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case j := <-h.protecting.queue:
-			h.protectOne(ctx, j)
-		}
-	}
-}
-
-func (h *Home) protectOne(ctx context.Context, j *protectJob) {
-	out, err := h.protect(ctx, j)
-	p := h.protecting
-	p.mu.Lock()
-	j.out, j.now.Err = out, err
-	if err == nil {
-		delete(p.jobs, j.id)
-	}
-	p.mu.Unlock()
-	close(j.ended)
-	if err != nil {
-		h.log.LogAttrs(ctx, slog.LevelWarn, "an own film is not protected", slog.Any("error", err))
-	} else {
-		h.log.LogAttrs(ctx, slog.LevelInfo, "an own film is protected")
-	}
-	h.publish(Event{Kind: EventLibrary})
-}
-
 func (h *Home) protect(ctx context.Context, j *protectJob) (Protected, error) {
 	if h.isReady(j.id) {
 		if out, done, err := h.goOn(ctx, j.id); done || err != nil {
@@ -267,31 +220,49 @@ func (h *Home) protect(ctx context.Context, j *protectJob) (Protected, error) {
 	if err != nil {
 		return Protected{}, err
 	}
-	st, err := h.Status(ctx)
-	if err != nil {
-		return Protected{}, err
-	}
 	cfg := h.packing(film)
-	cfg.Recipient, cfg.Progress = st.Delivery, h.progress(j)
+	cfg.Progress = h.progress(j)
 	res, err := packager.Pack(ctx, cfg)
 	if err != nil {
-		return Protected{}, unpackable(err, film)
+		return Protected{}, unpackable(err)
 	}
 	root, _ := h.folders.rootOf(film.Path)
 	if now, err := readFilm(root, film.Path); err != nil || now.ID != film.ID || now.stamp() != film.stamp() {
 		return Protected{}, errors.Join(ErrChanged, os.RemoveAll(cfg.Dir))
 	}
-	err = syncTree(cfg.Dir)
+	if err = h.sealOwn(ctx, cfg.Dir, &res.Delivery); err == nil {
+		err = syncTree(cfg.Dir)
+	}
+	if err != nil {
+		return Protected{}, errors.Join(unpackable(err), os.RemoveAll(cfg.Dir))
+	}
 	h.protecting.step.Lock()
 	defer h.protecting.step.Unlock()
 	ready := h.ownPath(j.id, readyEnding)
-	if err = errors.Join(err, os.Rename(cfg.Dir, ready), syncDir(h.ownDir())); err != nil {
-		return Protected{}, errors.Join(unpackable(err, film), os.RemoveAll(cfg.Dir), os.RemoveAll(ready))
+	if err := errors.Join(os.Rename(cfg.Dir, ready), syncDir(h.ownDir())); err != nil {
+		return Protected{}, errors.Join(unpackable(err), os.RemoveAll(cfg.Dir), os.RemoveAll(ready))
 	}
 	if err := h.issueOwn(ctx, j.id); err != nil {
 		return Protected{}, err
 	}
 	return Protected{Content: j.id, Title: film.Title, Folder: h.ownPath(j.id, ""), Clear: film.Path, Notes: res.Notes}, nil
+}
+
+// sealOwn seals the keys of a packed film to the module's delivery certificate as it is
+// now: it may have been renewed while the film was packed.
+func (h *Home) sealOwn(ctx context.Context, dir string, keys *content.Delivery) error {
+	st, err := h.Status(ctx)
+	if err != nil {
+		return err
+	}
+	sealed, err := content.SealKeys(st.Delivery, keys)
+	if err != nil {
+		return err
+	}
+	for i := range keys.Keys {
+		keys.Keys[i].Key.Clear()
+	}
+	return os.WriteFile(filepath.Join(dir, packager.KeysName), sealed, 0o600)
 }
 
 // goOn is protect for a film that was packed when the module's answer was lost; false: it

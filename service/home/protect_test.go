@@ -2,6 +2,7 @@ package home_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,7 +37,13 @@ type protecting struct {
 // ownHouse opens a house that has a film of its own in its folder films.
 func ownHouse(t *testing.T, dir string, m *hometest.Module, films string) *protecting {
 	t.Helper()
-	h, err := home.New(home.Config{Dir: dir, Module: m, Now: time.Now})
+	return ownHouseWith(t, dir, m, m, films)
+}
+
+// ownHouseWith is ownHouse where another module stands before the house's.
+func ownHouseWith(t *testing.T, dir string, before home.Module, m *hometest.Module, films string) *protecting {
+	t.Helper()
+	h, err := home.New(home.Config{Dir: dir, Module: before, Now: time.Now})
 	if err == nil {
 		_, err = h.Watch(t.Context(), films)
 	}
@@ -487,11 +496,158 @@ func TestLibrary_4_LostReply(t *testing.T) {
 	}
 }
 
+// packedThen is a module that does something when it is asked for its status, and knows
+// whether a film is packed whose keys are not sealed.
+type packedThen struct {
+	*hometest.Module
+	dir string
+	do  func(ctx context.Context, packed bool, st *trem.Status) error
+}
+
+func (m *packedThen) Status(ctx context.Context) (trem.Status, error) {
+	st, err := m.Module.Status(ctx)
+	if err != nil {
+		return st, err
+	}
+	packed, err := filepath.Glob(filepath.Join(m.dir, "own", ".*.packing"))
+	if err == nil {
+		err = m.do(ctx, len(packed) > 0, &st)
+	}
+	return st, err
+}
+
+// TestLibrary_4_RenewedWhileItPacks: the keys are sealed to the certificate that the
+// module has when all is packed.
+func TestLibrary_4_RenewedWhileItPacks(t *testing.T) {
+	m, dir := hometest.New(t, nil), t.TempDir()
+	old := hometest.New(t, nil).State.Delivery
+	p := ownHouseWith(t, dir, &packedThen{m, dir, func(_ context.Context, packed bool, st *trem.Status) error {
+		if !packed {
+			st.Delivery = old
+		}
+		return nil
+	}}, m, hometest.OwnFilm(t, "Grandmother.mp4"))
+	id := p.Films()[0].ID
+	if _, err := p.Protect(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	p.agrees("protected", id, true)
+}
+
+// busyHouse is a house with so many films of its own, of which the first that is
+// protected stays where it is packed and not sealed, until it is called off.
+func busyHouse(t *testing.T, films int) (p *protecting, started chan struct{}) {
+	t.Helper()
+	m, dir, folder := hometest.New(t, nil), t.TempDir(), hometest.OwnFilm(t, "Film.mp4")
+	data, err := os.ReadFile(filepath.Join(folder, "Film.mp4"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-time.Hour)
+	for i := 1; i < films; i++ {
+		path := filepath.Join(folder, fmt.Sprintf("Film %d.mp4", i))
+		free := []byte{0, 0, 0, 9, 'f', 'r', 'e', 'e', byte(i)} // a box that says nothing
+		if err := errors.Join(os.WriteFile(path, slices.Concat(data, free), 0o600), os.Chtimes(path, old, old)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	started = make(chan struct{})
+	var once sync.Once
+	p = ownHouseWith(t, dir, &packedThen{m, dir, func(ctx context.Context, packed bool, _ *trem.Status) (err error) {
+		if packed {
+			once.Do(func() {
+				close(started)
+				<-ctx.Done()
+				err = ctx.Err()
+			})
+		}
+		return err
+	}}, m, folder)
+	if len(p.Films()) != films {
+		t.Fatalf("%d films, want %d", len(p.Films()), films)
+	}
+	return p, started
+}
+
+// TestLibrary_4_CalledOff: taking the protection back ends one that is not done, while it
+// is packed and while it waits for its turn.
+func TestLibrary_4_CalledOff(t *testing.T) {
+	p, started := busyHouse(t, 2)
+	films := p.Films()
+	ended := make(chan error, 2)
+	protect := func(f *home.Film) {
+		go func() {
+			_, err := p.Protect(t.Context(), f.ID)
+			ended <- err
+		}()
+	}
+	protect(films[0])
+	<-started
+	protect(films[1])
+	for _, asked := p.ProtectingOf(films[1].ID); !asked; _, asked = p.ProtectingOf(films[1].ID) {
+		time.Sleep(time.Millisecond)
+	}
+	for _, f := range []*home.Film{films[1], films[0]} {
+		if err := p.Unprotect(t.Context(), f.ID); err != nil {
+			t.Errorf("%s: %v", f.Title, err)
+		}
+		if err := <-ended; !errors.Is(err, home.ErrWithdrawn) {
+			t.Errorf("%s: who waits hears %v", f.Title, err)
+		}
+		if now, asked := p.ProtectingOf(f.ID); asked {
+			t.Errorf("%s: it goes on: %+v", f.Title, now)
+		}
+		if err := p.Unprotect(t.Context(), f.ID); !errors.Is(err, home.ErrNotProtected) {
+			t.Errorf("%s: again: %v", f.Title, err)
+		}
+	}
+	if left, err := os.ReadDir(filepath.Join(p.dir, "own")); err != nil || len(left) != 0 || len(p.m.Held) != 0 {
+		t.Errorf("left: %v, %v, %d licenses", left, err, len(p.m.Held))
+	}
+	if _, err := p.Protect(t.Context(), films[1].ID); err != nil {
+		t.Errorf("asked for anew: %v", err)
+	}
+}
+
+// TestLibrary_4_Queue: who comes when so many wait is told that, and a house that goes off
+// ends all that wait.
+func TestLibrary_4_Queue(t *testing.T) {
+	p, started := busyHouse(t, 66)
+	films := p.Films()
+	ended := make(chan error, 1)
+	for i, f := range films {
+		err := p.BeginProtect(t.Context(), f.ID)
+		if i == 0 {
+			<-started
+		}
+		if full := i == len(films)-1; full != errors.Is(err, home.ErrQueueFull) || !full && err != nil {
+			t.Fatalf("film %d: %v", i, err)
+		}
+	}
+	go func() {
+		_, err := p.Protect(t.Context(), films[64].ID) // it waits already
+		ended <- err
+	}()
+	p.end()
+	for _, f := range films[:65] {
+		if now, asked := p.ProtectingOf(f.ID); !asked || !errors.Is(now.Err, context.Canceled) {
+			t.Fatalf("%s: %+v, %v", f.Title, now, asked)
+		}
+	}
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("who waits hears %v", err)
+	}
+	if err := p.BeginProtect(t.Context(), films[65].ID); !errors.Is(err, context.Canceled) {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
 // ownFilmsDir names the folder of the house in which the child of a kill test protects a
 // film and takes it back.
 const ownFilmsDir = "LARES_TEST_OWN_DIR"
 
-// filed is a module of which the license of one film outlives its process: it is a file.
+// filed is a module of which the license of one film outlives its process: it is a file
+// with the sealed keys that it was issued for.
 type filed struct {
 	*hometest.Module
 	file string
@@ -505,8 +661,19 @@ func (f *filed) Licenses(context.Context) ([]trem.Held, error) {
 	return []trem.Held{{Content: f.id, House: true, Phase: license.Held.String()}}, nil
 }
 
-func (f *filed) Protect(context.Context, []byte) (trem.Protected, error) {
-	return trem.Protected{}, os.WriteFile(f.file, nil, 0o600)
+// Protect answers the same to the same keys, and refuses others, as the real one does. The
+// license is there whole or not at all.
+func (f *filed) Protect(_ context.Context, sealed []byte) (trem.Protected, error) {
+	switch held, err := os.ReadFile(f.file); {
+	case err == nil && bytes.Equal(held, sealed):
+		return trem.Protected{}, nil
+	case err == nil:
+		return trem.Protected{}, &trem.Error{Code: trem.CodeRejected, Text: "protect: this film is protected with other keys"}
+	}
+	if err := os.WriteFile(f.file+".part", sealed, 0o600); err != nil {
+		return trem.Protected{}, err
+	}
+	return trem.Protected{}, os.Rename(f.file+".part", f.file)
 }
 
 func (f *filed) Unprotect(context.Context, ident.Content) error {
@@ -627,11 +794,31 @@ func (p *protecting) settled(what string, f *filed) {
 						p.Fatalf("%s: %s is not whole: %v", what, file.Name, err)
 					}
 				}
+				p.opens(what, f, t)
 			}
 			return
 		}
 		if time.Now().After(end) {
 			p.Fatalf("%s: %v is left, %d licenses, title: %v", what, hidden, len(held), unknown)
+		}
+	}
+}
+
+// opens holds the keys that the license was issued for against those that a title was
+// packed with.
+func (p *protecting) opens(what string, f *filed, t *home.Title) {
+	p.Helper()
+	sealed, err := os.ReadFile(f.file)
+	if err == nil {
+		p.m.Keys = nil
+		_, err = p.m.Protect(p.Context(), sealed)
+	}
+	if err != nil {
+		p.Fatalf("%s: the keys of the license: %v", what, err)
+	}
+	for i := range t.Tracks {
+		if _, ok := p.m.Keys[t.Tracks[i].KID]; !ok {
+			p.Fatalf("%s: the license does not open %s", what, t.Tracks[i].Name)
 		}
 	}
 }

@@ -165,7 +165,8 @@ func (h *Home) showOwn(id ident.Content) error {
 }
 
 // Unprotect destroys the license of an own film and its packed folder. The clear file is
-// shown again, where it still is. A license that is lent is a *trem.RefusalError.
+// shown again, where it still is. A license that is lent is a *trem.RefusalError. A film
+// that is being protected, or waits for it, is not any more.
 func (h *Home) Unprotect(ctx context.Context, id ident.Content) error {
 	module, ok := h.cfg.Module.(Protector)
 	if !ok {
@@ -173,6 +174,10 @@ func (h *Home) Unprotect(ctx context.Context, id ident.Content) error {
 	}
 	if !isOwnID(id) {
 		return ErrNotProtected
+	}
+	calledOff, err := h.callOff(ctx, id)
+	if err != nil {
+		return err
 	}
 	h.library.whole()
 	h.protecting.step.Lock()
@@ -189,10 +194,10 @@ func (h *Home) Unprotect(ctx context.Context, id ident.Content) error {
 	case IsPacked(ready): // nobody knows what became of it
 	default:
 		held, err := h.holdsOwn(ctx, id)
-		if err == nil && !held {
+		if err == nil && !held && !calledOff {
 			err = ErrNotProtected
 		}
-		if err != nil {
+		if err != nil || !held {
 			return err
 		}
 	}
@@ -206,7 +211,7 @@ func (h *Home) Unprotect(ctx context.Context, id ident.Content) error {
 	for _, p := range h.openOf(id) {
 		h.stop(ctx, p.ID, &Stopped{Reason: StopOwner}) //nolint:errcheck // the returned error is the end itself
 	}
-	err := errors.Join(h.library.change(nil, map[string]bool{folder: true}, nil), os.RemoveAll(ready))
+	err = errors.Join(h.library.change(nil, map[string]bool{folder: true}, nil), os.RemoveAll(ready))
 	h.publish(Event{Kind: EventLibrary})
 	return err
 }
