@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/lares-drm/lares/content"
@@ -121,25 +120,6 @@ func (s *server) apiLibrary(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, http.StatusOK, LibraryView{Titles: views, Films: s.filmViews(r), Waiting: append([]home.Wanted{}, s.Home.Waiting()...)})
-}
-
-// titles are those of a list that who asks may know of.
-func (s *server) titles(r *http.Request, list []*home.Title) []*home.Title {
-	who := home.WatcherIn(r.Context())
-	return slices.DeleteFunc(list, func(t *home.Title) bool { return !s.Home.MayKnow(who, t) })
-}
-
-// title finds the title that the path names, if who asks may know of it.
-func (s *server) title(r *http.Request) (*home.Title, error) {
-	var id ident.Content
-	if err := id.UnmarshalText([]byte(r.PathValue("id"))); err != nil {
-		return nil, home.ErrUnknown
-	}
-	t, err := s.Home.Title(id)
-	if err == nil && !s.Home.MayKnow(home.WatcherIn(r.Context()), t) {
-		return nil, home.ErrForAdults
-	}
-	return t, err
 }
 
 func (s *server) apiTitle(w http.ResponseWriter, r *http.Request) {

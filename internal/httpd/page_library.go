@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/service/home"
 )
 
@@ -75,6 +76,25 @@ func (s *server) entries(r *http.Request) []entry {
 	}
 	slices.SortStableFunc(out, func(a, b entry) int { return cmp.Compare(a.name, b.name) })
 	return out
+}
+
+// titles are those of a list that who asks may know of.
+func (s *server) titles(r *http.Request, list []*home.Title) []*home.Title {
+	who := home.WatcherIn(r.Context())
+	return slices.DeleteFunc(list, func(t *home.Title) bool { return !s.Home.MayKnow(who, t) })
+}
+
+// title finds the title that the path names, if who asks may know of it.
+func (s *server) title(r *http.Request) (*home.Title, error) {
+	var id ident.Content
+	if err := id.UnmarshalText([]byte(r.PathValue("id"))); err != nil {
+		return nil, home.ErrUnknown
+	}
+	t, err := s.Home.Title(id)
+	if err == nil && !s.Home.MayKnow(home.WatcherIn(r.Context()), t) {
+		return nil, home.ErrForAdults
+	}
+	return t, err
 }
 
 // cards asks the module about the titles among some entries, and about nothing else.

@@ -121,7 +121,8 @@ func TestBackup_HostFilesComeBack(t *testing.T) {
 }
 
 // The packed copies of protected own films lie in the state folder, so their paths mean
-// nothing on another machine; where `own` was copied there, they are shown again.
+// nothing on another machine; where `own` was copied there, they are shown again, and where
+// it is lost, a film is protected anew once its protection was taken back.
 func TestBackup_OwnFilmsArePathsOfThisMachine(t *testing.T) {
 	p := newProtecting(t)
 	id := p.film.ID
@@ -152,6 +153,22 @@ func TestBackup_OwnFilmsArePathsOfThisMachine(t *testing.T) {
 	}
 	q := ownHouse(t, dir, p.m, filepath.Dir(p.film.Path))
 	q.agrees("restored, and own was copied", id, true)
+	q.end()
+	dir = t.TempDir()
+	if _, _, err := home.Restore(t.Context(), home.Restoring{Dir: dir, Module: k, File: file, Now: newClock().Now}); err != nil {
+		t.Fatal(err)
+	}
+	q = ownHouse(t, dir, p.m, filepath.Dir(p.film.Path))
+	if _, err := q.Protect(t.Context(), id); !errors.Is(err, home.ErrProtected) {
+		t.Errorf("own was lost, protect: %v", err)
+	}
+	if err := q.Unprotect(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.Protect(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	q.agrees("own was lost, and the film is protected anew", id, true)
 }
 
 func TestBackup_AFailedRestoreWritesNothing(t *testing.T) {
