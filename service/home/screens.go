@@ -64,7 +64,7 @@ func (h *Home) rivals(ctx context.Context, r PlayRequest, ask trem.Ask) ([]Scree
 	if n == 0 {
 		return nil, nil
 	}
-	rule, may := lic.Info().Policy.Concurrency, mayEnd(ctx, open[:n])
+	rule, may := lic.Info().Policy.Concurrency, h.mayEnd(ctx, open[:n])
 	switch {
 	case !d.Allow:
 		return nil, &InUseError{Open: open, Ends: n, Ask: rule.OnFull != license.BlockNew && may, Decision: d}
@@ -95,10 +95,19 @@ func giveWay(open []Screen, info *license.Info) ([]Screen, int) {
 }
 
 // mayEnd reports whether who asks may end others' sessions: who only watches ends
-// nobody's but their own.
-func mayEnd(ctx context.Context, open []Screen) bool {
+// nobody's but their own: what they began, and what plays on a device that is theirs.
+func (h *Home) mayEnd(ctx context.Context, open []Screen) bool {
 	w := WatcherIn(ctx)
-	return w.Administers() || !slices.ContainsFunc(open, func(s Screen) bool { return s.play == nil || s.play.Person != w.ID })
+	if w.Administers() {
+		return true
+	}
+	devices := h.Devices()
+	return !slices.ContainsFunc(open, func(s Screen) bool {
+		if s.play != nil {
+			return s.play.Person != w.ID
+		}
+		return !slices.ContainsFunc(devices, func(d Device) bool { return d.ID == s.device && d.Person == w.ID })
+	})
 }
 
 // onlyFull reports whether a place is all that a use lacks.
@@ -123,7 +132,7 @@ func (h *Home) InUse(ctx context.Context, c ident.Content, d *license.Decision) 
 		return nil //nolint:nilerr // then it is a refusal like any other
 	}
 	e.Open = h.screensOf(c, d.License, places)
-	e.Ask = mayEnd(ctx, e.Open[:min(e.Ends, len(e.Open))]) && slices.ContainsFunc(d.Reasons, func(r license.Reason) bool { return r.Code == license.SlotFull && r.Remedy == license.Takeover })
+	e.Ask = h.mayEnd(ctx, e.Open[:min(e.Ends, len(e.Open))]) && slices.ContainsFunc(d.Reasons, func(r license.Reason) bool { return r.Code == license.SlotFull && r.Remedy == license.Takeover })
 	return e
 }
 

@@ -61,7 +61,7 @@ func (h *Home) KeepPlace(ctx context.Context, a trem.PlaceAsk) (PlaceAnswer, err
 		}
 		p := PlaceScreen{Device: s.Device, Screen: h.deviceName(s.Device), Since: time.UnixMilli(s.Since).UTC()}
 		if i := slices.IndexFunc(open, func(p *Playback) bool { return s.Session != 0 && p.handle == s.Session }); i >= 0 {
-			p.Screen, p.Since = open[i].Screen, open[i].Started.UTC()
+			p.Screen = open[i].Screen
 		}
 		out.Screens = append(out.Screens, p)
 	}
@@ -85,20 +85,27 @@ type Screen struct {
 	Screen  string // where it is shown, for people
 	Since   time.Time
 
-	play *Playback // nil: a device's
+	play   *Playback    // nil: a device's
+	device ident.Device // whose, then
 }
 
-// screensOf are those that play under a license of a title, oldest first.
+// screensOf are those that play under a license of a title, oldest first: by the module's
+// clock, as the module judges who that is. What it keeps no place of is alone, or ends with
+// the rest.
 func (h *Home) screensOf(c ident.Content, lic ident.License, places []trem.Slot) []Screen {
 	var out []Screen
 	for _, p := range h.openOf(c) {
 		if p.Decision.License == lic {
-			out = append(out, Screen{Session: p.ID, Screen: p.Screen, Since: p.Started, play: p})
+			since := p.Started
+			if i := slices.IndexFunc(places, func(s trem.Slot) bool { return s.License == lic && s.Session == p.handle }); i >= 0 {
+				since = time.UnixMilli(places[i].Since)
+			}
+			out = append(out, Screen{Session: p.ID, Screen: p.Screen, Since: since, play: p})
 		}
 	}
 	for _, s := range places {
 		if s.License == lic && s.Session == 0 {
-			out = append(out, Screen{Screen: h.deviceName(s.Device), Since: time.UnixMilli(s.Since)})
+			out = append(out, Screen{Screen: h.deviceName(s.Device), Since: time.UnixMilli(s.Since), device: s.Device})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Screen) int { return a.Since.Compare(b.Since) })

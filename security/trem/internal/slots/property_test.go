@@ -16,6 +16,7 @@ type player struct {
 	holder Holder
 	skew   int64 // its boot clock runs so far before the keeper's
 	plays  bool
+	free   bool // without a place: its keeper was away when it began, or for long since
 }
 
 // world is a keeper and its devices. Messages are lost, kept and repeated.
@@ -73,6 +74,7 @@ func (w *world) answer(p *player, a *Ask) *Answer {
 }
 
 func (w *world) take(p *player, answer *Answer) *Ask {
+	asked := p.holder.asked[film].ask
 	again, err := p.holder.Take(answer, p.id, w.at(p))
 	if err != nil {
 		w.t.Fatalf("a fresh answer of %v: %v", answer.Outcome, err)
@@ -80,23 +82,38 @@ func (w *world) take(p *player, answer *Answer) *Ask {
 	if again != nil {
 		return again
 	}
-	w.outcome(p, answer.Outcome)
+	w.outcome(p, asked, answer.Outcome)
+	placed := p.plays && !p.free
 	switch until := p.holder.places[film].until - p.skew; {
-	case p.plays != w.slotted(p.id):
-		w.t.Fatalf("%v was heard, plays: %v, and has a slot: %v", p.id, p.plays, !p.plays)
-	case p.plays && until > w.now+license.SlotLife:
+	case placed != w.slotted(p.id):
+		w.t.Fatalf("%v was heard, plays in a place: %v, and has a slot: %v", p.id, placed, !placed)
+	case placed && until > w.now+license.SlotLife:
 		w.t.Fatalf("%v has its grant until %d, and its slot until %d", p.id, until, w.now+license.SlotLife)
 	}
 	return nil
 }
 
-// outcome is what a host does about its keeper's word.
-func (w *world) outcome(p *player, o Outcome) {
+// outcome is what a module and its host do about their keeper's word: FULL keeps a play
+// from beginning, and one that runs without a place goes on.
+func (w *world) outcome(p *player, asked Ask, o Outcome) {
 	switch o {
 	case Granted:
-		p.plays = true
-	case Lost, Full, Ended:
-		p.plays = false
+		p.plays, p.free = true, false
+	case Lost:
+		p.plays, p.free = false, false
+	case Full:
+		if asked.Op == Beat && !p.free {
+			w.t.Fatalf("%v had a place, and is told FULL instead of LOST", p.id)
+		}
+		p.free = p.plays
+	}
+}
+
+// offline is a play that begins because the keeper was not heard: without a place, or
+// where use without a keeper needs one, not at all.
+func (w *world) offline(p *player) {
+	if _, online := p.holder.Slots(film, w.at(p), w.at(p)); !online && !p.plays && !w.rule.Offline {
+		p.plays, p.free = true, true
 	}
 }
 
@@ -110,10 +127,16 @@ func (w *world) send(p *player, op Op, takeover, there, back bool) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if op == End {
-		p.plays = false
+	switch {
+	case op == End:
+		p.plays, p.free = false, false
+	case op == Beat && a.Age == 0: // its grant is long over, or there was none
+		p.free = true
 	}
 	w.carry(p, a, there, back)
+	if _, unheard := p.holder.asked[film]; unheard && op == Begin {
+		w.offline(p)
+	}
 }
 
 // slotted is whether the keeper has a slot for a device that was not taken over.
@@ -151,7 +174,12 @@ func (w *world) settle() {
 		}
 	}
 	if n > w.rule.Max {
-		w.t.Fatalf("%d play after two heartbeats of all, at most %d may", n, w.rule.Max)
+		w.t.Fatalf("%d play in a place after two heartbeats of all, at most %d may", n, w.rule.Max)
+	}
+	for _, p := range w.players { // what began without a place has one, or there is none
+		if all := w.keeper.Slots(film, w.own, w.now, w.now); p.plays && p.free && used(all) < w.rule.Max {
+			w.t.Fatalf("%v plays without a place, and %d of %d are in use", p.id, used(all), w.rule.Max)
+		}
 	}
 }
 
@@ -180,11 +208,13 @@ func (w *world) ownBegin(takeover bool) {
 
 // N devices, M places, three ways of giving way, messages that are lost, late and
 // repeated, and a keeper that restarts: never more places than there are, and nobody
-// plays on whose keeper has answered that it may not.
+// plays on whose keeper has answered that it may not. Who begins while the keeper is not
+// heard plays besides, without a place, as docs/spec/places.md says, until there is one
+// for it.
 func TestEvaluator_E5_NeverMoreThanThePlaces(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := &world{t: rt, now: 1000, keeper: NewKeeper(ident.Device{9, 9}, 1000)}
-		w.rule = license.ConcurrencyRule{Max: rapid.Uint64Range(1, 3).Draw(rt, "places"), OnFull: license.OnFull(rapid.Uint64Range(0, 3).Draw(rt, "on_full"))}
+		w.rule = license.ConcurrencyRule{Max: rapid.Uint64Range(1, 3).Draw(rt, "places"), OnFull: license.OnFull(rapid.Uint64Range(0, 3).Draw(rt, "on_full")), Offline: rapid.Bool().Draw(rt, "offline_counts")}
 		for i := range rapid.IntRange(1, 5).Draw(rt, "devices") {
 			w.players = append(w.players, &player{id: ident.Device{1, byte(i)}, skew: rapid.Int64Range(0, 1_000_000).Draw(rt, "skew")})
 		}
@@ -219,12 +249,13 @@ func TestEvaluator_E5_NeverMoreThanThePlaces(t *testing.T) {
 				}
 				s := w.answers[rapid.IntRange(0, len(w.answers)-1).Draw(rt, "answer")]
 				to := who()
+				asked := to.holder.asked[film].ask
 				for again, err := to.holder.Take(&s.answer, to.id, w.at(to)); err == nil; again, err = nil, ErrFresh {
 					if to != s.to {
 						rt.Fatalf("%v takes the answer to %v", to.id, s.to.id)
 					}
 					if w.carry(to, again, true, true); again == nil {
-						w.outcome(to, s.answer.Outcome)
+						w.outcome(to, asked, s.answer.Outcome)
 					}
 				}
 			},
