@@ -170,7 +170,7 @@ func TestSunset_3_TheWholeWayByTheNetwork(t *testing.T) {
 	if c.stands() {
 		t.Error("it stands, and no operator said so")
 	}
-	operate(t, c.dir, func(a *ca.Authority) error { return a.StandSent(c.id, c.clock.now()) })
+	operate(t, c.dir, func(a *ca.Authority) error { return a.StandSent(c.id, a.Issuers()[0].Waits.Notice, c.clock.now()) })
 	c.sends(c.word(notice), ca.SentStands)
 	l, err := c.client.State(t.Context(), 0)
 	if err != nil || len(l.Notices) != 1 || !c.stands() {
@@ -182,7 +182,7 @@ func TestSunset_3_TheWholeWayByTheNetwork(t *testing.T) {
 	}
 	other := c.notice(c, 50)
 	c.sends(c.word(other), ca.SentWaits)
-	operate(t, c.dir, func(a *ca.Authority) error { return a.RefuseSent(c.id, c.clock.now()) })
+	operate(t, c.dir, func(a *ca.Authority) error { return a.RefuseSent(c.id, a.Issuers()[0].Waits.Notice, c.clock.now()) })
 	c.isRefused("refused by the operator", c.word(other), authority.ErrSunset)
 }
 
