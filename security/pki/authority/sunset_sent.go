@@ -112,6 +112,16 @@ func (a *Authority) Take(in Sending, now time.Time) (Taken, error) {
 	return a.takeNotice(s.Notice, next, a.rec.Issuers[i], now)
 }
 
+// Proves returns the issuer whose module has signed that it sends this, now; ErrProof
+// when none has. It changes nothing, and says nothing of what is sent.
+func (a *Authority) Proves(in Sending, now time.Time) (ident.Issuer, error) {
+	_, word, _, err := a.sending(in, now)
+	if errors.Is(err, ErrProof) {
+		return "", err
+	}
+	return word.Issuer, nil
+}
+
 // sending checks who sends: a license issuer that stands, whose module has signed
 // that it sends this statement with this key, now.
 func (a *Authority) sending(in Sending, now time.Time) (*license.Statement, license.Sent, ident.Device, error) {
