@@ -186,4 +186,7 @@ func TestSunset_3_WaitsNotForEver(t *testing.T) {
 	}
 	s.isRefused("B beside C", b, "withdraws that first")
 	s.is("C", c, authority.SentStands)
+	must(t, s.Withdraw("shop.example", s.withdrawal(t, c), s.now))
+	s.is("B is meant again", b, authority.SentWaits)
+	waits(t, s.Authority)
 }
