@@ -274,10 +274,11 @@ func giveWithdrawal(cmd *cobra.Command, env *Env, dir string, n signedNotice, ke
 	if err != nil {
 		return err
 	}
-	if err := way.stop(dir, n.Hash); err != nil {
+	v := announced{Issuer: n.Issuer, Key: hex.EncodeToString(key.point), Notice: n.name()}
+	if err := way.give(cmd, env, dir, v, data, key.point); err != nil {
 		return err
 	}
-	return way.give(cmd, env, dir, announced{Issuer: n.Issuer, Key: hex.EncodeToString(key.point), Notice: n.name()}, data, key.point)
+	return way.stop(dir, n.Hash)
 }
 
 // releaseTimeout bounds the making of an ordinary file.
