@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -18,8 +19,9 @@ func newCASunsetCmd(env *Env, dir *string) *cobra.Command {
 		Long: `An issuer's notice counts from the day that it names, at least 30 days ahead,
 when the authority lets it stand. It comes as a file, or the issuer has sent it and
 it waits (lares ca sunset list). Check first, by a call, that it comes from the
-issuer and that the key is its notice key (lares issuer sunset notice prints it):
-who has broken into a shop can send one, too.`,
+issuer: have the day, the titles and the key read out to you (lares issuer sunset
+show prints them). Who has broken into a shop can send one, too, and another one
+takes the place of one that waits: so name the notice that you read by its hash.`,
 	}
 	cmd.AddCommand(newCAStandCmd(env, dir), newCARefuseCmd(env, dir), newCAWithdrawCmd(env, dir), &cobra.Command{
 		Use:   "list",
@@ -35,19 +37,21 @@ who has broken into a shop can send one, too.`,
 }
 
 func newCAStandCmd(env *Env, dir *string) *cobra.Command {
-	var issuer string
+	var sent sentNotice
 	cmd := &cobra.Command{
 		Use:   "stand [FILE]",
 		Short: "Publish that a notice stands: one that waits, or that a file has",
 		Args:  cobra.MaximumNArgs(1),
-		Example: `  lares ca sunset stand --issuer shop.example
+		Example: `  lares ca sunset stand --issuer shop.example --notice 4f2a91c0d18b6e37
   lares ca sunset stand closing.pem`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if (issuer == "") == (len(args) == 0) {
-				return usage("name the issuer whose notice waits (--issuer ID), or a file, and not both")
+			if (sent == sentNotice{}) == (len(args) == 0) {
+				return usage("name the notice that waits (--issuer ID --notice HASH), or a file, and not both")
 			}
-			if issuer != "" {
-				return changeIssuer(cmd, env, *dir, func(a *authority.Authority) error { return a.StandSent(ident.Issuer(issuer), env.Now()) })
+			if len(args) == 0 {
+				return changeIssuer(cmd, env, *dir, func(a *authority.Authority) error {
+					return a.StandSent(ident.Issuer(sent.issuer), sent.notice, env.Now())
+				})
 			}
 			data, point, err := readSigned(args[0])
 			if err != nil {
@@ -56,22 +60,33 @@ func newCAStandCmd(env *Env, dir *string) *cobra.Command {
 			return changeIssuer(cmd, env, *dir, func(a *authority.Authority) error { return a.Stand(data, point, env.Now()) })
 		},
 	}
-	cmd.Flags().StringVar(&issuer, "issuer", "", "ID of the issuer whose notice waits")
+	sent.add(cmd)
 	return cmd
 }
 
+// sentNotice names a notice that waits, as the operator has read it.
+type sentNotice struct{ issuer, notice string }
+
+func (s *sentNotice) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.issuer, "issuer", "", "ID of the issuer whose notice waits")
+	cmd.Flags().StringVar(&s.notice, "notice", "", "hash of the notice that you read (lares ca sunset list)")
+	cmd.MarkFlagsRequiredTogether("issuer", "notice")
+}
+
 func newCARefuseCmd(env *Env, dir *string) *cobra.Command {
-	var issuer string
+	var sent sentNotice
 	cmd := &cobra.Command{
 		Use:     "refuse",
 		Short:   "Refuse a notice that waits; the issuer is told so",
 		Args:    cobra.NoArgs,
-		Example: `  lares ca sunset refuse --issuer shop.example`,
+		Example: `  lares ca sunset refuse --issuer shop.example --notice 4f2a91c0d18b6e37`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return changeIssuer(cmd, env, *dir, func(a *authority.Authority) error { return a.RefuseSent(ident.Issuer(issuer), env.Now()) })
+			return changeIssuer(cmd, env, *dir, func(a *authority.Authority) error {
+				return a.RefuseSent(ident.Issuer(sent.issuer), sent.notice, env.Now())
+			})
 		},
 	}
-	cmd.Flags().StringVar(&issuer, "issuer", "", "ID of the issuer (required)")
+	sent.add(cmd)
 	_ = cmd.MarkFlagRequired("issuer")
 	return cmd
 }
@@ -80,7 +95,7 @@ func newCAWithdrawCmd(env *Env, dir *string) *cobra.Command {
 	var issuer string
 	cmd := &cobra.Command{
 		Use:     "withdraw FILE",
-		Short:   "Take a notice back before its day, by a file that its issuer has signed",
+		Short:   "Take a notice back that stands or waits, by a file that its issuer has signed",
 		Args:    cobra.ExactArgs(1),
 		Example: `  lares ca sunset withdraw --issuer shop.example going-on.pem`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -122,12 +137,26 @@ func changeIssuer(cmd *cobra.Command, env *Env, dir string, do func(*authority.A
 				ends = "  ends " + i.Effective.Format(time.RFC3339)
 			}
 			p.line("%v  last heard %s%s", i.Issuer, i.LastSeen.Format(time.RFC3339), ends)
-			if n := i.Waits; n != nil {
-				p.line("  its notice that it ends %s waits since %s, from module %v, for %s", n.Effective.Format(time.RFC3339), n.Since.Format(time.RFC3339), n.From, titlesOf(n.Scope))
-				p.line("  signed with the key %s", n.Key)
-				p.line("  call the issuer, then: lares ca sunset stand --issuer %v, or: lares ca sunset refuse --issuer %v", i.Issuer, i.Issuer)
+			if i.Waits != nil {
+				waitingSays(&p, i.Issuer, i.Waits, env.Now())
 			}
 		}
 		return p.err
 	})
+}
+
+// waitingSays tells the operator of a notice that waits, and what he does about it.
+func waitingSays(p *printer, issuer ident.Issuer, n *authority.Waiting, now time.Time) {
+	name := n.Notice[:authority.NoticeDigits]
+	p.line("  its notice %s, that it ends %s, for %s, waits since %s, from module %v", name, n.Effective.Format(time.RFC3339), titlesOf(n.Scope), n.Since.Format(time.RFC3339), n.From)
+	p.line("  signed with the key %s", n.Key)
+	if n.Replaced != "" {
+		p.line("  it has taken the place of another notice that waited, %s: ask for both", n.Replaced[:authority.NoticeDigits])
+	}
+	named := fmt.Sprintf("--issuer %v --notice %s", issuer, name)
+	if n.Late(now) {
+		p.line("  its day is less than 30 days ahead, so it cannot stand any more; the issuer is told to announce a later day. To end it now: lares ca sunset refuse %s", named)
+		return
+	}
+	p.line("  call the issuer and have the day, the titles and the key read out, then: lares ca sunset stand %s, or: lares ca sunset refuse %s", named, named)
 }

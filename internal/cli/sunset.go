@@ -122,7 +122,8 @@ type announced struct {
 	Effective time.Time       `json:"effective,omitzero"`
 	Scope     []ident.Content `json:"scope,omitempty"`
 	File      string          `json:"file,omitempty"`
-	Key       string          `json:"key"` // the notice key, hexadecimal
+	Key       string          `json:"key"`    // the notice key, hexadecimal
+	Notice    string          `json:"notice"` // hash of the notice, or of the one that is taken back, hexadecimal
 	Sent      *sunsetAnswer   `json:"sent,omitempty"`
 }
 
@@ -169,19 +170,7 @@ Exit status 3 when the authority refuses it.`,
 				}
 				n.Scope = append(n.Scope, id)
 			}
-			key, err := noticeKey(*dir)
-			if err != nil {
-				return err
-			}
-			data, err := license.SignNotice(key.key, n)
-			if err != nil {
-				return err
-			}
-			if err := writeDurably(filepath.Join(*dir, issuerNotice), data); err != nil {
-				return err
-			}
-			v := announced{Issuer: n.Issuer, Effective: at, Scope: n.Scope, Key: hex.EncodeToString(key.point)}
-			return way.give(cmd, env, *dir, v, data, key.point)
+			return giveNotice(cmd, env, *dir, n, &way)
 		},
 	}
 	cmd.Flags().StringVar(&effective, "effective", "", "the day, such as 2027-06-30 (required)")
@@ -189,6 +178,33 @@ Exit status 3 when the authority refuses it.`,
 	_ = cmd.MarkFlagRequired("effective")
 	way.add(cmd)
 	return cmd
+}
+
+// giveNotice signs a notice, keeps it, and gives it to the authority.
+func giveNotice(cmd *cobra.Command, env *Env, dir string, n license.Notice, way *sunsetWay) error {
+	key, err := noticeKey(dir)
+	if err != nil {
+		return err
+	}
+	data, err := license.SignNotice(key.key, n)
+	if err != nil {
+		return err
+	}
+	s, err := license.ParseNotice(data)
+	if err != nil {
+		return err
+	}
+	if err := way.free(dir, s.Hash, false); err != nil {
+		return err
+	}
+	if err := keepNotice(dir, s.Hash, data); err != nil {
+		return err
+	}
+	v := announced{
+		Issuer: n.Issuer, Effective: time.UnixMilli(n.Effective).UTC(), Scope: n.Scope,
+		Key: hex.EncodeToString(key.point), Notice: hex.EncodeToString(s.Hash[:]),
+	}
+	return way.give(cmd, env, dir, v, data, key.point)
 }
 
 func dayOf(s string) (time.Time, error) {
@@ -202,17 +218,20 @@ func dayOf(s string) (time.Time, error) {
 
 func newSunsetWithdrawCmd(env *Env, dir *string) *cobra.Command {
 	var way sunsetWay
+	var of string
 	cmd := &cobra.Command{
 		Use:   "withdraw",
-		Short: "Take the notice back that was signed last, before its day",
-		Long: `Take the notice back that was signed last, before its day. With --send the running
-issuer sends that to its authority, where it takes effect at once, whether the
-notice stands or waits; with --out it is a file for the authority's operator.
+		Short: "Take a notice back, before its day",
+		Long: `Take a notice back, before its day: the one that stands, which the authority's
+public list says, or else the one that was sent, or signed, last; or the one that
+--of names. With --send the running issuer sends that to its authority, where it
+takes effect at once, whether the notice stands or waits; with --out it is a file
+for the authority's operator, and the notice is not sent any more.
 
 Exit status 3 when the authority refuses it.`,
 		Example: `  lares issuer sunset withdraw --send
   lares issuer sunset withdraw --out going-on.pem
-  lares issuer sunset withdraw --dir ./shop --out going-on.pem --json`,
+  lares issuer sunset withdraw --of 4f2a91c0 --dir ./shop --out going-on.pem --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := way.check(); err != nil {
@@ -222,23 +241,44 @@ Exit status 3 when the authority refuses it.`,
 			if err != nil {
 				return err
 			}
-			notice, err := os.ReadFile(filepath.Join(*dir, issuerNotice))
-			if err != nil {
-				return fmt.Errorf("this issuer has given no notice: %w", err)
-			}
 			key, err := noticeKey(*dir)
 			if err != nil {
 				return err
 			}
-			data, err := license.SignWithdrawal(key.key, notice)
+			book, err := readNotices(cmd.Context(), *dir, cfg.Issuer, key.point, authorityOf(cfg.CA).Notices)
 			if err != nil {
 				return err
 			}
-			return way.give(cmd, env, *dir, announced{Issuer: cfg.Issuer, Key: hex.EncodeToString(key.point)}, data, key.point)
+			var sent [32]byte
+			if s, a := pendingSunset(*dir); way.send && s != nil && s.Notice != nil && !a.last() {
+				sent = s.Of
+			}
+			n, err := book.toWithdraw(of, sent, env.Now())
+			if err != nil {
+				return err
+			}
+			return giveWithdrawal(cmd, env, *dir, n, key, &way)
 		},
 	}
+	cmd.Flags().StringVar(&of, "of", "", "the notice, by the first digits of its hash; default: the one that stands, or the last")
 	way.add(cmd)
 	return cmd
+}
+
+// giveWithdrawal signs that a notice is taken back, and gives that to the authority.
+func giveWithdrawal(cmd *cobra.Command, env *Env, dir string, n signedNotice, key noticeKeyPair, way *sunsetWay) error {
+	if err := way.free(dir, n.Hash, true); err != nil {
+		return err
+	}
+	data, err := license.SignWithdrawal(key.key, n.data)
+	if err != nil {
+		return err
+	}
+	v := announced{Issuer: n.Issuer, Key: hex.EncodeToString(key.point), Notice: n.name()}
+	if err := way.give(cmd, env, dir, v, data, key.point); err != nil {
+		return err
+	}
+	return way.stop(dir, n.Hash)
 }
 
 // releaseTimeout bounds the making of an ordinary file.

@@ -44,6 +44,9 @@ const (
 // are those of authority.SentState.
 const stateSending = "sending"
 
+// unread stands for the digest of a file that the running issuer cannot read.
+const unread = "unread"
+
 // sunsetAnswer is what has become of what is to be sent.
 type sunsetAnswer struct {
 	Request string    `json:"request"` // SHA-256 of the file that asks for it, hexadecimal
@@ -55,6 +58,17 @@ type sunsetAnswer struct {
 // last reports whether nothing more is to be sent or asked.
 func (a *sunsetAnswer) last() bool {
 	return a.State == ca.SentRefused.String() || a.State == ca.SentWithdrawn.String() || a.State == ca.SentStands.String()
+}
+
+// of is the answer as it is about a file of that digest.
+func (a sunsetAnswer) of(what string) sunsetAnswer {
+	switch a.Request {
+	case what:
+		return a
+	case unread:
+		return sunsetAnswer{Request: what, State: stateSending, Why: a.Why}
+	}
+	return sunsetAnswer{Request: what, State: stateSending}
 }
 
 func readSunsetAnswer(dir string) (a sunsetAnswer, err error) {
@@ -106,14 +120,21 @@ func (s *sunsetSender) run(ctx context.Context) {
 func (s *sunsetSender) look(ctx context.Context) error {
 	name := filepath.Join(s.dir, issuerSunset)
 	text, err := os.ReadFile(name)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && s.now().Before(s.next) && s.what == digest(text) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	what := digest(text)
 	if err != nil {
-		return err
+		what = unread
 	}
-	if what := digest(text); what != s.what {
+	if s.what == what && s.now().Before(s.next) {
+		return nil
+	}
+	if what != s.what {
 		s.what, s.next, s.wait = what, time.Time{}, sunsetFirst
+	}
+	if err != nil {
+		return s.stuck(sunsetAnswer{Request: unread, State: stateSending, Since: s.since(), Why: "the running issuer cannot read the file: " + err.Error()}, err)
 	}
 	have, err := readSunsetAnswer(s.dir)
 	if err != nil { // damaged: the authority answers the same again
@@ -125,10 +146,26 @@ func (s *sunsetSender) look(ctx context.Context) error {
 	}
 	data, point, err := parseSigned(name, text)
 	if err != nil {
-		s.next = s.now().Add(sunsetMost) // until another one is there
-		return err
+		return s.stuck(sunsetAnswer{Request: s.what, State: ca.SentRefused.String(), Since: s.since(), Why: err.Error()}, err)
 	}
 	return s.once(ctx, data, point, have)
+}
+
+func (s *sunsetSender) since() time.Time { return s.now().UTC().Truncate(time.Second) }
+
+// stuck writes that what is asked for cannot be sent, until the file is another one or
+// can be read, which is seen at once. It is said again after sunsetMost.
+func (s *sunsetSender) stuck(a sunsetAnswer, why error) error {
+	s.next = s.now().Add(sunsetMost)
+	return errors.Join(why, s.write(a))
+}
+
+func (s *sunsetSender) write(a sunsetAnswer) error {
+	text, err := json.MarshalIndent(a, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeDurably(filepath.Join(s.dir, issuerSunsetAnswer), append(text, '\n'))
 }
 
 // once sends it once, and makes durable what has become of it.
@@ -138,7 +175,7 @@ func (s *sunsetSender) once(ctx context.Context, data, point []byte, have sunset
 		return context.Cause(ctx)
 	}
 	if have.Request != s.what {
-		have = sunsetAnswer{Request: s.what, State: stateSending, Since: s.now().UTC().Truncate(time.Second)}
+		have = sunsetAnswer{Request: s.what, State: stateSending, Since: s.since()}
 	}
 	out, pause := have, sunsetMost
 	said, _ := errors.AsType[*trem.Error](err)
@@ -160,11 +197,7 @@ func (s *sunsetSender) once(ctx context.Context, data, point []byte, have sunset
 	} else if have.State != out.State {
 		s.log.LogAttrs(ctx, slog.LevelInfo, "word of sunset taken by the authority", slog.String("state", out.State))
 	}
-	text, err := json.MarshalIndent(out, "", "  ")
-	if err != nil {
-		return err
-	}
-	return writeDurably(filepath.Join(s.dir, issuerSunsetAnswer), append(text, '\n'))
+	return s.write(out)
 }
 
 // give sends it, with a new word of the module: an old one does not count.
@@ -183,13 +216,15 @@ func digest(data []byte) string {
 
 // sunsetWay is how a notice or withdrawal gets to the authority.
 type sunsetWay struct {
-	out  string
-	send bool
+	out     string
+	send    bool
+	replace bool // a withdrawal that was not sent yet
 }
 
 func (w *sunsetWay) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&w.out, "out", "", "file to write, for the authority's operator")
 	cmd.Flags().BoolVar(&w.send, "send", false, "have the running issuer send it to its authority")
+	cmd.Flags().BoolVar(&w.replace, "replace", false, "with --send: in the place of a withdrawal that has not reached the authority")
 }
 
 func (w *sunsetWay) check() error {
@@ -236,8 +271,8 @@ func waitForSunset(ctx context.Context, dir, what string) (sunsetAnswer, error) 
 	defer tick.Stop()
 	for {
 		a, err := readSunsetAnswer(dir)
-		if err != nil || a.Request == what {
-			return a, err
+		if err != nil || a.Request == what || a.Request == unread {
+			return a.of(what), err
 		}
 		_, stopped := os.Stat(filepath.Join(dir, urlFile))
 		select {
@@ -259,7 +294,7 @@ func (v *announced) says(p *printer) {
 	case ends:
 		p.line("%s says that the service of %v ends on %s. Give it to the authority: lares ca sunset stand %s", v.File, v.Issuer, v.Effective.Format("2 Jan 2006"), v.File)
 	default:
-		p.line("%s takes the notice back. Give it to the authority: lares ca sunset withdraw --issuer %v %s", v.File, v.Issuer, v.File)
+		p.line("%s takes the notice %s back. Give it to the authority: lares ca sunset withdraw --issuer %v %s", v.File, v.Notice[:ca.NoticeDigits], v.Issuer, v.File)
 	}
 	if v.Sent == nil {
 		return
@@ -271,11 +306,14 @@ func (v *announced) says(p *printer) {
 		}
 		p.line("It is sent as soon as lares issuer serve runs and reaches the authority; nothing else is to be done. See: lares issuer sunset show")
 	case ca.SentWaits.String():
-		p.line("The authority has it since %s. It waits for the authority's operator, and counts only when he lets it stand: call him and read him the key %s", v.Sent.Since.Format(time.RFC3339), v.Key)
+		p.line("The authority has it since %s. It waits for the authority's operator, and counts only when he lets it stand: call him and read him the day, the titles and the key %s; the notice is %s there", v.Sent.Since.Format(time.RFC3339), v.Key, v.Notice[:ca.NoticeDigits])
 	case ca.SentStands.String():
 		p.line("It stands since %s.", v.Sent.Since.Format(time.RFC3339))
 	case ca.SentWithdrawn.String():
 		p.line("The authority has taken the notice back on %s: the service goes on.", v.Sent.Since.Format(time.RFC3339))
+		if ends {
+			p.line("It was withdrawn by a file. To announce this day again: lares issuer sunset withdraw --of %s --send, then the notice once more; or announce another day.", v.Notice[:ca.NoticeDigits])
+		}
 	}
 }
 
@@ -318,7 +356,7 @@ Exit status 3 when the authority refuses it.`,
 			if err != nil {
 				return err
 			}
-			v := announced{Issuer: cfg.Issuer, Key: hex.EncodeToString(point)}
+			v := announced{Issuer: cfg.Issuer, Key: hex.EncodeToString(point), Notice: hex.EncodeToString(s.Of[:])}
 			if s.Notice != nil {
 				v.Effective, v.Scope = time.UnixMilli(s.Notice.Effective).UTC(), s.Notice.Scope
 			}
@@ -326,16 +364,14 @@ Exit status 3 when the authority refuses it.`,
 			if err != nil {
 				return err
 			}
-			if what := digest(text); a.Request != what {
-				a = sunsetAnswer{Request: what, State: stateSending}
-			}
+			a = a.of(digest(text))
 			v.Sent = &a
 			if err := env.print(cmd, v, func(w io.Writer) error {
 				p := printer{w: w}
 				if s.Notice != nil {
 					p.line("notice: the service ends on %s, for %s", v.Effective.Format("2 Jan 2006"), titlesOf(v.Scope))
 				} else {
-					p.line("withdrawal of a notice")
+					p.line("withdrawal of the notice %s", v.Notice)
 				}
 				v.says(&p)
 				return p.err

@@ -86,16 +86,23 @@ func (s *shopTest) sent(t *testing.T) {
 		return v
 	}
 	issuer := s.about.Issuer.String()
-	if v := announce(40); v.Sent == nil || v.Sent.State != "waits" {
+	if v := announce(45); v.Sent == nil || v.Sent.State != "waits" {
 		t.Fatalf("%+v", v.Sent)
 	}
 	var list struct{ Issuers []authority.IssuerInfo }
 	s.ok(s.query(t.Context(), &list, "ca", "sunset", "list", "--dir", s.path("ca")))
-	if w := list.Issuers[0].Waits; w == nil || w.Effective.Format(time.DateOnly) != day(40) || w.From != s.about.Device || !list.Issuers[0].Effective.IsZero() {
+	if w := list.Issuers[0].Waits; w == nil || w.Effective.Format(time.DateOnly) != day(45) || w.From != s.about.Device || !list.Issuers[0].Effective.IsZero() {
 		t.Errorf("%+v", list)
 	}
-	s.do("ca", "sunset", "refuse", "--issuer", issuer, "--dir", s.path("ca"))
-	got, err := s.run(t.Context(), "issuer", "sunset", "notice", "--dir", s.path("shop"), "--effective", day(40), "--send")
+	got, err := s.run(t.Context(), "ca", "sunset", "stand", "--issuer", issuer, "--notice", strings.Repeat("0", 16), "--dir", s.path("ca"))
+	if err != nil || got.code != 3 || !strings.Contains(got.stderr, "another one than you named") {
+		t.Errorf("not what he read: status %d, %s%s, %v", got.code, got.stdout, got.stderr, err)
+	}
+	if out := s.do("ca", "sunset", "list", "--dir", s.path("ca")); !strings.Contains(out, "--notice "+list.Issuers[0].Waits.Notice[:16]) {
+		t.Errorf("the list names no notice: %s", out)
+	}
+	s.do("ca", "sunset", "refuse", "--issuer", issuer, "--notice", list.Issuers[0].Waits.Notice, "--dir", s.path("ca"))
+	got, err = s.run(t.Context(), "issuer", "sunset", "notice", "--dir", s.path("shop"), "--effective", day(45), "--send")
 	if err != nil || got.code != 3 || !strings.Contains(got.stderr, "announce another day") {
 		t.Errorf("refused by the operator: status %d, %s%s, %v", got.code, got.stdout, got.stderr, err)
 	}
@@ -118,7 +125,11 @@ func (s *shopTest) sent(t *testing.T) {
 	if v.Sent.State != "waits" || !strings.Contains(said, "waits for the authority's operator") {
 		t.Errorf("%+v, %s", v.Sent, said)
 	}
-	if out := s.do("ca", "sunset", "stand", "--issuer", issuer, "--dir", s.path("ca")); strings.Contains(out, "waits") {
+	s.ok(s.query(t.Context(), &list, "ca", "sunset", "list", "--dir", s.path("ca")))
+	if v.Notice != list.Issuers[0].Waits.Notice {
+		t.Errorf("the issuer reads out %s, the operator has %s", v.Notice, list.Issuers[0].Waits.Notice)
+	}
+	if out := s.do("ca", "sunset", "stand", "--issuer", issuer, "--notice", v.Notice[:16], "--dir", s.path("ca")); strings.Contains(out, "waits") {
 		t.Errorf("it stands: %s", out)
 	}
 	if out := s.do("issuer", "sunset", "withdraw", "--send", "--dir", s.path("shop")); !strings.Contains(out, "the service goes on") {

@@ -116,12 +116,25 @@ func (c *Client) State(ctx context.Context, have uint64) (trem.Learned, error) {
 
 // notices are the notices of sunset that stand. Without them a sunset by notice
 // comes later, and nothing else: an authority or relay that does not serve them is no error.
-func (c *Client) notices(ctx context.Context) (out [][]byte) {
-	data, err := c.do(ctx, http.MethodGet, PathSunsets, nil, maxSunset)
-	if err != nil || wire.Unmarshal(data, &out, wire.Limit{Bytes: maxSunset, Items: 1024, Depth: 2}) != nil {
+func (c *Client) notices(ctx context.Context) [][]byte {
+	out, err := c.Notices(ctx)
+	if err != nil {
 		return nil
 	}
 	return out
+}
+
+// Notices returns the notices of sunset that stand, each in the state signer's words,
+// unchecked.
+func (c *Client) Notices(ctx context.Context) (out [][]byte, err error) {
+	data, err := c.do(ctx, http.MethodGet, PathSunsets, nil, maxSunset)
+	if err != nil {
+		return nil, err
+	}
+	if err := wire.Unmarshal(data, &out, wire.Limit{Bytes: maxSunset, Items: 1024, Depth: 2}); err != nil {
+		return nil, fmt.Errorf("authority: notices of sunset: %w", err)
+	}
+	return out, nil
 }
 
 // Time returns a time token with its signer's chain: what a module's Learn takes.

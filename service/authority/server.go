@@ -9,12 +9,14 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/lares-drm/lares/interconnect/lrp"
 	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki"
 	ca "github.com/lares-drm/lares/security/pki/authority"
 	"github.com/lares-drm/lares/security/revocation"
@@ -32,7 +34,7 @@ type Config struct {
 	Now       func() time.Time // required
 	Log       *slog.Logger     // nil: no log
 	Open      bool             // devices enroll without a voucher
-	PerMinute int              // enrollments tried in a minute, all together, and as many notices of sunset; default 120
+	PerMinute int              // enrollments tried in a minute, all together; as many words of sunset by each issuer, and by each network that proves none; default 120
 }
 
 // Server answers for an authority.
@@ -41,9 +43,10 @@ type Server struct {
 	log *slog.Logger
 
 	mu       sync.Mutex
-	auth     *ca.Authority // guarded by mu; as last read
-	enrolled meter         // guarded by mu; enrollments and renewals that were tried
-	sunsets  meter         // guarded by mu; notices and withdrawals that were sent
+	auth     *ca.Authority        // guarded by mu; as last read
+	enrolled meter                // guarded by mu; enrollments and renewals that were tried
+	sent     meters[ident.Issuer] // guarded by mu; words of sunset by issuers whose modules have signed them
+	unproven meters[netip.Prefix] // guarded by mu; those that no module has signed
 
 	door    *lrp.Endpoint // guarded by mu; nil before the first frame
 	address lrp.Addr      // guarded by mu; that door has

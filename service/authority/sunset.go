@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/lares-drm/lares/internal/wire"
+	"github.com/lares-drm/lares/license/ident"
 	ca "github.com/lares-drm/lares/security/pki/authority"
 )
 
@@ -29,16 +32,13 @@ func sendLimit() wire.Limit { return wire.Limit{Bytes: maxSend, Items: 8, Depth:
 // sunset files what an issuer sends (docs/spec/sunset.md section 3). When it is
 // answered it is durable, and whoever heard no answer sends it again.
 func (s *Server) sunset(r *http.Request) ([]byte, error) {
-	if !s.admit(&s.sunsets) {
-		return nil, ErrBusy
-	}
-	var in sunsetRequest
-	if err := read(r, &in, sendLimit()); err != nil {
+	in, err := s.proven(r)
+	if err != nil {
 		return nil, err
 	}
 	var out ca.Taken
-	err := s.change(func(a *ca.Authority) (err error) {
-		out, err = a.Take(ca.Sending{Statement: in.Statement, Key: in.Key, Chain: in.Chain, Proof: in.Proof}, s.cfg.Now())
+	err = s.change(func(a *ca.Authority) (err error) {
+		out, err = a.Take(in, s.cfg.Now())
 		return err
 	})
 	if err != nil {
@@ -46,6 +46,85 @@ func (s *Server) sunset(r *http.Request) ([]byte, error) {
 	}
 	s.log.LogAttrs(r.Context(), slog.LevelInfo, "word of sunset taken", slog.Any("issuer", out.Issuer), slog.Any("state", out.State))
 	return wire.Marshal(sunsetAnswer{State: out.State, Since: out.Since.UnixMilli()})
+}
+
+// proven reads what an issuer's module has signed. What nobody has signed is counted
+// against the network that it came from, and takes no place of those who have: else
+// anybody in reach would keep a shop from taking its notice back.
+func (s *Server) proven(r *http.Request) (in ca.Sending, err error) {
+	auth, err := s.current()
+	if err != nil {
+		return in, err
+	}
+	now, from := s.cfg.Now(), network(r)
+	s.mu.Lock()
+	tried := s.unproven.tried(from, now)
+	s.mu.Unlock()
+	if tried >= s.cfg.PerMinute {
+		return in, ErrBusy
+	}
+	var body sunsetRequest
+	var issuer ident.Issuer
+	if err = read(r, &body, sendLimit()); err == nil {
+		in = ca.Sending(body)
+		issuer, err = auth.Proves(in, now)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err != nil:
+		s.unproven.count(from, now)
+	case s.sent.count(issuer, now) > s.cfg.PerMinute:
+		err = ErrBusy
+	}
+	return in, err
+}
+
+// maxMeters is how many senders are counted in a minute; from more, those that were
+// counted already are. Source: local, docs/spec/sunset.md.
+const maxMeters = 4096
+
+// meters counts what is tried in a minute by each of many. The zero value is ready.
+type meters[K comparable] struct {
+	minute int64
+	by     map[K]int
+}
+
+func (m *meters[K]) tried(who K, now time.Time) int {
+	if at := now.Unix() / 60; at != m.minute || m.by == nil {
+		*m = meters[K]{minute: at, by: map[K]int{}}
+	}
+	return m.by[who]
+}
+
+// count counts one more, and returns how many it were with it.
+func (m *meters[K]) count(who K, now time.Time) int {
+	n := m.tried(who, now) + 1
+	if n > 1 || len(m.by) < maxMeters {
+		m.by[who] = n
+	}
+	return n
+}
+
+// network is whom a request's address belongs to: an address of IPv4, or the 64 bits of
+// IPv6 that a household is given. A proxy on this machine says from where it has it.
+func network(r *http.Request) netip.Prefix {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	a := peer.Addr().Unmap().WithZone("")
+	if hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ","); a.IsLoopback() {
+		if from, err := netip.ParseAddr(strings.TrimSpace(hops[len(hops)-1])); err == nil {
+			a = from.Unmap().WithZone("")
+		}
+	}
+	bits := a.BitLen()
+	if a.Is6() {
+		bits = 64
+	}
+	p, _ := a.Prefix(bits) // of an address that was read, so it has one
+	return p
 }
 
 // SendSunset sends a notice of sunset, or a withdrawal, and returns what has become

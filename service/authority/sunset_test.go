@@ -170,7 +170,7 @@ func TestSunset_3_TheWholeWayByTheNetwork(t *testing.T) {
 	if c.stands() {
 		t.Error("it stands, and no operator said so")
 	}
-	operate(t, c.dir, func(a *ca.Authority) error { return a.StandSent(c.id, c.clock.now()) })
+	operate(t, c.dir, func(a *ca.Authority) error { return a.StandSent(c.id, a.Issuers()[0].Waits.Notice, c.clock.now()) })
 	c.sends(c.word(notice), ca.SentStands)
 	l, err := c.client.State(t.Context(), 0)
 	if err != nil || len(l.Notices) != 1 || !c.stands() {
@@ -182,7 +182,7 @@ func TestSunset_3_TheWholeWayByTheNetwork(t *testing.T) {
 	}
 	other := c.notice(c, 50)
 	c.sends(c.word(other), ca.SentWaits)
-	operate(t, c.dir, func(a *ca.Authority) error { return a.RefuseSent(c.id, c.clock.now()) })
+	operate(t, c.dir, func(a *ca.Authority) error { return a.RefuseSent(c.id, a.Issuers()[0].Waits.Notice, c.clock.now()) })
 	c.isRefused("refused by the operator", c.word(other), authority.ErrSunset)
 }
 
@@ -252,8 +252,13 @@ func TestSunset_3_ModuleSignsForItsOwnIssuer(t *testing.T) {
 // TestSunset_3_BodiesAndRates: what is no request, and too many.
 func TestSunset_3_BodiesAndRates(t *testing.T) {
 	c := newClosing(t, func(cfg *authority.Config) { cfg.PerMinute = 5 })
-	post := func(body []byte) (int, string) {
-		res, err := c.client.HTTP.Post(c.client.URL+authority.PathSunset, "application/cbor", bytes.NewReader(body)) //nolint:noctx // the test's own server
+	// A proxy on this machine says from where a request comes.
+	post := func(from string, body []byte) (int, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.client.URL+authority.PathSunset, bytes.NewReader(body))
+		must(t, err)
+		req.Header.Set("X-Forwarded-For", from)
+		res, err := c.client.HTTP.Do(req)
 		must(t, err)
 		defer res.Body.Close() //nolint:errcheck // read only
 		said, err := io.ReadAll(res.Body)
@@ -262,17 +267,69 @@ func TestSunset_3_BodiesAndRates(t *testing.T) {
 	}
 	c.clock.ms += 60_000 // the enrollments are of another minute
 	for name, body := range map[string][]byte{"nothing": {}, "half": {0xa4, 1, 0x40}, "too long": make([]byte, 16<<10+1)} {
-		if code, said := post(body); code != http.StatusBadRequest {
+		if code, said := post("192.0.2.1", body); code != http.StatusBadRequest {
 			t.Errorf("%s: %d %s", name, code, said)
 		}
 	}
 	in := c.word(c.notice(c, 40))
-	c.sends(in, ca.SentWaits)
-	c.sends(in, ca.SentWaits)
+	for range 5 {
+		c.sends(in, ca.SentWaits)
+	}
 	c.isRefused("the sixth in a minute", in, authority.ErrBusy)
 	if _, err := c.client.Enroll(t.Context(), request(t, pki.Device, "")); !errors.Is(err, authority.ErrVoucher) {
 		t.Errorf("enrollments are counted apart: %v", err)
 	}
 	c.clock.ms += 60_000
 	c.sends(in, ca.SentWaits)
+	for range 3 {
+		for _, from := range []string{"2001:db8::1", "2001:db8::2", "192.0.2.1"} {
+			post(from, []byte{0xa0})
+		}
+	}
+	for from, want := range map[string]int{"2001:db8::3": http.StatusTooManyRequests, "192.0.2.1": http.StatusBadRequest, "2001:db8:0:1::1": http.StatusBadRequest} {
+		if code, said := post(from, []byte{0xa0}); code != want {
+			t.Errorf("%s: %d %s, want %d", from, code, said, want)
+		}
+	}
+}
+
+// TestAttack_JunkHoldsNoWithdrawalUp: whoever is in reach of the authority sends as
+// much as he likes, and a shop takes its notice back.
+func TestAttack_JunkHoldsNoWithdrawalUp(t *testing.T) {
+	c := newClosing(t, func(cfg *authority.Config) { cfg.PerMinute = 5 })
+	notice := c.notice(c, 40)
+	c.sends(c.word(notice), ca.SentWaits)
+	back := c.word(c.withdrawal(c, notice))
+	other := c.open("other.example")
+	own, err := other.module.SendSunset(t.Context(), trem.SunsetOrder{Statement: other.notice(c, 40), Key: other.point})
+	must(t, err)
+	junk := map[string]ca.Sending{"no proof": {Statement: back.Statement, Key: back.Key, Chain: back.Chain}, "another's": {Statement: back.Statement, Key: back.Key, Chain: own.Chain, Proof: own.Object}}
+	stranger := *c.client
+	stranger.HTTP = &http.Client{Transport: from{c.client.HTTP.Transport, "192.0.2.1"}}
+	for name, in := range junk {
+		for i := range 100 {
+			if _, err := stranger.SendSunset(t.Context(), in); !errors.Is(err, authority.ErrProof) && !errors.Is(err, authority.ErrBusy) {
+				t.Fatalf("%s %d: %v", name, i, err)
+			}
+		}
+	}
+	if _, err := stranger.SendSunset(t.Context(), junk["no proof"]); !errors.Is(err, authority.ErrBusy) {
+		t.Errorf("the stranger: %v", err)
+	}
+	for range 10 { // nor does another issuer hold it up
+		_, _ = c.client.SendSunset(t.Context(), ca.Sending{Statement: other.notice(c, 40), Key: other.point, Chain: own.Chain, Proof: own.Object})
+	}
+	c.sends(back, ca.SentWithdrawn)
+}
+
+// from sends as a proxy that has a request from an address.
+type from struct {
+	http.RoundTripper
+	address string
+}
+
+func (f from) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("X-Forwarded-For", f.address)
+	return f.RoundTripper.RoundTrip(r)
 }

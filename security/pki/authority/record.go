@@ -44,6 +44,8 @@ type record struct {
 
 	Renewed []renewedFrom `cbor:"15,keyasint,omitempty"` // license issuers' modules, in the order of their first renewal
 	Sent    []sentLast    `cbor:"16,keyasint,omitempty"` // what license issuers sent last, in the order in which they did so first
+
+	Before []sentBefore `cbor:"17,keyasint,omitempty"` // what became of their notices before that, where it still counts
 }
 
 // recordVersion is raised when a file of the folder gets another layout.

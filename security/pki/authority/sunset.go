@@ -3,6 +3,7 @@ package authority
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -111,24 +112,54 @@ func (a *Authority) Stand(notice, key []byte, now time.Time) error {
 	case len(a.rec.Issuers[i].Notice) > 0:
 		return fmt.Errorf("%w: another one of this issuer stands; it withdraws that first", ErrSunset)
 	case n.Effective < now.UnixMilli()+license.NoticeAhead:
-		return fmt.Errorf("%w: it takes effect in less than 30 days", ErrSunset)
+		return fmt.Errorf("%w: it takes effect in less than 30 days; the issuer announces a later day", ErrSunset)
 	}
 	was := a.rec.Issuers[i]
 	a.rec.Issuers[i] = heardOf{Issuer: was.Issuer, Seen: now.UnixMilli(), Notice: notice, Key: key}
 	publish := func() error { return a.publishIssuer(i, was, now) }
-	if sent := a.lastSent(n.Issuer); sent.State == SentWaits && sent.Of == n.Hash {
-		_, err = a.keepSent(sent.over(SentStands, now), publish)
+	if sent := a.lastSent(n.Issuer); sent.State == SentWaits {
+		as := SentStands
+		if sent.Of != n.Hash { // and the one that waits cannot stand beside this one
+			as = sentOver
+		}
+		_, err = a.keepSent(sent.over(as, now), publish)
 		return err
 	}
 	return publish()
 }
 
-// Withdraw takes the notice of an issuer back at its word, and publishes that.
-// What has taken effect stays.
+// Withdraw takes the notice of an issuer back by a file that it has signed, whether
+// the notice stands, which is published, or waits. When the issuer's host sends that
+// notice again it hears that it is withdrawn. What has taken effect stays.
 func (a *Authority) Withdraw(issuer ident.Issuer, withdrawal []byte, now time.Time) error {
+	last, stands := a.lastSent(issuer), false
+	next := last.over(sentFiled, now)
+	if i := a.issuer(issuer); i >= 0 {
+		var hash [32]byte
+		if hash, stands = a.rec.Issuers[i].standing(); stands {
+			next.Of = hash
+		}
+	}
+	if stands || last.State != SentWaits {
+		_, err := a.keepSent(next, func() error { return a.withdraw(issuer, withdrawal, now) })
+		return err
+	}
+	n, err := license.ParseNotice(last.Notice)
+	if err == nil {
+		err = n.Withdrawn(withdrawal, last.Key)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrSunset, err)
+	}
+	_, err = a.keepSent(next, a.save)
+	return err
+}
+
+// withdraw takes a notice back that stands.
+func (a *Authority) withdraw(issuer ident.Issuer, withdrawal []byte, now time.Time) error {
 	i := a.issuer(issuer)
 	if i < 0 || len(a.rec.Issuers[i].Notice) == 0 {
-		return fmt.Errorf("%w: no notice of issuer %v stands", ErrSunset, issuer)
+		return fmt.Errorf("%w: no notice of issuer %v stands, and none waits", ErrSunset, issuer)
 	}
 	was := a.rec.Issuers[i]
 	n, err := license.ParseNotice(was.Notice)
@@ -165,7 +196,10 @@ func (a *Authority) Issuers() []IssuerInfo {
 			info.Effective, info.Scope = unixMS(n.Effective), n.Scope
 		}
 		sent := a.lastSent(info.Issuer)
-		info.Waits = sent.waits()
+		if info.Waits = sent.waits(); info.Waits != nil {
+			before := a.before(info.Issuer)
+			info.Waits.Replaced = hex.EncodeToString(before.Replaced)
+		}
 		out = append(out, info)
 	}
 	return out

@@ -2,9 +2,11 @@ package authority
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lares-drm/lares/license"
@@ -33,6 +35,9 @@ const (
 	SentStands    SentState = 2
 	SentWithdrawn SentState = 3
 	SentRefused   SentState = 4 // a notice, by the operator
+
+	sentOver  SentState = 0 // a notice that waited and cannot stand any more
+	sentFiled SentState = 5 // a notice that was withdrawn by a file
 )
 
 func (s SentState) String() string {
@@ -71,10 +76,19 @@ type Taken struct {
 // Waiting is a notice that waits for the operator.
 type Waiting struct {
 	Since     time.Time       `json:"since"`
-	From      ident.Device    `json:"from"`            // the issuer's module that sent it
-	Effective time.Time       `json:"effective"`       // the day that it names
-	Scope     []ident.Content `json:"scope,omitempty"` // none = all titles
-	Key       string          `json:"key"`             // the notice key, hexadecimal
+	From      ident.Device    `json:"from"`               // the issuer's module that sent it
+	Effective time.Time       `json:"effective"`          // the day that it names
+	Scope     []ident.Content `json:"scope,omitempty"`    // none = all titles
+	Key       string          `json:"key"`                // the notice key, hexadecimal
+	Notice    string          `json:"notice"`             // hash of it, hexadecimal
+	Replaced  string          `json:"replaced,omitempty"` // hash of another one that waited before, and was never decided
+}
+
+// Late reports whether it can stand no more: its day is too near.
+func (w *Waiting) Late(now time.Time) bool { return tooLate(w.Effective.UnixMilli(), now) }
+
+func tooLate(effective int64, now time.Time) bool {
+	return effective < now.UnixMilli()+license.NoticeAhead
 }
 
 // Take files what an issuer sends. A notice waits for the operator: its key lies in
@@ -96,6 +110,16 @@ func (a *Authority) Take(in Sending, now time.Time) (Taken, error) {
 	}
 	next.State, next.Notice, next.Key = SentWaits, in.Statement, in.Key
 	return a.takeNotice(s.Notice, next, a.rec.Issuers[i], now)
+}
+
+// Proves returns the issuer whose module has signed that it sends this, now; ErrProof
+// when none has. It changes nothing, and says nothing of what is sent.
+func (a *Authority) Proves(in Sending, now time.Time) (ident.Issuer, error) {
+	_, word, _, err := a.sending(in, now)
+	if errors.Is(err, ErrProof) {
+		return "", err
+	}
+	return word.Issuer, nil
 }
 
 // sending checks who sends: a license issuer that stands, whose module has signed
@@ -133,20 +157,30 @@ func (a *Authority) sending(in Sending, now time.Time) (*license.Statement, lice
 func (a *Authority) takeNotice(n *license.SignedNotice, next sentLast, h heardOf, now time.Time) (Taken, error) {
 	last := a.lastSent(n.Issuer)
 	standing, stands := h.standing()
+	late := tooLate(n.Effective, now)
+	errLate := fmt.Errorf("%w: it takes effect in less than 30 days; announce a later day", ErrSunset)
 	switch {
 	case stands && standing == n.Hash:
 		return Taken{n.Issuer, SentStands, unixMS(h.Seen)}, nil
 	case stands:
 		return Taken{}, fmt.Errorf("%w: another one of this issuer stands; it withdraws that first", ErrSunset)
-	case last.Of == n.Hash && last.State == SentWaits:
+	case last.Of == n.Hash && last.State == SentWaits && late: // it has waited until its day was too near
+		if _, err := a.keepSent(last.over(sentOver, now), a.save); err != nil {
+			return Taken{}, err
+		}
+		return Taken{}, errLate
+	case last.Of == n.Hash && (last.State == SentWaits || last.State == sentFiled):
 		return last.taken(), nil
-	case last.Of == n.Hash && last.State == SentRefused:
-		return Taken{}, fmt.Errorf("%w: the authority's operator refused it on %s; ask there, or announce another day", ErrSunset, unixMS(last.Since).Format(time.DateOnly))
+	}
+	if since, no := a.refusedBefore(n.Issuer, n.Hash); no {
+		return Taken{}, fmt.Errorf("%w: the authority's operator refused it on %s; ask there, or announce another day", ErrSunset, unixMS(since).Format(time.DateOnly))
+	}
+	switch {
 	case next.At <= last.At:
 		return Taken{}, ErrOlder
-	case n.Effective < now.UnixMilli()+license.NoticeAhead:
-		return Taken{}, fmt.Errorf("%w: it takes effect in less than 30 days; announce a later day", ErrSunset)
-	case last.State != SentWaits && a.waiting() >= maxWaiting:
+	case late:
+		return Taken{}, errLate
+	case last.State != SentWaits && a.waiting(now) >= maxWaiting:
 		return Taken{}, ErrFull
 	}
 	return a.keepSent(next, a.save)
@@ -164,7 +198,7 @@ func (a *Authority) takeWithdrawal(in Sending, next sentLast, h heardOf, now tim
 	case next.At <= last.At:
 		return Taken{}, ErrOlder
 	case stands && standing == next.Of:
-		return a.keepSent(next, func() error { return a.Withdraw(issuer, in.Statement, now) })
+		return a.keepSent(next, func() error { return a.withdraw(issuer, in.Statement, now) })
 	case waits && last.Of != next.Of, stands:
 		return Taken{}, fmt.Errorf("%w: the withdrawal is of another notice", ErrSunset)
 	case waits && !bytes.Equal(last.Key, in.Key):
@@ -175,14 +209,15 @@ func (a *Authority) takeWithdrawal(in Sending, next sentLast, h heardOf, now tim
 
 // keepSent makes durable what an issuer sent last, by the one write of durable.
 func (a *Authority) keepSent(next sentLast, durable func() error) (Taken, error) {
-	was := slices.Clone(a.rec.Sent)
+	was, before := slices.Clone(a.rec.Sent), slices.Clone(a.rec.Before)
+	a.keepBefore(next)
 	if i := slices.IndexFunc(a.rec.Sent, next.sameIssuer); i >= 0 {
 		a.rec.Sent[i] = next
 	} else {
 		a.rec.Sent = append(a.rec.Sent, next)
 	}
 	if err := durable(); err != nil {
-		a.rec.Sent = was
+		a.rec.Sent, a.rec.Before = was, before
 		return Taken{}, err
 	}
 	return next.taken(), nil
@@ -191,7 +226,11 @@ func (a *Authority) keepSent(next sentLast, durable func() error) (Taken, error)
 func (s *sentLast) sameIssuer(o sentLast) bool { return bytes.Equal(s.Issuer, o.Issuer) }
 
 func (s *sentLast) taken() Taken {
-	return Taken{ident.Issuer(s.Issuer), s.State, unixMS(s.Since)}
+	state := s.State
+	if state == sentFiled {
+		state = SentWithdrawn
+	}
+	return Taken{ident.Issuer(s.Issuer), state, unixMS(s.Since)}
 }
 
 // lastSent is the newest that an issuer sent; the zero value where it sent nothing.
@@ -204,9 +243,10 @@ func (a *Authority) lastSent(issuer ident.Issuer) sentLast {
 	return sentLast{Issuer: []byte(issuer)}
 }
 
-func (a *Authority) waiting() (n int) {
+// waiting counts the notices that wait and can still stand.
+func (a *Authority) waiting(now time.Time) (n int) {
 	for _, s := range a.rec.Sent {
-		if s.State == SentWaits {
+		if w := s.waits(); w != nil && !w.Late(now) {
 			n++
 		}
 	}
@@ -228,21 +268,29 @@ func (s *sentLast) waits() *Waiting {
 	if err != nil || s.State != SentWaits {
 		return nil
 	}
-	return &Waiting{Since: unixMS(s.Since), From: s.Device, Effective: unixMS(n.Effective), Scope: n.Scope, Key: fmt.Sprintf("%x", s.Key)}
+	return &Waiting{Since: unixMS(s.Since), From: s.Device, Effective: unixMS(n.Effective), Scope: n.Scope, Key: hex.EncodeToString(s.Key), Notice: hex.EncodeToString(s.Of[:])}
 }
 
-// StandSent lets the notice stand that an issuer sent and that waits.
-func (a *Authority) StandSent(issuer ident.Issuer, now time.Time) error {
-	s, err := a.sentWaiting(issuer)
+// NoticeDigits is how many hexadecimal digits of its hash name a notice to the
+// operator's commands at least: with fewer, who has the notice key would find another
+// notice of the same name. Source: local, docs/spec/sunset.md.
+const NoticeDigits = 16
+
+// StandSent lets the notice stand that an issuer sent and that waits. notice is its
+// hash as the operator has read it, NoticeDigits of it or more: another one may have
+// come since.
+func (a *Authority) StandSent(issuer ident.Issuer, notice string, now time.Time) error {
+	s, err := a.sentWaiting(issuer, notice)
 	if err != nil {
 		return err
 	}
 	return a.Stand(s.Notice, s.Key, now)
 }
 
-// RefuseSent ends that a notice waits. The issuer is told when it sends it again.
-func (a *Authority) RefuseSent(issuer ident.Issuer, now time.Time) error {
-	s, err := a.sentWaiting(issuer)
+// RefuseSent ends that a notice waits, named as for StandSent. The issuer is told when
+// it sends it again.
+func (a *Authority) RefuseSent(issuer ident.Issuer, notice string, now time.Time) error {
+	s, err := a.sentWaiting(issuer, notice)
 	if err != nil {
 		return err
 	}
@@ -250,10 +298,16 @@ func (a *Authority) RefuseSent(issuer ident.Issuer, now time.Time) error {
 	return err
 }
 
-func (a *Authority) sentWaiting(issuer ident.Issuer) (sentLast, error) {
+func (a *Authority) sentWaiting(issuer ident.Issuer, notice string) (sentLast, error) {
 	s := a.lastSent(issuer)
-	if s.State != SentWaits {
+	is := hex.EncodeToString(s.Of[:])
+	switch {
+	case s.State != SentWaits:
 		return s, fmt.Errorf("%w: no notice of issuer %v waits; see lares ca sunset list", ErrSunset, issuer)
+	case len(notice) < NoticeDigits:
+		return s, fmt.Errorf("%w: name the notice by the first %d digits of its hash or more, as lares ca sunset list shows it", ErrSunset, NoticeDigits)
+	case !strings.HasPrefix(is, strings.ToLower(notice)):
+		return s, fmt.Errorf("%w: the notice of issuer %v that waits now is %s, another one than you named; read it with lares ca sunset list and call the issuer again", ErrSunset, issuer, is[:NoticeDigits])
 	}
 	return s, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,7 +69,7 @@ func TestSunset_3_SentNoticeWaitsForTheOperator(t *testing.T) {
 		t.Errorf("%d notices are shown, %v", len(shown), err)
 	}
 	stood := now.Add(2 * time.Hour)
-	must(t, a.StandSent("shop.example", stood))
+	must(t, a.StandSent("shop.example", waits(t, a), stood))
 	a, err = authority.Open(dir)
 	must(t, err)
 	if info := a.Issuers()[0]; info.Waits != nil || !info.Effective.Equal(now.AddDate(0, 0, 40)) {
@@ -77,7 +78,7 @@ func TestSunset_3_SentNoticeWaitsForTheOperator(t *testing.T) {
 	if got := wantState(t, a, s.sends(notice, stood), stood, authority.SentStands); !got.Since.Equal(stood) {
 		t.Errorf("%+v", got)
 	}
-	if err := a.StandSent("shop.example", stood); !errors.Is(err, authority.ErrSunset) {
+	if err := a.StandSent("shop.example", strings.Repeat("0", 64), stood); !errors.Is(err, authority.ErrSunset) {
 		t.Errorf("nothing waits: %v", err)
 	}
 	back := s.withdrawal(t, notice)
@@ -94,12 +95,12 @@ func TestSunset_3_OperatorRefusesWhatWaits(t *testing.T) {
 	s := newSender(t, a)
 	now := start().Add(time.Hour)
 	must(t, a.Publish(now))
-	if err := a.RefuseSent("shop.example", now); !errors.Is(err, authority.ErrSunset) {
+	if err := a.RefuseSent("shop.example", strings.Repeat("0", 64), now); !errors.Is(err, authority.ErrSunset) {
 		t.Errorf("nothing waits: %v", err)
 	}
 	notice := s.notice(t, now.AddDate(0, 0, 40))
 	wantState(t, a, s.sends(notice, now), now, authority.SentWaits)
-	must(t, a.RefuseSent("shop.example", now))
+	must(t, a.RefuseSent("shop.example", waits(t, a), now))
 	if _, err := a.Take(s.sends(notice, now.Add(time.Second)), now.Add(time.Second)); !errors.Is(err, authority.ErrSunset) || a.Issuers()[0].Waits != nil {
 		t.Errorf("refused, and sent again: %v", err)
 	}
@@ -142,7 +143,7 @@ func TestSunset_3_OldWordsDoNothing(t *testing.T) {
 	if w := a.Issuers()[0].Waits; w == nil || !w.Effective.Equal(now.AddDate(0, 0, 50)) {
 		t.Fatalf("%+v", w)
 	}
-	must(t, a.StandSent("shop.example", at(9)))
+	must(t, a.StandSent("shop.example", waits(t, a), at(9)))
 	older("a withdrawal of the standing notice that was signed before it", s.sends(s.withdrawal(t, second), at(6)), 10)
 	if _, err := a.Take(s.sends(first, at(11)), at(11)); !errors.Is(err, authority.ErrSunset) {
 		t.Errorf("another one while one stands: %v", err)
@@ -239,7 +240,9 @@ func TestSunset_3_PowerFailsWhileTaken(t *testing.T) {
 	stands := func(i authority.IssuerInfo) bool { return !i.Effective.IsZero() && i.Waits == nil }
 	for _, st := range []step{
 		{"notice", take(notice, 1), func(i authority.IssuerInfo) bool { return i.Waits != nil }},
-		{"stand", func(a *authority.Authority) error { return a.StandSent("shop.example", now.Add(2*time.Second)) }, stands},
+		{"stand", func(a *authority.Authority) error {
+			return a.StandSent("shop.example", waits(t, a), now.Add(2*time.Second))
+		}, stands},
 		{"withdrawal", take(s.withdrawal(t, notice), 3), func(i authority.IssuerInfo) bool { return !stands(i) && i.Waits == nil }},
 	} {
 		failed := 0
