@@ -136,7 +136,7 @@ func (c *console) copiesOf(w http.ResponseWriter, r *http.Request, who *operator
 	stock := asked{}
 	if rows := rowsOf(asked{"list": list}, "list", "copies"); len(rows) > 0 {
 		stock = rows[0]
-	} else if len(loans) == 0 {
+	} else if offers, _ := d["offers"].(asked); len(loans) == 0 && offers["more"] == nil {
 		c.fail(w, r, who, &Problem{Status: http.StatusNotFound, Detail: say("console.copies.no-offer")})
 		return
 	}

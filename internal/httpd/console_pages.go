@@ -47,8 +47,13 @@ func said(r *http.Request) string {
 	return maybe("console.said." + r.URL.Query().Get("said"))
 }
 
+// maxWholePages bounds what a page reads of a list that it chooses from or counts: a
+// thousand rows. Beyond it the document has "more", and a field takes what would be chosen.
+// Source: local, docs/spec/operators.md.
+const maxWholePages = 10
+
 // wholeLists are lists of the API that pages choose from or count, and so read to the
-// end, with what is in them.
+// end, or to the bound, with what is in them.
 var wholeLists = map[string]string{"offers": "offers", "contents": "contents", "keys": "keys"}
 
 // many asks for several documents, by name.
@@ -61,7 +66,12 @@ func (c *console) many(r *http.Request, paths map[string]string) (asked, error) 
 		}
 		out[name] = d
 		member, whole := wholeLists[name]
-		for after, _ := d["next"].(string); whole && after != ""; {
+		after, _ := d["next"].(string)
+		for pages := 1; whole && after != ""; pages++ {
+			if pages == maxWholePages {
+				d["more"] = true
+				break
+			}
 			var more asked
 			if err := c.call(r.Context(), http.MethodGet, path+"?after="+url.QueryEscape(after), nil, &more); err != nil {
 				return nil, err

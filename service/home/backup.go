@@ -241,6 +241,11 @@ func (k *kept) restore(r Restoring, out *trem.Restored, wanted []Wanted) error {
 			watched.Roots = append(watched.Roots, p)
 		}
 	}
+	var off mountsState // a new machine's disks may not be on yet
+	if err := load(r.Dir, mountsFile, &off); err != nil {
+		return err
+	}
+	off.Mounts = slices.Compact(slices.Sorted(slices.Values(append(off.Mounts, goneIn(watched.Roots, lib.Folders)...))))
 	s, err := openSources(r.Dir)
 	if err != nil {
 		return err
@@ -250,7 +255,7 @@ func (k *kept) restore(r Restoring, out *trem.Restored, wanted []Wanted) error {
 			s.list = append(s.list, w)
 		}
 	}
-	files := map[string]any{libraryFile: lib, filmsFile: watched, devicesFile: devs, sourcesFile: sourcesState{Sources: s.list}}
+	files := map[string]any{libraryFile: lib, filmsFile: watched, mountsFile: off, devicesFile: devs, sourcesFile: sourcesState{Sources: s.list}}
 	if k.People != nil { // where it is repeated, those of the backup again
 		files[peopleFile] = k.People
 	}

@@ -19,7 +19,10 @@ import (
 	"github.com/lares-drm/lares/license/ident"
 )
 
-const filmsFile = "films.json"
+const (
+	filmsFile  = "films.json"
+	mountsFile = "mounts.json" // of its own, so that an earlier build can read films.json
+)
 
 // Limits of watched folders. Source: local, docs/spec/library.md section 1.
 const (
@@ -55,6 +58,7 @@ type folders struct {
 	found  map[string]Found // guarded by mu; by root, at the last look
 	places []string         // guarded by mu; what was looked into
 	mounts []string         // guarded by mu; sorted: mount points in watched folders, also of disks that are away
+	noted  []string         // guarded by mu; mounts as they stand in their file
 }
 
 // waiting is something that is not shown until it stays as it is.
@@ -66,7 +70,11 @@ type waiting struct {
 type filmsState struct {
 	Roots  []string `json:"roots"`
 	Films  []*Film  `json:"films"`
-	Mounts []string `json:"mounts,omitempty"`
+	Mounts []string `json:"mounts,omitempty"` // where a build of November 2026 had them: read, and not written
+}
+
+type mountsState struct {
+	Mounts []string `json:"mounts"`
 }
 
 // Found is what lies in a watched folder.
@@ -90,7 +98,13 @@ func openFolders(dir string) (*folders, error) {
 	if err := loadAdvisory(dir, filmsFile, &st); err != nil {
 		return f, err
 	}
-	f.roots, f.mounts = st.Roots, st.Mounts
+	var on mountsState
+	unread := loadAdvisory(dir, mountsFile, &on)
+	if unread != nil {
+		on = mountsState{}
+	}
+	f.roots, f.noted = st.Roots, on.Mounts
+	f.mounts = slices.Compact(slices.Sorted(slices.Values(slices.Concat(on.Mounts, st.Mounts))))
 	for _, r := range f.roots {
 		f.found[r] = Found{Folder: r}
 	}
@@ -99,16 +113,38 @@ func openFolders(dir string) (*folders, error) {
 			f.films[x.Path] = x
 		}
 	}
-	return f, nil
+	return f, unread
 }
 
 // save writes what is watched and known. The caller holds mu.
 func (f *folders) save() error {
-	st := filmsState{Roots: f.roots, Mounts: f.mounts}
+	if !slices.Equal(f.noted, f.mounts) { // before what lies there
+		if err := save(f.dir, mountsFile, mountsState{f.mounts}); err != nil {
+			return err
+		}
+		f.noted = slices.Clone(f.mounts)
+	}
+	st := filmsState{Roots: f.roots}
 	for _, path := range slices.Sorted(maps.Keys(f.films)) {
 		st.Films = append(st.Films, f.films[path])
 	}
 	return save(f.dir, filmsFile, st)
+}
+
+// goneIn are the highest folders in watched ones that are not there and in which some
+// titles lay. Noted as mount points they are disks that are off, until they were seen.
+func goneIn(roots, titles []string) (out []string) {
+	for _, path := range titles {
+		root, watched := innermost(slices.Values(roots), path)
+		if !watched || path == root || !isGone(path) {
+			continue
+		}
+		for dir := filepath.Dir(path); dir != root && isGone(dir); dir = filepath.Dir(dir) {
+			path = dir
+		}
+		out = append(out, path)
+	}
+	return out
 }
 
 // below reports whether a path is a folder or lies in it.

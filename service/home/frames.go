@@ -134,7 +134,7 @@ func (h *Home) ProvenMember(ctx context.Context, link lrp.LinkID) error {
 }
 
 // ProvenWatcher is ProvenMember, and who watches there: nil where a device is everybody's,
-// and of several children's or guests' the youngest.
+// and of several children's or guests' the youngest, when all of them may watch.
 func (h *Home) ProvenWatcher(ctx context.Context, link lrp.LinkID) (*Watcher, error) {
 	if err := h.ProvenMember(ctx, link); err != nil {
 		return nil, err
@@ -143,20 +143,34 @@ func (h *Home) ProvenWatcher(ctx context.Context, link lrp.LinkID) (*Watcher, er
 	if err != nil {
 		return nil, err
 	}
-	var who *Watcher
+	var who []*Person
 	for _, src := range e.Sources(link, h.cfg.Now()) {
 		switch p, err := h.narrowed(ident.Device(src)); {
 		case err != nil: // none of the house
 		case p == nil:
 			return nil, nil //nolint:nilnil // the house itself is one of the answers
-		case who == nil || p.bounds().Age < who.bounds().Age:
-			who = &Watcher{Person: *p}
+		default:
+			who = append(who, p)
 		}
 	}
-	if who == nil {
+	if len(who) == 0 {
 		return nil, ErrUnproven // the last one was put out meanwhile
 	}
-	return who, nil
+	return together(who, h.cfg.Now()), nil
+}
+
+// together is who watches where several do of whom nobody knows which one asks: the
+// youngest, in hours in which all of them may now.
+func together(all []*Person, now time.Time) *Watcher {
+	out := *all[0]
+	for _, p := range all[1:] {
+		hours := out.Hours.and(p.Hours, now)
+		if p.bounds().Age < out.bounds().Age {
+			out = *p
+		}
+		out.Hours = hours
+	}
+	return &Watcher{Person: out}
 }
 
 // Wait returns frames that wait for who has proven itself on the link, with numbers

@@ -61,6 +61,23 @@ func ParseHours(text string) (Hours, error) {
 	return h, nil
 }
 
+// and is the one of two hours of a day that decides now whether both are on, and until
+// when: one that is not on, else the one that ends first.
+func (h Hours) and(o Hours, now time.Time) Hours {
+	if h == (Hours{}) {
+		return o
+	}
+	if o == (Hours{}) {
+		return h
+	}
+	from, until := h.Window(now)
+	otherFrom, otherUntil := o.Window(now)
+	if from.After(now) || !otherFrom.After(now) && !until.After(otherUntil) {
+		return h
+	}
+	return o
+}
+
 // Window is the stretch of these hours that now is in, or the next one: two points in
 // time, of which the evaluator knows no calendar. A day on which the clock jumps over
 // both is passed over.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -266,6 +267,31 @@ var (
 	errTooMany   = &refusal{"DOMAIN_FULL", "the domain may have more devices, or more new ones, than the license allows"}
 )
 
+// unserved are the domains that the log says of this hour that they are not served: their
+// devices ask again and again. The zero value is ready.
+type unserved struct {
+	mu   sync.Mutex
+	hour time.Time             // guarded by mu
+	said map[ident.Domain]bool // guarded by mu; of this hour, at most maxUnserved
+}
+
+// maxUnserved bounds what is remembered: further domains of an hour are not said.
+const maxUnserved = 1024
+
+// first reports whether it is the first time in this hour.
+func (u *unserved) first(domain ident.Domain, now time.Time) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if hour := now.Truncate(time.Hour); !hour.Equal(u.hour) {
+		u.hour, u.said = hour, map[ident.Domain]bool{}
+	}
+	if u.said[domain] || len(u.said) >= maxUnserved {
+		return false
+	}
+	u.said[domain] = true
+	return true
+}
+
 // member renews the membership of who asks, and completes the event with the domain's
 // generation: what is issued is for those that are in it now.
 func (i *Issuer) member(ctx context.Context, ev *trem.Event) (*member, error) {
@@ -277,6 +303,9 @@ func (i *Issuer) member(ctx context.Context, ev *trem.Event) (*member, error) {
 	case errors.Is(err, ErrNotFound) || isRejected(err):
 		return nil, errNotMember
 	case errors.Is(err, ErrSetBack): // nobody knows whether it is a member
+		if !i.unserved.first(ev.Domain, i.cfg.Now()) {
+			return nil, errSetBack
+		}
 		i.cfg.Log.LogAttrs(ctx, slog.LevelError, "domain not served", slog.Any("domain", ev.Domain), slog.Any("error", err))
 		return nil, errSetBack
 	}

@@ -78,6 +78,7 @@ type Issuer struct {
 	endpoint *lrp.Endpoint
 	guesses  guesses
 	present  present
+	unserved unserved
 	once     sync.Once
 	failed   chan struct{}
 	cause    error // set before failed is closed

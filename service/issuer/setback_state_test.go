@@ -1,13 +1,16 @@
 package issuer_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/lares-drm/lares/internal/audit"
+	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/trem"
 	"github.com/lares-drm/lares/service/issuer"
 )
@@ -63,5 +66,29 @@ func TestIssuer_Spec7_AcceptingIsLogged(t *testing.T) {
 	}
 	if again := accept(); again.Done() {
 		t.Error("what was not accepted is in the log")
+	}
+}
+
+// The log says once an hour that a domain is not served, however often its devices ask.
+func TestDomain_Spec12_AnOldListIsSaidOnceAnHour(t *testing.T) {
+	s, d, _ := club(t, 8)
+	var log bytes.Buffer
+	i, err := issuer.New(t.Context(), issuer.Config{TREM: s.trem, Store: s.store, Now: func() time.Time { return s.now }, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.trem.rolls = 6
+	ask := request(1)
+	ask.Member, ask.Domain, ask.Peer = true, d.Domain, ident.Device{0x77}
+	for n, want := range []int{1, 1, 1, 2} {
+		if got := answerTo(t, i, s.now, ask); got != "refused UNAVAILABLE" {
+			t.Fatal(got)
+		}
+		if said := strings.Count(log.String(), "domain not served"); said != want {
+			t.Errorf("asked %d times: said %d times, want %d", n+1, said, want)
+		}
+		if n == 2 {
+			s.now = s.now.Add(time.Hour)
+		}
 	}
 }
