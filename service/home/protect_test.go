@@ -32,7 +32,7 @@ type protecting struct {
 	dir  string
 	film *home.Film
 	free chan struct{} // closed: a busy house is not busy any more
-	end  func() // the house is off then
+	end  func()        // the house is off then
 }
 
 // ownHouse opens a house that has a film of its own in its folder films.
