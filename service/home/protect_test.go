@@ -31,7 +31,8 @@ type protecting struct {
 	m    *hometest.Module
 	dir  string
 	film *home.Film
-	end  func() // the house is off then
+	free chan struct{} // closed: a busy house is not busy any more
+	end  func()        // the house is off then
 }
 
 // ownHouse opens a house that has a film of its own in its folder films.
@@ -553,19 +554,23 @@ func busyHouse(t *testing.T, films int) (p *protecting, started chan struct{}) {
 	}
 	started = make(chan struct{})
 	var once sync.Once
+	free := make(chan struct{})
 	p = ownHouseWith(t, dir, &packedThen{m, dir, func(ctx context.Context, packed bool, _ *trem.Status) (err error) {
 		if packed {
-			once.Do(func() {
-				close(started)
+			select {
+			case <-free:
+			default:
+				once.Do(func() { close(started) }) // also by who looks whether the module is there
 				<-ctx.Done()
 				err = ctx.Err()
-			})
+			}
 		}
 		return err
 	}}, m, folder)
 	if len(p.Films()) != films {
 		t.Fatalf("%d films, want %d", len(p.Films()), films)
 	}
+	p.free = free
 	return p, started
 }
 
@@ -604,6 +609,7 @@ func TestLibrary_4_CalledOff(t *testing.T) {
 	if left, err := os.ReadDir(filepath.Join(p.dir, "own")); err != nil || len(left) != 0 || len(p.m.Held) != 0 {
 		t.Errorf("left: %v, %v, %d licenses", left, err, len(p.m.Held))
 	}
+	close(p.free)
 	if _, err := p.Protect(t.Context(), films[1].ID); err != nil {
 		t.Errorf("asked for anew: %v", err)
 	}

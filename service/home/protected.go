@@ -249,7 +249,7 @@ func (h *Home) settleOwn(ctx context.Context) {
 func (h *Home) settleShown(ctx context.Context, there map[string]bool) error {
 	h.protecting.step.Lock()
 	defer h.protecting.step.Unlock()
-	known, gone, dead := map[string]bool{}, map[string]bool{}, 0
+	known, gone, dead, away := map[string]bool{}, map[string]bool{}, 0, 0
 	for _, path := range h.library.known() {
 		if filepath.Dir(path) == h.ownDir() {
 			known[path], there[path] = true, true
@@ -264,17 +264,19 @@ func (h *Home) settleShown(ctx context.Context, there map[string]bool) error {
 		switch {
 		case err != nil:
 			return errors.Join(failed, err)
-		case known[path] && !held:
+		case known[path] && held:
+			away++
+		case known[path]:
 			gone[path] = true
-		case !known[path] && held:
+		case held:
 			_, err = h.Add(path)
 			failed = errors.Join(failed, err)
-		case !known[path]:
+		default:
 			dead++
 		}
 	}
-	if dead > 0 {
-		h.log.LogAttrs(ctx, slog.LevelWarn, "protected copies of own films have no license and are not shown", slog.Int("folders", dead))
+	if dead+away > 0 {
+		h.log.LogAttrs(ctx, slog.LevelWarn, "protected own films are not shown", slog.Int("without_license", dead), slog.Int("without_folder", away))
 	}
 	if len(gone) > 0 {
 		failed = errors.Join(failed, h.library.change(nil, gone, nil))
