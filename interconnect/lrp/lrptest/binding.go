@@ -218,10 +218,10 @@ func repeated(t *testing.T, b Binding) {
 func givesUp(t *testing.T, b Binding) {
 	relay := lrp.Addr{1}
 	release := make(chan struct{})
-	connect := b.Serve(t, Accepting{Self: relay, Frames: func(ctx context.Context, _ lrp.Arrival, f lrp.Frame) []lrp.Frame {
+	connect := b.Serve(t, Accepting{Self: relay, Frames: func(_ context.Context, _ lrp.Arrival, f lrp.Frame) []lrp.Frame {
 		select {
-		case <-release:
-		case <-ctx.Done():
+		case <-release: // and not the end of the other one's patience: an answer then could still arrive
+		case <-t.Context().Done():
 		}
 		return []lrp.Frame{lrp.Acknowledge(f)}
 	}})
