@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
+	"github.com/lares-drm/lares/internal/caller"
 	"github.com/lares-drm/lares/internal/httpd"
 	"github.com/lares-drm/lares/internal/issuerapi"
 	"github.com/lares-drm/lares/internal/metrics"
@@ -245,7 +246,7 @@ func (s *issuerServer) routes(desk *operator.Desk) (http.Handler, error) {
 		return nil, err
 	}
 	api, err := issuerapi.New(issuerapi.Config{
-		Issuer: s.issuer, Store: s.db, Desk: desk, TREM: s.module, Now: s.env.Now, Log: s.log, FramesPath: lrphttp.Path, Frames: &lrphttp.Server{Frames: s.issuer.FrameBy, From: issuer.Caller},
+		Issuer: s.issuer, Store: s.db, Desk: desk, TREM: s.module, Now: s.env.Now, Log: s.log, FramesPath: lrphttp.Path, Frames: &lrphttp.Server{Frames: s.issuer.FrameBy, From: caller.Of},
 		About: issuerapi.About{Name: s.cfg.Name, Issuer: s.cfg.Issuer, Device: s.cfg.Device, Authority: s.cfg.CA},
 		URL:   s.public, QR: httpd.QR, Pages: pages,
 	})

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lares-drm/lares/service/issuer"
+	"github.com/lares-drm/lares/internal/caller"
 )
 
 // Limits of connections that are open at once. Source: local, docs/spec/issuer-api.md section 9.
@@ -67,7 +67,7 @@ func (l *boundListener) Accept() (net.Conn, error) {
 }
 
 func (b *Bound) enter(a netip.Addr) bool {
-	p := issuer.Network(a)
+	p := caller.Network(a)
 	all, from := b.All, b.From
 	if all == 0 {
 		all, from = maxOpen, maxOpenFrom
@@ -86,7 +86,7 @@ func (b *Bound) enter(a netip.Addr) bool {
 }
 
 func (b *Bound) leave(a netip.Addr) {
-	p := issuer.Network(a)
+	p := caller.Network(a)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.open--

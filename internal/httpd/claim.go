@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lares-drm/lares/internal/caller"
 	"github.com/lares-drm/lares/service/issuer"
 )
 
@@ -93,7 +94,7 @@ func (c *claimPages) code(w http.ResponseWriter, r *http.Request, typed string) 
 		c.refuse(w, r, err)
 		return
 	}
-	b, row, err := c.Issuer.LookUp(r.Context(), issuer.Caller(r), code)
+	b, row, err := c.Issuer.LookUp(r.Context(), caller.Of(r), code)
 	if err != nil {
 		c.refuse(w, r, err)
 		return

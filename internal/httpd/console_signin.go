@@ -6,8 +6,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/lares-drm/lares/internal/caller"
 	"github.com/lares-drm/lares/internal/operator"
-	"github.com/lares-drm/lares/service/issuer"
 )
 
 // signInView is the page on which operators sign in.
@@ -23,7 +23,7 @@ func (c *console) signInPage(w http.ResponseWriter, r *http.Request, status int,
 // signIn takes a token that was typed, and begins a session.
 func (c *console) signIn(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	by, now := issuer.Network(issuer.Caller(r)), c.Now()
+	by, now := caller.Network(caller.Of(r)), c.Now()
 	if d := c.wrong.wait(by, now); d > 0 {
 		retryAfter(w, d)
 		c.signInPage(w, r, http.StatusTooManyRequests, say("console.signin.many"))

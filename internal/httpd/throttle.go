@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lares-drm/lares/service/issuer"
+	"github.com/lares-drm/lares/internal/caller"
 )
 
 // What one network may try. Source: local, docs/spec/pairing.md and home-api.md.
@@ -40,7 +40,7 @@ func network(r *http.Request) netip.Prefix {
 	if err != nil {
 		return netip.Prefix{}
 	}
-	return issuer.Network(peer.Addr())
+	return caller.Network(peer.Addr())
 }
 
 // wait is how long a network has to wait before it may try again; 0: not at all.

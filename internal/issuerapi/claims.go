@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/lares-drm/lares/internal/caller"
 	"github.com/lares-drm/lares/internal/operator"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/service/issuer"
@@ -197,7 +198,7 @@ type redeemBody struct {
 // Resolve runs before the operation; the library calls it by this name.
 func (b *redeemBody) Resolve(hc huma.Context) []error {
 	r, _ := humago.Unwrap(hc)
-	b.from = issuer.Caller(&http.Request{RemoteAddr: r.RemoteAddr, Header: r.Header})
+	b.from = caller.Of(&http.Request{RemoteAddr: r.RemoteAddr, Header: r.Header})
 	return nil
 }
 

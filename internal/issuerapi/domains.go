@@ -14,6 +14,7 @@ import (
 
 	"github.com/lares-drm/lares/interconnect/lrp"
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
+	"github.com/lares-drm/lares/internal/caller"
 	"github.com/lares-drm/lares/internal/operator"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/service/home"
@@ -135,7 +136,7 @@ type joinBody struct {
 // Resolve runs before the operation; the library calls it by this name.
 func (b *joinBody) Resolve(hc huma.Context) []error {
 	r, _ := humago.Unwrap(hc)
-	b.from = issuer.Caller(&http.Request{RemoteAddr: r.RemoteAddr, Header: r.Header})
+	b.from = caller.Of(&http.Request{RemoteAddr: r.RemoteAddr, Header: r.Header})
 	return nil
 }
 

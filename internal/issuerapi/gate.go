@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"sync"
 
-	"github.com/lares-drm/lares/service/issuer"
+	"github.com/lares-drm/lares/internal/caller"
 )
 
 // Limits of what is served at once. Source: local, docs/spec/issuer-api.md section 9.
@@ -29,7 +29,7 @@ type gate struct {
 func (g *gate) enter(a netip.Addr) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	p := issuer.Network(a)
+	p := caller.Network(a)
 	if g.all >= maxServed || !a.IsLoopback() && g.from[p] >= maxServedFrom {
 		return false
 	}
@@ -44,7 +44,7 @@ func (g *gate) enter(a netip.Addr) bool {
 func (g *gate) leave(a netip.Addr) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	p := issuer.Network(a)
+	p := caller.Network(a)
 	g.all--
 	if g.from[p]--; g.from[p] == 0 {
 		delete(g.from, p)
@@ -54,7 +54,7 @@ func (g *gate) leave(a netip.Addr) {
 // guard turns away who finds the gate closed, before the body is read.
 func (g *gate) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a := issuer.Caller(r)
+		a := caller.Of(r)
 		if !g.enter(a) {
 			w.Header().Set("Retry-After", soon())
 			writeProblem(w, newProblem(http.StatusServiceUnavailable, "busy", "too many requests at once; come again"))

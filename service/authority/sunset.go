@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
-	"strings"
 	"time"
 
+	"github.com/lares-drm/lares/internal/caller"
 	"github.com/lares-drm/lares/internal/wire"
 	"github.com/lares-drm/lares/license/ident"
 	ca "github.com/lares-drm/lares/security/pki/authority"
@@ -56,7 +55,7 @@ func (s *Server) proven(r *http.Request) (in ca.Sending, err error) {
 	if err != nil {
 		return in, err
 	}
-	now, from := s.cfg.Now(), network(r)
+	now, from := s.cfg.Now(), caller.Network(caller.Of(r))
 	s.mu.Lock()
 	tried := s.unproven.tried(from, now)
 	s.mu.Unlock()
@@ -104,27 +103,6 @@ func (m *meters[K]) count(who K, now time.Time) int {
 		m.by[who] = n
 	}
 	return n
-}
-
-// network is whom a request's address belongs to: an address of IPv4, or the 64 bits of
-// IPv6 that a household is given. A proxy on this machine says from where it has it.
-func network(r *http.Request) netip.Prefix {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	a := peer.Addr().Unmap().WithZone("")
-	if hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ","); a.IsLoopback() {
-		if from, err := netip.ParseAddr(strings.TrimSpace(hops[len(hops)-1])); err == nil {
-			a = from.Unmap().WithZone("")
-		}
-	}
-	bits := a.BitLen()
-	if a.Is6() {
-		bits = 64
-	}
-	p, _ := a.Prefix(bits) // of an address that was read, so it has one
-	return p
 }
 
 // SendSunset sends a notice of sunset, or a withdrawal, and returns what has become

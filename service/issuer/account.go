@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lares-drm/lares/interconnect/lrp"
+	"github.com/lares-drm/lares/internal/caller"
 )
 
 // Limits of accounts. Source: local, docs/spec/lrp.md section 10.
@@ -43,7 +44,7 @@ type usual struct {
 // network and its name are not made to wait, so that what is answered meanwhile says
 // nothing of it, and in one turn, so that guesses made at once are counted.
 func (s *shown) take(by lrp.Arrival, src lrp.Addr, a lrp.Account) error {
-	now, from := s.now(), Network(by.From)
+	now, from := s.now(), caller.Network(by.From)
 	name, named := nameOf(a)
 	s.mu.Lock()
 	defer s.mu.Unlock()

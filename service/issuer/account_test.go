@@ -15,6 +15,7 @@ import (
 	"github.com/lares-drm/lares/interconnect/lrp"
 	lrphttp "github.com/lares-drm/lares/interconnect/lrp/http"
 	"github.com/lares-drm/lares/interconnect/lrp/lrptest"
+	"github.com/lares-drm/lares/internal/caller"
 	"github.com/lares-drm/lares/license/ident"
 	"github.com/lares-drm/lares/security/pki/pkitest"
 	"github.com/lares-drm/lares/security/trem"
@@ -213,7 +214,7 @@ func TestAuth_Spec10_MemoryIsBounded(t *testing.T) {
 // too, how long to wait.
 func TestAuth_Spec10_AtOnceAndInTheHeader(t *testing.T) {
 	d := newDesk(t)
-	srv := httptest.NewServer(&lrphttp.Server{Frames: d.FrameBy, From: issuer.Caller})
+	srv := httptest.NewServer(&lrphttp.Server{Frames: d.FrameBy, From: caller.Of})
 	defer srv.Close()
 	var mu sync.Mutex
 	waits := map[string]int{}
