@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -307,6 +308,23 @@ func TestOwn_RestoredHouseSignsAnew(t *testing.T) {
 	events := h.get(h.tablet, license.OwnPrefix+"another", 0)
 	if slices.ContainsFunc(events, func(e trem.Event) bool { return e.Kind == trem.EventInstalled }) {
 		t.Errorf("a film of the manager before came in: %+v", events)
+	}
+	const third = license.OwnPrefix + "third" // nor the home server of now, as if it were another house's
+	_, sealed := h.packOwn(old, third)
+	_, err = old.Protect(ctx, sealed)
+	h.must(err)
+	lent, err := old.HandOver(ctx, trem.HandOver{Op: trem.OpLend, Content: third, To: h.stranger(now), ForMS: 3_600_000})
+	h.must(err)
+	h.learn(now)
+	for _, l := range lent.Letters {
+		got, err := now.Post(ctx, l.Bytes)
+		h.must(err)
+		if len(got.Events) != 1 || got.Events[0].Kind != trem.EventFailed || !strings.Contains(got.Events[0].Text, "another than its home server") {
+			t.Errorf("a loan of the manager before: %+v", got.Events)
+		}
+	}
+	if held := h.held(now); len(held) != 1 {
+		t.Errorf("the home server holds %+v", held)
 	}
 	_, err = h.follow(old, now)
 	h.must(err)
